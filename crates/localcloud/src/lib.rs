@@ -1,0 +1,1 @@
+//! A simulated cloud on loopback for tests and the demo.
