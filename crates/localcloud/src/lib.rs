@@ -1,1 +1,4 @@
-//! A simulated cloud on loopback for tests and the demo.
+//! A simulated cloud on loopback for tests and the demo: Entra tokens, Graph hunting, Azure Data Explorer.
+//! It evaluates the KQL that it is sent and keeps the ground truth; it knows nothing of its client.
+
+pub mod kql;
