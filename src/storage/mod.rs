@@ -2,7 +2,13 @@
 //! payloads. Adapters map their service into these types; no type of a service crosses. Knows nothing
 //! of runs or windows.
 
+mod change;
 pub mod entity;
+pub mod limits;
+mod memory;
+pub mod message;
+
+pub use memory::memory;
 
 use crate::timestamp::{Clock, Timestamp};
 use async_trait::async_trait;
