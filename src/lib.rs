@@ -7,6 +7,8 @@ pub mod host;
 pub mod kql;
 pub mod orchestration;
 pub mod outbound;
+pub mod random;
 pub mod secret;
+pub mod state;
 pub mod storage;
 pub mod timestamp;
