@@ -2,6 +2,7 @@
 //! exactly once. `docs/architecture.md` is the map of the parts.
 
 pub mod adx;
+pub mod config;
 pub mod defender;
 pub mod host;
 pub mod kql;
