@@ -66,6 +66,7 @@ pub struct Instance {
     /// What it was started with.
     pub input: StartInput,
     /// What the client sent, as the status shows it.
+    #[serde(default)]
     pub raw_input: Value,
     /// When it was accepted.
     pub created: Timestamp,
