@@ -160,10 +160,8 @@ impl Aggregate {
                     *count += 1;
                 }
             }
-            (State::Value(best), Kind::Extreme(wanted)) => {
-                if *best == Value::Null || order(&value, best) == wanted {
-                    *best = value;
-                }
+            (State::Value(best), Kind::Extreme(wanted)) if *best == Value::Null || order(&value, best) == wanted => {
+                *best = value;
             }
             (State::Set(seen), _) => _ = seen.insert(Cell(value)),
             (State::Ordered(seen, items), Kind::Set(limit)) => {

@@ -170,10 +170,10 @@ impl<'a> Lexer<'a> {
         if let Some(value) = self.strings()? {
             return Ok(TokenKind::String(value));
         }
-        if first.is_ascii_digit() {
-            if let Some(kind) = self.number()? {
-                return Ok(kind);
-            }
+        if first.is_ascii_digit()
+            && let Some(kind) = self.number()?
+        {
+            return Ok(kind);
         }
         if is_name_start(first) || first.is_ascii_digit() {
             return self.name();
@@ -233,13 +233,13 @@ impl<'a> Lexer<'a> {
             real = true;
         }
         let unit = rest[end..].bytes().take_while(u8::is_ascii_alphabetic).count();
-        if let Some((_, ticks)) = UNITS.iter().find(|(name, _)| *name == &rest[end..end + unit]) {
-            if !continues(&rest[end + unit..]) {
-                let value = scale(&rest[..end], *ticks)
-                    .ok_or_else(|| Error::syntax(self.at, "The timespan literal is out of range"))?;
-                self.at += end + unit;
-                return Ok(Some(TokenKind::Timespan(value)));
-            }
+        if let Some((_, ticks)) = UNITS.iter().find(|(name, _)| *name == &rest[end..end + unit])
+            && !continues(&rest[end + unit..])
+        {
+            let value = scale(&rest[..end], *ticks)
+                .ok_or_else(|| Error::syntax(self.at, "The timespan literal is out of range"))?;
+            self.at += end + unit;
+            return Ok(Some(TokenKind::Timespan(value)));
         }
         if matches!(bytes.get(end), Some(b'e' | b'E')) {
             let sign = usize::from(matches!(bytes.get(end + 1), Some(b'+' | b'-')));

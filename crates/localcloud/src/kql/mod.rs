@@ -13,6 +13,8 @@ mod memory;
 mod parse;
 mod plan;
 mod strings;
+#[cfg(test)]
+mod tests;
 pub mod time;
 mod value;
 
@@ -100,7 +102,7 @@ pub trait Table: Send + Sync {
     /// A superset of the rows with `after < ingestion_time() <= until`, to save scanning. All rows unless
     /// the table knows better.
     fn arrived_within(&self, _after: i64, _until: i64) -> Vec<std::ops::Range<u64>> {
-        vec![0..self.row_count()]
+        std::iter::once(0..self.row_count()).collect()
     }
 }
 

@@ -92,7 +92,7 @@ pub fn write_timespan(ticks: i64, out: &mut String) {
         let _ = write!(out, "{}.", ticks / day);
     }
     let _ = write!(out, "{:02}:{:02}:{:02}", ticks % day / hour, ticks % hour / minute, ticks % minute / second);
-    if ticks % second > 0 {
+    if !ticks.is_multiple_of(second) {
         let _ = write!(out, ".{:07}", ticks % second);
     }
 }

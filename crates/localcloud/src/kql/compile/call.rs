@@ -2,15 +2,14 @@
 //! and of the catalog; and the table of plain functions.
 
 use super::expression::{apply, check_bool, deepest, folded, not};
-use super::{Binding, Context, Scope, Typed};
-use crate::kql::aggregate::{self, Aggregate, Kind};
-use crate::kql::ast::{BinaryOp, Expr, ExprKind, Name, Named, Statement};
+use super::{Context, Scope, Typed};
+use crate::kql::aggregate::{self};
+use crate::kql::ast::{BinaryOp, Expr, ExprKind, Name, Named};
 use crate::kql::cx::{Cx, Pack};
 use crate::kql::error::Error;
 use crate::kql::functions::{self, Code, Gives, Signature, Takes};
 use crate::kql::plan::{Step, Stream};
-use crate::kql::{Type, Value, json, parse};
-use std::cmp::Ordering;
+use crate::kql::{Type, Value, json};
 use std::sync::Arc;
 
 impl Context {
@@ -92,11 +91,11 @@ impl Context {
         }
     }
 
-    fn wrong_count(&self, name: &Name, wanted: &str) -> Error {
+    pub(super) fn wrong_count(&self, name: &Name, wanted: &str) -> Error {
         self.error(name.at, format_args!("The function '{}' expects {wanted} argument(s)", name.text))
     }
 
-    fn all(&self, args: &[Named], scope: &mut Scope<'_>) -> Result<Vec<Typed>, Error> {
+    pub(super) fn all(&self, args: &[Named], scope: &mut Scope<'_>) -> Result<Vec<Typed>, Error> {
         args.iter().map(|argument| self.scalar(&argument.expr, scope)).collect()
     }
 
@@ -161,11 +160,11 @@ impl Context {
             let (a, b) = (value.ty.name(), size.ty.name());
             self.error(at, format_args!("bin() is not defined for values of types {a} and {b}"))
         })?;
-        if let (Some(Value::Timespan(ticks)), true) = (size.cx.constant(), value.ty == ty) {
-            if *ticks > 0 {
-                let depth = value.depth + 1;
-                return Ok(folded(Typed { cx: Cx::BinTicks(*ticks, Arc::new(value.cx)), ty, depth }));
-            }
+        if let (Some(Value::Timespan(ticks)), true) = (size.cx.constant(), value.ty == ty)
+            && *ticks > 0
+        {
+            let depth = value.depth + 1;
+            return Ok(folded(Typed { cx: Cx::BinTicks(*ticks, Arc::new(value.cx)), ty, depth }));
         }
         let value = if value.ty == Type::Dynamic { converted(value, ty) } else { value };
         Ok(apply(Arc::new(code), vec![value, size], ty))
@@ -240,172 +239,6 @@ impl Context {
         Ok(Typed { cx: Cx::Slot(slot), ty: Type::Long, depth: 1 })
     }
 
-    fn aggregate(&self, at: usize, name: &Name, args: &[Named], scope: &mut Scope<'_>) -> Result<Typed, Error> {
-        let Some(collected) = scope.aggregates.take() else {
-            let detail = format_args!("The aggregate function '{}' is not allowed in this context", name.text);
-            return Err(self.error(at, detail));
-        };
-        let made = self.plain_aggregate(name, args, scope);
-        let (made, ty) = match made {
-            Ok(made) => made,
-            Err(error) => {
-                scope.aggregates = Some(collected);
-                return Err(error);
-            }
-        };
-        let index = scope.keys + collected.iter().map(Aggregate::width).sum::<usize>();
-        collected.push(made);
-        scope.aggregates = Some(collected);
-        Ok(Typed { cx: Cx::Column(index), ty, depth: 1 })
-    }
-
-    /// An aggregation with one result.
-    fn plain_aggregate(&self, name: &Name, args: &[Named], scope: &mut Scope<'_>) -> Result<(Aggregate, Type), Error> {
-        if args.iter().any(|argument| matches!(argument.expr.kind, ExprKind::Star)) {
-            return Err(self.error(name.at, "The * syntax is not allowed here"));
-        }
-        let mut compiled = self.all(args, scope)?;
-        let limit = compiled.get(1).and_then(|limit| limit.cx.constant()).and_then(Value::as_i64);
-        let limit = limit.and_then(|limit| usize::try_from(limit).ok());
-        let first = compiled.first().map(|argument| argument.ty);
-        let found = match aggregate::find(&name.text, first, limit) {
-            Some(Ok(found)) => found,
-            Some(Err(wanted)) => {
-                return Err(self.error(name.at, format_args!("'{}' expects {wanted}", name.text)));
-            }
-            None => {
-                let detail = format_args!("'{}' must be an item of its own, with all it gives as columns", name.text);
-                return Err(self.error(name.at, detail));
-            }
-        };
-        let when = match (found.conditional, compiled.pop()) {
-            (true, Some(when)) => {
-                check_bool(self, name.at, when.ty)?;
-                Some(when.cx)
-            }
-            (_, last) => {
-                compiled.extend(last);
-                None
-            }
-        };
-        if !found.takes.contains(&compiled.len()) || found.conditional && when.is_none() {
-            return Err(self.wrong_count(name, "another number of"));
-        }
-        compiled.truncate(1);
-        let arguments = compiled.into_iter().map(|argument| argument.cx).collect();
-        Ok((Aggregate { kind: found.kind, arguments, when }, found.gives))
-    }
-
-    /// `arg_max`, `arg_min` and `take_any` of several columns: the aggregation, and its columns, the first
-    /// of which may have no name of its own. `except` are the names that `*` leaves out.
-    pub fn wide_aggregate(
-        &self,
-        expr: &Expr,
-        stream: &mut Stream,
-        except: &[String],
-    ) -> Result<Option<(Aggregate, Vec<(String, Type)>)>, Error> {
-        let ExprKind::Call(name, args) = &expr.kind else { return Ok(None) };
-        let starred = args.iter().any(|argument| matches!(argument.expr.kind, ExprKind::Star));
-        let (kind, prefix) = match &*name.text {
-            "arg_max" | "argmax" => (Kind::ArgExtreme(Ordering::Greater), "max"),
-            "arg_min" | "argmin" => (Kind::ArgExtreme(Ordering::Less), "min"),
-            "take_any" | "any" if starred || args.len() > 1 => (Kind::Any, "any"),
-            _ => return Ok(None),
-        };
-        let ranked = kind != Kind::Any;
-        if args.is_empty() || ranked && matches!(args[0].expr.kind, ExprKind::Star) {
-            return Err(self.wrong_count(name, "at least 1"));
-        }
-        let mut columns: Vec<(String, Type)> = Vec::new();
-        let mut arguments = Vec::new();
-        for (index, argument) in args.iter().enumerate() {
-            if matches!(argument.expr.kind, ExprKind::Star) {
-                let used: Vec<String> = columns.iter().map(|(name, _)| name.clone()).collect();
-                for column in &stream.columns {
-                    if !except.contains(&column.name) && !used.contains(&column.name) {
-                        columns.push((column.name.clone(), column.ty));
-                        arguments.push(column.cx.clone());
-                    }
-                }
-                continue;
-            }
-            let typed = self.scalar(&argument.expr, &mut Scope::rows(stream))?;
-            let own = argument.name.as_ref().map(|name| name.text.to_string());
-            let default = || match index {
-                0 => format!("{prefix}_"),
-                _ => format!("{prefix}_{}_arg{index}", columns.first().map_or("", |(name, _)| name.as_str())),
-            };
-            let column = own.or_else(|| super::result_name(&argument.expr)).unwrap_or_else(default);
-            columns.push((column, typed.ty));
-            arguments.push(stream.keep(typed.cx));
-        }
-        Ok(Some((Aggregate { kind, arguments, when: None }, columns)))
-    }
-
-    /// A function that the query or the catalog defines, called for a scalar.
-    fn own_function(&self, name: &Name, args: &[Named], scope: &mut Scope<'_>) -> Result<Option<Typed>, Error> {
-        if let Some(Binding::Function(function, home)) = self.names.get(&name.text) {
-            let mut inside = home.at(self.operator);
-            for (parameter, typed) in
-                function.parameters.iter().zip(self.arguments(name, &function.parameters, args, scope)?)
-            {
-                inside.bind(Arc::clone(&parameter.name.text), Binding::Scalar(typed));
-            }
-            return inside.scalar_body(name.at, &function.body, scope).map(Some);
-        }
-        if !args.is_empty() || functions::find(&name.text).is_some() {
-            return Ok(None);
-        }
-        let Some(body) = self.session.catalog.function(&name.text) else { return Ok(None) };
-        let outside = Context { names: Arc::default(), ..self.clone() };
-        let read = || outside.scalar_body(name.at, &parse::statements(&body)?, scope);
-        read().map(Some).map_err(|error| error.located(&body))
-    }
-
-    /// The arguments of a call in the order of the parameters.
-    pub fn arguments(
-        &self,
-        name: &Name,
-        parameters: &[crate::kql::ast::Parameter],
-        args: &[Named],
-        scope: &mut Scope<'_>,
-    ) -> Result<Vec<Typed>, Error> {
-        if args.len() > parameters.len() {
-            return Err(self.wrong_count(name, &parameters.len().to_string()));
-        }
-        let mut given = Vec::with_capacity(parameters.len());
-        for (index, parameter) in parameters.iter().enumerate() {
-            let by_name =
-                args.iter().find(|arg| arg.name.as_ref().is_some_and(|name| name.text == parameter.name.text));
-            let typed = match (by_name.or(args.get(index)), &parameter.default) {
-                (Some(argument), _) => self.scalar(&argument.expr, scope)?,
-                (None, Some(default)) => Typed::constant(default.convert(parameter.ty), parameter.ty),
-                (None, None) => return Err(self.wrong_count(name, &parameters.len().to_string())),
-            };
-            let fits = typed.ty == parameter.ty
-                || typed.ty.is_number() && parameter.ty.is_number()
-                || typed.ty == Type::Dynamic;
-            if !fits {
-                let (got, wanted) = (typed.ty.name(), parameter.ty.name());
-                return Err(self.error(name.at, format_args!("'{}' expects a {wanted}, not a {got}", name.text)));
-            }
-            given.push(scope.keep(converted(typed, parameter.ty)));
-        }
-        Ok(given)
-    }
-
-    fn scalar_body(mut self, at: usize, body: &[Statement], scope: &mut Scope<'_>) -> Result<Typed, Error> {
-        let result = self.bind_statements(body)?;
-        let Some(query) = result else { return Err(self.error(at, "The function has no result")) };
-        let hidden = std::mem::replace(&mut scope.hidden, true);
-        let value = match (&query.source, query.operators.is_empty()) {
-            (crate::kql::ast::Source::Expr(expr), true) => self.scalar(expr, scope),
-            _ => Err(self.error(at, "The function gives a table where a scalar is expected")),
-        };
-        scope.hidden = hidden;
-        value
-    }
-
     fn plain(&self, name: &Name, args: &[Named], scope: &mut Scope<'_>) -> Result<Typed, Error> {
         let Some(signature) = functions::find(&name.text) else {
             return Err(self.error(name.at, format_args!("Unknown function: '{}'", name.text)));
@@ -467,13 +300,6 @@ impl Context {
         let number = index + 1;
         Err(self
             .error(at, format_args!("'{}' expects argument {number} to be {wanted}, not a {}", name.text, ty.name())))
-    }
-}
-
-impl Aggregate {
-    /// How many values it gives.
-    pub fn width(&self) -> usize {
-        if matches!(self.kind, Kind::Any | Kind::ArgExtreme(_)) { self.arguments.len() } else { 1 }
     }
 }
 

@@ -1,8 +1,10 @@
 //! Syntax tree to compiled expressions: names to columns, operators and functions to code, types checked.
 //! Tables belong to the planner; it is asked when an expression holds a query.
 
+mod aggregation;
 mod call;
 mod expression;
+mod function;
 mod naming;
 
 pub(super) use expression::check_bool;

@@ -10,6 +10,9 @@ use crate::kql::value::order;
 use crate::kql::{Type, Value};
 use std::cmp::Ordering;
 
+/// The code of an operation.
+type Code = fn(&[Value]) -> Value;
+
 pub(super) const TABLE: &[Signature] = &[
     Signature::new("abs", &[Any], Type::Long, |values| match &values[0] {
         Value::Int(value) => value.checked_abs().map_or(Value::Null, Value::Int),
@@ -68,7 +71,7 @@ fn extreme(values: &[Value], wanted: Ordering) -> Value {
 }
 
 /// What arithmetic on these types gives; `None` where it is not defined.
-pub(in crate::kql) fn arithmetic(op: BinaryOp, a: Type, b: Type) -> Option<(Type, fn(&[Value]) -> Value)> {
+pub(in crate::kql) fn arithmetic(op: BinaryOp, a: Type, b: Type) -> Option<(Type, Code)> {
     use BinaryOp::{Add, Divide, Modulo, Multiply, Subtract};
     use Type::{Datetime, Dynamic, Real, Timespan};
     let (a, b) = match (a, b) {
@@ -156,7 +159,7 @@ fn scaled(values: &[Value]) -> Value {
 
 /// What `bin()` of these types gives; `None` where it is not defined. A size that is not positive gives
 /// null (dataexplorer-docs `query/bin-function.md`).
-pub(in crate::kql) fn bin(value: Type, size: Type) -> Option<(Type, fn(&[Value]) -> Value)> {
+pub(in crate::kql) fn bin(value: Type, size: Type) -> Option<(Type, Code)> {
     use Type::{Datetime, Dynamic, Int, Long, Real, Timespan};
     let value = if value == Dynamic { size } else { value };
     Some(match (value, size) {

@@ -73,20 +73,22 @@ fn indexof(values: &[Value]) -> Value {
     if length < -1 || occurrence < 0 {
         return Value::Null;
     }
-    let end = if length < 0 { count } else { start.saturating_add(length).min(count) };
     let chars: Vec<char> = text.chars().collect();
     let wanted: Vec<char> = wanted.chars().collect();
-    let region = chars.get(start as usize..end.max(start) as usize).unwrap_or(&[]);
-    let mut left = occurrence.max(1);
-    for at in 0..=region.len().saturating_sub(wanted.len()) {
-        if region[at..].starts_with(&wanted) {
-            left -= 1;
-            if left == 0 {
-                return Value::Long(start + at as i64);
-            }
+    let mut start = start;
+    let mut found = -1;
+    // The length counts anew behind each occurrence.
+    for _ in 0..occurrence.max(1) {
+        let end = if length < 0 { count } else { start.saturating_add(length).min(count) };
+        let region = chars.get(start as usize..end.max(start) as usize).unwrap_or(&[]);
+        let last = region.len().checked_sub(wanted.len());
+        match last.and_then(|last| (0..=last).find(|&at| region[at..].starts_with(&wanted))) {
+            Some(at) => found = start + at as i64,
+            None => return Value::Long(-1),
         }
+        start = found + 1;
     }
-    Value::Long(-1)
+    Value::Long(found)
 }
 
 fn split(values: &[Value]) -> Value {

@@ -127,7 +127,7 @@ impl Parser<'_> {
             let wanted = columns[values.len() % columns.len()].ty;
             let fits =
                 ty == wanted || value == Value::Null || ty.is_number() && wanted.is_number() || wanted == Type::Dynamic;
-            if !fits && !(ty == Type::String && wanted != Type::Bool) {
+            if !(fits || ty == Type::String && wanted != Type::Bool) {
                 return Err(Error::semantic(
                     at,
                     format_args!(

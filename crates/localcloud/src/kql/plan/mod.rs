@@ -79,16 +79,16 @@ impl Context {
     }
 
     fn let_binding(&self, expr: &Expr) -> Result<Binding, Error> {
-        if let ExprKind::Call(name, args) = &expr.kind {
-            if &*name.text == "materialize" {
-                let [Named { expr, .. }] = args.as_slice() else {
-                    return Err(self.error(name.at, "The function 'materialize' expects 1 argument(s)"));
-                };
-                let stream = self.tabular(expr)?;
-                let columns = stream.schema();
-                let rows = stream.into_rows(false).collect::<Result<Vec<_>, _>>()?;
-                return Ok(Binding::Table(Arc::new(MemoryTable::new(columns, rows))));
-            }
+        if let ExprKind::Call(name, args) = &expr.kind
+            && &*name.text == "materialize"
+        {
+            let [Named { expr, .. }] = args.as_slice() else {
+                return Err(self.error(name.at, "The function 'materialize' expects 1 argument(s)"));
+            };
+            let stream = self.tabular(expr)?;
+            let columns = stream.schema();
+            let rows = stream.into_rows(false).collect::<Result<Vec<_>, _>>()?;
+            return Ok(Binding::Table(Arc::new(MemoryTable::new(columns, rows))));
         }
         if self.is_tabular(expr) {
             return Ok(Binding::Tabular(Arc::new(expr.clone()), self.clone()));

@@ -102,11 +102,11 @@ impl Context {
             let typed = self.scalar(&item.expr, &mut Scope::rows(&mut stream))?;
             let own = item.name.as_ref().map(|name| name.text.to_string());
             let declared = own.or_else(|| item.expr.as_name().map(|name| name.to_string()));
-            if let Some(name) = &declared {
-                if columns.iter().any(|column| column.name == *name) {
-                    let detail = format_args!("A column with the name '{name}' is already declared");
-                    return Err(self.error(item.expr.at, detail));
-                }
+            if let Some(name) = &declared
+                && columns.iter().any(|column| column.name == *name)
+            {
+                let detail = format_args!("A column with the name '{name}' is already declared");
+                return Err(self.error(item.expr.at, detail));
             }
             let name = declared.or_else(|| result_name(&item.expr)).unwrap_or_else(|| unused(&stream, &columns));
             add_column(&mut columns, &mut stream, name, typed);

@@ -161,7 +161,7 @@ impl Stream {
         let (base, positions) = match self.source {
             Source::Scan(table) => {
                 let ranges = if self.after == i64::MIN && self.until == i64::MAX {
-                    vec![0..table.row_count()]
+                    std::iter::once(0..table.row_count()).collect()
                 } else {
                     table.arrived_within(self.after, self.until)
                 };

@@ -39,11 +39,10 @@ impl Context {
         let mut computed = Vec::new();
         for item in items {
             if let Some((aggregate, given)) = self.wide_aggregate(&item.expr, &mut stream, &by_names)? {
-                let mut index = keys.len() + aggregates.iter().map(Aggregate::width).sum::<usize>();
+                let first = keys.len() + aggregates.iter().map(Aggregate::width).sum::<usize>();
                 let mut own = own_name(item);
-                for (name, ty) in given {
-                    add(Some(own.take().unwrap_or(name)), ty, Cx::Column(index), 1);
-                    index += 1;
+                for (index, (name, ty)) in given.into_iter().enumerate() {
+                    add(Some(own.take().unwrap_or(name)), ty, Cx::Column(first + index), 1);
                 }
                 aggregates.push(aggregate);
                 continue;
