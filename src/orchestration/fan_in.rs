@@ -82,6 +82,7 @@ pub fn end(
     head.counts.moved(window.state, state);
     head.lanes = head.lanes.saturating_sub(1);
     head.progress.ended += 1;
+    head.progress.calls += std::mem::take(&mut window.calls);
     window.state = state;
 
     let mut children = Vec::new();

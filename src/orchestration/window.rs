@@ -63,7 +63,7 @@ pub struct Seal {
     pub raw_bytes: u64,
     /// Its longest row in bytes.
     pub longest_row_bytes: u64,
-    /// SHA-256 of the bytes before compression, hex.
+    /// SHA-256 of the blob, hex.
     pub sha256: String,
 }
 
@@ -108,6 +108,9 @@ pub struct Window {
     /// When it was last posted, or sealed.
     #[serde(default)]
     pub last_post: Option<Timestamp>,
+    /// Hunting calls made for it so far.
+    #[serde(default)]
+    pub calls: u64,
     /// Rows whose watermark is null, where that was counted at the source.
     #[serde(default)]
     pub null_watermarks: Option<u64>,
@@ -152,6 +155,7 @@ impl Window {
             seal: None,
             posts: 0,
             last_post: None,
+            calls: 0,
             null_watermarks: None,
             error: None,
             owed: Vec::new(),
