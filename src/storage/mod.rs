@@ -7,8 +7,10 @@ pub mod entity;
 pub mod limits;
 mod memory;
 pub mod message;
+mod sqlite;
 
 pub use memory::memory;
+pub use sqlite::{OpenError, sqlite};
 
 use crate::timestamp::{Clock, Timestamp};
 use async_trait::async_trait;
