@@ -1,5 +1,7 @@
 //! The storage adapters of one machine against the promises of the ports.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 #[macro_use]
 mod conformance;
 

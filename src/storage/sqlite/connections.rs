@@ -92,3 +92,50 @@ pub(super) fn failure(error: rusqlite::Error) -> Error {
         _ => Error::Fatal(Box::new(error)),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_busy_file_asks_to_come_back_later() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("state.db");
+        let (mut one, mut other) = (schema::open(&path).unwrap(), schema::open(&path).unwrap());
+        let _writing = one.transaction_with_behavior(TransactionBehavior::Immediate).unwrap();
+        other.busy_timeout(Duration::ZERO).unwrap();
+        let error = other.transaction_with_behavior(TransactionBehavior::Immediate).map(drop).unwrap_err();
+        assert!(matches!(failure(error), Error::Throttled { after: None }));
+    }
+
+    #[tokio::test]
+    async fn a_failed_write_leaves_nothing_behind_and_the_next_one_works() {
+        let directory = tempfile::tempdir().unwrap();
+        let connections = Connections::open(&directory.path().join("state.db")).unwrap();
+        let write = |fail: bool| {
+            connections.write(move |transaction| {
+                transaction.execute("INSERT INTO blob VALUES (?1, x'00')", [fail.to_string()]).map_err(failure)?;
+                if fail { transaction.execute("INSERT INTO missing VALUES (1)", []).map_err(failure) } else { Ok(0) }
+            })
+        };
+        assert!(matches!(write(true).await, Err(Error::Fatal(_))));
+        write(false).await.unwrap();
+        let names = |connection: &Connection| {
+            connection
+                .query_row("SELECT group_concat(name) FROM blob", [], |row| row.get::<_, String>(0))
+                .map_err(failure)
+        };
+        assert_eq!(connections.read(names).await.unwrap(), "false");
+    }
+
+    #[tokio::test]
+    async fn a_transaction_left_open_is_undone_before_the_next() {
+        let directory = tempfile::tempdir().unwrap();
+        let connections = Connections::open(&directory.path().join("state.db")).unwrap();
+        connections.writer.lock().await.execute_batch("BEGIN; INSERT INTO blob VALUES ('a', x'00')").unwrap();
+        let count = |transaction: &Transaction<'_>| {
+            transaction.query_row("SELECT count(*) FROM blob", [], |row| row.get::<_, i64>(0)).map_err(failure)
+        };
+        assert_eq!(connections.write(count).await.unwrap(), 0);
+    }
+}

@@ -116,7 +116,7 @@ fn receive(
              RETURNING id, text, dequeue_count, sequence, receipts, inserted",
         )
         .map_err(failure)?;
-    let messages = statement
+    statement
         .query_map(params![queue, ticks(now), max, ticks(next_visible)], |row| {
             Ok(Message {
                 id: row.get(0)?,
@@ -129,8 +129,7 @@ fn receive(
             })
         })
         .and_then(Iterator::collect)
-        .map_err(failure);
-    messages
+        .map_err(failure)
 }
 
 /// The place of a message that `receipt` was given for last.

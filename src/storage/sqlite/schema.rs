@@ -148,3 +148,20 @@ fn make_tables(connection: &mut Connection) -> Result<(), Failure> {
         _ => Err(Failure::Foreign),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_commit_is_synced_to_the_disk() {
+        let directory = tempfile::tempdir().unwrap();
+        for _ in 0..2 {
+            let connection = open(&directory.path().join("state.db")).unwrap();
+            let setting = |name| connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0)).unwrap();
+            assert_eq!((setting("synchronous"), setting("fullfsync")), (2, 1));
+            let mode: String = connection.pragma_query_value(None, "journal_mode", |row| row.get(0)).unwrap();
+            assert_eq!(mode, "wal");
+        }
+    }
+}
