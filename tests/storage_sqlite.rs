@@ -152,6 +152,10 @@ async fn a_name_that_sqlite_gives_a_meaning_is_a_file_all_the_same() {
         assert!(open(&path).tables.get(&key("r")).await.unwrap().is_some(), "{name}");
         assert!(path.is_file(), "{name}");
     }
+    let mut child = child_in(directory.path(), "counts_with_others", Path::new(":memory:"), "0");
+    assert!(child.wait().unwrap().success());
+    let row = open(&directory.path().join(":memory:")).tables.get(&key("count")).await.unwrap().unwrap();
+    assert_eq!(row.properties, object(json!({"n": 25})));
 }
 
 #[tokio::test]
@@ -255,8 +259,14 @@ fn refused(path: &Path) -> OpenError {
 
 /// This test program again, running only the test `role`.
 fn child(role: &str, path: &Path, name: &str) -> Child {
+    child_in(Path::new("."), role, path, name)
+}
+
+/// The same, in the directory `here`.
+fn child_in(here: &Path, role: &str, path: &Path, name: &str) -> Child {
     Command::new(std::env::current_exe().unwrap())
         .args(["--exact", role, "--nocapture"])
+        .current_dir(here)
         .env(FILE, path)
         .env(NAME, name)
         .stdout(Stdio::piped())

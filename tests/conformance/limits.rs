@@ -12,25 +12,35 @@ const HIDE: Duration = Duration::from_secs(30);
 const WEEK: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
 pub async fn an_entity_of_a_mebibyte_is_the_largest(h: &Harness) {
-    // 4 bytes, 2 a UTF-16 unit of the keys, and 8 + 2 a unit of the name + 4 + 2 a unit of the text for each property.
-    let filled = |spare_units: usize| {
+    // 4 bytes, 2 a UTF-16 unit of the keys, and for each property 8 + 2 a unit of the name + 4 + 2 a unit of the text,
+    // or 1 for a bool.
+    let filled = |with_bool: bool, spare_units: usize| {
         let mut properties = Properties::new();
         let mut bytes = 4 + 2 * (h.queue().len() + 1);
-        while bytes < MAX_ENTITY_BYTES {
+        if with_bool {
+            properties.insert("flag".to_owned(), true.into());
+            bytes += 8 + 2 * 4 + 1;
+        }
+        let mut last = false;
+        while !last {
             let name = format!("p{:02}", properties.len());
             let room = (MAX_ENTITY_BYTES - bytes - 8 - 2 * name.len() - 4) / 2;
-            let units = if room > 30_000 { 20_000 } else { room };
+            last = room <= 30_000;
+            let units = if last { room } else { 20_000 };
             bytes += 8 + 2 * name.len() + 4 + 2 * units;
-            let units = if bytes == MAX_ENTITY_BYTES { units + spare_units } else { units };
-            properties.insert(name, "x".repeat(units).into());
+            properties.insert(name, "x".repeat(if last { units + spare_units } else { units }).into());
         }
         properties
     };
-    let etag = one(h.commit(&[Operation::Insert(h.key("1"), filled(0))]).await);
-    assert_eq!(h.properties("1").await, filled(0));
-    assert_too_large(h.commit(&[Operation::Insert(h.key("2"), filled(1))]).await);
-    assert_too_large(h.commit(&[Operation::Replace(h.key("1"), filled(1), etag.clone())]).await);
-    assert_eq!((h.get("1").await.unwrap().etag, h.get("2").await), (etag, None));
+    for (row, with_bool) in [("1", false), ("2", true)] {
+        let largest = filled(with_bool, 0);
+        let etag = one(h.commit(&[Operation::Insert(h.key(row), largest.clone())]).await);
+        assert_eq!(h.properties(row).await, largest);
+        let larger = filled(with_bool, 1);
+        assert_too_large(h.commit(&[Operation::Insert(h.key("3"), larger.clone())]).await);
+        assert_too_large(h.commit(&[Operation::Replace(h.key(row), larger, etag.clone())]).await);
+        assert_eq!((h.get(row).await.unwrap().etag, h.get("3").await), (etag, None));
+    }
 }
 
 pub async fn a_merge_cannot_make_a_row_too_large(h: &Harness) {

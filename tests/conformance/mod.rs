@@ -40,7 +40,8 @@ macro_rules! conformance_tests {
                 every_write_gives_a_new_version, a_stale_version_is_refused, an_insert_over_a_row_is_refused,
                 a_row_inserted_again_is_another_version, changes_of_a_missing_row_are_not_found,
                 many_rows_come_in_pages_in_the_order_of_their_bytes, a_range_has_its_start_and_lacks_its_end,
-                pages_go_on_although_rows_come_and_go, large_rows_are_paged;
+                pages_go_on_although_rows_come_and_go,
+                a_page_stays_in_its_range_wherever_it_goes_on, large_rows_are_paged;
             transactions: from_1_to_100_operations, more_than_100_operations_are_refused, no_operations_are_refused,
                 two_partitions_are_refused, a_row_named_twice_is_refused, all_kinds_of_operations_go_together,
                 a_refused_operation_undoes_the_others, the_last_of_a_hundred_undoes_the_others,

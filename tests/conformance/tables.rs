@@ -245,6 +245,22 @@ pub async fn pages_go_on_although_rows_come_and_go(h: &Harness) {
     assert_eq!(rest, expected);
 }
 
+pub async fn a_page_stays_in_its_range_wherever_it_goes_on(h: &Harness) {
+    let keys: Vec<String> = (0..1100).map(|n| format!("{n:04}")).collect();
+    for chunk in keys.chunks(100) {
+        let inserts: Vec<_> = chunk.iter().map(|row| Operation::Insert(h.key(row), object(json!({})))).collect();
+        h.commit(&inserts).await.unwrap();
+    }
+    let next = h.storage.tables.page(&h.range("", None), None).await.unwrap().next.expect("more than a page");
+    for (from, to, rows) in
+        [("1095", None, &keys[1095..]), ("", Some("0100"), &[]), ("1050", Some("1052"), &keys[1050..1052])]
+    {
+        let page = h.storage.tables.page(&h.range(from, to), Some(&next)).await.unwrap();
+        let found: Vec<_> = page.rows.iter().map(|row| row.key.row()).collect();
+        assert_eq!(found, rows, "{from} to {to:?}");
+    }
+}
+
 pub async fn large_rows_are_paged(h: &Harness) {
     let large =
         json!({"a": "x".repeat(30_000), "b": "x".repeat(30_000), "c": "x".repeat(30_000), "d": "x".repeat(30_000)});

@@ -9,8 +9,8 @@ use std::time::Duration;
 /// How long a call waits for the writer of another process.
 pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 /// SQLite does not wait by itself for every lock that the first opening of a file takes.
-const OPEN_ATTEMPTS: u32 = 100;
-const OPEN_PAUSE: Duration = Duration::from_millis(50);
+const OPEN_ATTEMPTS: u32 = 1000;
+const OPEN_PAUSE: Duration = Duration::from_millis(10);
 
 /// The version that [`TABLES`] makes.
 const VERSION: i64 = 1;
@@ -162,6 +162,25 @@ mod tests {
             assert_eq!((setting("synchronous"), setting("fullfsync")), (2, 1));
             let mode: String = connection.pragma_query_value(None, "journal_mode", |row| row.get(0)).unwrap();
             assert_eq!(mode, "wal");
+        }
+    }
+
+    #[test]
+    fn all_that_open_a_new_file_together_get_it() {
+        for round in 0..60 {
+            let directory = tempfile::tempdir().unwrap();
+            let path = directory.path().join("state.db");
+            let barrier = std::sync::Barrier::new(12);
+            thread::scope(|scope| {
+                for _ in 0..12 {
+                    scope.spawn(|| {
+                        barrier.wait();
+                        if let Err(error) = open(&path) {
+                            panic!("round {round}: {error}");
+                        }
+                    });
+                }
+            });
         }
     }
 }
