@@ -2,7 +2,15 @@
 //! payloads. Adapters map their service into these types; no type of a service crosses. Knows nothing
 //! of runs or windows.
 
+mod change;
 pub mod entity;
+pub mod limits;
+mod memory;
+pub mod message;
+mod sqlite;
+
+pub use memory::memory;
+pub use sqlite::{OpenError, sqlite};
 
 use crate::timestamp::{Clock, Timestamp};
 use async_trait::async_trait;
@@ -281,4 +289,25 @@ pub struct Storage {
     pub blobs: Arc<dyn BlobStore>,
     /// The storage service's time: every process that shares the store shares it.
     pub clock: Arc<dyn Clock>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_have_1_to_1024_bytes_without_control_characters_and_separators() {
+        let longest = "k".repeat(1024);
+        for part in ["a", " ", "o'brien", "100%", "naïve 中文 \u{1F980}", &longest] {
+            let key = Key::new(part, part).unwrap();
+            assert_eq!((key.partition(), key.row()), (part, part));
+        }
+        let (long, wide) = ("k".repeat(1025), "ü".repeat(513));
+        for part in ["", "a/b", "a\\b", "a#b", "a?b", "a\nb", "\u{7f}", "\u{85}", &long, &wide] {
+            for (key, name) in [(Key::new(part, "a"), "partition key"), (Key::new("a", part), "row key")] {
+                let error = key.unwrap_err().to_string();
+                assert!(error.contains(name), "{part:?}: {error}");
+            }
+        }
+    }
 }
