@@ -5,6 +5,7 @@ pub mod adx;
 pub mod defender;
 pub mod host;
 pub mod kql;
+pub mod orchestration;
 pub mod outbound;
 pub mod secret;
 pub mod storage;

@@ -2,6 +2,8 @@
 //! payloads. Adapters map their service into these types; no type of a service crosses. Knows nothing
 //! of runs or windows.
 
+pub mod entity;
+
 use crate::timestamp::{Clock, Timestamp};
 use async_trait::async_trait;
 use bytes::Bytes;
