@@ -223,10 +223,7 @@ impl RequestText<'_> {
         let commands: Vec<String> = grants
             .iter()
             .map(|grant| {
-                format!(
-                    "`.add database [{}] {grant} ('aadapp=<application id>;<tenant id>')`",
-                    Text(self.database)
-                )
+                format!("`.add database [{}] {grant} ('aadapp=<application id>;<tenant id>')`", Text(self.database))
             })
             .collect();
         format!("{message}; the identity needs the role {role}: run {}", commands.join(" and "))
@@ -240,14 +237,16 @@ pub(crate) fn clean(text: &str) -> String {
     let mut rest = text;
     while let Some(scheme) = rest.find("://") {
         let (before, url) = rest.split_at(scheme + 3);
-        let end = url.find(|c: char| c.is_whitespace() || matches!(c, '"' | '\'' | '<' | '>' | '`')).unwrap_or(url.len());
+        let end =
+            url.find(|c: char| c.is_whitespace() || matches!(c, '"' | '\'' | '<' | '>' | '`')).unwrap_or(url.len());
         let (url, after) = url.split_at(end);
         shown.push_str(before);
         shown.push_str(url.split(['?', ';']).next().unwrap_or_default());
         rest = after;
     }
     shown.push_str(rest);
-    let mut kept: String = shown.chars().map(|c| if c.is_control() { ' ' } else { c }).take(MAX_MESSAGE_CHARS).collect();
+    let mut kept: String =
+        shown.chars().map(|c| if c.is_control() { ' ' } else { c }).take(MAX_MESSAGE_CHARS).collect();
     if kept.len() < shown.len() {
         kept.push('…');
     }
@@ -280,9 +279,7 @@ mod tests {
 
     #[test]
     fn every_status_and_code_says_what_to_do_next() {
-        let object = |code: &str, message: &str, permanent: bool| {
-            json!({"error": {"code": code, "message": "Request is invalid", "@message": message, "@permanent": permanent}})
-        };
+        let object = |code: &str, message: &str, permanent: bool| json!({"error": {"code": code, "message": "Request is invalid", "@message": message, "@permanent": permanent}});
         let semantic = |message: &str| {
             json!({"error": {"code": "General_BadRequest", "message": "x", "@message": "Semantic error", "@permanent": true,
                 "innererror": {"code": "SEM0100", "message": message}}})
@@ -292,9 +289,19 @@ mod tests {
             (403, object("Forbidden", "Principal is not authorized", true), false, "denied"),
             (400, object("BadRequest_TableAccessDenied", "no", true), false, "denied"),
             (404, object("NotFound", "no such page", true), false, "not found"),
-            (400, object("BadRequest_EntityNotFound", "Entity ID 'T' of kind 'Table' was not found.", true), true, "not found"),
+            (
+                400,
+                object("BadRequest_EntityNotFound", "Entity ID 'T' of kind 'Table' was not found.", true),
+                true,
+                "not found",
+            ),
             (404, object("NotFound", "Entity name 'D' of kind 'Database' does not exist.", true), true, "not found"),
-            (400, semantic("'where' operator: Failed to resolve table or column expression named 'T'"), false, "not found"),
+            (
+                400,
+                semantic("'where' operator: Failed to resolve table or column expression named 'T'"),
+                false,
+                "not found",
+            ),
             (400, semantic("Failed to resolve scalar expression named 'ChunkId'"), false, "refused for good"),
             (400, object("BadRequest_SyntaxError", "Syntax error", true), true, "refused for good"),
             (429, object("TooManyRequests", "slow down", false), true, "throttled"),
