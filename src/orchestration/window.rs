@@ -61,6 +61,8 @@ pub struct Seal {
     pub rows: u64,
     /// Its bytes before compression.
     pub raw_bytes: u64,
+    /// The blob's size.
+    pub compressed_bytes: u64,
     /// Its longest row in bytes.
     pub longest_row_bytes: u64,
     /// SHA-256 of the blob, hex.
@@ -305,7 +307,14 @@ mod tests {
     }
 
     fn seal() -> Seal {
-        Seal { blob: "b".into(), rows: 10, raw_bytes: 100, longest_row_bytes: 10, sha256: String::new() }
+        Seal {
+            blob: "b".into(),
+            rows: 10,
+            raw_bytes: 100,
+            compressed_bytes: 50,
+            longest_row_bytes: 10,
+            sha256: String::new(),
+        }
     }
 
     #[test]
