@@ -2,3 +2,4 @@
 //! It evaluates the KQL that it is sent and keeps the ground truth; it knows nothing of its client.
 
 pub mod kql;
+pub mod source;
