@@ -105,6 +105,8 @@ const SPARSE: &[(&str, u64)] = &[
     ("AccountObjectId", 700),
     ("AccountSid", 500),
     ("AdditionalFields", 400),
+    ("CreationTime", 400),
+    ("AccountDomain", 300),
     ("SignerType", 600),
     ("SignatureStatus", 600),
     ("TokenElevation", 500),
