@@ -209,7 +209,7 @@ fn text_kind(table: &str, name: &str, rest: &str) -> Kind {
     if let Some(words) = words::of_column(table, name) {
         return Kind::Words(words);
     }
-    let whole = match name {
+    match name {
         "AdditionalFields"
         | "AuthenticationDetails"
         | "RawAgentInfo"
@@ -226,9 +226,8 @@ fn text_kind(table: &str, name: &str, rest: &str) -> Kind {
         "Surname" => Kind::Account(Who::Surname),
         "RegistryKey" | "PreviousRegistryKey" => Kind::RegistryKey,
         "Subject" | "EmailSubject" | "Title" | "Description" => Kind::Phrase(12),
-        _ => return part_kind(rest),
-    };
-    whole
+        _ => part_kind(rest),
+    }
 }
 
 /// By the end of the name, the telling part.

@@ -16,6 +16,7 @@ mod words;
 
 pub(crate) use dice::Dice;
 pub use identity::row_identity;
+pub(crate) use pool::guid;
 pub use schema::{Damaged, Schema, documented, type_named};
 pub use segment::Segment;
 
@@ -73,6 +74,9 @@ pub struct TableOptions {
     pub huge_cell: Option<HugeCell>,
     /// How many rows share an arrival time; 0: about a two-thousandth of an append, at most 500.
     pub rows_per_commit: u64,
+    /// Commits come into sight up to this long after their arrival time, each after its own delay: an earlier
+    /// one may follow a later one.
+    pub visibility_lag_seconds: u32,
 }
 
 impl Default for TableOptions {
@@ -84,6 +88,7 @@ impl Default for TableOptions {
             duplicates_per_mille: 1,
             huge_cell: None,
             rows_per_commit: 0,
+            visibility_lag_seconds: 0,
         }
     }
 }
@@ -249,7 +254,7 @@ impl Source {
     /// when rows are added.
     pub fn at(&self, now: i64) -> Snapshot {
         let expired = self.retention.map_or(-1, |kept| now - ticks::of(kept));
-        Snapshot { state: self.now_state(), expired, now }
+        Snapshot { state: self.now_state(), expired, now, turn: None }
     }
 
     /// (row number, identity) of every row that ever arrived or will, in order.
@@ -272,7 +277,7 @@ impl Source {
     ) -> Result<impl Iterator<Item = (u64, u64)> + use<>, Error> {
         let state = self.now_state();
         let entry = state.get(table).ok_or_else(|| Error::NotInTenant(table.to_owned()))?;
-        let view = Generated::new(entry.layout.clone(), &entry.segments, after, until);
+        let view = Generated::arrived(entry.layout.clone(), &entry.segments, after, until);
         Ok((0..view.row_count()).map(move |row| (row, view.identity(row))))
     }
 
@@ -329,9 +334,18 @@ pub struct Snapshot {
     state: Arc<State>,
     expired: i64,
     now: i64,
+    turn: Option<u64>,
 }
 
 impl Snapshot {
+    /// The same rows in another order, as a service that promises none gives them. The order depends on
+    /// `turn` alone.
+    #[must_use]
+    pub fn turned(mut self, turn: u64) -> Self {
+        self.turn = Some(turn);
+        self
+    }
+
     /// The instant, in ticks.
     pub fn now(&self) -> i64 {
         self.now
@@ -340,7 +354,11 @@ impl Snapshot {
     /// The table of that name, unless the tenant has none or no licence for it.
     pub fn table(&self, name: &str) -> Option<Arc<dyn Table>> {
         let entry = self.state.get(name).filter(|entry| !entry.shape.options.hidden)?;
-        Some(Arc::new(Generated::new(entry.layout.clone(), &entry.segments, self.expired, self.now)))
+        let view = Generated::visible(entry.layout.clone(), &entry.segments, self.expired, self.now);
+        Some(Arc::new(match self.turn {
+            None => view,
+            Some(turn) => view.turned(turn),
+        }))
     }
 
     /// Whether the tenant has that table, hidden or not.

@@ -115,19 +115,62 @@ pub(crate) struct Generated {
 }
 
 impl Generated {
-    /// The rows that arrived after `expired` and until `now`.
-    pub(crate) fn new(layout: Arc<Layout>, segments: &[Segment], expired: i64, now: i64) -> Self {
-        let mut row_count = 0;
-        let mut parts = Vec::with_capacity(segments.len());
+    /// The rows with `after < arrival <= until`.
+    pub(crate) fn arrived(layout: Arc<Layout>, segments: &[Segment], after: i64, until: i64) -> Self {
+        let mut view = Self { layout, parts: Vec::with_capacity(segments.len()), row_count: 0 };
         for segment in segments {
-            let offset = segment.arrived(expired, layout.dice);
-            let count = segment.arrived(now, layout.dice).saturating_sub(offset);
-            if count > 0 {
-                parts.push(Part { start: row_count, offset, count, segment: segment.clone() });
-                row_count += count;
+            let first = segment.arrived(after, view.layout.dice);
+            view.push(segment, first..segment.arrived(until, view.layout.dice));
+        }
+        view
+    }
+
+    /// The rows that arrived after `expired` and have come into sight by `now`.
+    pub(crate) fn visible(layout: Arc<Layout>, segments: &[Segment], expired: i64, now: i64) -> Self {
+        let lag = i64::from(layout.options.visibility_lag_seconds) * SECOND;
+        if lag == 0 {
+            return Self::arrived(layout, segments, expired, now);
+        }
+        let dice = layout.dice;
+        let mut view = Self { layout, parts: Vec::with_capacity(segments.len()), row_count: 0 };
+        for segment in segments {
+            let first = segment.arrived(expired, dice);
+            let settled = segment.arrived(now - lag, dice).max(first);
+            view.push(segment, first..settled);
+            let last = segment.arrived(now, dice);
+            let mut commit = settled;
+            while commit < last {
+                let next = (commit / segment.rows_per_commit + 1) * segment.rows_per_commit;
+                let delay = dice.of(segment.first_row + commit).of(904).below(lag as u64) as i64;
+                if segment.arrival(commit, dice) + delay <= now {
+                    view.push(segment, commit..next.min(last));
+                }
+                commit = next;
             }
         }
-        Self { layout, parts, row_count }
+        view
+    }
+
+    fn push(&mut self, segment: &Segment, rows: Range<u64>) {
+        if !rows.is_empty() {
+            let count = rows.end - rows.start;
+            self.parts.push(Part { start: self.row_count, offset: rows.start, count, segment: segment.clone() });
+            self.row_count += count;
+        }
+    }
+
+    /// The same rows, beginning at another of them.
+    pub(crate) fn turned(self, turn: u64) -> Self {
+        let pivot = Dice::new(turn).below(self.row_count);
+        let mut turned = Self { layout: self.layout, parts: Vec::with_capacity(self.parts.len() + 1), row_count: 0 };
+        for (from, to) in [(pivot, self.row_count), (0, pivot)] {
+            for part in &self.parts {
+                let first = from.max(part.start);
+                let last = to.min(part.start + part.count).max(first);
+                turned.push(&part.segment, part.offset + first - part.start..part.offset + last - part.start);
+            }
+        }
+        turned
     }
 
     /// The part that holds `row`, and the row's place in its segment. `row` is below the row count.
@@ -143,7 +186,7 @@ impl Generated {
     }
 
     /// When a row arrived, whether or not the table shows it.
-    pub(crate) fn arrival(&self, row: u64) -> i64 {
+    fn arrival(&self, row: u64) -> i64 {
         let (part, offset) = self.locate(row);
         part.segment.arrival(offset, self.layout.dice)
     }
@@ -169,7 +212,7 @@ impl Table for Generated {
 
     fn arrived_within(&self, after: i64, until: i64) -> Vec<Range<u64>> {
         if !self.layout.has_arrival_time {
-            return vec![0..self.row_count];
+            return std::iter::once(0..self.row_count).collect();
         }
         let range = |part: &Part| {
             let place = |at| part.segment.arrived(at, self.layout.dice).clamp(part.offset, part.offset + part.count);
