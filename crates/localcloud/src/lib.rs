@@ -2,5 +2,6 @@
 //! It evaluates the KQL that it is sent and keeps the ground truth; it knows nothing of its client.
 
 pub mod clock;
+pub mod faults;
 pub mod kql;
 pub mod source;
