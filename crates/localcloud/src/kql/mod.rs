@@ -1,6 +1,26 @@
 //! The KQL engine: text in, typed rows out. Knows tables only through [`Table`] and [`Catalog`]; knows no
 //! HTTP, no quota and no ingestion.
 
+mod aggregate;
+mod ast;
+mod compile;
+mod cx;
+mod error;
+mod functions;
+pub mod json;
+pub mod lexer;
+mod memory;
+mod parse;
+mod plan;
+mod strings;
+pub mod time;
+mod value;
+
+pub use error::{Error, ErrorKind, Position};
+pub use memory::MemoryTable;
+pub use parse::parse_literal;
+pub use plan::{run, run_with_parameters};
+
 use serde_json::Value as Json;
 use std::sync::Arc;
 use uuid::Uuid;
@@ -92,4 +112,19 @@ pub trait Catalog: Send + Sync {
     fn function(&self, name: &str) -> Option<String>;
     /// `now()`, in ticks.
     fn now(&self) -> i64;
+    /// The names of all tables, for patterns such as `union Device*`. None unless the catalog knows.
+    fn table_names(&self) -> Vec<String> {
+        Vec::new()
+    }
+}
+
+/// The rows of an answer as they are computed.
+pub type Rows = Box<dyn Iterator<Item = Result<Vec<Value>, Error>> + Send>;
+
+/// What a query answers.
+pub struct Answer {
+    /// The columns in order.
+    pub columns: Vec<Column>,
+    /// The rows, computed as they are taken. After an error there are no more.
+    pub rows: Rows,
 }
