@@ -2,6 +2,9 @@
 //! It evaluates the KQL that it is sent and keeps the ground truth; it knows nothing of its client.
 
 pub mod clock;
+pub mod cloud;
+pub mod entra;
 pub mod faults;
+pub mod hunting;
 pub mod kql;
 pub mod source;
