@@ -13,7 +13,7 @@ use crate::kql::Catalog;
 use crate::source::{Dice, Snapshot, guid, ticks};
 use axum::Router;
 use axum::body::Body;
-use axum::extract::State;
+use axum::extract::{Path, State};
 use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::Response;
 use axum::routing::{any, post};
@@ -56,8 +56,9 @@ pub fn router(hunting: Arc<Hunting>) -> Router {
         .with_state(hunting)
 }
 
-async fn unknown_path(State(hunting): State<Arc<Hunting>>, headers: HeaderMap) -> Response {
-    let message = "Resource not found for the segment.".to_owned();
+async fn unknown_path(State(hunting): State<Arc<Hunting>>, Path(path): Path<String>, headers: HeaderMap) -> Response {
+    let segment = path.rsplit('/').next().unwrap_or_default();
+    let message = format!("Resource not found for the segment '{segment}'.");
     Refusal::Body(message).answer(&hunting.asked(OF_GRAPH, &headers, hunting.recorder.next_number()), false)
 }
 

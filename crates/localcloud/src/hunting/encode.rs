@@ -1,6 +1,7 @@
 //! Values on the wire. Graph re-encodes what the engine says: a bool is a number, a null is `{}`, and type
 //! names stand as keys between the columns.
 
+use crate::kql::time::write_timespan;
 use crate::kql::{Column, Type, Value};
 use crate::source::ticks;
 use serde_json::Value as Json;
@@ -81,7 +82,11 @@ impl Dialect {
             Value::Real(value) => real(*value, out),
             Value::Decimal(text) | Value::String(text) => string(text, out),
             Value::Datetime(at) => string(&ticks::format(*at), out),
-            Value::Timespan(span) => string(&timespan(*span), out),
+            Value::Timespan(span) => {
+                let mut text = String::new();
+                write_timespan(*span, &mut text);
+                string(&text, out);
+            }
             Value::Guid(guid) => put(out, format_args!("\"{guid}\"")),
             Value::Dynamic(json) if json.is_null() => self.null(out),
             Value::Dynamic(json) if self == Self::Graph => graph_json(json, out),
@@ -165,20 +170,6 @@ fn real(value: f64, out: &mut Vec<u8>) {
     } else {
         string(if value > 0.0 { "INF" } else { "-INF" }, out);
     }
-}
-
-/// `[-][d.]hh:mm:ss[.fffffff]`
-fn timespan(span: i64) -> String {
-    let sign = if span < 0 { "-" } else { "" };
-    let span = span.unsigned_abs();
-    let (second, day) = (ticks::SECOND as u64, ticks::DAY as u64);
-    let days = if span >= day { format!("{}.", span / day) } else { String::new() };
-    let of_day = span % day / second;
-    let fraction = match span % second {
-        0 => String::new(),
-        fraction => format!(".{fraction:07}"),
-    };
-    format!("{sign}{days}{:02}:{:02}:{:02}{fraction}", of_day / 3600, of_day / 60 % 60, of_day % 60)
 }
 
 fn string(text: &str, out: &mut Vec<u8>) {

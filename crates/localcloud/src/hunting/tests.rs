@@ -398,3 +398,30 @@ async fn calls_are_counted_by_table_and_status() {
     assert_eq!((statistics.calls_by_status[&200], statistics.calls_by_status[&400]), (2, 1));
     assert_eq!(statistics.log[2].query, "AlertInfo | where Nope == 1");
 }
+
+#[tokio::test]
+async fn an_unknown_path_is_named() {
+    let setup = setup(Vec::new(), unlimited());
+    let answer = setup.send(setup.post("/v1.0/security/runHunting", GRAPH, &json!({}))).await.unwrap();
+    assert_eq!(answer.error(), (400, "BadRequest".into(), "Resource not found for the segment 'runHunting'.".into()));
+}
+
+#[tokio::test]
+async fn a_query_that_runs_too_long_is_given_up() {
+    let limits = Limits { run_time: Duration::ZERO, ..Limits::default() };
+    let setup = setup(vec![table("DeviceEvents", 10)], limited(limits));
+    assert_eq!(setup.hunt("DeviceEvents").await.error(), (504, "UnknownError".into(), String::new()));
+}
+
+#[tokio::test]
+async fn rows_that_arrive_between_two_calls_are_seen_by_the_second() {
+    let arriving = TableSettings::new("DeviceEvents", 1_000, NOW - ticks::HOUR, NOW + ticks::HOUR);
+    let setup = setup(vec![arriving], unlimited());
+    let count = async || setup.hunt("DeviceEvents | count").await.rows()[0]["Count"].as_i64().unwrap();
+    let first = count().await;
+    setup.clock.advance(Duration::from_secs(1_800));
+    let second = count().await;
+    assert!(0 < first && first < second && second < 1_000, "{first} {second}");
+    setup.cloud.source().append("DeviceEvents", 10, NOW, NOW).unwrap();
+    assert_eq!(count().await, second + 10);
+}

@@ -33,8 +33,7 @@ impl Timespan {
 }
 
 fn moment(text: &str) -> Option<i64> {
-    let text = text.trim();
-    ticks::parse(text).or_else(|| ticks::parse(&format!("{text}Z")))
+    ticks::parse(text)
 }
 
 /// An ISO 8601 duration in ticks; a month counts 30 days, a year 365.

@@ -17,7 +17,7 @@ mod words;
 pub(crate) use dice::Dice;
 pub use identity::row_identity;
 pub(crate) use pool::guid;
-pub use schema::{Damaged, Schema, documented, type_named};
+pub use schema::{Damaged, Schema, documented};
 pub use segment::Segment;
 
 use crate::kql::{Column, Table, Type};

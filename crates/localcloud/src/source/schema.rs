@@ -48,30 +48,13 @@ fn schema(name: &str, table: Described) -> Result<Schema, Damaged> {
         .columns
         .into_iter()
         .map(|column| {
-            let ty = type_named(&column.ty)
+            let ty = Type::from_name(&column.ty)
                 .ok_or_else(|| Damaged(format!("{name}.{} has the unknown type `{}`", column.name, column.ty)))?;
             Ok(Column { name: column.name, ty })
         })
         .collect::<Result<_, _>>()?;
     let snapshot = ["DeviceTvm", "DeviceBaseline", "ExposureGraph"].iter().any(|prefix| name.starts_with(prefix));
     Ok(Schema { columns, has_arrival_time: table.timestamp_column.is_some() && !snapshot })
-}
-
-/// The scalar type of that KQL name.
-pub fn type_named(name: &str) -> Option<Type> {
-    Some(match name {
-        "bool" => Type::Bool,
-        "int" => Type::Int,
-        "long" => Type::Long,
-        "real" => Type::Real,
-        "decimal" => Type::Decimal,
-        "string" => Type::String,
-        "datetime" => Type::Datetime,
-        "timespan" => Type::Timespan,
-        "guid" => Type::Guid,
-        "dynamic" => Type::Dynamic,
-        _ => return None,
-    })
 }
 
 #[cfg(test)]

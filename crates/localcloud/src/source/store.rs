@@ -1,6 +1,6 @@
 //! The tenant on disk: seed, tables and segments, not rows. A directory that is opened again has the same rows.
 
-use super::{Error, Segment, Settings, Shape, Source, State, TableOptions, ticks, type_named};
+use super::{Error, Segment, Settings, Shape, Source, State, TableOptions, ticks};
 use crate::kql::{Column, Type};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -64,7 +64,7 @@ impl Source {
                 .columns
                 .into_iter()
                 .map(|(column, ty, from)| {
-                    let ty = type_named(&ty).ok_or_else(|| fail(format!("`{ty}` is no type")))?;
+                    let ty = Type::from_name(&ty).ok_or_else(|| fail(format!("`{ty}` is no type")))?;
                     Ok((Column { name: column, ty }, from))
                 })
                 .collect::<Result<_, Error>>()?;
@@ -89,7 +89,7 @@ impl Source {
                     .shape
                     .columns
                     .iter()
-                    .map(|(column, from)| (column.name.clone(), type_name(column.ty).to_owned(), *from))
+                    .map(|(column, from)| (column.name.clone(), column.ty.name().to_owned(), *from))
                     .collect();
                 let stored = StoredTable {
                     columns,
@@ -119,19 +119,4 @@ fn is_sound(segment: &Segment) -> bool {
         && segment.arrival_from >= 0
         && segment.arrival_from <= segment.arrival_to
         && segment.arrival_to <= ticks::MAX
-}
-
-fn type_name(ty: Type) -> &'static str {
-    match ty {
-        Type::Bool => "bool",
-        Type::Int => "int",
-        Type::Long => "long",
-        Type::Real => "real",
-        Type::Decimal => "decimal",
-        Type::String => "string",
-        Type::Datetime => "datetime",
-        Type::Timespan => "timespan",
-        Type::Guid => "guid",
-        Type::Dynamic => "dynamic",
-    }
 }

@@ -1,51 +1,21 @@
-//! Instants as 100-ns ticks since 0001-01-01T00:00:00Z, the resolution and origin of a Kusto `datetime`.
+//! Instants as 100-ns ticks since 0001-01-01T00:00:00Z, the resolution and origin of a Kusto `datetime`, and
+//! their shortest text.
 
-use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
+use crate::kql::time;
+pub use crate::kql::time::{DAY, HOUR, MAX, SECOND, UNIX_EPOCH};
 
-/// Ticks in a second.
-pub const SECOND: i64 = 10_000_000;
-/// Ticks in an hour.
-pub const HOUR: i64 = 3600 * SECOND;
-/// Ticks in a day.
-pub const DAY: i64 = 24 * HOUR;
-/// 1970-01-01T00:00:00Z.
-pub const UNIX_EPOCH: i64 = 621_355_968_000_000_000;
-/// 9999-12-31T23:59:59.9999999Z.
-pub const MAX: i64 = 3_155_378_975_999_999_999;
-
-/// The ticks of an RFC 3339 date-time, or of a date alone at midnight UTC.
+/// The ticks of a date-time, or of a date alone; without an offset it is UTC.
 pub fn parse(text: &str) -> Option<i64> {
-    let whole;
-    let text = if text.len() == 10 {
-        whole = format!("{text}T00:00:00Z");
-        &whole
-    } else {
-        text
-    };
-    let nanos = OffsetDateTime::parse(text, &Rfc3339).ok()?.unix_timestamp_nanos();
-    let ticks = i64::try_from(nanos.div_euclid(100)).ok()?.checked_add(UNIX_EPOCH)?;
-    (0..=MAX).contains(&ticks).then_some(ticks)
+    time::parse_datetime(text)
 }
 
 /// `ticks` with 0 to 7 fraction digits, trailing zeros cut: `2026-04-14T07:00:00Z`, `…20.928Z`.
 pub fn format(ticks: i64) -> String {
-    let ticks = ticks.clamp(0, MAX);
-    let nanos = i128::from(ticks - UNIX_EPOCH) * 100;
-    let at = OffsetDateTime::from_unix_timestamp_nanos(nanos).unwrap_or(OffsetDateTime::UNIX_EPOCH);
-    let mut text = format!(
-        "{:04}-{:02}-{:02}T{:02}:{:02}:{:02}",
-        at.year(),
-        u8::from(at.month()),
-        at.day(),
-        at.hour(),
-        at.minute(),
-        at.second()
-    );
-    let fraction = ticks % SECOND;
-    if fraction != 0 {
-        text.push_str(format!(".{fraction:07}").trim_end_matches('0'));
-    }
+    let mut text = String::with_capacity(28);
+    time::write_datetime(ticks.clamp(0, MAX), &mut text);
+    let kept = text.trim_end_matches('Z').trim_end_matches('0').trim_end_matches('.').len();
+    // Whole seconds may end in zeros of their own.
+    text.truncate(kept.max(19));
     text.push('Z');
     text
 }
@@ -66,6 +36,7 @@ mod tests {
             "2026-07-23T18:03:20.928Z",
             "2024-03-26T09:39:50.7688641Z",
             "2026-07-18T14:05:55.510513Z",
+            "2026-07-18T14:05:50.0000001Z",
             "0001-01-01T00:00:00Z",
             "9999-12-31T23:59:59.9999999Z",
         ] {
