@@ -8,6 +8,7 @@ use crate::hunting::{self, Hunting};
 use crate::source::{self, Source};
 use axum::Router;
 use axum::body::Body;
+use axum::serve::ListenerExt;
 use bytes::Bytes;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::PathBuf;
@@ -202,6 +203,10 @@ fn open_source(settings: &Settings) -> Result<Source, Error> {
 
 async fn serve(listener: tokio::net::TcpListener, router: Router) {
     // `axum::serve` ends only with the runtime: it retries failed accepts by itself.
+    let listener = listener.tap_io(|connection| {
+        // Without it, small answers only wait longer.
+        let _ = connection.set_nodelay(true);
+    });
     let _ = axum::serve(listener, router).await;
 }
 

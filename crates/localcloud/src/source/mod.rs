@@ -3,6 +3,7 @@
 
 mod bags;
 mod cell;
+mod compare;
 mod dice;
 mod identity;
 mod kind;
@@ -14,6 +15,7 @@ mod table;
 pub mod ticks;
 mod words;
 
+pub use compare::Comparison;
 pub(crate) use dice::Dice;
 pub use identity::row_identity;
 pub(crate) use pool::guid;

@@ -311,3 +311,20 @@ fn another_turn_is_another_order_of_the_same_rows() {
     let within = |row: &u64| table.ingestion_time(*row).is_some_and(|at| at > after && at <= until);
     assert_eq!(found, (0..table.row_count()).filter(within).collect::<Vec<_>>());
 }
+
+#[test]
+fn lost_and_doubled_rows_of_a_copy_are_told_even_among_equal_rows() {
+    let options = TableOptions { duplicates_per_mille: 300, ..TableOptions::default() };
+    let source = source(vec![days("DeviceEvents", 200, 1).with(options)]);
+    let copy: Vec<u64> = source.identities("DeviceEvents").unwrap().map(|(_, identity)| identity).collect();
+    let compare = |copy: Vec<u64>| source.compare("DeviceEvents", -1, i64::MAX, copy).unwrap();
+    assert_eq!(compare(copy.clone()), Comparison { matched: 200, missing: vec![], surplus: 0 });
+    let twin = (1..200).find(|row| copy[*row] == copy[row - 1]).unwrap();
+    let mut lost = copy.clone();
+    lost.remove(twin);
+    assert_eq!((compare(lost.clone()).matched, compare(lost).missing.len()), (199, 1));
+    let mut doubled = copy;
+    doubled.push(doubled[twin]);
+    doubled.push(7);
+    assert_eq!(compare(doubled), Comparison { matched: 200, missing: vec![], surplus: 2 });
+}
