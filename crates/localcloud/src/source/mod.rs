@@ -129,7 +129,7 @@ pub enum Error {
     NotInTenant(String),
     /// The arrival times are not in order or out of range.
     #[error(
-        "rows of `{table}` cannot arrive from tick {from} to tick {to}; give two instants in order, in ticks since year 1"
+        "rows of `{table}` cannot arrive from tick {from} to tick {to}; give two instants in order, in ticks since year 1, before the year 3000"
     )]
     Arrival {
         /// The table.
@@ -315,7 +315,7 @@ impl TableState {
     }
 
     fn append(&mut self, table: &str, count: u64, arrival_from: i64, arrival_to: i64) -> Result<(), Error> {
-        if arrival_from < 0 || arrival_to < arrival_from || arrival_to > ticks::MAX {
+        if arrival_from < 0 || arrival_to < arrival_from || arrival_to > segment::LATEST {
             return Err(Error::Arrival { table: table.to_owned(), from: arrival_from, to: arrival_to });
         }
         if count > 0 {

@@ -20,6 +20,9 @@ pub struct Segment {
     pub rows_per_commit: u64,
 }
 
+/// The end of the year 2999: the sums of activity stay within their integers until then.
+pub(crate) const LATEST: i64 = 1_095_362 * DAY;
+
 /// How busy each hour of a day (UTC) is.
 const ACTIVITY: [i64; 24] = [3, 2, 2, 2, 3, 4, 6, 9, 12, 14, 14, 13, 12, 13, 14, 13, 11, 9, 7, 6, 5, 4, 4, 3];
 const DAY_ACTIVITY: i64 = activity_before(24) * HOUR;
@@ -126,6 +129,13 @@ mod tests {
             assert_eq!(segment.arrived(edge, dice), arrivals.iter().filter(|at| **at <= edge).count() as u64);
             assert_eq!(segment.arrived(edge - 1, dice), arrivals.iter().filter(|at| **at < edge).count() as u64);
         }
+    }
+
+    #[test]
+    fn the_latest_instant_is_still_in_range() {
+        assert_eq!(ticks::format(LATEST), "3000-01-01T00:00:00Z");
+        assert_eq!(instant_of_activity(activity_until(LATEST)), LATEST);
+        assert_eq!(instant_of_activity(activity_until(0)), 0);
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! The tenant on disk: seed, tables and segments, not rows. A directory that is opened again has the same rows.
 
-use super::{Error, Segment, Settings, Shape, Source, State, TableOptions, ticks};
+use super::segment::LATEST;
+use super::{Error, Segment, Settings, Shape, Source, State, TableOptions};
 use crate::kql::{Column, Type};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -118,5 +119,5 @@ fn is_sound(segment: &Segment) -> bool {
     segment.rows_per_commit > 0
         && segment.arrival_from >= 0
         && segment.arrival_from <= segment.arrival_to
-        && segment.arrival_to <= ticks::MAX
+        && segment.arrival_to <= LATEST
 }
