@@ -95,9 +95,25 @@ async fn a_change_whose_answer_is_lost_is_repeated_only_if_twice_is_the_same_as_
 
 #[tokio::test]
 async fn a_change_that_was_throttled_was_not_done_and_is_repeated() {
-    let fake = Fake::start(after(vec![429, 503])).await;
+    let fake = Fake::start(after(vec![429, 429])).await;
     fake.client().command(".append", Effect::Once, soon()).await.unwrap();
     assert_eq!(fake.seen().len(), 3);
+    let fake = Fake::start(after(vec![503])).await;
+    let error = fake.client().command(".append", Effect::Once, soon()).await.unwrap_err();
+    assert!(matches!(error, Error::OutcomeUnknown { .. }), "{error}");
+    assert_eq!(fake.seen().len(), 1);
+}
+
+#[tokio::test]
+async fn an_error_that_is_not_permanent_is_worth_another_question() {
+    let count = AtomicUsize::new(0);
+    let fake = Fake::start(move |_| {
+        let again = json!({"error": {"code": "General_BadRequest", "@message": "runaway", "@permanent": false}});
+        if count.fetch_add(1, Ordering::SeqCst) == 0 { status(400).saying(&again) } else { v2("N:long", &json!([[1]])) }
+    })
+    .await;
+    fake.client().query("T", EXACT, soon()).await.unwrap();
+    assert_eq!(fake.seen().len(), 2);
 }
 
 #[tokio::test]

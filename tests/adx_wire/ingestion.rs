@@ -107,6 +107,10 @@ fn none(_: &Seen, _: usize) -> Option<Reply> {
     None
 }
 
+fn busy() -> Reply {
+    status(503).with("x-ms-error-code", "ServerBusy")
+}
+
 fn content(length: usize) -> Bytes {
     let mut bytes: Vec<u8> = (0..length).map(|at| (at * 31 % 251) as u8).collect();
     bytes[..2].copy_from_slice(&[0x1f, 0x8b]);
@@ -164,7 +168,7 @@ async fn a_repetition_sends_the_same_bytes() {
 
 #[tokio::test]
 async fn an_outage_of_storage_is_not_waited_for_without_end() {
-    let (_fake, shelf, ingestor) = service(|_, _| Some(status(503))).await;
+    let (_fake, shelf, ingestor) = service(|_, _| Some(busy())).await;
     let error = upload(&ingestor, &content(100), 100).await.unwrap_err();
     assert!(matches!(error, Error::Throttled { .. }), "{error}");
     assert_eq!(shelf.requests.load(Ordering::SeqCst), 5);
@@ -306,7 +310,7 @@ fn posts(fake: &Fake) -> Vec<Seen> {
 
 #[tokio::test]
 async fn a_post_that_may_have_been_taken_is_not_made_again() {
-    for fault in [500, 504, 408] {
+    for fault in [500, 503, 504, 408] {
         let (fake, _shelf, ingestor) = service(move |_, _| Some(status(fault))).await;
         let url = format!("{}acct/box/b.gz", fake.url);
         let error = post(&ingestor, &url).await.unwrap_err();
@@ -317,7 +321,7 @@ async fn a_post_that_may_have_been_taken_is_not_made_again() {
 
 #[tokio::test]
 async fn a_queue_that_did_not_take_the_message_is_passed_over() {
-    let (fake, shelf, ingestor) = service(|_, number| (number == 0).then(|| status(503))).await;
+    let (fake, shelf, ingestor) = service(|_, number| (number == 0).then(busy)).await;
     let url = format!("{}acct/box/b.gz", fake.url);
     post(&ingestor, &url).await.unwrap();
     let paths: Vec<String> = posts(&fake).into_iter().map(|seen| seen.path).collect();
