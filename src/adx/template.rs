@@ -4,7 +4,7 @@
 use std::fmt::{self, Display, Write as _};
 
 /// The text of `file` with every `{{name}}` replaced. Replaced text is not looked at again.
-pub(super) fn fill(file: &str, values: &[(&str, &dyn Display)]) -> String {
+pub(super) fn fill(file: &str, values: &[(&str, &(dyn Display + Sync))]) -> String {
     let mut text = String::with_capacity(file.len() + 256);
     for line in file.lines().filter(|line| !line.starts_with("//")) {
         if !text.is_empty() {

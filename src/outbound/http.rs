@@ -2,7 +2,7 @@
 
 use super::Error;
 use crate::timestamp::Timestamp;
-use reqwest::header::{HeaderMap, RETRY_AFTER};
+use reqwest::header::{DATE, HeaderMap, RETRY_AFTER};
 use std::time::Duration;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc2822;
@@ -27,7 +27,7 @@ pub fn http_client() -> Result<reqwest::Client, Error> {
         .pool_idle_timeout(Duration::from_secs(180))
         .tcp_keepalive(Duration::from_secs(60))
         .build()
-        .map_err(|error| Error::Client(super::identity::chain(&error)))
+        .map_err(|error| Error::Client(super::identity::causes(&error)))
 }
 
 /// How long the service asks to wait: `Retry-After` in seconds or as an HTTP date, seen from `now`. `None` if there is no
@@ -37,9 +37,17 @@ pub fn retry_after(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
     if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
         return text.parse().ok().map(Duration::from_secs);
     }
-    // An HTTP date is the RFC 2822 form with a fixed zone.
-    let at = OffsetDateTime::parse(text, &Rfc2822).ok()?;
-    Some(Timestamp::from(at).since(now))
+    Some(http_date(text)?.since(now))
+}
+
+/// What the service says the time is, by its header `Date`: the clock to read its `Retry-After` by.
+pub fn service_time(headers: &HeaderMap) -> Option<Timestamp> {
+    http_date(headers.get(DATE)?.to_str().ok()?.trim())
+}
+
+/// An HTTP date is the RFC 2822 form with a fixed zone.
+fn http_date(text: &str) -> Option<Timestamp> {
+    OffsetDateTime::parse(text, &Rfc2822).ok().map(Timestamp::from)
 }
 
 #[cfg(test)]
@@ -65,5 +73,11 @@ mod tests {
             assert_eq!(after(value), None, "{value}");
         }
         assert_eq!(retry_after(&HeaderMap::new(), Timestamp::MIN), None);
+    }
+
+    #[test]
+    fn the_services_clock_is_its_date_header() {
+        let headers = HeaderMap::from_iter([(DATE, "Fri, 06 Nov 2026 08:49:37 GMT".parse().unwrap())]);
+        assert_eq!(service_time(&headers), Some("2026-11-06T08:49:37Z".parse().unwrap()));
     }
 }

@@ -43,7 +43,7 @@ fn over(lookup: Lookup<'_>, transport: Transport) -> Result<(Arc<dyn TokenCreden
     let set = |name: &str| lookup(name).map(|value| value.trim().to_owned()).filter(|value| !value.is_empty());
     let kind = Kind::choose(&set)?;
     let recipe = Recipe::new(kind, &set, transport)?;
-    let credential = recipe.build().map_err(|error| Error::Identity(format!("{}: {}", kind.name(), chain(&error))))?;
+    let credential = recipe.build().map_err(|error| Error::Identity(format!("{}: {}", kind.name(), causes(&error))))?;
     Ok((Arc::new(Renewing { recipe, current: Mutex::new(Current { credential, given: HashMap::new() }) }), kind.name()))
 }
 
@@ -225,7 +225,7 @@ impl Renewing {
     fn scrub(&self, error: azure_core::Error) -> azure_core::Error {
         let Some(secret) = self.recipe.secret.as_ref().map(Secret::expose) else { return error };
         let encoded: String = url::form_urlencoded::byte_serialize(secret.as_bytes()).collect();
-        let message = chain(&error);
+        let message = causes(&error);
         if !message.contains(secret) && !message.contains(&encoded) {
             return error;
         }
@@ -257,7 +257,7 @@ impl fmt::Debug for Renewing {
 
 /// What failed, with its causes, and what to do about it.
 pub(super) fn explain(error: &azure_core::Error) -> String {
-    let message = chain(error);
+    let message = causes(error);
     let advice = ADVICE
         .iter()
         .find(|(codes, _)| codes.iter().any(|code| message.contains(&format!("AADSTS{code}:"))))
@@ -298,7 +298,7 @@ pub(super) fn is_transient(error: &azure_core::Error) -> bool {
 }
 
 /// An error with those of its causes that it does not itself repeat, on one line.
-pub(super) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+pub fn causes(error: &(dyn std::error::Error + 'static)) -> String {
     let mut text = error.to_string();
     let mut next = error.source();
     while let Some(cause) = next {

@@ -29,13 +29,13 @@ impl Catalog {
         table: &Identifier,
         tag: &str,
         file: &str,
-        values: &[(&str, &dyn Display)],
+        values: &[(&str, &(dyn Display + Sync))],
         deadline: Instant,
     ) -> Result<Appended, Error> {
         let tags = serde_json::json!([format!("ingest-by:{tag}")]).to_string();
         let keys = serde_json::json!([tag]).to_string();
         let (tags, keys) = (SingleQuoted(&tags), SingleQuoted(&keys));
-        let mut all: Vec<(&str, &dyn Display)> = vec![("tags", &tags), ("keys", &keys)];
+        let mut all: Vec<(&str, &(dyn Display + Sync))> = vec![("tags", &tags), ("keys", &keys)];
         all.extend_from_slice(values);
         let refusal = match self.change(&fill(file, &all), deadline).await {
             Ok(answer) => {

@@ -170,7 +170,7 @@ impl Catalog {
     ) -> Result<WatermarkMove, Error> {
         let names = self.names();
         let columns = self.config_columns(deadline).await?;
-        let values: [(&str, &dyn std::fmt::Display); 9] = [
+        let values: [(&str, &(dyn std::fmt::Display + Sync)); 9] = [
             ("config_table", &names.config_table),
             ("ledger_table", &names.ledger_table),
             ("source", &Text(entry.source)),
@@ -205,7 +205,7 @@ impl Catalog {
         deadline: Instant,
     ) -> Result<(), Error> {
         let table = &self.names().ledger_table;
-        let values: [(&str, &dyn std::fmt::Display); 7] = [
+        let values: [(&str, &(dyn std::fmt::Display + Sync)); 7] = [
             ("ledger_table", table),
             ("source", &Text(entry.source)),
             ("destination", &Text(entry.destination)),
