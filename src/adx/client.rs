@@ -268,7 +268,7 @@ impl Client {
             // Neither means that anything was done.
             Error::Throttled { .. } | Error::Unavailable { .. } => true,
             Error::OutcomeUnknown { .. } => effect == Effect::Idempotent,
-            Error::Corrupt { .. } => effect != Effect::Once,
+            Error::Corrupt { .. } | Error::Refused { permanent: false, .. } => effect != Effect::Once,
             Error::Outbound(crate::outbound::Error::Token { transient, .. }) => *transient,
             _ => false,
         };
@@ -332,8 +332,10 @@ impl Client {
 
     /// The scope of tokens for `endpoint`, as the cluster itself names it, asked once.
     async fn scope<'a>(&self, endpoint: &'a Endpoint, deadline: Instant) -> Result<&'a str, Error> {
-        let scope = endpoint.scope.get_or_try_init(|| self.discover_scope(&endpoint.url, deadline)).await?;
-        Ok(scope)
+        // Others may be asking: their wait is theirs, not ours.
+        let asked = endpoint.scope.get_or_try_init(|| self.discover_scope(&endpoint.url, deadline));
+        let scope = timeout_at(deadline, asked).await;
+        Ok(scope.map_err(|_| Error::unavailable("no authentication metadata before the deadline"))??)
     }
 
     async fn discover_scope(&self, endpoint: &Url, deadline: Instant) -> Result<String, Error> {
@@ -393,4 +395,29 @@ fn at_path(endpoint: &Url, path: &str) -> Url {
 /// Whether the address is Fabric's, which does not know the option `queryconsistency`.
 fn is_fabric(url: &Url) -> bool {
     url.host_str().is_some_and(|host| host.ends_with(".fabric.microsoft.com"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_scope_is_the_clusters_own_resource_or_the_public_clouds() {
+        let named = |text: &str| scope_of(text.as_bytes()).unwrap();
+        let own = r#"{"AzureAD":{"LoginMfaRequired":false,"KustoServiceResourceId":"https://kusto.kusto.usgovcloudapi.net/"}}"#;
+        assert_eq!(named(own), "https://kusto.kusto.usgovcloudapi.net/.default");
+        let mfa = r#"{"AzureAD":{"LoginMfaRequired":true,"KustoServiceResourceId":"https://kusto.kusto.windows.net"}}"#;
+        assert_eq!(named(mfa), "https://kusto.kustomfa.windows.net/.default");
+        for none in [r#"{"AzureAD":null}"#, "{}", "null", r#"{"AzureAD":{}}"#] {
+            assert_eq!(named(none), "https://kusto.kusto.windows.net/.default", "{none}");
+        }
+        assert!(scope_of(b"<html>").is_err());
+    }
+
+    #[test]
+    fn fabric_is_told_from_the_host() {
+        let fabric = |url: &str| is_fabric(&Url::parse(url).unwrap());
+        assert!(fabric("https://trd-abc.z3.kusto.fabric.microsoft.com"));
+        assert!(!fabric("https://help.westeurope.kusto.windows.net"));
+    }
 }

@@ -169,7 +169,6 @@ impl ServiceError {
             _ if status == 403 || self.is_denied() => Error::Denied { message: request.denial(&message) },
             404 => Error::NotFound { what: message },
             _ if self.permanent == Some(true) => Error::Refused { code: self.code, message, permanent: true },
-            503 => Error::Unavailable { message },
             408 | 500.. => request.lost(format!("status {status}: {message}")),
             _ => Error::Refused { code: self.code, message, permanent: self.permanent.unwrap_or(status != 200) },
         }
@@ -200,7 +199,6 @@ impl RequestText<'_> {
             403 => Error::Denied { message: self.denial(&message) },
             404 => Error::NotFound { what: format!("the address asked ({message})") },
             429 => Error::Throttled { after, message },
-            503 => Error::Unavailable { message },
             408 | 500.. => self.lost(message),
             _ => Error::Refused { code: format!("HTTP {status}"), message, permanent: true },
         }
@@ -306,7 +304,8 @@ mod tests {
             (400, object("BadRequest_SyntaxError", "Syntax error", true), true, "refused for good"),
             (429, object("TooManyRequests", "slow down", false), true, "throttled"),
             (400, object("KustoRequestThrottledException", "aborted due to throttling", false), true, "throttled"),
-            (503, json!("not json"), true, "unavailable"),
+            (503, json!("not json"), true, "unknown"),
+            (503, json!("not json"), false, "unavailable"),
             (500, object("InternalServerError", "oops", false), false, "unavailable"),
             (500, object("InternalServerError", "oops", false), true, "unknown"),
             (504, json!({}), true, "unknown"),

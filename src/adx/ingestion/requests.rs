@@ -89,8 +89,8 @@ pub(super) async fn send(
         404 => Refusal::Stale(Error::NotFound { what: message }),
         409 | 412 => Refusal::Exists(Error::Refused { code: code.to_owned(), message, permanent: true }),
         429 => Refusal::Other(Error::Throttled { after, message }),
-        // ServerBusy: storage says that it did nothing.
-        503 => Refusal::Other(Error::Throttled { after, message }),
+        // Storage says that it did nothing; a 503 of anyone else on the way does not.
+        503 if code == "ServerBusy" => Refusal::Other(Error::Throttled { after, message }),
         408 | 500.. => Refusal::Other(text.lost(message)),
         _ => Refusal::Other(Error::Refused { code: code.to_owned(), message, permanent: true }),
     })

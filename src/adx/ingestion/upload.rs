@@ -147,7 +147,7 @@ impl Upload {
         self.try_request(method, query, headers, body).await.map_err(|(refusal, _)| refusal.into_error())
     }
 
-    /// Sends until taken; with a refusal comes whether an attempt before it may have been taken.
+    /// Sends until taken; with a refusal comes whether there was an attempt before it, which may have been taken.
     async fn try_request(
         &mut self,
         method: Method,
@@ -157,7 +157,7 @@ impl Upload {
     ) -> Result<HeaderMap, (Refusal, bool)> {
         let client = self.ingestor.client.clone();
         let mut waits = client.pace().waits(client.seed());
-        let mut lost = false;
+        let mut attempted = false;
         loop {
             let request =
                 Request { method: method.clone(), url: self.url(query), headers, body: body.clone(), changes: true };
@@ -168,7 +168,7 @@ impl Upload {
             let wait = match &refusal {
                 Refusal::Stale(_) if !self.refreshed => {
                     self.refreshed = true;
-                    if self.refresh().await.map_err(|error| (Refusal::Other(error), lost))? {
+                    if self.refresh().await.map_err(|error| (Refusal::Other(error), attempted))? {
                         continue;
                     }
                     None
@@ -176,12 +176,12 @@ impl Upload {
                 Refusal::Other(
                     error @ (Error::OutcomeUnknown { .. } | Error::Unavailable { .. } | Error::Throttled { .. }),
                 ) => {
-                    lost |= matches!(error, Error::OutcomeUnknown { .. });
+                    attempted = true;
                     waits.next_after(error, self.deadline)
                 }
                 _ => None,
             };
-            let Some(wait) = wait else { return Err((refusal, lost)) };
+            let Some(wait) = wait else { return Err((refusal, attempted)) };
             tracing::debug!(
                 blob = self.name.as_str(),
                 wait_ms = wait.as_millis() as u64,
