@@ -7,6 +7,7 @@ use adxingestor::app::{App, Services};
 use adxingestor::config::{Lookup, Settings, StateStore, time_scale};
 use adxingestor::defender::{Client as DefenderClient, Limits as HuntingLimits};
 use adxingestor::functions;
+use adxingestor::host::{HOST_PID, die_with_parent};
 use adxingestor::kql::Identifier;
 use adxingestor::orchestration::limits::Limits;
 use adxingestor::outbound::{Outbound, TrustedHosts, credential, http_client};
@@ -26,7 +27,9 @@ const PORTS: [&str; 2] = ["FUNCTIONS_CUSTOMHANDLER_PORT", "FUNCTIONS_HTTPWORKER_
 /// # Errors
 /// Why the handler cannot serve.
 pub async fn run(lookup: Lookup<'_>) -> Result<(), String> {
-    adxingestor::host::die_with_parent(lookup);
+    if let Some(parent) = lookup(HOST_PID).and_then(|pid| pid.parse().ok()) {
+        die_with_parent(parent).map_err(|error| error.to_string())?;
+    }
     let port = PORTS.iter().find_map(|name| lookup(name)).ok_or_else(|| {
         format!(
             "{} is not set: `serve` is started by a Functions host; on one machine use `adxingestor standalone`",

@@ -2,10 +2,13 @@
 
 use super::serve::open;
 use adxingestor::config::{Lookup, StateStore, TIME_SCALE};
-use adxingestor::host::{Host, Keys, Settings, local_settings};
+use adxingestor::host::{Host, Keys, ProcessLauncher, Settings, StandardOutput, local_settings};
+use adxingestor::random::SystemRandom;
+use adxingestor::timestamp::SystemClock;
 use clap::Args;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 /// The options of `standalone`.
 #[derive(Debug, Args)]
@@ -47,9 +50,8 @@ pub async fn run(arguments: Arguments, lookup: Lookup<'_>) -> Result<(), String>
         .map_err(|error| format!("--app-root {}: {error}", arguments.app_root.display()))?;
     let mut environment = local_settings(&app_root).map_err(|error| error.to_string())?;
     environment.retain(|(name, _)| lookup(name).is_none());
-    let merged = |name: &str| {
-        lookup(name).or_else(|| environment.iter().find(|(key, _)| key == name).map(|(_, value)| value.clone()))
-    };
+    environment.extend(process_environment());
+    let merged = |name: &str| environment.iter().find(|(key, _)| key == name).map(|(_, value)| value.clone());
     let store = StateStore::parse(&merged, StateStore::Sqlite(app_root.join("adxingestor.db")))
         .map_err(|problems| problems.to_string())?;
     let store = match store {
@@ -71,6 +73,9 @@ pub async fn run(arguments: Arguments, lookup: Lookup<'_>) -> Result<(), String>
         environment,
         keys,
         own_executable,
+        random: Arc::new(SystemRandom),
+        console: Arc::new(StandardOutput::new(Arc::new(SystemClock))),
+        launcher: Arc::new(ProcessLauncher::new().map_err(|error| format!("the handler cannot be started: {error}"))?),
         extra_child_environment: vec![
             ("STATE_STORE".to_owned(), store.to_string()),
             (TIME_SCALE.to_owned(), arguments.time_scale.to_string()),
@@ -84,4 +89,10 @@ pub async fn run(arguments: Arguments, lookup: Lookup<'_>) -> Result<(), String>
             Ok(())
         }
     }
+}
+
+/// The whole environment of this process: the handler inherits it.
+#[allow(clippy::disallowed_methods, reason = "the process environment is read in the command line only")]
+fn process_environment() -> Vec<(String, String)> {
+    std::env::vars().collect()
 }
