@@ -2,10 +2,16 @@
 //! exactly once. `docs/architecture.md` is the map of the parts.
 
 pub mod adx;
+pub mod app;
+pub mod config;
 pub mod defender;
+pub mod functions;
 pub mod host;
 pub mod kql;
+pub mod orchestration;
 pub mod outbound;
+pub mod random;
 pub mod secret;
+pub mod state;
 pub mod storage;
 pub mod timestamp;

@@ -1,0 +1,398 @@
+//! The settings, parsed once from a lookup that is passed in; every bad setting is reported in one go, by name
+//! and expected form. Knows no service.
+
+use crate::kql::Identifier;
+use crate::orchestration::ledger::RowFormat;
+use crate::orchestration::limits::{Limits, MAX_ROWS};
+use std::fmt;
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+use url::Url;
+
+/// Graph's hunting endpoint.
+pub const GRAPH_HUNTING: &str = "https://graph.microsoft.com/v1.0/security/runHuntingQuery";
+const GRAPH_RESOURCE: &str = "https://graph.microsoft.com";
+/// The setting by which the embedded host tells its handler how much to shrink time.
+pub const TIME_SCALE: &str = "ADXINGESTOR_TIME_SCALE";
+
+/// Looks a setting up.
+pub type Lookup<'a> = &'a dyn Fn(&str) -> Option<String>;
+
+/// One setting that is missing or wrong.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    /// The setting.
+    pub name: String,
+    /// What is wrong, and an accepted form.
+    pub message: String,
+}
+
+/// All settings that are missing or wrong.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub struct Problems(pub Vec<Problem>);
+
+impl fmt::Display for Problems {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, problem) in self.0.iter().enumerate() {
+            if index > 0 {
+                f.write_str("; ")?;
+            }
+            write!(f, "{}: {}", problem.name, problem.message)?;
+        }
+        Ok(())
+    }
+}
+
+/// Whether rows that would land as null are refused before anything is uploaded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OversizeRows {
+    /// The window fails, naming the row's size.
+    Fail,
+    /// They are sent: the destination's limit was raised.
+    Ingest,
+}
+
+/// Where the window id of a row stands in the destination.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ChunkIdPlace {
+    /// In the column `ChunkId`.
+    Column,
+    /// In the packed row as `_ChunkId`: touches no schema.
+    Row,
+}
+
+/// What a run works with.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// The cluster's query URI.
+    pub cluster: Url,
+    /// The cluster's ingestion URI.
+    pub ingest: Url,
+    /// The database.
+    pub database: String,
+    /// The hunting endpoint.
+    pub hunting: Url,
+    /// The resource that tokens for it are asked for.
+    pub hunting_resource: String,
+    /// The tenant, as far as it is known.
+    pub tenant: String,
+    /// Names of the metadata objects.
+    pub names: Names,
+    /// Hosts that may be given a token besides the clouds' own.
+    pub trusted_hosts: Vec<String>,
+    /// The format of rows in tables that we create, if set.
+    pub row_format: Option<RowFormat>,
+    /// What to do with rows above 1 MiB.
+    pub oversize_rows: OversizeRows,
+    /// Where the window id goes.
+    pub chunk_id: ChunkIdPlace,
+    /// The numbers.
+    pub limits: Limits,
+}
+
+/// Names of the metadata objects in ADX.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Names {
+    /// `CONFIG_TABLE`
+    pub config_table: Identifier,
+    /// `CONFIG_VIEW`
+    pub config_view: Identifier,
+    /// `AUDIT_TABLE`
+    pub audit_table: Identifier,
+    /// `CHUNK_AUDIT_TABLE`
+    pub chunk_audit_table: Identifier,
+    /// `CHUNK_AUDIT_VIEW`
+    pub chunk_audit_view: Identifier,
+}
+
+/// Where state lives.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum StateStore {
+    /// Azure Storage, by `AzureWebJobsStorage`.
+    Azure,
+    /// One SQLite file.
+    Sqlite(PathBuf),
+}
+
+struct Reader<'a> {
+    lookup: Lookup<'a>,
+    problems: Vec<Problem>,
+}
+
+impl Reader<'_> {
+    fn value(&self, name: &str) -> Option<String> {
+        (self.lookup)(name).map(|text| text.trim().to_owned()).filter(|text| !text.is_empty())
+    }
+
+    fn problem(&mut self, name: &str, message: impl Into<String>) {
+        self.problems.push(Problem { name: name.to_owned(), message: message.into() });
+    }
+
+    fn required(&mut self, name: &str, form: &str) -> Option<String> {
+        let value = self.value(name);
+        if value.is_none() {
+            self.problem(name, format!("is not set; set it to {form}"));
+        }
+        value
+    }
+
+    fn url(&mut self, name: &str, text: &str) -> Option<Url> {
+        match Url::parse(text) {
+            Ok(url) if matches!(url.scheme(), "https" | "http") && url.has_host() && url.username().is_empty() => {
+                Some(url)
+            }
+            _ => {
+                self.problem(
+                    name,
+                    format!("`{}` is not a URL such as https://cluster.region.kusto.windows.net", cut(text)),
+                );
+                None
+            }
+        }
+    }
+
+    fn number<T: FromStr + PartialOrd + fmt::Display>(&mut self, name: &str, default: T, least: T, most: T) -> T {
+        let Some(text) = self.value(name) else { return default };
+        match text.parse::<T>() {
+            Ok(number) if number >= least && number <= most => number,
+            _ => {
+                self.problem(name, format!("`{}` is not a number from {least} to {most}", cut(&text)));
+                default
+            }
+        }
+    }
+
+    fn choice<T: Copy>(&mut self, name: &str, default: T, choices: &[(&str, T)]) -> T {
+        let Some(text) = self.value(name) else { return default };
+        if let Some((_, choice)) = choices.iter().find(|(word, _)| word.eq_ignore_ascii_case(&text)) {
+            return *choice;
+        }
+        let words: Vec<&str> = choices.iter().map(|(word, _)| *word).collect();
+        self.problem(name, format!("`{}` is not one of {}", cut(&text), words.join(", ")));
+        default
+    }
+
+    fn identifier(&mut self, name: &str, default: &str) -> Option<Identifier> {
+        let text = self.value(name).unwrap_or_else(|| default.to_owned());
+        Identifier::new(&text).map_err(|error| self.problem(name, error.to_string())).ok()
+    }
+}
+
+fn cut(text: &str) -> String {
+    text.chars().take(80).collect()
+}
+
+impl Settings {
+    /// Parses the settings.
+    ///
+    /// # Errors
+    /// [`Problems`]: all of them at once.
+    pub fn parse(lookup: Lookup<'_>) -> Result<Self, Problems> {
+        let mut reader = Reader { lookup, problems: Vec::new() };
+        let cluster = reader
+            .required("ADX_CLUSTER_URI", "the query URI, such as https://cluster.region.kusto.windows.net")
+            .and_then(|text| reader.url("ADX_CLUSTER_URI", &text));
+        let ingest = match reader.value("ADX_INGEST_URI") {
+            Some(text) => reader.url("ADX_INGEST_URI", &text),
+            None => cluster.as_ref().map(ingestion_uri),
+        };
+        let database = reader.required("ADX_DATABASE", "the name of the database");
+        let hunting = reader.value("DEFENDER_HUNTING_API_URL").unwrap_or_else(|| GRAPH_HUNTING.to_owned());
+        let hunting = reader.url("DEFENDER_HUNTING_API_URL", &hunting);
+        let hunting_resource = reader.value("DEFENDER_RESOURCE_URI").unwrap_or_else(|| GRAPH_RESOURCE.to_owned());
+        let names = (
+            reader.identifier("CONFIG_TABLE", "meta_MigrationConfiguration"),
+            reader.identifier("CONFIG_VIEW", "vw_meta_LatestMigrationConfiguration"),
+            reader.identifier("AUDIT_TABLE", "meta_MigrationAudit"),
+            reader.identifier("CHUNK_AUDIT_TABLE", "meta_ChunkIngestionFailures"),
+            reader.identifier("CHUNK_AUDIT_VIEW", "vw_meta_LatestChunkIngestionFailures"),
+        );
+        let row_format = match reader.value("ROW_FORMAT") {
+            None => None,
+            Some(_) => Some(reader.choice(
+                "ROW_FORMAT",
+                RowFormat::Compact,
+                &[("compact", RowFormat::Compact), ("full", RowFormat::Full)],
+            )),
+        };
+        let oversize_rows = reader.choice(
+            "OVERSIZE_ROWS",
+            OversizeRows::Fail,
+            &[("fail", OversizeRows::Fail), ("ingest", OversizeRows::Ingest)],
+        );
+        let chunk_id = reader.choice(
+            "CHUNK_ID",
+            ChunkIdPlace::Column,
+            &[("column", ChunkIdPlace::Column), ("row", ChunkIdPlace::Row)],
+        );
+        let limits = limits(&mut reader);
+        let tenant = reader.value("AZURE_TENANT_ID").unwrap_or_default();
+        let trusted_hosts = trusted_hosts(lookup);
+        match (cluster, ingest, database, hunting, names) {
+            (
+                Some(cluster),
+                Some(ingest),
+                Some(database),
+                Some(hunting),
+                (
+                    Some(config_table),
+                    Some(config_view),
+                    Some(audit_table),
+                    Some(chunk_audit_table),
+                    Some(chunk_audit_view),
+                ),
+            ) if reader.problems.is_empty() => Ok(Self {
+                cluster,
+                ingest,
+                database,
+                hunting,
+                hunting_resource: hunting_resource.trim_end_matches('/').to_owned(),
+                tenant,
+                names: Names { config_table, config_view, audit_table, chunk_audit_table, chunk_audit_view },
+                trusted_hosts,
+                row_format,
+                oversize_rows,
+                chunk_id,
+                limits,
+            }),
+            _ => Err(Problems(reader.problems)),
+        }
+    }
+}
+
+/// The hosts listed in `TRUSTED_HOSTS`.
+pub fn trusted_hosts(lookup: Lookup<'_>) -> Vec<String> {
+    let listed = lookup("TRUSTED_HOSTS").unwrap_or_default();
+    listed.split(',').map(|host| host.trim().to_owned()).filter(|host| !host.is_empty()).collect()
+}
+
+/// By how much host times are divided, from [`TIME_SCALE`]; 1 in production.
+pub fn time_scale(lookup: Lookup<'_>) -> f64 {
+    lookup(TIME_SCALE).and_then(|text| text.parse().ok()).filter(|scale: &f64| *scale >= 1.0).unwrap_or(1.0)
+}
+
+fn limits(reader: &mut Reader<'_>) -> Limits {
+    let mut limits = Limits::scaled(time_scale(reader.lookup));
+    limits.tables_at_once = reader.number("MAX_CONCURRENT_TASKS", limits.tables_at_once, 1, 100);
+    limits.lanes = reader.number("MAX_THREAD_WORKERS", limits.lanes, 1, 100);
+    limits.window_rows = reader.number("CHUNK_SIZE", limits.window_rows, 1, 10_000_000).min(MAX_ROWS);
+    limits.calls_per_minute = reader.number("HUNTING_CALLS_PER_MINUTE", limits.calls_per_minute, 1, 100_000);
+    let lag = reader.number("SETTLING_LAG_MINUTES", limits.settling_lag.as_secs_f64() / 60.0, 0.0, 1440.0);
+    limits.settling_lag = Duration::from_secs_f64(lag * 60.0);
+    limits
+}
+
+impl StateStore {
+    /// Parses `STATE_STORE`; `default` stands for an unset one.
+    ///
+    /// # Errors
+    /// [`Problems`] with the accepted forms.
+    pub fn parse(lookup: Lookup<'_>, default: Self) -> Result<Self, Problems> {
+        match lookup("STATE_STORE").map(|text| text.trim().to_owned()).filter(|text| !text.is_empty()) {
+            None => Ok(default),
+            Some(text) if text.eq_ignore_ascii_case("azure") => Ok(Self::Azure),
+            Some(text) => match text.strip_prefix("sqlite:").filter(|path| !path.is_empty()) {
+                Some(path) => Ok(Self::Sqlite(PathBuf::from(path))),
+                None => Err(Problems(vec![Problem {
+                    name: "STATE_STORE".to_owned(),
+                    message: format!("`{}` is neither `azure` nor `sqlite:PATH`", cut(&text)),
+                }])),
+            },
+        }
+    }
+}
+
+impl fmt::Display for StateStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Azure => f.write_str("azure"),
+            Self::Sqlite(path) => write!(f, "sqlite:{}", path.display()),
+        }
+    }
+}
+
+/// The ingestion URI of a cluster: `ingest-` before the host, as the Kusto SDKs do it; left alone where it is
+/// there already or the host is an address or loopback.
+pub fn ingestion_uri(cluster: &Url) -> Url {
+    let mut uri = cluster.clone();
+    if let Some(url::Host::Domain(host)) = cluster.host()
+        && !host.starts_with("ingest-")
+        && host != "localhost"
+        && !host.ends_with(".localhost")
+    {
+        let prefixed = format!("ingest-{host}");
+        // A host that was valid stays valid with the prefix; should it not, the cluster's own URI is kept.
+        let _ = uri.set_host(Some(&prefixed));
+    }
+    uri
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(settings: &[(&str, &str)]) -> Result<Settings, Problems> {
+        let lookup = |name: &str| settings.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned());
+        Settings::parse(&lookup)
+    }
+
+    const GOOD: [(&str, &str); 2] =
+        [("ADX_CLUSTER_URI", "https://c.westeurope.kusto.windows.net"), ("ADX_DATABASE", "db")];
+
+    #[test]
+    fn two_settings_are_enough() {
+        let settings = parse(&GOOD).unwrap();
+        assert_eq!(settings.ingest.as_str(), "https://ingest-c.westeurope.kusto.windows.net/");
+        assert_eq!(settings.hunting.as_str(), GRAPH_HUNTING);
+        assert_eq!((settings.limits.tables_at_once, settings.limits.lanes), (5, 8));
+        assert_eq!(settings.names.config_view.as_str(), "vw_meta_LatestMigrationConfiguration");
+    }
+
+    #[test]
+    fn every_bad_setting_is_named_at_once() {
+        let bad = [
+            ("ADX_CLUSTER_URI", "cluster"),
+            ("CHUNK_SIZE", "many"),
+            ("ROW_FORMAT", "tiny"),
+            ("CONFIG_TABLE", "a;b"),
+            ("MAX_THREAD_WORKERS", "0"),
+        ];
+        let problems = parse(&bad).unwrap_err();
+        let mut names: Vec<&str> = problems.0.iter().map(|p| p.name.as_str()).collect();
+        names.sort_unstable();
+        assert_eq!(
+            names,
+            ["ADX_CLUSTER_URI", "ADX_DATABASE", "CHUNK_SIZE", "CONFIG_TABLE", "MAX_THREAD_WORKERS", "ROW_FORMAT"]
+        );
+    }
+
+    #[test]
+    fn chunk_size_never_exceeds_what_the_api_can_answer() {
+        let settings = parse(&[GOOD[0], GOOD[1], ("CHUNK_SIZE", "500000")]).unwrap();
+        assert_eq!(settings.limits.window_rows, MAX_ROWS);
+    }
+
+    #[test]
+    fn ingest_is_put_before_names_and_not_before_addresses() {
+        for (cluster, ingest) in [
+            ("https://trd-1.z2.kusto.fabric.microsoft.com", "https://ingest-trd-1.z2.kusto.fabric.microsoft.com/"),
+            ("https://ingest-c.kusto.windows.net", "https://ingest-c.kusto.windows.net/"),
+            ("https://my-ingest-c.kusto.windows.net", "https://ingest-my-ingest-c.kusto.windows.net/"),
+            ("http://127.0.0.1:8080", "http://127.0.0.1:8080/"),
+            ("http://localhost:8080", "http://localhost:8080/"),
+        ] {
+            assert_eq!(ingestion_uri(&Url::parse(cluster).unwrap()).as_str(), ingest);
+        }
+    }
+
+    #[test]
+    fn the_state_store_is_azure_or_a_file() {
+        let parse = |text: &'static str| StateStore::parse(&move |_| Some(text.to_owned()), StateStore::Azure);
+        assert_eq!(parse("sqlite:/tmp/x.db"), Ok(StateStore::Sqlite("/tmp/x.db".into())));
+        assert_eq!(parse(" Azure "), Ok(StateStore::Azure));
+        for wrong in ["sqlite:", "postgres", "memory"] {
+            assert!(parse(wrong).unwrap_err().to_string().contains("sqlite:PATH"));
+        }
+    }
+}

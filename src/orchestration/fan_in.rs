@@ -1,0 +1,292 @@
+//! How the end of a window moves the head of its table: counts, lanes, the next windows to hand out, and
+//! the count that is due. The window and the head are stored in one transaction.
+
+use super::IllegalTransition;
+use super::ids::{TableKey, WindowName};
+use super::ledger::{Head, TableState, VerifyDue};
+use super::limits::Limits;
+use super::message::{ControlMessage, Debt};
+use super::window::{Window, WindowState};
+use crate::timestamp::Timestamp;
+use std::time::Duration;
+
+/// How the handling of a chunk message ended.
+#[derive(Debug, Clone, PartialEq)]
+pub enum WindowEnd {
+    /// Posted to ADX; the number of hunting calls it took is counted by the caller.
+    Submitted,
+    /// A complete answer without rows, as planned.
+    Empty,
+    /// Replaced by these windows.
+    Split(Vec<(WindowName, Window)>),
+    /// The source no longer holds its range.
+    Expired(String),
+    /// Given up for this run.
+    Failed(String),
+}
+
+/// The records after a window's end, for one transaction.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Ended {
+    /// The head.
+    pub head: Head,
+    /// The window, with its debts.
+    pub window: Window,
+    /// New windows.
+    pub children: Vec<(WindowName, Window)>,
+}
+
+/// Ends a window.
+///
+/// # Errors
+/// [`IllegalTransition`]: only a sealed window can be submitted (or have failed after its seal), and only a
+/// claimed one can be empty, split, expired or fail before it.
+pub fn end(
+    table: &TableKey,
+    head: &Head,
+    window: &Window,
+    how: WindowEnd,
+    now: Timestamp,
+    limits: &Limits,
+) -> Result<Ended, IllegalTransition> {
+    let (state, error) = match &how {
+        WindowEnd::Submitted => (WindowState::Submitted, None),
+        WindowEnd::Empty => (WindowState::Empty, None),
+        WindowEnd::Split(_) => (WindowState::Split, None),
+        WindowEnd::Expired(reason) => (WindowState::Expired, Some(reason.clone())),
+        WindowEnd::Failed(reason) => (WindowState::Failed, Some(reason.clone())),
+    };
+    let allowed = match state {
+        WindowState::Submitted => window.state == WindowState::Sealed,
+        WindowState::Failed => {
+            matches!(window.state, WindowState::Claimed | WindowState::Sealed | WindowState::Planned)
+        }
+        _ => window.state == WindowState::Claimed,
+    };
+    if !allowed {
+        return Err(IllegalTransition {
+            what: format!("window {}", window.id),
+            event: "end",
+            state: format!("{:?}", window.state),
+        });
+    }
+
+    let mut head = Head { updated: now, ..head.clone() };
+    let mut window = Window {
+        updated: now,
+        owner: None,
+        lease_until: None,
+        error: error.or(window.error.clone()),
+        ..window.clone()
+    };
+    head.counts.moved(window.state, state);
+    head.lanes = head.lanes.saturating_sub(1);
+    head.progress.ended += 1;
+    head.progress.calls += std::mem::take(&mut window.calls);
+    window.state = state;
+
+    let mut children = Vec::new();
+    match how {
+        WindowEnd::Submitted => {
+            if let Some(seal) = &window.seal {
+                head.progress.posted_rows += seal.rows;
+                head.progress.bytes += seal.raw_bytes;
+            }
+        }
+        WindowEnd::Split(parts) => {
+            head.counts.open += parts.len() as u64;
+            head.progress.windows += parts.len() as u64;
+            head.ready.splice(0..0, parts.iter().map(|(name, _)| name.clone()));
+            children = parts;
+        }
+        WindowEnd::Failed(_) => {
+            window.failures += 1;
+            head.progress.failed += 1;
+        }
+        WindowEnd::Empty | WindowEnd::Expired(_) => {}
+    }
+
+    let mut owed: Vec<Debt> = fill_lanes(&mut head, limits).into_iter().map(|name| Debt::chunk(table, name)).collect();
+    owed.extend(owe_verify(table, &mut head, now, limits));
+    window.owed = owed;
+    Ok(Ended { head, window, children })
+}
+
+/// Hands out ready windows while lanes are free. Until one window of the destination has been proved, no more
+/// than the lanes' worth is handed out, so that a wrong mapping costs little.
+pub fn fill_lanes(head: &mut Head, limits: &Limits) -> Vec<WindowName> {
+    let mut names = Vec::new();
+    if head.stop || head.state != TableState::Running {
+        return names;
+    }
+    let unproved = if head.counts.verified == 0 { head.counts.submitted } else { 0 };
+    while u64::from(head.lanes) + unproved < u64::from(limits.lanes) && !head.ready.is_empty() {
+        names.push(head.ready.remove(0));
+        head.lanes += 1;
+    }
+    names
+}
+
+/// Whether the names kept ready are running out although more windows are planned.
+pub fn wants_names(head: &Head, limits: &Limits) -> bool {
+    head.more && head.ready.len() < limits.lanes as usize
+}
+
+/// Starts the count when the first window is submitted or nothing is left open; starts it afresh when the last
+/// one is submitted.
+fn owe_verify(table: &TableKey, head: &mut Head, now: Timestamp, limits: &Limits) -> Option<Debt> {
+    if head.state != TableState::Running {
+        return None;
+    }
+    let last = head.counts.open == 0;
+    let first = head.verify.is_none() && (head.counts.submitted > 0 || last);
+    (first || last).then(|| schedule_verify(table, head, limits.verify_first, now))
+}
+
+/// Sets the next count `pause` from now and gives its message.
+pub fn schedule_verify(table: &TableKey, head: &mut Head, pause: Duration, now: Timestamp) -> Debt {
+    head.verify_number += 1;
+    let pause = if head.is_through() { Duration::ZERO } else { pause };
+    head.verify = Some(VerifyDue {
+        number: head.verify_number,
+        at: now + pause,
+        pause_ms: u64::try_from(pause.as_millis()).unwrap_or(u64::MAX),
+    });
+    Debt::control(ControlMessage::Verify { table: table.clone(), number: head.verify_number }, pause)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::orchestration::ids::{InstanceId, LedgerId, Part, WindowId};
+    use crate::orchestration::message::Message;
+    use crate::orchestration::window::Seal;
+
+    fn key() -> TableKey {
+        TableKey::new("t", "s", "c", "d", "x")
+    }
+
+    fn now() -> Timestamp {
+        "2026-05-01T00:00:00Z".parse().unwrap()
+    }
+
+    fn window(low: u64, state: WindowState) -> Window {
+        let id = WindowId {
+            ledger: LedgerId(1),
+            low: Timestamp::from_ticks(low),
+            high: Timestamp::from_ticks(low + 10),
+            part: Part::WHOLE,
+            generation: 0,
+        };
+        let seal = Seal {
+            blob: "b".into(),
+            rows: 3,
+            raw_bytes: 30,
+            compressed_bytes: 9,
+            longest_row_bytes: 10,
+            sha256: String::new(),
+        };
+        Window { state, seal: Some(seal), ..Window::planned(id, "p", false, 3, now()) }
+    }
+
+    fn head(open: u64, lanes: u32, ready: &[u64]) -> Head {
+        let mut head = Head::new(LedgerId(1), "s", "x", "Timestamp", now());
+        head.state = TableState::Running;
+        head.run = Some(InstanceId::from_bits(1));
+        head.counts.open = open;
+        head.lanes = lanes;
+        head.ready = ready.iter().map(|low| WindowName::new(Timestamp::from_ticks(*low), "0")).collect();
+        head
+    }
+
+    fn chunks(owed: &[Debt]) -> usize {
+        owed.iter().filter(|d| matches!(d.message, Message::Chunk(_))).count()
+    }
+
+    fn verifies(owed: &[Debt]) -> usize {
+        owed.len() - chunks(owed)
+    }
+
+    #[test]
+    fn an_end_hands_its_lane_to_the_next_window() {
+        let mut before = head(3, 1, &[20, 30]);
+        before.counts.verified = 1;
+        let limits = Limits { lanes: 1, ..Limits::scaled(1.0) };
+        let ended =
+            end(&key(), &before, &window(10, WindowState::Sealed), WindowEnd::Submitted, now(), &limits).unwrap();
+        assert_eq!((ended.head.lanes, ended.head.ready.len()), (1, 1));
+        assert_eq!((ended.head.counts.open, ended.head.counts.submitted), (2, 1));
+        assert_eq!((chunks(&ended.window.owed), verifies(&ended.window.owed)), (1, 1));
+    }
+
+    #[test]
+    fn a_failed_window_hands_its_lane_on_too() {
+        let before = head(2, 1, &[20]);
+        let limits = Limits::scaled(1.0);
+        let ended =
+            end(&key(), &before, &window(10, WindowState::Claimed), WindowEnd::Failed("x".into()), now(), &limits)
+                .unwrap();
+        assert_eq!((chunks(&ended.window.owed), ended.head.counts.failed), (1, 1));
+    }
+
+    #[test]
+    fn the_last_end_owes_a_count_even_when_all_windows_failed() {
+        let ended = end(
+            &key(),
+            &head(1, 1, &[]),
+            &window(10, WindowState::Claimed),
+            WindowEnd::Failed("x".into()),
+            now(),
+            &Limits::scaled(1.0),
+        )
+        .unwrap();
+        assert!(ended.head.is_through());
+        assert_eq!(verifies(&ended.window.owed), 1);
+    }
+
+    #[test]
+    fn nothing_beyond_the_lanes_is_handed_out_before_the_first_proof() {
+        let mut before = head(3, 2, &[20, 30]);
+        before.counts.submitted = 0;
+        let limits = Limits { lanes: 2, ..Limits::scaled(1.0) };
+        let ended =
+            end(&key(), &before, &window(10, WindowState::Sealed), WindowEnd::Submitted, now(), &limits).unwrap();
+        assert_eq!(chunks(&ended.window.owed), 0);
+        let mut proved = ended.head;
+        proved.counts.moved(WindowState::Submitted, WindowState::Verified);
+        assert_eq!(fill_lanes(&mut proved, &limits).len(), 1);
+    }
+
+    #[test]
+    fn children_of_a_split_go_first_and_are_counted() {
+        let child =
+            |low, path: &str| (WindowName::new(Timestamp::from_ticks(low), path), window(low, WindowState::Planned));
+        let split = WindowEnd::Split(vec![child(10, "00"), child(15, "01")]);
+        let limits = Limits { lanes: 1, ..Limits::scaled(1.0) };
+        let ended = end(&key(), &head(2, 1, &[20]), &window(10, WindowState::Claimed), split, now(), &limits).unwrap();
+        assert_eq!((ended.head.counts.open, ended.head.counts.split), (3, 1));
+        assert_eq!(ended.head.ready.first().map(WindowName::path), Some("01"));
+        assert_eq!(ended.window.owed[0], Debt::chunk(&key(), WindowName::new(Timestamp::from_ticks(10), "00")));
+    }
+
+    #[test]
+    fn nothing_is_handed_out_once_the_run_is_to_stop() {
+        let mut before = head(2, 1, &[20]);
+        before.stop = true;
+        let ended =
+            end(&key(), &before, &window(10, WindowState::Sealed), WindowEnd::Submitted, now(), &Limits::scaled(1.0))
+                .unwrap();
+        assert_eq!((chunks(&ended.window.owed), verifies(&ended.window.owed)), (0, 1));
+    }
+
+    #[test]
+    fn a_window_cannot_be_submitted_before_its_seal_or_split_after_it() {
+        let limits = Limits::scaled(1.0);
+        let before = head(1, 1, &[]);
+        assert!(end(&key(), &before, &window(10, WindowState::Claimed), WindowEnd::Submitted, now(), &limits).is_err());
+        assert!(
+            end(&key(), &before, &window(10, WindowState::Sealed), WindowEnd::Split(vec![]), now(), &limits).is_err()
+        );
+        assert!(end(&key(), &before, &window(10, WindowState::Verified), WindowEnd::Empty, now(), &limits).is_err());
+    }
+}

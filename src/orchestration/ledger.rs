@@ -1,0 +1,344 @@
+//! The head of a copied table: how far it is planned and verified, its lanes and its counts. One head and
+//! its windows are the ledger of a table; runs come and go.
+
+use super::ids::{InstanceId, LedgerId, WindowName};
+use super::message::Debt;
+use super::window::{Window, WindowState};
+use crate::timestamp::Timestamp;
+use serde::{Deserialize, Serialize};
+
+/// The axis on which a table is cut into windows.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "axis", content = "column")]
+pub enum CutAxis {
+    /// `ingestion_time()`: it also catches rows that arrive late with an old timestamp.
+    ArrivalTime,
+    /// A column, where the source offers no arrival time.
+    Column(String),
+}
+
+impl std::fmt::Display for CutAxis {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::ArrivalTime => f.write_str("ingestion_time()"),
+            Self::Column(column) => f.write_str(column),
+        }
+    }
+}
+
+/// Which members a packed row has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RowFormat {
+    /// Those that are not empty.
+    Compact,
+    /// All.
+    Full,
+}
+
+/// What a table's first run learned of it, fixed from then on.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Shape {
+    /// The cut axis.
+    pub axis: CutAxis,
+    /// The format of its rows in the destination.
+    pub row_format: RowFormat,
+    /// Scalar columns whose hash splits what no time can.
+    pub hash_columns: Vec<String>,
+    /// The watermark that the Python app left, where its axis is another one.
+    pub handover: Option<Handover>,
+}
+
+/// Where the Python app stopped: rows at or below its watermark that had arrived by its last run are there.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Handover {
+    /// Its `HighWatermark`.
+    pub watermark: Timestamp,
+    /// Its `LastRefreshedTime`.
+    pub refreshed: Timestamp,
+}
+
+/// What a table does in the current run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TableState {
+    /// No run holds it.
+    Idle,
+    /// A run plans it.
+    Planning,
+    /// Its windows are pulled and counted.
+    Running,
+    /// All its windows have ended; its results are being written down.
+    Finishing,
+}
+
+/// How many windows of the table are in which state. Terminal windows that were purged stay counted.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Counts {
+    /// Planned, claimed or sealed.
+    pub open: u64,
+    /// Posted and not yet counted.
+    pub submitted: u64,
+    /// Proved.
+    pub verified: u64,
+    /// Without rows.
+    pub empty: u64,
+    /// Replaced by children.
+    pub split: u64,
+    /// Gone at the source.
+    pub expired: u64,
+    /// Given up for now.
+    pub failed: u64,
+}
+
+impl Counts {
+    /// The count that a state belongs to.
+    pub fn of(&mut self, state: WindowState) -> &mut u64 {
+        match state {
+            WindowState::Planned | WindowState::Claimed | WindowState::Sealed => &mut self.open,
+            WindowState::Submitted => &mut self.submitted,
+            WindowState::Verified => &mut self.verified,
+            WindowState::Split => &mut self.split,
+            WindowState::Empty => &mut self.empty,
+            WindowState::Expired => &mut self.expired,
+            WindowState::Failed => &mut self.failed,
+        }
+    }
+
+    /// Moves one window from a state to another.
+    pub fn moved(&mut self, from: WindowState, to: WindowState) {
+        let count = self.of(from);
+        *count = count.saturating_sub(1);
+        *self.of(to) += 1;
+    }
+}
+
+/// What the current run did with the table so far.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+pub struct Progress {
+    /// Windows taken up or planned, children of splits included.
+    pub windows: u64,
+    /// Of these, left by earlier runs.
+    pub leftovers: u64,
+    /// Windows ended, whatever the end.
+    pub ended: u64,
+    /// Windows proved.
+    pub verified: u64,
+    /// Windows failed.
+    pub failed: u64,
+    /// Windows of earlier runs that had failed and are proved now.
+    pub repaired: u64,
+    /// Rows in the plan.
+    pub planned_rows: u64,
+    /// Rows posted.
+    pub posted_rows: u64,
+    /// Rows proved.
+    pub rows: u64,
+    /// Bytes posted, before compression.
+    pub bytes: u64,
+    /// Hunting calls.
+    pub calls: u64,
+}
+
+/// When a table is counted next.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct VerifyDue {
+    /// The number that the valid message carries.
+    pub number: u64,
+    /// When it is due.
+    pub at: Timestamp,
+    /// The pause before it, in milliseconds.
+    pub pause_ms: u64,
+}
+
+/// The debts of a plan or a count, and the step that made them.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct HeadDebts {
+    /// `plan:<plan id>` or `verify:<number>`.
+    pub step: String,
+    /// What it owes.
+    pub messages: Vec<Debt>,
+}
+
+/// The head of a table's ledger.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Head {
+    /// Which ledger this is.
+    pub ledger: LedgerId,
+    /// The source table.
+    pub source: String,
+    /// The destination table.
+    pub destination: String,
+    /// The destination's watermark column.
+    pub watermark_column: String,
+    /// Whether this ledger made the destination.
+    #[serde(default)]
+    pub made_here: bool,
+    /// What the first run learned.
+    #[serde(default)]
+    pub shape: Option<Shape>,
+    /// Response bytes per row, learned.
+    #[serde(default)]
+    pub bytes_per_row: Option<f64>,
+    /// What the table does now.
+    pub state: TableState,
+    /// The run that holds it.
+    #[serde(default)]
+    pub run: Option<InstanceId>,
+    /// Set when its run is to stop: no new claims.
+    #[serde(default)]
+    pub stop: bool,
+    /// The last plan that was completed.
+    #[serde(default)]
+    pub plan: Option<String>,
+    /// A plan being written; windows of another plan beyond `planned_to` are drafts.
+    #[serde(default)]
+    pub draft: Option<String>,
+    /// The end of the last completed plan.
+    pub planned_to: Timestamp,
+    /// Everything up to and including this has been proved.
+    pub verified_up_to: Timestamp,
+    /// Where the table's first window began.
+    #[serde(default)]
+    pub began_at: Option<Timestamp>,
+    /// Windows by state.
+    pub counts: Counts,
+    /// What this run did.
+    pub progress: Progress,
+    /// Windows handed out and not ended.
+    pub lanes: u32,
+    /// Planned windows to hand out next.
+    pub ready: Vec<WindowName>,
+    /// The last window that was put among the ready ones in order; more planned ones may follow.
+    #[serde(default)]
+    pub cursor: Option<WindowName>,
+    /// Whether planned windows may lie behind the cursor.
+    #[serde(default)]
+    pub more: bool,
+    /// The next count, if one is going on.
+    #[serde(default)]
+    pub verify: Option<VerifyDue>,
+    /// The number of the last count.
+    #[serde(default)]
+    pub verify_number: u64,
+    /// Debts of the last plan or count.
+    #[serde(default)]
+    pub owed: Option<HeadDebts>,
+    /// When it last changed.
+    pub updated: Timestamp,
+}
+
+impl Head {
+    /// The head of a table that was never copied.
+    pub fn new(ledger: LedgerId, source: &str, destination: &str, watermark_column: &str, now: Timestamp) -> Self {
+        Self {
+            ledger,
+            source: source.to_owned(),
+            destination: destination.to_owned(),
+            watermark_column: watermark_column.to_owned(),
+            made_here: false,
+            shape: None,
+            bytes_per_row: None,
+            state: TableState::Idle,
+            run: None,
+            stop: false,
+            plan: None,
+            draft: None,
+            planned_to: Timestamp::MIN,
+            verified_up_to: Timestamp::MIN,
+            began_at: None,
+            counts: Counts::default(),
+            progress: Progress::default(),
+            lanes: 0,
+            ready: Vec::new(),
+            cursor: None,
+            more: false,
+            verify: None,
+            verify_number: 0,
+            owed: None,
+            updated: now,
+        }
+    }
+
+    /// Whether all windows of this run have ended.
+    pub fn is_through(&self) -> bool {
+        self.counts.open == 0 && self.counts.submitted == 0
+    }
+}
+
+/// The end of the longest prefix of terminal windows that starts at `from`: never a maximum, never backwards.
+/// `windows` are those of the table in any order; windows of the null axis do not count.
+pub fn verified_prefix<'a>(from: Timestamp, windows: impl IntoIterator<Item = &'a Window>) -> Timestamp {
+    let mut relevant: Vec<&Window> = windows
+        .into_iter()
+        .filter(|w| !w.id.is_null_axis() && w.state != WindowState::Split && w.id.high > from)
+        .collect();
+    relevant.sort_by_key(|w| (w.id.low, w.id.high));
+    let mut end = from;
+    let mut index = 0;
+    while index < relevant.len() {
+        let low = relevant[index].id.low;
+        if low > end {
+            break;
+        }
+        let same: Vec<&&Window> = relevant[index..].iter().take_while(|w| w.id.low == low).collect();
+        if !same.iter().all(|w| w.state.is_terminal()) {
+            break;
+        }
+        end = same.iter().map(|w| w.id.high).max().unwrap_or(end).max(end);
+        index += same.len();
+    }
+    end
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::orchestration::ids::{Part, WindowId};
+
+    fn window(low: u64, high: u64, state: WindowState) -> Window {
+        let id = WindowId {
+            ledger: LedgerId(1),
+            low: Timestamp::from_ticks(low),
+            high: Timestamp::from_ticks(high),
+            part: Part::WHOLE,
+            generation: 0,
+        };
+        Window { state, ..Window::planned(id, "p", false, 1, Timestamp::MIN) }
+    }
+
+    fn prefix(windows: &[Window]) -> u64 {
+        verified_prefix(Timestamp::from_ticks(10), windows).ticks()
+    }
+
+    #[test]
+    fn the_watermark_is_the_longest_terminal_prefix_and_never_a_maximum() {
+        use WindowState::{Empty, Failed, Split, Submitted, Verified};
+        assert_eq!(prefix(&[]), 10);
+        assert_eq!(prefix(&[window(10, 20, Verified), window(20, 30, Empty), window(30, 40, Verified)]), 40);
+        assert_eq!(prefix(&[window(20, 30, Verified), window(10, 20, Failed), window(30, 40, Verified)]), 10);
+        assert_eq!(prefix(&[window(10, 20, Verified), window(20, 30, Submitted), window(30, 40, Verified)]), 20);
+        assert_eq!(prefix(&[window(10, 20, Verified), window(25, 30, Verified)]), 20, "a hole");
+        assert_eq!(
+            prefix(&[
+                window(10, 30, Split),
+                window(10, 20, Verified),
+                window(20, 30, Failed),
+                window(30, 40, Verified)
+            ]),
+            20
+        );
+        assert_eq!(prefix(&[window(0, 5, Verified), window(10, 12, Verified)]), 12, "older windows do not pull back");
+    }
+
+    #[test]
+    fn every_part_of_a_partitioned_range_must_be_terminal() {
+        let part = |index, state| {
+            let mut w = window(10, 20, state);
+            w.id.part = Part { index, count: 2 };
+            w
+        };
+        assert_eq!(prefix(&[part(0, WindowState::Verified), part(1, WindowState::Failed)]), 10);
+        assert_eq!(prefix(&[part(0, WindowState::Verified), part(1, WindowState::Verified)]), 20);
+    }
+}

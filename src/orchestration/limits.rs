@@ -1,0 +1,111 @@
+//! Every number of the protocol, each with its source or reason. Tests and the demo shrink the times together.
+
+use std::time::Duration;
+
+/// The most rows that a hunting answer is planned to hold: below the API's 100,000, where an answer is cut
+/// without a word (learn.microsoft.com "Advanced hunting quotas and usage parameters").
+pub const MAX_ROWS: u64 = 99_000;
+/// An answer with this many rows is taken as cut.
+pub const ROW_CAP: u64 = 100_000;
+/// The most bytes of an answer that are planned for: 5 % below the API's 50 MB.
+pub const MAX_RESPONSE_BYTES: u64 = 47_500_000;
+/// Rows of the packed sample that a table's first run takes to learn its bytes per row.
+pub const SAMPLE_ROWS: u32 = 2_000;
+/// Attempts of a window, counted in its row; then it has failed for this run.
+pub const WINDOW_ATTEMPTS: u32 = 5;
+/// Attempts of a plan or a start before its error is the result.
+pub const STEP_ATTEMPTS: u32 = 5;
+/// Window ids in one count query.
+pub const COUNT_BATCH: usize = 500;
+/// Row operations beside the head in one transaction of 100.
+pub const TRANSACTION_WINDOWS: usize = 99;
+/// Window names that the head keeps ready for dispatch.
+pub const READY_NAMES: usize = 64;
+/// A dynamic value above this size lands as null (dataexplorer-docs `management/alter-encoding-policy.md`).
+pub const MAX_DYNAMIC_BYTES: u64 = 1024 * 1024;
+/// Window results that an audit row lists.
+pub const AUDIT_WINDOWS: usize = 500;
+
+/// The times of the protocol, and the settings that shape a run.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Limits {
+    /// An invocation gives up its work this long after it began.
+    pub invocation_deadline: Duration,
+    /// Allowance for clocks that differ, added to every lease.
+    pub clock_margin: Duration,
+    /// How long after a post of unknown outcome the same blob may be posted again.
+    pub resubmit_after: Duration,
+    /// How long after its submission a window may take to be counted.
+    pub verify_deadline: Duration,
+    /// The first pause between two counts of a table.
+    pub verify_first: Duration,
+    /// The longest pause between two counts of a table.
+    pub verify_longest: Duration,
+    /// A table with open windows and none claimed for this long is dispatched again.
+    pub stall_after: Duration,
+    /// A pending instance or a due count is put again after this.
+    pub lost_after: Duration,
+    /// The first pause before a failed attempt is repeated; it doubles.
+    pub retry_first: Duration,
+    /// How far behind the clock the end of a run's range lies.
+    pub settling_lag: Duration,
+    /// Tables at once.
+    pub tables_at_once: u32,
+    /// Windows of a table at once.
+    pub lanes: u32,
+    /// The most rows of a window.
+    pub window_rows: u64,
+    /// The most response bytes that a window is planned for.
+    pub window_bytes: u64,
+    /// Hunting calls a minute.
+    pub calls_per_minute: u32,
+}
+
+impl Limits {
+    /// The numbers as the protocol has them, host times divided by `time_scale`. Times of the data
+    /// (the settling lag) and the tenant's quota are not scaled.
+    pub fn scaled(time_scale: f64) -> Self {
+        let scaled = |seconds: f64| Duration::from_secs_f64(seconds / time_scale);
+        Self {
+            invocation_deadline: scaled(240.0).max(Duration::from_secs(20)),
+            clock_margin: scaled(60.0),
+            resubmit_after: scaled(600.0),
+            verify_deadline: scaled(1800.0),
+            verify_first: scaled(2.0).max(Duration::from_millis(200)),
+            verify_longest: scaled(60.0),
+            stall_after: scaled(720.0),
+            lost_after: scaled(120.0),
+            retry_first: scaled(2.0),
+            settling_lag: Duration::from_secs(600),
+            tables_at_once: 5,
+            lanes: 8,
+            window_rows: MAX_ROWS,
+            window_bytes: MAX_RESPONSE_BYTES,
+            calls_per_minute: 45,
+        }
+    }
+
+    /// How long a claim is held: the invocation's own deadline and a margin, never renewed.
+    pub fn lease(&self) -> Duration {
+        self.invocation_deadline + self.clock_margin
+    }
+
+    /// The pause before attempt `attempt + 1`.
+    pub fn retry_pause(&self, attempt: u32) -> Duration {
+        self.retry_first * 2u32.saturating_pow(attempt.min(6))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_shrink_together_and_data_times_do_not() {
+        let (normal, fast) = (Limits::scaled(1.0), Limits::scaled(60.0));
+        assert_eq!(normal.resubmit_after, Duration::from_secs(600));
+        assert_eq!(fast.resubmit_after, Duration::from_secs(10));
+        assert_eq!(normal.settling_lag, fast.settling_lag);
+        assert_eq!(normal.lease(), Duration::from_secs(300));
+    }
+}

@@ -1,0 +1,123 @@
+//! What the two queues carry. A message is a hint: it names things and decides nothing, so it may come
+//! twice, late or never.
+
+use super::ids::{InstanceId, TableKey, WindowName};
+use serde::{Deserialize, Serialize};
+use std::time::Duration;
+
+/// A message of the control queue.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum ControlMessage {
+    /// Read the configuration and set the run going.
+    Start {
+        /// The run.
+        instance: InstanceId,
+        /// How often it was tried before.
+        #[serde(default)]
+        attempt: u32,
+    },
+    /// Plan a table and dispatch its first windows.
+    Plan {
+        /// The run.
+        instance: InstanceId,
+        /// The table.
+        table: TableKey,
+        /// How often it was tried before.
+        #[serde(default)]
+        attempt: u32,
+    },
+    /// Count a table's submitted windows.
+    Verify {
+        /// The table.
+        table: TableKey,
+        /// Which count this is; a message with an older number ends.
+        number: u64,
+    },
+    /// Let a terminated run's tables stop.
+    Terminate {
+        /// The run.
+        instance: InstanceId,
+        /// Why.
+        reason: String,
+    },
+}
+
+/// A message of the chunk queue: one window to pull.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChunkMessage {
+    /// The table.
+    pub table: TableKey,
+    /// The window.
+    pub window: WindowName,
+}
+
+/// A message and the queue it is for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Message {
+    /// For the control queue.
+    Control(ControlMessage),
+    /// For the chunk queue.
+    Chunk(ChunkMessage),
+}
+
+/// A message that a transition owes: recorded with the transition, sent after it, sent again by a redelivery.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Debt {
+    /// What to send.
+    pub message: Message,
+    /// How long it stays hidden.
+    #[serde(with = "milliseconds", rename = "delay_ms", default)]
+    pub delay: Duration,
+}
+
+impl Debt {
+    /// A chunk message, due at once.
+    pub fn chunk(table: &TableKey, window: WindowName) -> Self {
+        Self::chunk_later(table, window, Duration::ZERO)
+    }
+
+    /// A chunk message, due after `delay`.
+    pub fn chunk_later(table: &TableKey, window: WindowName, delay: Duration) -> Self {
+        Self { message: Message::Chunk(ChunkMessage { table: table.clone(), window }), delay }
+    }
+
+    /// A control message, due after `delay`.
+    pub fn control(message: ControlMessage, delay: Duration) -> Self {
+        Self { message: Message::Control(message), delay }
+    }
+}
+
+mod milliseconds {
+    use serde::{Deserialize, Deserializer, Serializer};
+    use std::time::Duration;
+
+    pub fn serialize<S: Serializer>(value: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_u64(u64::try_from(value.as_millis()).unwrap_or(u64::MAX))
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+        u64::deserialize(deserializer).map(Duration::from_millis)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::timestamp::Timestamp;
+
+    #[test]
+    fn messages_survive_the_queue() {
+        let table = TableKey::new("t", "s", "c", "d", "x");
+        let debts = [
+            Debt::chunk(&table, WindowName::new(Timestamp::MIN, "0")),
+            Debt::control(ControlMessage::Verify { table, number: 7 }, Duration::from_secs(2)),
+            Debt::control(ControlMessage::Start { instance: InstanceId::from_bits(1), attempt: 0 }, Duration::ZERO),
+        ];
+        for debt in debts {
+            let text = serde_json::to_string(&debt).unwrap();
+            assert_eq!(serde_json::from_str::<Debt>(&text).unwrap(), debt, "{text}");
+        }
+    }
+}

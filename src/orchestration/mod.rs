@@ -1,0 +1,27 @@
+//! The rules of a run: (state, event, now) in, (state, effects) out. No I/O, no clock, no randomness: those
+//! come in as arguments, so that a test can play every crash, repeat and delay. The protocol that these
+//! rules keep is described in `docs/architecture.md`.
+
+pub mod budget;
+pub mod fan_in;
+pub mod ids;
+pub mod instance;
+pub mod ledger;
+pub mod limits;
+pub mod message;
+pub mod plan;
+pub mod summary;
+pub mod verification;
+pub mod window;
+
+/// Why a transition was refused.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[error("{what} cannot {event} while it is {state}")]
+pub struct IllegalTransition {
+    /// The record.
+    pub what: String,
+    /// What was to happen.
+    pub event: &'static str,
+    /// The state it is in.
+    pub state: String,
+}

@@ -1,0 +1,164 @@
+//! What the status shows of a run: its progress while it goes on and its output in the end. Field names are
+//! those of the Python app, with more beside them.
+
+use super::instance::{Instance, TableRun};
+use super::ledger::{Head, TableState};
+use serde_json::{Value, json};
+
+/// `output` of a run that has ended, from its tables.
+pub fn output(run: &Instance, tables: &[TableRun]) -> Value {
+    if let Some(error) = &run.error {
+        return json!({"status": "error", "message": error, "result": null});
+    }
+    if let Some(reason) = &run.reason {
+        return Value::String(reason.clone());
+    }
+    let results: Vec<_> =
+        tables.iter().filter_map(|table| table.result.as_ref().map(|result| (table, result))).collect();
+    let sum = |of: fn(&super::instance::TableResult) -> u64| results.iter().map(|(_, result)| of(result)).sum::<u64>();
+    let failed: Vec<_> = results.iter().filter(|(_, result)| !result.success).collect();
+    let exceptions: Vec<String> = results
+        .iter()
+        .filter_map(|(table, result)| result.error.as_ref().map(|error| format!("{}: {error}", table.config.source)))
+        .collect();
+    let detailed: Vec<Value> = results
+        .iter()
+        .map(|(table, result)| {
+            json!({
+                "source_table": table.config.source,
+                "folder": table.config.folder,
+                "table": table.config.destination,
+                "success": result.success,
+                "skipped": result.skipped,
+                "records_processed": result.rows,
+                "bytes_processed": result.bytes,
+                "chunked": result.windows > 1,
+                "chunks_processed": result.windows_done,
+                "chunks_failed": result.windows_failed,
+                "hunting_calls": result.calls,
+                "high_watermark": result.verified_up_to,
+                "warnings": result.warnings,
+                "error": result.error,
+            })
+        })
+        .collect();
+    let leftovers = sum(|r| r.leftovers);
+    let repaired = sum(|r| r.repaired);
+    json!({
+        "result": {
+            "reprocessing_summary": {
+                "total_chunks": leftovers,
+                "successful_chunks": repaired,
+                "failed_chunks": leftovers.saturating_sub(repaired),
+            },
+            "processing_summary": {
+                "status": if failed.is_empty() { "success" } else { "completed with failed tables" },
+                "total_tables": run.tables_total,
+                "successful_tables": results.len() - failed.len(),
+                "failed_tables": failed.len(),
+                "total_records_processed": sum(|r| r.rows),
+                "total_chunks_processed": sum(|r| r.windows_done),
+                "total_chunks_failed": sum(|r| r.windows_failed),
+                "hunting_calls": sum(|r| r.calls),
+                "execution_time_seconds": run.updated.since(run.created).as_secs_f64(),
+                "chunking_enabled": true,
+                "exceptions": exceptions,
+                "detailed_results": detailed,
+            },
+        }
+    })
+}
+
+/// `customStatus`: the live progress of each table; `heads` are those of the tables that have one.
+pub fn custom_status(run: &Instance, tables: &[(TableRun, Option<Head>)]) -> Value {
+    let rows: Vec<Value> = tables.iter().map(|(table, head)| table_status(run, table, head.as_ref())).collect();
+    json!({
+        "tables_total": run.tables_total,
+        "tables_done": run.tables_done,
+        "tables_failed": run.tables_failed,
+        "tables": rows,
+    })
+}
+
+fn table_status(run: &Instance, table: &TableRun, head: Option<&Head>) -> Value {
+    let mut status = json!({"table": table.config.source, "destination": table.config.destination});
+    let Some(members) = status.as_object_mut() else { return status };
+    if let Some(result) = &table.result {
+        members.insert("state".into(), if result.success { "done" } else { "failed" }.into());
+        members.insert("windows".into(), result.windows.into());
+        members.insert("windows_done".into(), result.windows_done.into());
+        members.insert("windows_failed".into(), result.windows_failed.into());
+        members.insert("rows".into(), result.rows.into());
+        members.insert("planned_rows".into(), result.rows.into());
+        members.insert("bytes".into(), result.bytes.into());
+        members.insert("calls".into(), result.calls.into());
+        if let Some(error) = &result.error {
+            members.insert("error".into(), error.clone().into());
+        }
+        return status;
+    }
+    let Some(head) = head.filter(|head| head.run.as_ref() == Some(&run.id)) else {
+        members.insert("state".into(), "waiting".into());
+        return status;
+    };
+    let state = match head.state {
+        TableState::Idle => "waiting",
+        TableState::Planning => "planning",
+        TableState::Running if head.counts.open == 0 => "verifying",
+        TableState::Running => "copying",
+        TableState::Finishing => "finishing",
+    };
+    let progress = &head.progress;
+    members.insert("state".into(), state.into());
+    members.insert("windows".into(), progress.windows.into());
+    members.insert("windows_done".into(), progress.verified.into());
+    members.insert("windows_failed".into(), progress.failed.into());
+    members.insert("rows".into(), progress.rows.into());
+    members.insert("posted_rows".into(), progress.posted_rows.into());
+    members.insert("planned_rows".into(), progress.planned_rows.into());
+    members.insert("bytes".into(), progress.bytes.into());
+    members.insert("calls".into(), progress.calls.into());
+    status
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::orchestration::ids::{InstanceId, TableKey};
+    use crate::orchestration::instance::{StartInput, TableConfig, TableResult};
+    use crate::timestamp::Timestamp;
+
+    #[test]
+    fn a_failed_table_is_said_loudly() {
+        let mut run = Instance::pending(InstanceId::from_bits(1), StartInput::default(), Value::Null, Timestamp::MIN);
+        run.tables_total = 1;
+        let table = TableRun {
+            key: TableKey::new("", "", "", "", ""),
+            ordinal: 0,
+            config: TableConfig {
+                source: "DeviceEvents".into(),
+                folder: "f".into(),
+                destination: "D".into(),
+                watermark_column: "Timestamp".into(),
+                load_type: None,
+                last_refreshed: None,
+                high_watermark: None,
+            },
+            high: Timestamp::MIN,
+            started: true,
+            result: Some(TableResult { error: Some("no licence".into()), ..TableResult::default() }),
+            owed: vec![],
+        };
+        let result = &output(&run, &[table])["result"]["processing_summary"];
+        assert_eq!(result["failed_tables"], 1);
+        assert_eq!(result["status"], "completed with failed tables");
+        assert_eq!(result["exceptions"][0], "DeviceEvents: no licence");
+    }
+
+    #[test]
+    fn a_failed_run_gives_its_error_and_a_terminated_one_its_reason() {
+        let run = Instance::pending(InstanceId::from_bits(1), StartInput::default(), Value::Null, Timestamp::MIN);
+        assert_eq!(output(&run.failed("no cluster", Timestamp::MIN).unwrap(), &[])["message"], "no cluster");
+        assert_eq!(output(&run.terminated("enough", Timestamp::MIN).unwrap(), &[]), "enough");
+    }
+}

@@ -1,0 +1,196 @@
+//! What a count in ADX says of a submitted window. Nothing is called verified on any other ground.
+
+use super::ledger::Head;
+use super::limits::{Limits, WINDOW_ATTEMPTS};
+use super::window::{Window, WindowState};
+use crate::timestamp::Timestamp;
+
+/// What ADX holds under a window's id.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Found {
+    /// Rows.
+    pub rows: u64,
+    /// Rows whose content is null.
+    pub without_content: u64,
+    /// Rows whose watermark is null.
+    pub without_watermark: u64,
+}
+
+/// What follows from a count.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// All rows are there, once.
+    Verified,
+    /// Not all are there yet: count again.
+    Wait,
+    /// None is there and the last post is old enough: record another post, then post the same blob.
+    Repost,
+    /// Rows have a null watermark: count those at the source, then judge again.
+    CountNullWatermarks,
+    /// For a person.
+    Failed(String),
+}
+
+/// Judges one submitted window.
+pub fn judge(
+    destination: &str,
+    watermark_column: &str,
+    window: &Window,
+    found: Found,
+    now: Timestamp,
+    limits: &Limits,
+) -> Verdict {
+    let Some(seal) = &window.seal else {
+        return Verdict::Failed(format!("window {} was submitted without a seal; start another run", window.id));
+    };
+    let id = window.id;
+    if found.rows > seal.rows {
+        return Verdict::Failed(format!(
+            "{destination} holds {} rows of window {id} but {} were sent: it was loaded more than once. Remove them with \
+             `.delete table {destination} records <| {destination} | where ChunkId == \"{id}\"` (Database Admin), then start another run",
+            found.rows, seal.rows
+        ));
+    }
+    if found.rows == seal.rows {
+        return judge_content(destination, watermark_column, window, found);
+    }
+    let last_post = window.last_post.unwrap_or(window.updated);
+    let waited = now.since(last_post);
+    if found.rows == 0 && waited > limits.resubmit_after && window.attempts + 1 < WINDOW_ATTEMPTS {
+        return Verdict::Repost;
+    }
+    if waited > limits.verify_deadline {
+        return Verdict::Failed(format!(
+            "{destination} shows {} of the {} rows of window {id} {} s after they were posted ({} posts)",
+            found.rows,
+            seal.rows,
+            waited.as_secs(),
+            window.posts
+        ));
+    }
+    Verdict::Wait
+}
+
+fn judge_content(destination: &str, watermark_column: &str, window: &Window, found: Found) -> Verdict {
+    let id = window.id;
+    if found.without_content > 0 {
+        return Verdict::Failed(format!(
+            "{} of the rows of window {id} landed in {destination} without content: rows above 1 MiB become null. Raise the limit \
+             with `.alter column {destination}.RawData policy encoding type = 'BigObject32'`, remove the window's rows with \
+             `.delete table {destination} records <| {destination} | where ChunkId == \"{id}\"`, then start another run",
+            found.without_content
+        ));
+    }
+    match (found.without_watermark, window.null_watermarks) {
+        (0, _) => Verdict::Verified,
+        (found, Some(counted)) if found == counted => Verdict::Verified,
+        (_, None) => Verdict::CountNullWatermarks,
+        (found, Some(counted)) => Verdict::Failed(format!(
+            "{found} rows of window {id} landed in {destination} with a null {watermark_column}, but the source has {counted} such \
+             rows: the destination's {watermark_column} does not hold the source's values; check its type"
+        )),
+    }
+}
+
+/// Records the verdict in the window and the head. [`Verdict::Wait`] and the others that end nothing leave the
+/// counts alone.
+pub fn settle(head: &mut Head, window: &Window, verdict: &Verdict, now: Timestamp) -> Window {
+    let mut window = Window { updated: now, ..window.clone() };
+    match verdict {
+        Verdict::Verified => {
+            head.counts.moved(window.state, WindowState::Verified);
+            head.progress.verified += 1;
+            head.progress.rows += window.seal.as_ref().map_or(0, |seal| seal.rows);
+            if window.failures > 0 {
+                head.progress.repaired += 1;
+            }
+            window.state = WindowState::Verified;
+            window.error = None;
+        }
+        Verdict::Failed(reason) => {
+            head.counts.moved(window.state, WindowState::Failed);
+            head.progress.failed += 1;
+            window.state = WindowState::Failed;
+            window.failures += 1;
+            window.error = Some(reason.clone());
+        }
+        Verdict::Wait | Verdict::Repost | Verdict::CountNullWatermarks => {}
+    }
+    window
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::orchestration::ids::{LedgerId, Part, WindowId};
+    use crate::orchestration::window::Seal;
+    use std::time::Duration;
+
+    fn posted() -> Timestamp {
+        "2026-05-01T00:00:00Z".parse().unwrap()
+    }
+
+    fn window() -> Window {
+        let id =
+            WindowId { ledger: LedgerId(1), low: Timestamp::MIN, high: posted(), part: Part::WHOLE, generation: 0 };
+        let seal = Seal {
+            blob: "b".into(),
+            rows: 10,
+            raw_bytes: 9,
+            compressed_bytes: 9,
+            longest_row_bytes: 1,
+            sha256: String::new(),
+        };
+        Window {
+            state: WindowState::Submitted,
+            seal: Some(seal),
+            posts: 1,
+            last_post: Some(posted()),
+            ..Window::planned(id, "p", false, 10, posted())
+        }
+    }
+
+    fn judged(window: &Window, rows: u64, without_content: u64, without_watermark: u64, seconds: u64) -> Verdict {
+        let found = Found { rows, without_content, without_watermark };
+        judge("T", "Timestamp", window, found, posted() + Duration::from_secs(seconds), &Limits::scaled(1.0))
+    }
+
+    #[test]
+    fn only_an_exact_count_is_a_proof() {
+        assert_eq!(judged(&window(), 10, 0, 0, 1), Verdict::Verified);
+        assert_eq!(judged(&window(), 9, 0, 0, 1), Verdict::Wait);
+        assert!(
+            matches!(judged(&window(), 11, 0, 0, 1), Verdict::Failed(reason) if reason.contains(".delete table T"))
+        );
+        assert!(matches!(judged(&window(), 10, 1, 0, 1), Verdict::Failed(reason) if reason.contains("1 MiB")));
+    }
+
+    #[test]
+    fn a_window_is_posted_again_only_when_nothing_of_it_is_there_and_the_last_post_is_old() {
+        assert_eq!(judged(&window(), 0, 0, 0, 600), Verdict::Wait);
+        assert_eq!(judged(&window(), 0, 0, 0, 601), Verdict::Repost);
+        assert_eq!(judged(&window(), 1, 0, 0, 601), Verdict::Wait);
+        let tired = Window { attempts: 4, ..window() };
+        assert_eq!(judged(&tired, 0, 0, 0, 601), Verdict::Wait);
+        assert!(matches!(judged(&tired, 0, 0, 0, 1801), Verdict::Failed(_)));
+    }
+
+    #[test]
+    fn null_watermarks_are_held_against_the_source() {
+        assert_eq!(judged(&window(), 10, 0, 3, 1), Verdict::CountNullWatermarks);
+        let counted = Window { null_watermarks: Some(3), ..window() };
+        assert_eq!(judged(&counted, 10, 0, 3, 1), Verdict::Verified);
+        assert!(matches!(judged(&counted, 10, 0, 4, 1), Verdict::Failed(_)));
+    }
+
+    #[test]
+    fn a_verdict_moves_the_counts_of_the_head() {
+        let mut head = Head::new(LedgerId(1), "s", "T", "Timestamp", posted());
+        head.counts.submitted = 2;
+        let verified = settle(&mut head, &Window { failures: 1, ..window() }, &Verdict::Verified, posted());
+        assert_eq!((verified.state, head.progress.rows, head.progress.repaired), (WindowState::Verified, 10, 1));
+        let failed = settle(&mut head, &window(), &Verdict::Failed("x".into()), posted());
+        assert_eq!((failed.state, failed.failures), (WindowState::Failed, 1));
+        assert_eq!((head.counts.submitted, head.counts.verified, head.counts.failed), (0, 1, 1));
+    }
+}

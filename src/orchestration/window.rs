@@ -1,0 +1,360 @@
+//! The life of one query window, up to its seal:
+//!
+//! ```text
+//! planned ─> claimed ─> sealed ─> submitted ─> verified
+//!    ▲          │          └──────────┴─> failed ─> planned or sealed again in the next run
+//!    └─ retry ──┼─> empty
+//!               └─> split into children
+//! ```
+//!
+//! How a window's end moves the head of its table is in `fan_in`; how it is proved is in `verification`.
+
+use super::IllegalTransition;
+use super::ids::{InstanceId, WindowId, WindowName};
+use super::limits::{Limits, WINDOW_ATTEMPTS};
+use super::message::Debt;
+use crate::timestamp::Timestamp;
+use serde::{Deserialize, Serialize};
+
+/// The state of a window.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum WindowState {
+    /// To be pulled.
+    Planned,
+    /// A worker pulls it.
+    Claimed,
+    /// Its content is fixed in a blob; it may have been posted.
+    Sealed,
+    /// Posted to ADX; not yet counted there.
+    Submitted,
+    /// ADX holds exactly its rows.
+    Verified,
+    /// Its children took over.
+    Split,
+    /// It has no rows.
+    Empty,
+    /// The source no longer holds its range.
+    Expired,
+    /// Given up for this run.
+    Failed,
+}
+
+impl WindowState {
+    /// Whether nothing more happens to it, in any run.
+    pub fn is_terminal(self) -> bool {
+        matches!(self, Self::Verified | Self::Split | Self::Empty | Self::Expired)
+    }
+
+    /// Whether it has still to be pulled and posted in this run.
+    pub fn is_open(self) -> bool {
+        matches!(self, Self::Planned | Self::Claimed | Self::Sealed)
+    }
+}
+
+/// The fixed content of a window.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Seal {
+    /// Where it lies, without its SAS.
+    pub blob: String,
+    /// Its rows.
+    pub rows: u64,
+    /// Its bytes before compression.
+    pub raw_bytes: u64,
+    /// The blob's size.
+    pub compressed_bytes: u64,
+    /// Its longest row in bytes.
+    pub longest_row_bytes: u64,
+    /// SHA-256 of the blob, hex.
+    pub sha256: String,
+}
+
+/// A window as the ledger keeps it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Window {
+    /// What it covers.
+    pub id: WindowId,
+    /// Its state.
+    pub state: WindowState,
+    /// The plan it belongs to.
+    pub plan: String,
+    /// Whether it carries the predicate of a handover from the Python app.
+    #[serde(default)]
+    pub handover: bool,
+    /// Rows that the plan counted.
+    pub planned_rows: u64,
+    /// Attempts of its own so far.
+    #[serde(default)]
+    pub attempts: u32,
+    /// How often it failed in earlier runs.
+    #[serde(default)]
+    pub failures: u32,
+    /// Id of the message whose handling holds the claim.
+    #[serde(default)]
+    pub owner: Option<String>,
+    /// Which delivery of that message.
+    #[serde(default)]
+    pub delivery: u32,
+    /// Until when the claim is taken to be alive.
+    #[serde(default)]
+    pub lease_until: Option<Timestamp>,
+    /// The run that claimed it last.
+    #[serde(default)]
+    pub run: Option<InstanceId>,
+    /// Its content, once fixed.
+    #[serde(default)]
+    pub seal: Option<Seal>,
+    /// How often it was posted; a seal counts as a post.
+    #[serde(default)]
+    pub posts: u32,
+    /// When it was last posted, or sealed.
+    #[serde(default)]
+    pub last_post: Option<Timestamp>,
+    /// Hunting calls made for it so far.
+    #[serde(default)]
+    pub calls: u64,
+    /// Rows whose watermark is null, where that was counted at the source.
+    #[serde(default)]
+    pub null_watermarks: Option<u64>,
+    /// The last error.
+    #[serde(default)]
+    pub error: Option<String>,
+    /// Messages that its end owes.
+    #[serde(default)]
+    pub owed: Vec<Debt>,
+    /// When it last changed.
+    pub updated: Timestamp,
+}
+
+/// What a chunk message finds.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Claim {
+    /// The window is this invocation's: store it, then pull.
+    Claimed(Box<Window>),
+    /// Sealed by an earlier delivery: hand it to the count, which knows when it may be posted again.
+    Recover,
+    /// Somebody else holds it: look again at that time.
+    HeldUntil(Timestamp),
+    /// Ended already: send what it owes.
+    Ended(Vec<Debt>),
+}
+
+impl Window {
+    /// A new window of a plan.
+    pub fn planned(id: WindowId, plan: &str, handover: bool, planned_rows: u64, now: Timestamp) -> Self {
+        Self {
+            id,
+            state: WindowState::Planned,
+            plan: plan.to_owned(),
+            handover,
+            planned_rows,
+            attempts: 0,
+            failures: 0,
+            owner: None,
+            delivery: 0,
+            lease_until: None,
+            run: None,
+            seal: None,
+            posts: 0,
+            last_post: None,
+            calls: 0,
+            null_watermarks: None,
+            error: None,
+            owed: Vec::new(),
+            updated: now,
+        }
+    }
+
+    /// Tries to take the window for delivery `delivery` of message `message`.
+    ///
+    /// The same message with a higher delivery count takes a claim over at once: its predecessor is dead, or is
+    /// fenced by the ETag. Any other message waits for the lease and the clock margin.
+    pub fn claim(&self, message: &str, delivery: u32, run: &InstanceId, now: Timestamp, limits: &Limits) -> Claim {
+        let own = self.owner.as_deref() == Some(message) && delivery > self.delivery;
+        let dead = self.lease_until.is_none_or(|until| now > until + limits.clock_margin);
+        match self.state {
+            WindowState::Claimed | WindowState::Sealed if !own && !dead => {
+                Claim::HeldUntil(self.lease_until.unwrap_or(now) + limits.clock_margin)
+            }
+            WindowState::Planned | WindowState::Claimed => Claim::Claimed(Box::new(Self {
+                state: WindowState::Claimed,
+                owner: Some(message.to_owned()),
+                delivery,
+                lease_until: Some(now + limits.lease()),
+                run: Some(run.clone()),
+                updated: now,
+                ..self.clone()
+            })),
+            WindowState::Sealed => Claim::Recover,
+            _ => Claim::Ended(self.owed.clone()),
+        }
+    }
+
+    /// Fixes the content. From here it is never pulled again and never split.
+    ///
+    /// # Errors
+    /// [`IllegalTransition`] unless the window is claimed.
+    pub fn sealed(&self, seal: Seal, now: Timestamp) -> Result<Self, IllegalTransition> {
+        self.expect(WindowState::Claimed, "be sealed")?;
+        Ok(Self {
+            state: WindowState::Sealed,
+            seal: Some(seal),
+            posts: 1,
+            last_post: Some(now),
+            updated: now,
+            ..self.clone()
+        })
+    }
+
+    /// Gives the claim back after an attempt that came to nothing. `own_fault` counts the attempt: a pause
+    /// for the tenant's quota does not.
+    ///
+    /// Gives `None` when the attempts are used up: the window has failed.
+    ///
+    /// # Errors
+    /// [`IllegalTransition`] unless the window is claimed.
+    pub fn retried(&self, error: &str, own_fault: bool, now: Timestamp) -> Result<Option<Self>, IllegalTransition> {
+        self.expect(WindowState::Claimed, "be tried again")?;
+        let attempts = self.attempts + u32::from(own_fault);
+        if attempts >= WINDOW_ATTEMPTS {
+            return Ok(None);
+        }
+        Ok(Some(Self {
+            state: WindowState::Planned,
+            attempts,
+            owner: None,
+            lease_until: None,
+            error: Some(error.to_owned()),
+            updated: now,
+            ..self.clone()
+        }))
+    }
+
+    /// The record of a re-post, made before it.
+    ///
+    /// # Errors
+    /// [`IllegalTransition`] unless the window is submitted.
+    pub fn reposted(&self, now: Timestamp) -> Result<Self, IllegalTransition> {
+        self.expect(WindowState::Submitted, "be posted again")?;
+        Ok(Self {
+            posts: self.posts + 1,
+            attempts: self.attempts + 1,
+            last_post: Some(now),
+            updated: now,
+            ..self.clone()
+        })
+    }
+
+    /// A window that an earlier run left, as this run takes it up: what failed is planned again, or, where its
+    /// content is fixed, submitted again for the count to decide.
+    pub fn taken_up(&self, now: Timestamp, limits: &Limits) -> Option<Self> {
+        let dead = self.lease_until.is_none_or(|until| now > until + limits.clock_margin);
+        let fresh = |state| Self {
+            state,
+            attempts: 0,
+            owner: None,
+            lease_until: None,
+            owed: Vec::new(),
+            updated: now,
+            ..self.clone()
+        };
+        match (self.state, &self.seal) {
+            (WindowState::Failed, Some(_)) => Some(fresh(WindowState::Submitted)),
+            (WindowState::Failed, None) => Some(fresh(WindowState::Planned)),
+            (WindowState::Claimed, _) if dead => Some(fresh(WindowState::Planned)),
+            (WindowState::Sealed, _) if dead => Some(fresh(WindowState::Submitted)),
+            _ => None,
+        }
+    }
+
+    fn expect(&self, state: WindowState, event: &'static str) -> Result<(), IllegalTransition> {
+        if self.state == state {
+            return Ok(());
+        }
+        Err(IllegalTransition { what: format!("window {}", self.id), event, state: format!("{:?}", self.state) })
+    }
+
+    /// Its row key, given its path.
+    pub fn name(&self, path: &str) -> WindowName {
+        WindowName::new(self.id.low, path)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::orchestration::ids::{LedgerId, Part};
+    use std::time::Duration;
+
+    fn start() -> Timestamp {
+        "2026-05-01T00:00:00Z".parse().unwrap()
+    }
+
+    fn window() -> Window {
+        let id = WindowId { ledger: LedgerId(7), low: Timestamp::MIN, high: start(), part: Part::WHOLE, generation: 0 };
+        Window::planned(id, "p", false, 10, start())
+    }
+
+    fn claimed(window: &Window, message: &str, delivery: u32, now: Timestamp) -> Claim {
+        window.claim(message, delivery, &InstanceId::from_bits(1), now, &Limits::scaled(1.0))
+    }
+
+    fn taken(claim: Claim) -> Window {
+        match claim {
+            Claim::Claimed(window) => *window,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn seal() -> Seal {
+        Seal {
+            blob: "b".into(),
+            rows: 10,
+            raw_bytes: 100,
+            compressed_bytes: 50,
+            longest_row_bytes: 10,
+            sha256: String::new(),
+        }
+    }
+
+    #[test]
+    fn a_live_claim_holds_off_other_messages_but_not_its_own_redelivery() {
+        let first = taken(claimed(&window(), "m1", 1, start()));
+        let limits = Limits::scaled(1.0);
+        let until = start() + limits.lease() + limits.clock_margin;
+        assert_eq!(claimed(&first, "m2", 1, start()), Claim::HeldUntil(until));
+        assert_eq!(claimed(&first, "m1", 1, start()), Claim::HeldUntil(until), "a repeat of the same delivery");
+        assert_eq!(taken(claimed(&first, "m1", 2, start())).delivery, 2);
+        assert_eq!(taken(claimed(&first, "m2", 1, until + Duration::from_secs(1))).owner.as_deref(), Some("m2"));
+    }
+
+    #[test]
+    fn a_sealed_window_is_never_pulled_again() {
+        let sealed = taken(claimed(&window(), "m1", 1, start())).sealed(seal(), start()).unwrap();
+        assert_eq!(claimed(&sealed, "m1", 2, start()), Claim::Recover);
+        assert!(sealed.retried("x", true, start()).is_err());
+        assert!(sealed.sealed(seal(), start()).is_err());
+    }
+
+    #[test]
+    fn only_attempts_of_its_own_are_counted() {
+        let mut current = window();
+        for _ in 0..20 {
+            current = taken(claimed(&current, "m", 1, start())).retried("quota", false, start()).unwrap().unwrap();
+        }
+        for _ in 1..WINDOW_ATTEMPTS {
+            current = taken(claimed(&current, "m", 1, start())).retried("reset", true, start()).unwrap().unwrap();
+        }
+        assert_eq!(taken(claimed(&current, "m", 1, start())).retried("reset", true, start()), Ok(None));
+    }
+
+    #[test]
+    fn a_failed_window_is_pulled_again_only_if_nothing_was_sealed() {
+        let limits = Limits::scaled(1.0);
+        let failed = Window { state: WindowState::Failed, attempts: 5, ..window() };
+        let again = failed.taken_up(start(), &limits).unwrap();
+        assert_eq!((again.state, again.attempts), (WindowState::Planned, 0));
+        let failed = Window { seal: Some(seal()), ..failed };
+        assert_eq!(failed.taken_up(start(), &limits).unwrap().state, WindowState::Submitted);
+    }
+}

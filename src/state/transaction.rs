@@ -1,0 +1,117 @@
+//! The writes of one entity-group transaction. No write is blind: insert, or swap at a version.
+
+use super::{
+    ACTIVE_ROW, Active, Error, HEAD_ROW, INSTANCE_ROW, RUN_PARTITION, TABLE_PREFIX, instance_partition, key,
+    table_partition,
+};
+use crate::orchestration::ids::{InstanceId, TableKey, WindowName};
+use crate::orchestration::instance::{Instance, TableRun};
+use crate::orchestration::ledger::Head;
+use crate::orchestration::window::Window;
+use crate::storage::entity::to_properties;
+use crate::storage::{ETag, Key, Operation, Properties, Row};
+use serde::Serialize;
+use serde_json::Value;
+
+/// The property that names the transaction that wrote a row.
+const WRITTEN_BY: &str = "last_operation";
+
+/// Writes to records of one partition, all or none.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Transaction {
+    operations: Vec<Operation>,
+}
+
+impl Transaction {
+    /// Nothing yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// How many writes it has.
+    pub fn len(&self) -> usize {
+        self.operations.len()
+    }
+
+    /// Whether it has none.
+    pub fn is_empty(&self) -> bool {
+        self.operations.is_empty()
+    }
+
+    /// Takes, or with a version swaps, the place of the running instance.
+    pub fn active(self, active: &Active, etag: Option<&ETag>) -> Result<Self, Error> {
+        self.write(key(RUN_PARTITION, ACTIVE_ROW)?, active, etag)
+    }
+
+    /// Frees the place of the running instance.
+    pub fn release_active(mut self, etag: &ETag) -> Result<Self, Error> {
+        self.operations.push(Operation::Delete(key(RUN_PARTITION, ACTIVE_ROW)?, etag.clone()));
+        Ok(self)
+    }
+
+    /// Inserts, or with a version swaps, a run.
+    pub fn instance(self, run: &Instance, etag: Option<&ETag>) -> Result<Self, Error> {
+        self.write(key(&instance_partition(&run.id), INSTANCE_ROW)?, run, etag)
+    }
+
+    /// Inserts, or with a version swaps, a table in a run.
+    pub fn table(self, id: &InstanceId, table: &TableRun, etag: Option<&ETag>) -> Result<Self, Error> {
+        let row = format!("{TABLE_PREFIX}{}", table.key.as_str());
+        self.write(key(&instance_partition(id), &row)?, table, etag)
+    }
+
+    /// Inserts, or with a version swaps, the head of a table.
+    pub fn head(self, table: &TableKey, head: &Head, etag: Option<&ETag>) -> Result<Self, Error> {
+        self.write(key(&table_partition(table), HEAD_ROW)?, head, etag)
+    }
+
+    /// Inserts, or with a version swaps, a window.
+    pub fn window(
+        self,
+        table: &TableKey,
+        name: &WindowName,
+        window: &Window,
+        etag: Option<&ETag>,
+    ) -> Result<Self, Error> {
+        self.write(key(&table_partition(table), name.as_str())?, window, etag)
+    }
+
+    /// Removes a window: a draft of a plan that was never completed.
+    pub fn delete_window(mut self, table: &TableKey, name: &WindowName, etag: &ETag) -> Result<Self, Error> {
+        self.operations.push(Operation::Delete(key(&table_partition(table), name.as_str())?, etag.clone()));
+        Ok(self)
+    }
+
+    fn write<T: Serialize>(mut self, key: Key, record: &T, etag: Option<&ETag>) -> Result<Self, Error> {
+        let properties = to_properties(record)?;
+        self.operations.push(match etag {
+            None => Operation::Insert(key, properties),
+            Some(etag) => Operation::Replace(key, properties, etag.clone()),
+        });
+        Ok(self)
+    }
+
+    /// The operations, each row marked as written by `operation`.
+    pub(super) fn operations(mut self, operation: &str) -> Vec<Operation> {
+        for write in &mut self.operations {
+            match write {
+                Operation::Insert(_, properties)
+                | Operation::Replace(_, properties, _)
+                | Operation::Merge(_, properties, _) => {
+                    mark(properties, operation);
+                }
+                Operation::Delete(..) => {}
+            }
+        }
+        self.operations
+    }
+}
+
+fn mark(properties: &mut Properties, operation: &str) {
+    properties.insert(WRITTEN_BY.to_owned(), Value::String(operation.to_owned()));
+}
+
+/// Whether `row` was written by that transaction.
+pub(super) fn is_written_by(row: &Row, operation: &str) -> bool {
+    row.properties.get(WRITTEN_BY).and_then(Value::as_str) == Some(operation)
+}

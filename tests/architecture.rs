@@ -1,0 +1,72 @@
+//! Holds the lines between the parts.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+fn rust_files(folder: &Path) -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            files.extend(rust_files(&path));
+        } else if path.extension().is_some_and(|e| e == "rs") {
+            files.push(path);
+        }
+    }
+    files
+}
+
+fn source() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("src")
+}
+
+/// Mentions of `words` in the code of `folder`, comments left out.
+fn mentions(folder: &str, words: &[&str]) -> Vec<String> {
+    let mut found = Vec::new();
+    for file in rust_files(&source().join(folder)) {
+        for (number, line) in fs::read_to_string(&file).unwrap().lines().enumerate() {
+            let code = line.split("//").next().unwrap_or_default();
+            for word in words {
+                if code.contains(word) {
+                    found.push(format!("{}:{}: {line}", file.display(), number + 1));
+                }
+            }
+        }
+    }
+    found
+}
+
+#[test]
+fn the_rules_touch_nothing() {
+    let banned = [
+        "tokio",
+        "reqwest",
+        "axum",
+        "async ",
+        ".await",
+        "rand::",
+        "storage::",
+        "adx::",
+        "defender::",
+        "host::",
+        "functions::",
+        "SystemClock",
+        "Instant::now",
+        "std::fs",
+        "std::net",
+        "std::env",
+    ];
+    assert_eq!(mentions("orchestration", &banned), Vec::<String>::new());
+}
+
+#[test]
+fn the_connectors_do_not_know_each_other() {
+    assert_eq!(mentions("defender", &["adx::", "storage::", "host::", "functions::"]), Vec::<String>::new());
+    assert_eq!(mentions("adx", &["defender::", "storage::", "host::", "functions::"]), Vec::<String>::new());
+    assert_eq!(mentions("storage", &["adx::", "defender::", "orchestration", "functions::"]), Vec::<String>::new());
+}
+
+#[test]
+fn the_host_knows_nothing_of_the_app() {
+    assert_eq!(mentions("host", &["adx::", "defender::", "orchestration", "functions::"]), Vec::<String>::new());
+}
