@@ -51,7 +51,7 @@ pub async fn handle(app: &App, id: &InstanceId, key: &TableKey, attempt: u32) ->
             };
             end_table(app, Some(services), id, key, result, &[], deadline).await
         }
-        Taken::UnderWay(head) => resume(app, services, id, key, head).await,
+        Taken::UnderWay(head) => resume(app, services, id, key, *head).await,
         Taken::Ours(head) => match plan(app, services, id, &table, *head, deadline).await {
             Ok(()) => Ok(()),
             Err(StepError::State(Error::Conflict)) => {
@@ -89,7 +89,7 @@ async fn end_with_error(
 enum Taken {
     Ours(Box<Stored<Head>>),
     HeldBy(InstanceId),
-    UnderWay(Head),
+    UnderWay(Box<Head>),
 }
 
 /// Takes the table for this run: a run that has ended lets go of what it held.
@@ -107,7 +107,7 @@ async fn take(app: &App, id: &InstanceId, key: &TableKey, table: &TableRun) -> R
         };
         if let Some(holder) = head.run.as_ref() {
             if holder == id && matches!(head.state, TableState::Running | TableState::Finishing) {
-                return Ok(Taken::UnderWay(head));
+                return Ok(Taken::UnderWay(Box::new(head)));
             }
             if holder != id && app.state.instance(holder).await?.is_some_and(|run| !run.record.status.is_final()) {
                 return Ok(Taken::HeldBy(holder.clone()));
