@@ -10,8 +10,8 @@ use tokio::time::Instant;
 const DEFAULT_PAUSE: Duration = Duration::from_secs(15);
 /// CPU quota is handed out by the quarter hour (learn.microsoft.com "Advanced hunting quotas").
 const CPU_CYCLE: Duration = Duration::from_secs(15 * 60);
-/// What a call itself is left of the deadline when its permit is waited for.
-const TIME_FOR_A_CALL: Duration = Duration::from_secs(10);
+/// The part of an invocation's time that a call itself is left when its permit is waited for.
+const SHARE_OF_A_CALL: u32 = 8;
 
 /// Why a call came to nothing.
 #[derive(Debug, thiserror::Error)]
@@ -82,7 +82,7 @@ impl<'a> Hunting<'a> {
         loop {
             let wait = at.since(self.app.state.now());
             let left = self.deadline.saturating_duration_since(Instant::now());
-            if wait + TIME_FOR_A_CALL > left {
+            if wait + self.app.limits.invocation_deadline / SHARE_OF_A_CALL > left {
                 return Err(Error::NoPermit(wait));
             }
             tokio::time::sleep(wait).await;

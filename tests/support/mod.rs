@@ -14,7 +14,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 /// How much the tests shrink the host's and the protocol's times.
-pub const TIME_SCALE: f64 = 60.0;
+pub const TIME_SCALE: f64 = 20.0;
 const PATIENCE: Duration = Duration::from_secs(90);
 
 /// A copy of one table as its config row asks for it.
@@ -65,7 +65,8 @@ pub fn odd_table(name: &str, rows: u64, days: u64, options: TableOptions) -> Tab
 
 /// A cloud with these tables and a quota that does not slow a test down.
 pub fn cloud(tables: Vec<TableSettings>) -> CloudSettings {
-    let mut settings = CloudSettings { source: SourceSettings { tables, ..SourceSettings::default() }, ..CloudSettings::default() };
+    let mut settings =
+        CloudSettings { source: SourceSettings { tables, ..SourceSettings::default() }, ..CloudSettings::default() };
     settings.hunting.limits.calls.clear();
     settings
 }
@@ -136,7 +137,14 @@ impl Deployment {
         let log = File::options().create(true).append(true).open(self.log()).unwrap();
         let mut command = Command::new(env!("CARGO_BIN_EXE_adxingestor"));
         command
-            .args(["standalone", "--port", &self.port.to_string(), "--time-scale", &TIME_SCALE.to_string(), "--app-root"])
+            .args([
+                "standalone",
+                "--port",
+                &self.port.to_string(),
+                "--time-scale",
+                &TIME_SCALE.to_string(),
+                "--app-root",
+            ])
             .arg(env!("CARGO_MANIFEST_DIR"))
             .envs(self.settings.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
@@ -219,7 +227,8 @@ impl Deployment {
     /// Panics unless every row of `source` that had arrived by the recorded watermark is in `destination` once.
     pub fn assert_equal(&self, source: &str, destination: &str) {
         let watermark = self.watermark(source);
-        let comparison = self.cloud.source().compare(source, i64::MIN, watermark, self.cloud.adx().identities(destination)).unwrap();
+        let comparison =
+            self.cloud.source().compare(source, i64::MIN, watermark, self.cloud.adx().identities(destination)).unwrap();
         assert!(
             comparison.is_exact(),
             "{source}: {} matched, {} missing, {} surplus\n{}",
@@ -237,7 +246,8 @@ impl Deployment {
             serde_json::to_string(source).unwrap()
         ));
         let text = rows[0][0].as_str().unwrap().to_owned();
-        let at: adxingestor::timestamp::Timestamp = text.parse().unwrap_or_else(|_| panic!("no watermark for {source}: {text:?}\n{}", self.tail()));
+        let at: adxingestor::timestamp::Timestamp =
+            text.parse().unwrap_or_else(|_| panic!("no watermark for {source}: {text:?}\n{}", self.tail()));
         i64::try_from(at.ticks()).unwrap()
     }
 
