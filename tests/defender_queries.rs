@@ -1,6 +1,8 @@
 //! The hunting queries as they leave the process, each against a file in `tests/golden/defender`. With `UPDATE_GOLDEN`
 //! set the files are written instead.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on says so by panicking")]
+
 use adxingestor::defender::queries::{
     Axis, Handover, Partition, Range, RowFormat, Slice, Source, count, count_null_watermark, histogram,
     partition_counts, probe, sample, window,

@@ -270,7 +270,7 @@ impl Display for Timespan {
         let ticks = (self.0.as_nanos() / 100).max(1);
         UNITS
             .iter()
-            .find(|(unit, _)| ticks % unit == 0)
+            .find(|(unit, _)| ticks.is_multiple_of(*unit))
             .map_or(Ok(()), |(unit, name)| write!(f, "{}{name}", ticks / unit))
     }
 }

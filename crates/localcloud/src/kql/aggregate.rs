@@ -17,6 +17,8 @@ pub(super) struct Aggregate {
     pub arguments: Vec<Cx>,
     /// Only rows that pass are looked at.
     pub when: Option<Cx>,
+    /// What null is in the type of each result.
+    pub nulls: Vec<Value>,
 }
 
 /// What is computed.
@@ -213,11 +215,12 @@ impl Aggregate {
                 _ => Value::Real(sum / count as f64),
             },
             (State::Real(sum, _), _) => Value::Real(sum),
+            (State::Value(Value::Null), _) => return out.extend_from_slice(&self.nulls),
             (State::Value(value), _) => value,
             (State::Set(seen), _) => Value::Long(seen.len() as i64),
             (State::Ordered(_, items) | State::List(items), _) => Value::dynamic(items.into()),
             (State::Row(Some(row)), _) => return out.extend(row),
-            (State::Row(None), _) => return out.extend(self.arguments.iter().map(|_| Value::Null)),
+            (State::Row(None), _) => return out.extend_from_slice(&self.nulls),
         });
     }
 }

@@ -73,7 +73,8 @@ impl Context {
         }
         compiled.truncate(1);
         let arguments = compiled.into_iter().map(|argument| argument.cx).collect();
-        Ok((Aggregate { kind: found.kind, arguments, when }, found.gives))
+        let nulls = vec![Value::null_of(found.gives)];
+        Ok((Aggregate { kind: found.kind, arguments, when, nulls }, found.gives))
     }
 
     /// `arg_max`, `arg_min` and `take_any` of several columns: the aggregation, and its columns, the first
@@ -114,7 +115,8 @@ impl Context {
             columns.push((column, typed.ty));
             arguments.push(stream.keep(typed.cx));
         }
-        Ok(Some((Aggregate { kind, arguments, when: None }, columns)))
+        let nulls = columns.iter().map(|(_, ty)| Value::null_of(*ty)).collect();
+        Ok(Some((Aggregate { kind, arguments, when: None, nulls }, columns)))
     }
 }
 

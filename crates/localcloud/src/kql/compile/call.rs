@@ -78,6 +78,7 @@ impl Context {
             },
             "estimate_data_size" => self.estimate_data_size(args, scope),
             "row_number" => self.row_number(name, args, scope),
+            "column_ifexists" | "columnifexists" => self.column_ifexists(name, args, scope),
             "toscalar" => {
                 let [argument] = args else { return Err(self.wrong_count(name, "1")) };
                 if !self.is_tabular(&argument.expr) {
@@ -215,6 +216,18 @@ impl Context {
         }
         let depth = deepest(&items);
         Ok(Typed { cx: Cx::Size(items.into_iter().map(|item| item.cx).collect()), ty: Type::Long, depth })
+    }
+
+    /// The column of that name, or else the second argument.
+    fn column_ifexists(&self, name: &Name, args: &[Named], scope: &mut Scope<'_>) -> Result<Typed, Error> {
+        let [wanted, otherwise] = args else { return Err(self.wrong_count(name, "2")) };
+        let (Value::String(column), _) = self.constant(&wanted.expr)? else {
+            return Err(self.error(wanted.expr.at, "'column_ifexists' expects the name of a column as a string"));
+        };
+        match self.stream(name.at, scope)?.column(&column) {
+            Some(column) => Ok(Typed { cx: column.cx.clone(), ty: column.ty, depth: column.depth }),
+            None => self.scalar(&otherwise.expr, scope),
+        }
     }
 
     fn row_number(&self, name: &Name, args: &[Named], scope: &mut Scope<'_>) -> Result<Typed, Error> {

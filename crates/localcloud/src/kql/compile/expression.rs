@@ -218,7 +218,8 @@ impl Context {
     fn set_items(&self, items: &[Expr], scope: &mut Scope<'_>) -> Result<Vec<Typed>, Error> {
         let mut all = Vec::new();
         for item in items {
-            if self.is_tabular(item) {
+            let column = item.as_name().and_then(|name| scope.stream.as_deref().and_then(|stream| stream.column(name)));
+            if column.is_none() && self.is_tabular(item) {
                 let (values, ty) = self.first_column(item)?;
                 all.extend(values.into_iter().map(|value| Typed::constant(value, ty)));
                 continue;

@@ -125,19 +125,18 @@ impl Parser<'_> {
             let at = self.at();
             let (value, ty) = self.literal_value()?;
             let wanted = columns[values.len() % columns.len()].ty;
-            let fits =
-                ty == wanted || value == Value::Null || ty.is_number() && wanted.is_number() || wanted == Type::Dynamic;
-            if !(fits || ty == Type::String && wanted != Type::Bool) {
-                return Err(Error::semantic(
-                    at,
-                    format_args!(
-                        "'datatable' operator: a {} value stands where {} is declared",
-                        ty.name(),
-                        wanted.name()
-                    ),
-                ));
+            let converted = value.convert(wanted);
+            let related = ty == wanted
+                || value == Value::Null
+                || ty.is_number() && wanted.is_number()
+                || ty == Type::String && (converted != Value::Null || value == Value::text(""))
+                || wanted == Type::Dynamic;
+            if !related {
+                let (got, wanted) = (ty.name(), wanted.name());
+                let detail = format_args!("'datatable' operator: a {got} value stands where {wanted} is declared");
+                return Err(Error::semantic(at, detail));
             }
-            values.push(value.convert(wanted));
+            values.push(converted);
             if !self.eat_sign(",") {
                 break;
             }

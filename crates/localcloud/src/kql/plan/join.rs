@@ -118,8 +118,7 @@ impl Sides {
 
     fn hold(&self, right: Stream) -> Result<Held, Error> {
         let mut held = Held::default();
-        for row in right.into_rows(false) {
-            let row = row?;
+        for row in super::held(right.into_rows(false))? {
             if let Some(key) = self.key(&row, true) {
                 held.by_key.entry(key).or_default().push(held.rows.len());
             }

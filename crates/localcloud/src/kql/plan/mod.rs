@@ -20,6 +20,8 @@ use std::sync::Arc;
 
 /// How many streams may run inside each other.
 const MOST_STAGES: usize = 150;
+/// How many rows or groups one operator may hold in memory.
+const MOST_ROWS_HELD: usize = if cfg!(test) { 100_000 } else { 10_000_000 };
 
 /// Plans a query and starts it.
 ///
@@ -87,7 +89,7 @@ impl Context {
             };
             let stream = self.tabular(expr)?;
             let columns = stream.schema();
-            let rows = stream.into_rows(false).collect::<Result<Vec<_>, _>>()?;
+            let rows = held(stream.into_rows(false))?;
             return Ok(Binding::Table(Arc::new(MemoryTable::new(columns, rows))));
         }
         if self.is_tabular(expr) {
@@ -121,22 +123,28 @@ impl Context {
 
     /// Whether an expression stands for a table.
     pub(super) fn is_tabular(&self, expr: &Expr) -> bool {
+        self.is_tabular_within(expr, MOST_STAGES)
+    }
+
+    /// The same, through at most `calls` functions: they may call themselves.
+    fn is_tabular_within(&self, expr: &Expr, calls: usize) -> bool {
+        let Some(calls) = calls.checked_sub(1) else { return false };
         match &expr.kind {
             ExprKind::Query(_) => true,
             ExprKind::Name(name) => match self.names.get(name) {
                 Some(Binding::Tabular(..) | Binding::Table(_)) => true,
-                Some(Binding::Function(function, _)) => function_is_tabular(function.body.last(), self),
+                Some(Binding::Function(function, _)) => function_is_tabular(function.body.last(), self, calls),
                 Some(Binding::Scalar(_)) => false,
                 None => self.session.catalog.table(name).is_some() || self.session.catalog.function(name).is_some(),
             },
             ExprKind::Call(name, _) => match self.names.get(&name.text) {
-                Some(Binding::Function(function, home)) => function_is_tabular(function.body.last(), home),
+                Some(Binding::Function(function, home)) => function_is_tabular(function.body.last(), home, calls),
                 Some(_) => false,
                 None if matches!(&*name.text, "table" | "materialize") => true,
                 None => {
                     super::functions::find(&name.text).is_none()
                         && self.session.catalog.function(&name.text).is_some_and(|body| {
-                            parse::statements(&body).is_ok_and(|body| function_is_tabular(body.last(), self))
+                            parse::statements(&body).is_ok_and(|body| function_is_tabular(body.last(), self, calls))
                         })
                 }
             },
@@ -151,8 +159,8 @@ impl Context {
         let Some(ty) = stream.columns.first().map(|column| column.ty) else {
             return Err(self.error(expr.at, "The table has no columns"));
         };
-        let values = stream.into_rows(false).map(|row| row.map(|row| row.into_iter().next().unwrap_or(Value::Null)));
-        Ok((values.collect::<Result<_, _>>()?, ty))
+        let rows = held(stream.into_rows(false))?.into_iter();
+        Ok((rows.map(|row| row.into_iter().next().unwrap_or(Value::Null)).collect(), ty))
     }
 
     /// A whole pipeline.
@@ -199,14 +207,34 @@ impl Context {
     }
 }
 
-fn function_is_tabular(last: Option<&Statement>, context: &Context) -> bool {
+fn function_is_tabular(last: Option<&Statement>, context: &Context, calls: usize) -> bool {
     match last {
         Some(Statement::Query(query)) => match &query.source {
-            Source::Expr(expr) if query.operators.is_empty() => context.is_tabular(expr),
+            Source::Expr(expr) if query.operators.is_empty() => context.is_tabular_within(expr, calls),
             _ => true,
         },
         _ => false,
     }
+}
+
+/// Refuses to hold more rows than memory should have to bear.
+fn check_held(rows: usize) -> Result<(), Error> {
+    if rows < MOST_ROWS_HELD {
+        return Ok(());
+    }
+    let message = "Query execution lacks memory resources to complete (80DA0007): Partial query failure: Low memory \
+                   condition (E_LOW_MEMORY_CONDITION)";
+    Err(Error::runtime(0, message))
+}
+
+/// All rows at once.
+fn held(rows: super::Rows) -> Result<Vec<Vec<Value>>, Error> {
+    let mut held = Vec::new();
+    for row in rows {
+        check_held(held.len())?;
+        held.push(row?);
+    }
+    Ok(held)
 }
 
 /// A table that rows are read from once.

@@ -149,9 +149,12 @@ impl Context {
         }
         let (columns, stages) = (stream.schema(), stream.stages);
         let mut seen: HashSet<Vec<Cell>> = HashSet::new();
-        let rows = stream.into_rows(false).filter(move |row| match row {
-            Ok(row) => seen.insert(row.iter().cloned().map(Cell).collect()),
-            Err(_) => true,
+        let rows = stream.into_rows(false).filter_map(move |row| {
+            let row = match row.and_then(|row| super::check_held(seen.len()).map(|()| row)) {
+                Ok(row) => row,
+                Err(error) => return Some(Err(error)),
+            };
+            seen.insert(row.iter().cloned().map(Cell).collect()).then_some(Ok(row))
         });
         Ok(Stream::rows(columns, Box::new(rows), false, stages))
     }

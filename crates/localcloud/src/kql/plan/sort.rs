@@ -67,6 +67,7 @@ fn collect<T>(stream: Stream, keys: &[Key], row: impl Fn(&Runner) -> T) -> Resul
     let mut rows = Vec::new();
     let mut runner = stream.start()?;
     while runner.advance()? {
+        super::check_held(rows.len())?;
         let values = keys.iter().map(|key| runner.eval(&key.cx)).collect();
         rows.push((values, row(&runner)));
     }

@@ -98,6 +98,7 @@ fn group(stream: Stream, keys: &[Cx], aggregates: &[Aggregate]) -> Result<Vec<Ve
                 let number = match index.get(&key) {
                     Some(number) => *number,
                     None => {
+                        super::check_held(groups.len())?;
                         index.insert(key.clone(), groups.len());
                         groups.push(start());
                         groups.len() - 1

@@ -150,6 +150,8 @@ fn nothing_can_be_nested_so_deeply_that_the_stack_overflows() {
         format!("{}Events{}", many("union ("), many(")")),
         format!("print {}true{}", many("not("), many(")")),
         "Endless".to_owned(),
+        "Circle()".to_owned(),
+        "print Circle()".to_owned(),
     ];
     let chain: String = (1..2_000).map(|n| format!("let x{n} = x{};", n - 1)).collect();
     queries.push(format!("let x0 = Events; {chain} x1999 | take 1"));

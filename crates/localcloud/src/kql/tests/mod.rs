@@ -59,6 +59,7 @@ pub(super) fn catalog() -> Arc<dyn Catalog> {
         ("Recent", "{ Events | where Id < 3 }"),
         ("Answer", "42"),
         ("Endless", "Endless | take 1"),
+        ("Circle", "Circle()"),
         ("Broken", "Events | where Missing == 1"),
     ] {
         catalog.functions.insert(name.to_owned(), body.to_owned());

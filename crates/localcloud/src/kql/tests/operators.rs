@@ -22,6 +22,7 @@ fn summarize_of_nothing_is_one_row_without_groups_and_none_with() {
     let all = "count(), sum(Id), max(Id), make_list(Id), dcount(Id), avg(Id), take_any(Id)";
     assert_eq!(rows(&format!("Events | where false | summarize {all}")), ["0,0,null,[],0,null,null"]);
     assert!(rows(&format!("Events | where false | summarize {all} by Name")).is_empty());
+    assert_eq!(rows("Events | where false | summarize max(Name), arg_max(Id, Name, At)"), [r#""",null,"",null"#]);
 }
 
 #[test]
@@ -252,4 +253,19 @@ fn declared_parameters_are_filled_in() {
 fn hints_are_read_and_ignored() {
     assert_eq!(rows("Events | summarize hint.strategy=shuffle count() by Id | count"), ["3"]);
     assert_eq!(rows("Events | join hint.shufflekey=Id kind=leftsemi Events on Id | count"), ["3"]);
+}
+
+#[test]
+fn what_does_not_fit_into_memory_is_an_error_of_the_rows() {
+    for operator in ["summarize count() by x", "sort by x", "distinct x", "join (print x = 1) on x", "where x in (R)"] {
+        let query = format!("let R = range x from 1 to 1000000000000 step 1; R | {operator}");
+        let query = query.replace("R | join (print x = 1)", "print x = 1 | join R");
+        match crate::kql::run(&query, &super::catalog()) {
+            Err(error) => assert_eq!(error.kind, crate::kql::ErrorKind::Runtime, "{query}"),
+            Ok(answer) => {
+                let error = answer.rows.skip_while(Result::is_ok).next().unwrap().unwrap_err();
+                assert_eq!(error.kind, crate::kql::ErrorKind::Runtime, "{query}");
+            }
+        }
+    }
 }

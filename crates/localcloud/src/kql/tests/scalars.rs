@@ -203,3 +203,9 @@ fn the_estimated_size_of_a_row_is_that_of_its_values() {
     let query = "range x from 1 to 10 step 1 | extend Text = '1234567890' | summarize Total=sum(estimate_data_size(*))";
     assert_eq!(rows(query), ["180"]);
 }
+
+#[test]
+fn a_column_that_may_be_missing_has_a_stand_in() {
+    let query = "Events | where Id == 1 | project column_ifexists('Name', ''), x = column_ifexists('Nope', Id)";
+    assert_eq!(rows(query), [r#""alpha",1"#]);
+}

@@ -1,0 +1,122 @@
+//! Starting the handler: a port, so that tests can put a handler of their own in its place, and the
+//! adapter that starts a real process.
+
+use async_trait::async_trait;
+use std::io;
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::sync::mpsc;
+use tokio::io::AsyncRead;
+use tokio::process::{Child, Command};
+use tokio::sync::oneshot;
+
+/// A program to start.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CommandLine {
+    /// The program's file.
+    pub program: PathBuf,
+    /// Its arguments.
+    pub arguments: Vec<String>,
+    /// Its working directory.
+    pub directory: PathBuf,
+    /// Its whole environment.
+    pub environment: Vec<(String, String)>,
+}
+
+/// Lines that a process writes.
+pub type Stream = Box<dyn AsyncRead + Send + Unpin>;
+
+/// A started process.
+pub struct Launched {
+    /// The process.
+    pub process: Box<dyn Process>,
+    /// What it writes to standard output.
+    pub stdout: Option<Stream>,
+    /// What it writes to standard error.
+    pub stderr: Option<Stream>,
+}
+
+/// A running process. Dropping it kills it.
+#[async_trait]
+pub trait Process: Send {
+    /// Waits for the end and gives the exit code, 128 + n after the signal n. May be dropped and called again.
+    async fn wait(&mut self) -> io::Result<i32>;
+    /// Kills it at once (SIGKILL); returns without waiting for the end.
+    fn kill(&mut self);
+}
+
+/// Starts processes.
+#[async_trait]
+pub trait Launcher: Send + Sync {
+    /// Starts one.
+    async fn launch(&self, command: CommandLine) -> io::Result<Launched>;
+}
+
+/// Starts real processes, all from one thread that lives as long as this: a process that asked to end with its
+/// parent is killed when the *thread* that started it ends, and the runtime's threads come and go.
+pub struct ProcessLauncher {
+    requests: mpsc::Sender<Request>,
+}
+
+type Request = (CommandLine, tokio::runtime::Handle, oneshot::Sender<io::Result<Child>>);
+
+impl ProcessLauncher {
+    /// Starts the thread.
+    ///
+    /// # Errors
+    /// The operating system refuses another thread.
+    pub fn new() -> io::Result<Self> {
+        let (requests, incoming) = mpsc::channel::<Request>();
+        std::thread::Builder::new().name("handler-launcher".to_owned()).spawn(move || {
+            for (command, runtime, reply) in incoming {
+                let _entered = runtime.enter();
+                // Nobody waiting any more: the child is dropped and so killed.
+                let _ = reply.send(spawn(command));
+            }
+        })?;
+        Ok(Self { requests })
+    }
+}
+
+fn spawn(command: CommandLine) -> io::Result<Child> {
+    Command::new(command.program)
+        .args(command.arguments)
+        .current_dir(command.directory)
+        .env_clear()
+        .envs(command.environment)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+}
+
+#[async_trait]
+impl Launcher for ProcessLauncher {
+    async fn launch(&self, command: CommandLine) -> io::Result<Launched> {
+        let (reply, answer) = oneshot::channel();
+        let gone = || io::Error::other("the thread that starts the handler has ended");
+        self.requests.send((command, tokio::runtime::Handle::current(), reply)).map_err(|_| gone())?;
+        let mut child = answer.await.map_err(|_| gone())??;
+        let stdout = child.stdout.take().map(|stream| Box::new(stream) as Stream);
+        let stderr = child.stderr.take().map(|stream| Box::new(stream) as Stream);
+        Ok(Launched { process: Box::new(child), stdout, stderr })
+    }
+}
+
+#[async_trait]
+impl Process for Child {
+    async fn wait(&mut self) -> io::Result<i32> {
+        let status = Child::wait(self).await?;
+        #[cfg(unix)]
+        let signal = std::os::unix::process::ExitStatusExt::signal(&status);
+        #[cfg(not(unix))]
+        let signal: Option<i32> = None;
+        Ok(status.code().or(signal.map(|signal| 128 + signal)).unwrap_or(1))
+    }
+
+    fn kill(&mut self) {
+        // It may have ended already.
+        let _ = self.start_kill();
+    }
+}
