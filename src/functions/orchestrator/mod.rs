@@ -67,7 +67,6 @@ impl From<crate::state::Error> for StepError {
 
 impl From<super::hunting::Error> for StepError {
     fn from(error: super::hunting::Error) -> Self {
-        use super::hunting::Error as Hunt;
         let (message, pause) = (error.to_string(), error.quota_pause());
         if error.is_transient() { Self::Later { error: message, pause } } else { Self::Failed(message) }
     }
