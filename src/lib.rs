@@ -2,8 +2,10 @@
 //! exactly once. `docs/architecture.md` is the map of the parts.
 
 pub mod adx;
+pub mod app;
 pub mod config;
 pub mod defender;
+pub mod functions;
 pub mod host;
 pub mod kql;
 pub mod orchestration;

@@ -1,3 +1,9 @@
-//! The command line.
+//! The command line: `serve` is what the Functions host starts, `standalone` is host and handler on one machine.
 
-fn main() {}
+mod cli;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    cli::run()
+}

@@ -1,1 +1,12 @@
-//! To be written.
+//! The source: Microsoft Defender's advanced hunting. Writes the queries, makes the calls, reads the answers.
+//! Knows nothing of where rows go, and keeps no state between calls.
+
+mod client;
+mod error;
+pub mod queries;
+mod rows;
+pub mod scanner;
+
+pub use client::{Client, Dialect, Limits, Packed};
+pub use error::Error;
+pub use rows::{Column, Rows};

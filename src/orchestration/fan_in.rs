@@ -82,6 +82,7 @@ pub fn end(
     head.counts.moved(window.state, state);
     head.lanes = head.lanes.saturating_sub(1);
     head.progress.ended += 1;
+    head.progress.calls += std::mem::take(&mut window.calls);
     window.state = state;
 
     let mut children = Vec::new();
@@ -177,7 +178,14 @@ mod tests {
             part: Part::WHOLE,
             generation: 0,
         };
-        let seal = Seal { blob: "b".into(), rows: 3, raw_bytes: 30, longest_row_bytes: 10, sha256: String::new() };
+        let seal = Seal {
+            blob: "b".into(),
+            rows: 3,
+            raw_bytes: 30,
+            compressed_bytes: 9,
+            longest_row_bytes: 10,
+            sha256: String::new(),
+        };
         Window { state, seal: Some(seal), ..Window::planned(id, "p", false, 3, now()) }
     }
 

@@ -74,8 +74,6 @@ pub struct Instance {
     pub updated: Timestamp,
     /// Tables in it.
     pub tables_total: u32,
-    /// Tables whose plan was put.
-    pub tables_started: u32,
     /// Tables that ended well.
     pub tables_done: u32,
     /// Tables that did not.
@@ -162,6 +160,9 @@ pub struct TableRun {
     pub config: TableConfig,
     /// The end of the run's range, frozen at its start.
     pub high: Timestamp,
+    /// Whether its plan was put.
+    #[serde(default)]
+    pub started: bool,
     /// What came of it, once it has ended.
     #[serde(default)]
     pub result: Option<TableResult>,
@@ -181,7 +182,6 @@ impl Instance {
             created: now,
             updated: now,
             tables_total: 0,
-            tables_started: 0,
             tables_done: 0,
             tables_failed: 0,
             reason: None,
@@ -189,39 +189,40 @@ impl Instance {
         }
     }
 
-    /// Sets the run going with these tables; those that validation refused have their result already.
-    /// Plans of the first `at_once` others are owed: [`Instance::plans_owed`].
+    /// Sets the run going with these tables; those that validation refused have their result already. Marks the
+    /// first `at_once` others as started: their plans are owed ([`Instance::plans_owed`]).
     ///
     /// # Errors
     /// [`IllegalTransition`] unless the run is pending.
-    pub fn begun(&self, tables: &[TableRun], at_once: u32, now: Timestamp) -> Result<Self, IllegalTransition> {
+    pub fn begun(&self, tables: &mut [TableRun], at_once: u32, now: Timestamp) -> Result<Self, IllegalTransition> {
         if self.status != RuntimeStatus::Pending {
             return Err(self.illegal("begin"));
         }
-        let refused = tables.iter().filter(|t| t.result.is_some());
-        let failed = refused.clone().filter(|t| t.result.as_ref().is_some_and(|r| !r.success)).count();
         let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
-        let runnable = count(tables.iter().filter(|t| t.result.is_none()).count());
+        let results: Vec<&TableResult> = tables.iter().filter_map(|table| table.result.as_ref()).collect();
+        let failed = results.iter().filter(|result| !result.success).count();
+        let done = results.len() - failed;
+        let runnable = tables.len() - results.len();
+        for table in tables.iter_mut().filter(|table| table.result.is_none()).take(at_once as usize) {
+            table.started = true;
+        }
         Ok(Self {
             status: if runnable == 0 { RuntimeStatus::Completed } else { RuntimeStatus::Running },
             tables_total: count(tables.len()),
             tables_failed: count(failed),
-            tables_done: count(refused.count() - failed),
-            tables_started: runnable.min(at_once),
+            tables_done: count(done),
             updated: now,
             ..self.clone()
         })
     }
 
-    /// The plans that a run which has just begun owes: its first tables without a result, by their place.
+    /// The plans of all tables that are started and have no result.
     pub fn plans_owed(&self, tables: &[TableRun]) -> Vec<Debt> {
-        let mut waiting: Vec<&TableRun> = tables.iter().filter(|t| t.result.is_none()).collect();
-        waiting.sort_by_key(|t| t.ordinal);
-        waiting.into_iter().take(self.tables_started as usize).map(|t| self.plan_debt(&t.key)).collect()
+        tables.iter().filter(|t| t.started && t.result.is_none()).map(|t| self.plan_debt(&t.key)).collect()
     }
 
-    /// Counts a table's result and owes the plan of the next table, in the place of the one that ended.
-    /// `waiting` are the keys of the tables that have not been started, by their place.
+    /// Counts a table's result and starts `next`, the first table that is not started, in its place. Gives the run,
+    /// the table with what its end owes, and the next table.
     ///
     /// # Errors
     /// [`IllegalTransition`] once the table has its result: it is counted already.
@@ -229,29 +230,24 @@ impl Instance {
         &self,
         table: &TableRun,
         result: TableResult,
-        next: Option<&TableKey>,
+        next: Option<&TableRun>,
         now: Timestamp,
-    ) -> Result<(Self, TableRun), IllegalTransition> {
+    ) -> Result<(Self, TableRun, Option<TableRun>), IllegalTransition> {
         if table.result.is_some() {
             return Err(self.illegal("count a table twice"));
         }
         let mut run = Self { updated: now, ..self.clone() };
         if result.success {
-            run.tables_done += 1
+            run.tables_done += 1;
         } else {
-            run.tables_failed += 1
+            run.tables_failed += 1;
         }
-        let mut owed = Vec::new();
-        if !run.status.is_final() {
-            if let Some(next) = next {
-                run.tables_started += 1;
-                owed.push(run.plan_debt(next));
-            }
-            if run.tables_done + run.tables_failed == run.tables_total {
-                run.status = RuntimeStatus::Completed;
-            }
+        let next = next.filter(|_| !run.status.is_final()).map(|next| TableRun { started: true, ..next.clone() });
+        let owed = next.iter().map(|next| run.plan_debt(&next.key)).collect();
+        if !run.status.is_final() && run.tables_done + run.tables_failed == run.tables_total {
+            run.status = RuntimeStatus::Completed;
         }
-        Ok((run, TableRun { result: Some(result), owed, ..table.clone() }))
+        Ok((run, TableRun { result: Some(result), owed, ..table.clone() }, next))
     }
 
     /// Stops the run.
@@ -314,6 +310,7 @@ mod tests {
                     high_watermark: None,
                 },
                 high: now(),
+                started: false,
                 result: None,
                 owed: Vec::new(),
             })
@@ -326,30 +323,31 @@ mod tests {
 
     #[test]
     fn no_more_tables_are_planned_at_once_than_the_setting_allows() {
-        let tables = tables(7);
-        let run = pending().begun(&tables, 5, now()).unwrap();
-        assert_eq!((run.plans_owed(&tables).len(), run.tables_started), (5, 5));
-        let (run, ended) = run.table_ended(&tables[0], ok(), Some(&tables[5].key), now()).unwrap();
-        assert_eq!((ended.owed.len(), run.tables_started), (1, 6));
+        let mut tables = tables(7);
+        let run = pending().begun(&mut tables, 5, now()).unwrap();
+        assert_eq!(run.plans_owed(&tables).len(), 5);
+        let (_, ended, next) = run.table_ended(&tables[0], ok(), Some(&tables[5]), now()).unwrap();
+        assert_eq!(ended.owed.len(), 1);
+        assert!(next.unwrap().started);
     }
 
     #[test]
     fn the_last_result_completes_the_run_and_is_counted_once() {
-        let tables = tables(2);
-        let run = pending().begun(&tables, 5, now()).unwrap();
-        let (run, first) = run.table_ended(&tables[0], ok(), None, now()).unwrap();
+        let mut tables = tables(2);
+        let run = pending().begun(&mut tables, 5, now()).unwrap();
+        let (run, first, _) = run.table_ended(&tables[0], ok(), None, now()).unwrap();
         assert_eq!(run.status, RuntimeStatus::Running);
         assert!(run.table_ended(&first, ok(), None, now()).is_err());
-        let (run, _) = run.table_ended(&tables[1], TableResult::default(), None, now()).unwrap();
+        let (run, ..) = run.table_ended(&tables[1], TableResult::default(), None, now()).unwrap();
         assert_eq!((run.status, run.tables_done, run.tables_failed), (RuntimeStatus::Completed, 1, 1));
     }
 
     #[test]
     fn a_run_without_tables_is_completed_at_once() {
-        assert_eq!(pending().begun(&[], 5, now()).unwrap().status, RuntimeStatus::Completed);
+        assert_eq!(pending().begun(&mut [], 5, now()).unwrap().status, RuntimeStatus::Completed);
         let mut refused = tables(1);
         refused[0].result = Some(TableResult::default());
-        let run = pending().begun(&refused, 5, now()).unwrap();
+        let run = pending().begun(&mut refused, 5, now()).unwrap();
         assert_eq!((run.status, run.tables_failed, run.plans_owed(&refused).len()), (RuntimeStatus::Completed, 1, 0));
     }
 
@@ -359,8 +357,8 @@ mod tests {
         assert_eq!(run.reason.as_deref(), Some("enough"));
         assert!(run.terminated("again", now()).is_err() && run.failed("x", now()).is_err());
         let tables = tables(1);
-        let (late, ended) = run.table_ended(&tables[0], ok(), Some(&tables[0].key), now()).unwrap();
-        assert_eq!((late.status, ended.owed.len()), (RuntimeStatus::Terminated, 0));
+        let (late, ended, next) = run.table_ended(&tables[0], ok(), Some(&tables[0]), now()).unwrap();
+        assert_eq!((late.status, ended.owed.len(), next), (RuntimeStatus::Terminated, 0, None));
     }
 
     #[test]

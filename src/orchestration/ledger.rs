@@ -171,6 +171,9 @@ pub struct Head {
     pub destination: String,
     /// The destination's watermark column.
     pub watermark_column: String,
+    /// Whether this ledger made the destination.
+    #[serde(default)]
+    pub made_here: bool,
     /// What the first run learned.
     #[serde(default)]
     pub shape: Option<Shape>,
@@ -233,6 +236,7 @@ impl Head {
             source: source.to_owned(),
             destination: destination.to_owned(),
             watermark_column: watermark_column.to_owned(),
+            made_here: false,
             shape: None,
             bytes_per_row: None,
             state: TableState::Idle,

@@ -38,6 +38,8 @@ pub enum ControlMessage {
     Terminate {
         /// The run.
         instance: InstanceId,
+        /// Why.
+        reason: String,
     },
 }
 

@@ -107,11 +107,30 @@ pub fn pack(low: Timestamp, high: Timestamp, bins: &[Bin], width: Duration, targ
     pieces
 }
 
+/// Joins neighbours, smallest first, until at most `most` pieces are left; parts are never joined.
+pub fn at_most(mut pieces: Vec<Piece>, most: usize) -> Vec<Piece> {
+    while pieces.len() > most {
+        let joinable = (1..pieces.len()).filter(|i| {
+            let (left, right) = (&pieces[i - 1], &pieces[*i]);
+            left.part == Part::WHOLE && right.part == Part::WHOLE && left.high == right.low
+        });
+        let Some(index) = joinable.min_by_key(|i| pieces[i - 1].rows + pieces[*i].rows) else { break };
+        let right = pieces.remove(index);
+        pieces[index - 1].high = right.high;
+        pieces[index - 1].rows += right.rows;
+    }
+    pieces
+}
+
 /// How many hash partitions bring `rows` below `target`: the next power of two, with room for uneven parts.
+/// At most [`MAX_PARTS`]: what is too much still is split again.
 pub fn parts_for(rows: u64, target: u64) -> u16 {
     let wanted = (rows.saturating_mul(5) / 4).div_ceil(target.max(1)).max(2);
-    u16::try_from(wanted.next_power_of_two().min(1 << 14)).unwrap_or(1 << 14)
+    u16::try_from(wanted.next_power_of_two()).unwrap_or(MAX_PARTS).min(MAX_PARTS)
 }
+
+/// The most hash partitions of one split: with parent and head they fit one transaction.
+pub const MAX_PARTS: u16 = 64;
 
 #[cfg(test)]
 mod tests {
@@ -169,6 +188,18 @@ mod tests {
         assert_eq!(bin_width(Duration::from_nanos(100), 5_000), Duration::from_nanos(100));
     }
 
+    #[test]
+    fn joined_pieces_cover_what_they_covered() {
+        let pieces = pack(at(0).before(), at(3600), &bins(&[9; 60]), WIDTH, 9);
+        let joined = at_most(pieces.clone(), 7);
+        assert_eq!(joined.len(), 7);
+        assert_eq!(joined.iter().map(|p| p.rows).sum::<u64>(), 540);
+        assert_eq!((joined[0].low, joined[6].high), (pieces[0].low, at(3600)));
+        assert!(joined.windows(2).all(|pair| pair[0].high == pair[1].low));
+        let parts: Vec<Piece> = (0..4).map(|index| Piece { part: Part { index, count: 4 }, ..pieces[0] }).collect();
+        assert_eq!(at_most(parts.clone(), 2), parts);
+    }
+
     proptest! {
         #[test]
         fn pieces_tile_the_range_and_hold_every_row(
@@ -199,7 +230,7 @@ mod tests {
         fn parts_are_a_power_of_two_that_fits(rows in 1u64..10_000_000, target in 1u64..100_000) {
             let parts = parts_for(rows, target);
             prop_assert!(parts.is_power_of_two() && parts >= 2);
-            prop_assert!(u64::from(parts) * target >= rows || parts == 1 << 14);
+            prop_assert!(u64::from(parts) * target >= rows || parts == MAX_PARTS);
         }
     }
 }

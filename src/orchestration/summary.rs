@@ -145,6 +145,7 @@ mod tests {
                 high_watermark: None,
             },
             high: Timestamp::MIN,
+            started: true,
             result: Some(TableResult { error: Some("no licence".into()), ..TableResult::default() }),
             owed: vec![],
         };

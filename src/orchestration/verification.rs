@@ -133,7 +133,14 @@ mod tests {
     fn window() -> Window {
         let id =
             WindowId { ledger: LedgerId(1), low: Timestamp::MIN, high: posted(), part: Part::WHOLE, generation: 0 };
-        let seal = Seal { blob: "b".into(), rows: 10, raw_bytes: 9, longest_row_bytes: 1, sha256: String::new() };
+        let seal = Seal {
+            blob: "b".into(),
+            rows: 10,
+            raw_bytes: 9,
+            compressed_bytes: 9,
+            longest_row_bytes: 1,
+            sha256: String::new(),
+        };
         Window {
             state: WindowState::Submitted,
             seal: Some(seal),

@@ -61,9 +61,11 @@ pub struct Seal {
     pub rows: u64,
     /// Its bytes before compression.
     pub raw_bytes: u64,
+    /// The blob's size.
+    pub compressed_bytes: u64,
     /// Its longest row in bytes.
     pub longest_row_bytes: u64,
-    /// SHA-256 of the bytes before compression, hex.
+    /// SHA-256 of the blob, hex.
     pub sha256: String,
 }
 
@@ -108,6 +110,9 @@ pub struct Window {
     /// When it was last posted, or sealed.
     #[serde(default)]
     pub last_post: Option<Timestamp>,
+    /// Hunting calls made for it so far.
+    #[serde(default)]
+    pub calls: u64,
     /// Rows whose watermark is null, where that was counted at the source.
     #[serde(default)]
     pub null_watermarks: Option<u64>,
@@ -152,6 +157,7 @@ impl Window {
             seal: None,
             posts: 0,
             last_post: None,
+            calls: 0,
             null_watermarks: None,
             error: None,
             owed: Vec::new(),
@@ -301,7 +307,14 @@ mod tests {
     }
 
     fn seal() -> Seal {
-        Seal { blob: "b".into(), rows: 10, raw_bytes: 100, longest_row_bytes: 10, sha256: String::new() }
+        Seal {
+            blob: "b".into(),
+            rows: 10,
+            raw_bytes: 100,
+            compressed_bytes: 50,
+            longest_row_bytes: 10,
+            sha256: String::new(),
+        }
     }
 
     #[test]

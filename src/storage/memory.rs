@@ -243,3 +243,25 @@ impl BlobStore for Memory {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::timestamp::SystemClock;
+    use serde_json::json;
+
+    #[tokio::test]
+    async fn the_same_calls_give_the_same_versions_ids_and_receipts() {
+        let mut runs = Vec::new();
+        for _ in 0..2 {
+            let store = memory(Arc::new(SystemClock));
+            let properties = json!({"a": 1}).as_object().unwrap().clone();
+            let insert = Operation::Insert(Key::new("p", "r").unwrap(), properties);
+            let etags = store.tables.commit(&[insert]).await.unwrap();
+            store.queues.send("queue", b"x", Duration::ZERO).await.unwrap();
+            let message = store.queues.receive("queue", 1, Duration::from_secs(1)).await.unwrap().swap_remove(0);
+            runs.push((etags, message.id, message.receipt));
+        }
+        assert_eq!(runs[0], runs[1]);
+    }
+}

@@ -7,8 +7,10 @@ pub mod entity;
 pub mod limits;
 mod memory;
 pub mod message;
+mod sqlite;
 
 pub use memory::memory;
+pub use sqlite::{OpenError, sqlite};
 
 use crate::timestamp::{Clock, Timestamp};
 use async_trait::async_trait;
@@ -46,7 +48,7 @@ pub enum Error {
         /// Position of the refused operation in its transaction.
         index: usize,
     },
-    /// An ETag or pop receipt is not the current one; `index` counts within the transaction.
+    /// An ETag or pop receipt is not the current one; `index` counts within the transaction, and is 0 for a message.
     #[error("operation {index}: the row or message was changed by someone else")]
     Conflict {
         /// Position of the refused operation in its transaction.
@@ -77,7 +79,8 @@ pub enum Error {
     Fatal(#[source] BoxError),
 }
 
-/// The version of a stored row, opaque.
+/// The version of a stored row, opaque. Every write gives one that no row of its key ever had. Nothing stands for
+/// "any version": `*` and an empty text are refused.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 pub struct ETag(pub String);
 
@@ -200,7 +203,8 @@ pub trait TableStore: Send + Sync {
     /// not there) mean that nothing was written. After [`Error::Unavailable`] it may have been.
     async fn commit(&self, operations: &[Operation]) -> Result<Vec<Option<ETag>>, Error>;
 
-    /// Up to 1,000 rows of a range.
+    /// Up to 1,000 rows of a range, those that stand there when the page is read. Rows that come and go between two
+    /// pages take none of the others with them.
     async fn page(&self, range: &Range, after: Option<&Continuation>) -> Result<Page, Error>;
 }
 
@@ -237,7 +241,8 @@ pub enum Body {
 pub struct Receipt(pub String);
 
 /// Queues by name. A queue that does not exist is empty, and is made by the first send.
-/// Names: 3 to 63 lower-case letters, digits and single dashes (Azure Queue Storage).
+/// Names: 3 to 63 lower-case letters, digits and single dashes (Azure Queue Storage). Azure rounds times up to whole
+/// seconds.
 #[async_trait]
 pub trait MessageQueue: Send + Sync {
     /// Puts a message that never expires, visible after `delay` (up to 7 days).
@@ -246,10 +251,11 @@ pub trait MessageQueue: Send + Sync {
     /// Puts a text as it is, without base64: for what another program put on the queue.
     async fn send_foreign(&self, queue: &str, text: &str) -> Result<(), Error>;
 
-    /// Up to `max` (1 to 32) visible messages, hidden for `hide`. Order is not promised.
+    /// Up to `max` (1 to 32) visible messages, hidden for `hide` (above zero, up to 7 days). Order is not promised.
     async fn receive(&self, queue: &str, max: u32, hide: Duration) -> Result<Vec<Message>, Error>;
 
-    /// Hides a received message for `hide` from now; gives the new receipt.
+    /// Hides a received message for `hide` (up to 7 days, or zero to let it go) from now; gives the new receipt. A
+    /// receipt is good beyond its time, until the next delivery.
     ///
     /// # Errors
     /// [`Error::Conflict`] for a stale receipt, [`Error::NotFound`] when the message is gone.
@@ -265,7 +271,8 @@ pub trait MessageQueue: Send + Sync {
     async fn approximate_count(&self, queue: &str) -> Result<u64, Error>;
 }
 
-/// Payloads too large for a row or a message.
+/// Payloads too large for a row or a message. Names are paths: 1 to 1024 characters in segments between `/`, none of
+/// them empty or ending in a dot.
 #[async_trait]
 pub trait BlobStore: Send + Sync {
     /// Writes the whole blob, over an older one.
@@ -287,4 +294,25 @@ pub struct Storage {
     pub blobs: Arc<dyn BlobStore>,
     /// The storage service's time: every process that shares the store shares it.
     pub clock: Arc<dyn Clock>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_have_1_to_1024_bytes_without_control_characters_and_separators() {
+        let longest = "k".repeat(1024);
+        for part in ["a", " ", "o'brien", "100%", "naïve 中文 \u{1F980}", &longest] {
+            let key = Key::new(part, part).unwrap();
+            assert_eq!((key.partition(), key.row()), (part, part));
+        }
+        let (long, wide) = ("k".repeat(1025), "ü".repeat(513));
+        for part in ["", "a/b", "a\\b", "a#b", "a?b", "a\nb", "\u{7f}", "\u{85}", &long, &wide] {
+            for (key, name) in [(Key::new(part, "a"), "partition key"), (Key::new("a", part), "row key")] {
+                let error = key.unwrap_err().to_string();
+                assert!(error.contains(name), "{part:?}: {error}");
+            }
+        }
+    }
 }

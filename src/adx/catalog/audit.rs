@@ -1,0 +1,274 @@
+//! Rows of the audit table and of the table of failed windows. What comes from outside, such as an error's text, is
+//! data here: it goes through the literal writers and is cut when it is too long.
+
+use super::super::template::Listed;
+use super::append::{Appended, tag_of};
+use super::{Catalog, Error};
+use crate::kql::{Identifier, Literal};
+use crate::timestamp::Timestamp;
+use serde_json::Value;
+use std::fmt::Display;
+use tokio::time::Instant;
+
+/// The most bytes of a text in a row.
+const MAX_TEXT_BYTES: usize = 8 * 1024;
+/// The most bytes of a dynamic value in a row; above 1 MiB the engine would store null.
+const MAX_DYNAMIC_BYTES: usize = 128 * 1024;
+/// The most bytes of the rows of one command.
+const MAX_COMMAND_BYTES: usize = 256 * 1024;
+
+/// A row about a table's part in a run.
+#[derive(Debug, Clone, PartialEq)]
+pub struct AuditRow {
+    /// The run.
+    pub ingestion_id: String,
+    /// When the table was finished.
+    pub ingestion_timestamp: Timestamp,
+    /// The destination's folder.
+    pub folder: String,
+    /// The destination.
+    pub table: String,
+    /// Whether nothing is missing.
+    pub success: bool,
+    /// Rows proven to be in the destination.
+    pub records_processed: u64,
+    /// Whether there was more than one window.
+    pub chunked: bool,
+    /// Windows that ended well.
+    pub chunks_processed: u64,
+    /// Windows that failed.
+    pub chunks_failed: u64,
+    /// What there is to say of single windows.
+    pub chunk_results: Value,
+    /// Why it failed; empty if it did not.
+    pub error: String,
+}
+
+/// A row about a window that failed, or was repaired.
+#[derive(Debug, Clone, PartialEq)]
+pub struct FailureRow {
+    /// The run.
+    pub ingestion_id: String,
+    /// When it failed.
+    pub ingestion_timestamp: Timestamp,
+    /// The destination's folder.
+    pub folder: String,
+    /// The destination.
+    pub table: String,
+    /// The window's number.
+    pub chunk_id: u32,
+    /// Whether it ended well.
+    pub success: bool,
+    /// Rows that were planned.
+    pub records_count: u64,
+    /// Rows proven to be in the destination.
+    pub records_processed: u64,
+    /// After this.
+    pub low_watermark: Option<Timestamp>,
+    /// Up to and including this.
+    pub high_watermark: Option<Timestamp>,
+    /// Why it failed.
+    pub error: String,
+    /// Whether it was repaired later.
+    pub reprocess_success: bool,
+}
+
+const AUDIT_COLUMNS: &[(&str, &str)] = &[
+    ("ingestion_id", "string"),
+    ("ingestion_timestamp", "datetime"),
+    ("folder", "string"),
+    ("table", "string"),
+    ("success", "bool"),
+    ("records_processed", "long"),
+    ("chunked", "bool"),
+    ("chunks_processed", "int"),
+    ("chunks_failed", "int"),
+    ("chunk_results", "dynamic"),
+    ("error", "string"),
+];
+
+const FAILURE_COLUMNS: &[(&str, &str)] = &[
+    ("ingestion_id", "string"),
+    ("ingestion_timestamp", "datetime"),
+    ("folder", "string"),
+    ("table", "string"),
+    ("chunk_id", "int"),
+    ("success", "bool"),
+    ("records_count", "int"),
+    ("records_processed", "int"),
+    ("low_watermark", "datetime"),
+    ("high_watermark", "datetime"),
+    ("error", "string"),
+    ("reprocess_success", "bool"),
+];
+
+impl AuditRow {
+    fn literals(&self) -> Vec<Literal> {
+        vec![
+            text(&self.ingestion_id),
+            Literal::Datetime(Some(self.ingestion_timestamp)),
+            text(&self.folder),
+            text(&self.table),
+            Literal::Bool(Some(self.success)),
+            Literal::Long(Some(i64::try_from(self.records_processed).unwrap_or(i64::MAX))),
+            Literal::Bool(Some(self.chunked)),
+            int(self.chunks_processed),
+            int(self.chunks_failed),
+            Literal::Dynamic(bounded(&self.chunk_results)),
+            text(&self.error),
+        ]
+    }
+}
+
+impl FailureRow {
+    fn literals(&self) -> Vec<Literal> {
+        vec![
+            text(&self.ingestion_id),
+            Literal::Datetime(Some(self.ingestion_timestamp)),
+            text(&self.folder),
+            text(&self.table),
+            int(u64::from(self.chunk_id)),
+            Literal::Bool(Some(self.success)),
+            int(self.records_count),
+            int(self.records_processed),
+            Literal::Datetime(self.low_watermark),
+            Literal::Datetime(self.high_watermark),
+            text(&self.error),
+            Literal::Bool(Some(self.reprocess_success)),
+        ]
+    }
+}
+
+impl Catalog {
+    /// Appends audit rows, once per `tag`: the same rows are to be asked for again under the same tag.
+    ///
+    /// # Errors
+    /// What the requests can end in. Some of the rows may be there then; asking again adds the others.
+    pub async fn append_audit(&self, rows: &[AuditRow], tag: &str, deadline: Instant) -> Result<(), Error> {
+        let rows = rows.iter().map(AuditRow::literals).collect();
+        self.append_rows(&self.names().audit_table, AUDIT_COLUMNS, rows, tag, deadline).await
+    }
+
+    /// Appends rows about windows that failed, once per `tag`.
+    ///
+    /// # Errors
+    /// As [`Catalog::append_audit`].
+    pub async fn append_failures(&self, rows: &[FailureRow], tag: &str, deadline: Instant) -> Result<(), Error> {
+        let rows = rows.iter().map(FailureRow::literals).collect();
+        self.append_rows(&self.names().chunk_audit_table, FAILURE_COLUMNS, rows, tag, deadline).await
+    }
+
+    async fn append_rows(
+        &self,
+        table: &Identifier,
+        columns: &[(&str, &str)],
+        rows: Vec<Vec<Literal>>,
+        tag: &str,
+        deadline: Instant,
+    ) -> Result<(), Error> {
+        let columns: Result<Vec<String>, _> =
+            columns.iter().map(|(name, ty)| Identifier::new(name).map(|name| format!("{name}:{ty}"))).collect();
+        let columns = Listed(columns.map_err(|error| Error::invalid(error.to_string()))?);
+        for (part, batch) in batches(rows).into_iter().enumerate() {
+            let tag = tag_of("audit", &[table.as_str(), tag, &part.to_string()]);
+            let values: [(&str, &(dyn Display + Sync)); 3] =
+                [("table", table), ("columns", &columns), ("rows", &batch)];
+            let file = include_str!("../../../kql/audit/append.kql");
+            if self.append_once(table, &tag, file, &values, deadline).await? == Appended::Nothing {
+                return Err(Error::corrupt(format!("{table} took rows and does not have them")));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The rows as text, in as many parts as the size of a command asks for.
+fn batches(rows: Vec<Vec<Literal>>) -> Vec<String> {
+    let mut batches: Vec<String> = Vec::new();
+    for row in rows {
+        let row = format!("    {}", Listed(row));
+        match batches.last_mut().filter(|batch| batch.len() + row.len() <= MAX_COMMAND_BYTES) {
+            Some(batch) => {
+                batch.push_str(",\n");
+                batch.push_str(&row);
+            }
+            None => batches.push(row),
+        }
+    }
+    batches
+}
+
+fn text(value: &str) -> Literal {
+    Literal::Text(cut(value))
+}
+
+fn cut(value: &str) -> String {
+    const MARK: &str = " … (cut)";
+    if value.len() <= MAX_TEXT_BYTES {
+        return value.to_owned();
+    }
+    let mut end = MAX_TEXT_BYTES - MARK.len();
+    while !value.is_char_boundary(end) {
+        end -= 1;
+    }
+    format!("{}{MARK}", &value[..end])
+}
+
+fn int(value: u64) -> Literal {
+    Literal::Int(Some(i32::try_from(value).unwrap_or(i32::MAX)))
+}
+
+/// The value if it is small enough; of an array as many items as fit and how many are left out.
+fn bounded(value: &Value) -> Value {
+    let whole = value.to_string().len();
+    if whole <= MAX_DYNAMIC_BYTES {
+        return value.clone();
+    }
+    let mut kept = Vec::new();
+    let mut size = 0;
+    for item in value.as_array().map_or(&[][..], Vec::as_slice) {
+        size += item.to_string().len() + 1;
+        if size > MAX_DYNAMIC_BYTES {
+            break;
+        }
+        kept.push(item.clone());
+    }
+    let omitted = value.as_array().map_or(1, |items| items.len() - kept.len());
+    kept.push(serde_json::json!({"omitted": omitted}));
+    Value::Array(kept)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn long_texts_are_cut_between_characters() {
+        let cut = cut(&"é".repeat(10_000));
+        assert!(cut.len() <= MAX_TEXT_BYTES && cut.ends_with("… (cut)"), "{}", cut.len());
+        assert_eq!(super::cut("short"), "short");
+    }
+
+    #[test]
+    fn long_lists_say_how_much_is_left_out() {
+        let list: Value = (0..1000).map(|_| json!("x".repeat(1000))).collect();
+        let kept = bounded(&list);
+        let items = kept.as_array().unwrap();
+        assert!(kept.to_string().len() <= MAX_DYNAMIC_BYTES + 100);
+        assert_eq!(items.last().unwrap()["omitted"].as_u64().unwrap() as usize, 1000 - (items.len() - 1));
+        assert_eq!(bounded(&json!([1])), json!([1]));
+    }
+
+    #[test]
+    fn many_rows_are_several_commands() {
+        let rows = (0..200).map(|_| vec![text(&"x".repeat(8000))]).collect();
+        let batches = batches(rows);
+        assert!(batches.len() > 1 && batches.iter().all(|batch| batch.len() <= MAX_COMMAND_BYTES + 10));
+    }
+
+    #[test]
+    fn counts_above_an_int_are_held_to_it() {
+        assert_eq!(int(u64::MAX), Literal::Int(Some(i32::MAX)));
+    }
+}

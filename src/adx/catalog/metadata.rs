@@ -1,0 +1,166 @@
+//! The metadata tables and views: made where they are missing, never altered, and the configuration read from them.
+
+use super::super::template::fill;
+use super::{Catalog, Error};
+use crate::kql::Identifier;
+use crate::timestamp::Timestamp;
+use std::collections::HashSet;
+use tokio::time::Instant;
+
+/// A row of the configuration view, as it is: nothing in it has been checked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConfigRow {
+    /// The table of the source.
+    pub source_table: String,
+    /// The folder of the destination.
+    pub destination_folder: String,
+    /// The table to copy to.
+    pub destination_table: String,
+    /// The datetime column of the destination, or `Watermark_IngestionTime`.
+    pub watermark_column: String,
+    /// When the table was refreshed last.
+    pub last_refreshed: Option<Timestamp>,
+    /// Everything up to and including this has been copied.
+    pub high_watermark: Option<Timestamp>,
+    /// `Full` or `Incremental`.
+    pub load_type: String,
+    /// Whether the table is to be copied.
+    pub is_active: Option<bool>,
+}
+
+impl Catalog {
+    /// Makes the metadata tables and views that are missing. What is there stays as it is, the Python app's included.
+    ///
+    /// # Errors
+    /// [`Error::Denied`] names the role that is missing, among others.
+    pub async fn ensure_metadata(&self, deadline: Instant) -> Result<(), Error> {
+        let names = self.names();
+        let held = self.listed(include_str!("../../../kql/metadata/show_tables.kql"), "TableName", deadline).await?;
+        for (table, file) in [
+            (&names.config_table, include_str!("../../../kql/metadata/config_table.kql")),
+            (&names.audit_table, include_str!("../../../kql/metadata/audit_table.kql")),
+            (&names.chunk_audit_table, include_str!("../../../kql/metadata/chunk_audit_table.kql")),
+            (&names.ledger_table, include_str!("../../../kql/metadata/ledger_table.kql")),
+        ] {
+            if !held.contains(table.as_str()) {
+                self.change(&fill(file, &[("table", table)]), deadline).await?;
+            }
+        }
+        let held = self.listed(include_str!("../../../kql/metadata/show_functions.kql"), "Name", deadline).await?;
+        for (view, table, file) in [
+            (&names.config_view, &names.config_table, include_str!("../../../kql/metadata/config_view.kql")),
+            (
+                &names.chunk_audit_view,
+                &names.chunk_audit_table,
+                include_str!("../../../kql/metadata/chunk_audit_view.kql"),
+            ),
+        ] {
+            if !held.contains(view.as_str()) {
+                self.change(&fill(file, &[("view", view), ("table", table)]), deadline).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The rows of the configuration view. Where it is missing, the metadata tables and views are made first.
+    ///
+    /// # Errors
+    /// What the query can end in; [`Error::Corrupt`] for a view without the expected columns.
+    pub async fn read_config(&self, deadline: Instant) -> Result<Vec<ConfigRow>, Error> {
+        let csl = fill(include_str!("../../../kql/metadata/config.kql"), &[("view", &self.names().config_view)]);
+        let table = self.or_made(|| self.query(&csl, deadline), deadline).await?;
+        let column = |name| table.column(name);
+        let (source, folder, destination) =
+            (column("SourceTable")?, column("DestinationFolder")?, column("DestinationTable")?);
+        let (watermark, refreshed, high) =
+            (column("WatermarkColumn")?, column("LastRefreshedTime")?, column("HighWatermark")?);
+        let (load_type, active) = (column("LoadType")?, column("IsActive")?);
+        table
+            .rows()
+            .map(|row| {
+                Ok(ConfigRow {
+                    source_table: row.text(source)?.to_owned(),
+                    destination_folder: row.text(folder)?.to_owned(),
+                    destination_table: row.text(destination)?.to_owned(),
+                    watermark_column: row.text(watermark)?.to_owned(),
+                    last_refreshed: row.datetime(refreshed)?,
+                    // The Python app's view formats this one as text.
+                    high_watermark: row.datetime(high)?,
+                    load_type: row.text(load_type)?.to_owned(),
+                    is_active: row.bool(active)?,
+                })
+            })
+            .collect()
+    }
+
+    /// Runs `request`; if it misses a table or view, makes the metadata and runs it once more.
+    pub(super) async fn or_made<T, Fut>(&self, request: impl Fn() -> Fut, deadline: Instant) -> Result<T, Error>
+    where
+        Fut: Future<Output = Result<T, Error>>,
+    {
+        match request().await {
+            Err(Error::NotFound { what }) => {
+                tracing::info!(missing = %what, "making the metadata tables and views");
+                self.ensure_metadata(deadline).await?;
+                request().await
+            }
+            other => other,
+        }
+    }
+
+    async fn listed(&self, file: &str, column: &str, deadline: Instant) -> Result<HashSet<String>, Error> {
+        let table = self.show(&fill(file, &[]), deadline).await?;
+        let at = table.column(column)?;
+        table.rows().map(|row| row.text(at).map(str::to_owned)).collect()
+    }
+
+    /// The columns of `table` in order with their types, or `None` if it is not there.
+    pub(super) async fn schema(
+        &self,
+        table: &Identifier,
+        deadline: Instant,
+    ) -> Result<Option<Vec<(String, String)>>, Error> {
+        let csl = fill(include_str!("../../../kql/destination/show_schema.kql"), &[("table", table)]);
+        let answer = match self.show(&csl, deadline).await {
+            Err(Error::NotFound { .. }) => return Ok(None),
+            other => other?,
+        };
+        let at = answer.column("Schema")?;
+        answer.rows().next().map(|row| parse_schema(row.text(at)?)).transpose()
+    }
+}
+
+/// Reads `Name:type,['Other name']:type`.
+fn parse_schema(text: &str) -> Result<Vec<(String, String)>, Error> {
+    let unreadable =
+        || Error::corrupt(format!("the schema `{}` cannot be read", text.chars().take(200).collect::<String>()));
+    let mut columns = Vec::new();
+    let mut rest = text.trim();
+    while !rest.is_empty() {
+        let quoted = [("['", "']"), ("[\"", "\"]")]
+            .iter()
+            .find_map(|(open, close)| rest.strip_prefix(open).and_then(|rest| rest.split_once(close)));
+        let (name, after) = match quoted {
+            Some((name, after)) => (name, after.strip_prefix(':').ok_or_else(unreadable)?),
+            None => rest.split_once(':').ok_or_else(unreadable)?,
+        };
+        let (ty, after) = after.split_once(',').unwrap_or((after, ""));
+        columns.push((name.trim().to_owned(), ty.trim().to_owned()));
+        rest = after.trim_start();
+    }
+    Ok(columns)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn schemas_with_quoted_names_are_read() {
+        let columns = parse_schema("Timestamp:datetime,['Log Level']:string, [\"a:b\"]:dynamic").unwrap();
+        let columns: Vec<_> = columns.iter().map(|(name, ty)| (name.as_str(), ty.as_str())).collect();
+        assert_eq!(columns, [("Timestamp", "datetime"), ("Log Level", "string"), ("a:b", "dynamic")]);
+        assert!(parse_schema("nonsense").is_err());
+        assert_eq!(parse_schema("").unwrap(), []);
+    }
+}

@@ -1,0 +1,72 @@
+//! The tables in ADX that the product reads and keeps: its metadata tables and views, the destinations, the ledger
+//! of who owns them, and the proof that rows have landed. Every text sent is a file under `kql/`. Knows no run.
+
+mod append;
+mod audit;
+mod blockers;
+mod destination;
+mod ledger;
+mod metadata;
+mod proof;
+
+pub use append::Appended;
+pub use audit::{AuditRow, FailureRow};
+pub use destination::{Destination, DestinationError, Readiness};
+pub use ledger::{Claim, LedgerEntry, LedgerOwner, WatermarkMove};
+pub use metadata::ConfigRow;
+pub use proof::{Counts, MAX_IDS};
+
+use super::{Client, Effect, Error, Options, Table};
+use crate::kql::Identifier;
+use tokio::time::Instant;
+
+/// The names of the metadata tables and views, from settings.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Names {
+    /// `CONFIG_TABLE`
+    pub config_table: Identifier,
+    /// `CONFIG_VIEW`
+    pub config_view: Identifier,
+    /// `AUDIT_TABLE`
+    pub audit_table: Identifier,
+    /// `CHUNK_AUDIT_TABLE`
+    pub chunk_audit_table: Identifier,
+    /// `CHUNK_AUDIT_VIEW`
+    pub chunk_audit_view: Identifier,
+    /// Where ledgers claim destinations: `meta_Ledger`.
+    pub ledger_table: Identifier,
+}
+
+/// The catalog of one database; cheap to clone.
+#[derive(Clone)]
+pub struct Catalog {
+    client: Client,
+    names: std::sync::Arc<Names>,
+}
+
+/// How everything here is asked: nothing is decided on what may be out of date.
+const EXACT: Options = Options { strong_consistency: true, read_only: true };
+
+impl Catalog {
+    /// The catalog of the client's database under `names`. Nothing is sent yet.
+    pub fn new(client: Client, names: Names) -> Self {
+        Self { client, names: std::sync::Arc::new(names) }
+    }
+
+    /// The names in use.
+    pub fn names(&self) -> &Names {
+        &self.names
+    }
+
+    async fn query(&self, csl: &str, deadline: Instant) -> Result<Table, Error> {
+        self.client.query(csl, EXACT, deadline).await
+    }
+
+    async fn show(&self, csl: &str, deadline: Instant) -> Result<Table, Error> {
+        self.client.command(csl, Effect::Read, deadline).await
+    }
+
+    async fn change(&self, csl: &str, deadline: Instant) -> Result<Table, Error> {
+        self.client.command(csl, Effect::Idempotent, deadline).await
+    }
+}

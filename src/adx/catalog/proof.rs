@@ -1,0 +1,106 @@
+//! The proof that rows have landed: counts by window id, exact and fresh. And, where they did not, what the engine
+//! says about it.
+
+use super::super::error::clean;
+use super::super::ingestion::ChunkIdMode;
+use super::super::template::{Listed, fill};
+use super::{Catalog, Error};
+use crate::kql::{Identifier, Text};
+use std::collections::HashMap;
+use tokio::time::Instant;
+
+/// The most ids of one query.
+pub const MAX_IDS: usize = 500;
+
+/// What is in the destination under one window id.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Rows.
+    pub rows: u64,
+    /// Rows among them whose `RawData` is null: lost on the way in.
+    pub no_row: u64,
+    /// Rows among them whose watermark column is null.
+    pub no_time: u64,
+}
+
+impl Catalog {
+    /// Counts the rows of each window in the destination: strongly consistent, never from a cache, without any bound on
+    /// time. Every id that is asked for is in the result.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] also when the service insists on answering from its cache.
+    pub async fn counts(
+        &self,
+        table: &Identifier,
+        watermark_column: &Identifier,
+        chunk_id: ChunkIdMode,
+        ids: &[String],
+        deadline: Instant,
+    ) -> Result<HashMap<String, Counts>, Error> {
+        let mut all: HashMap<String, Counts> = ids.iter().map(|id| (id.clone(), Counts::default())).collect();
+        for some in ids.chunks(MAX_IDS) {
+            self.count_into(&mut all, table, watermark_column, chunk_id, some, deadline).await?;
+        }
+        Ok(all)
+    }
+
+    async fn count_into(
+        &self,
+        all: &mut HashMap<String, Counts>,
+        table: &Identifier,
+        watermark: &Identifier,
+        chunk_id: ChunkIdMode,
+        ids: &[String],
+        deadline: Instant,
+    ) -> Result<(), Error> {
+        let file = match chunk_id {
+            ChunkIdMode::Constant | ChunkIdMode::Copied => include_str!("../../../kql/proof/counts.kql"),
+            ChunkIdMode::InRow => include_str!("../../../kql/proof/counts_in_row.kql"),
+        };
+        let ids = Listed(ids.iter().map(|id| Text(id)).collect());
+        // The results cache goes by the text: a text that was never sent has no answer there.
+        let comment = format!("// proof {}", self.client.ids().fresh());
+        let csl = fill(file, &[("comment", &comment), ("table", table), ("ids", &ids), ("watermark", watermark)]);
+        let answer = self.query(&csl, deadline).await?;
+        if answer.is_from_cache() {
+            return Err(Error::unavailable("a count was answered from the query results cache, which proves nothing"));
+        }
+        let (id, n) = (answer.column("ChunkId")?, answer.column("N")?);
+        let (no_row, no_time) = (answer.column("NoRow")?, answer.column("NoTime")?);
+        for row in answer.rows() {
+            let count = |at| -> Result<u64, Error> {
+                let value = row.long(at)?.and_then(|value| u64::try_from(value).ok());
+                value.ok_or_else(|| Error::corrupt("a count that is no count"))
+            };
+            let counts = Counts { rows: count(n)?, no_row: count(no_row)?, no_time: count(no_time)? };
+            let id = row.text(id)?;
+            let slot = all
+                .get_mut(id)
+                .ok_or_else(|| Error::corrupt(format!("a count for `{}`, which was not asked for", clean(id))))?;
+            *slot = counts;
+        }
+        Ok(())
+    }
+
+    /// Why the blob whose name contains `name` (a window id, say) did not land in `table`, if the engine has noted a
+    /// failure: code, kind (`Permanent` or `Transient`) and words. Best effort: nothing found proves nothing.
+    pub async fn explain_missing(&self, table: &Identifier, name: &str, deadline: Instant) -> Option<String> {
+        let csl = fill(
+            include_str!("../../../kql/proof/failures.kql"),
+            &[("table", &Text(table.as_str())), ("blob", &Text(name))],
+        );
+        let explained = async {
+            let answer = self.show(&csl, deadline).await?;
+            let (code, kind) = (answer.column("ErrorCode")?, answer.column("FailureKind")?);
+            let (details, at) = (answer.column("Details")?, answer.column("FailedOn")?);
+            let Some(row) = answer.rows().next() else { return Ok(None) };
+            let when = row.datetime(at)?.map_or_else(String::new, |at| format!(" at {at}"));
+            let (code, kind, details) = (row.text(code)?, row.text(kind)?, clean(row.text(details)?));
+            Ok::<_, Error>(Some(format!("{code} ({kind}){when}: {details}")))
+        };
+        explained.await.unwrap_or_else(|error| {
+            tracing::debug!(%error, %table, "the ingestion failures could not be read");
+            None
+        })
+    }
+}

@@ -1,0 +1,352 @@
+//! What a request to the cluster or its storage can end in, cut by what the caller does next, and how an
+//! HTTP status or a service's error object becomes one. Knows no request but the first words of its text.
+
+use crate::kql::Text;
+use crate::outbound;
+use serde_json::Value;
+use std::time::Duration;
+
+/// The most characters of a service's own words that an error carries.
+const MAX_MESSAGE_CHARS: usize = 2048;
+
+/// What a request can end in.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The service asks to come back later; nothing was done.
+    #[error("ADX is throttling: {message}; try again later")]
+    Throttled {
+        /// When the service named a time.
+        after: Option<Duration>,
+        /// The service's words.
+        message: String,
+    },
+    /// The service could not be reached or could not answer, and nothing was changed.
+    #[error("ADX is unavailable: {message}")]
+    Unavailable {
+        /// What happened.
+        message: String,
+    },
+    /// The service understood and said no.
+    #[error("ADX refused ({code}): {message}")]
+    Refused {
+        /// The most precise code there is, such as `SYN0002`; empty if none.
+        code: String,
+        /// The service's words.
+        message: String,
+        /// Whether repeating is pointless, as far as the service says.
+        permanent: bool,
+    },
+    /// The identity lacks a role; the message names it and the command that grants it.
+    #[error("ADX denied access: {message}")]
+    Denied {
+        /// What was denied, and what grants it.
+        message: String,
+    },
+    /// The token was not accepted.
+    #[error("ADX did not accept the token: {message}; check AZURE_TENANT_ID and the cluster's address")]
+    Unauthorized {
+        /// The service's words.
+        message: String,
+    },
+    /// A table, function, database or address is not there.
+    #[error("not found in ADX: {what}")]
+    NotFound {
+        /// What is missing.
+        what: String,
+    },
+    /// A request that changes something was sent and its answer was lost: it may have been done.
+    #[error("the outcome is unknown: {message}; look before repeating")]
+    OutcomeUnknown {
+        /// What happened.
+        message: String,
+    },
+    /// The answer breaks the protocol.
+    #[error("ADX answered in a way that cannot be read: {message}")]
+    Corrupt {
+        /// What is wrong with it.
+        message: String,
+    },
+    /// Nothing was sent.
+    #[error(transparent)]
+    Outbound(#[from] outbound::Error),
+}
+
+impl Error {
+    pub(crate) fn corrupt(message: impl Into<String>) -> Self {
+        Self::Corrupt { message: message.into() }
+    }
+
+    pub(crate) fn unavailable(message: impl Into<String>) -> Self {
+        Self::Unavailable { message: message.into() }
+    }
+
+    /// Something that this side gets wrong before anything is sent.
+    pub(crate) fn invalid(message: impl Into<String>) -> Self {
+        Self::Refused { code: "Invalid".to_owned(), message: message.into(), permanent: true }
+    }
+}
+
+/// The error object of the service: `{"error":{"code","message","@type","@message","@permanent",…}}`, or a
+/// bare text in a v1 answer (dataexplorer-docs `api/rest/response.md`).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServiceError {
+    /// The innermost code, such as `SEM0100`, else the outer one.
+    pub code: String,
+    /// The fullest text.
+    pub message: String,
+    /// What the service says about repeating.
+    pub permanent: Option<bool>,
+    /// All codes and type names, outermost first.
+    names: Vec<String>,
+}
+
+impl ServiceError {
+    /// Reads an error object with or without its `error` envelope.
+    pub fn from_json(value: &Value) -> Option<Self> {
+        if let Value::String(text) = value {
+            return Some(Self { code: String::new(), message: clean(text), permanent: None, names: Vec::new() });
+        }
+        let outer = value.get("error").unwrap_or(value);
+        if let Value::String(text) = outer {
+            return Self::from_json(&Value::String(text.clone()));
+        }
+        let outer = outer.as_object()?;
+        let mut names = Vec::new();
+        let mut code = String::new();
+        let mut message = String::new();
+        let mut permanent = None;
+        let mut level = Some(outer);
+        for _ in 0..8 {
+            let Some(object) = level else { break };
+            for key in ["code", "@errorCode"] {
+                if let Some(text) = object.get(key).and_then(Value::as_str).filter(|text| !text.is_empty()) {
+                    text.clone_into(&mut code);
+                    names.push(text.to_owned());
+                }
+            }
+            if let Some(text) = object.get("@type").and_then(Value::as_str) {
+                names.push(text.to_owned());
+            }
+            for key in ["@errorMessage", "@message", "message"] {
+                if let Some(text) = object.get(key).and_then(Value::as_str).filter(|text| text.len() > message.len()) {
+                    text.clone_into(&mut message);
+                }
+            }
+            permanent = permanent.or_else(|| object.get("@permanent").and_then(Value::as_bool));
+            level = object.get("innererror").and_then(Value::as_object);
+        }
+        (!names.is_empty() || !message.is_empty()).then(|| Self { code, message: clean(&message), permanent, names })
+    }
+
+    fn named(&self, parts: &[&str]) -> bool {
+        self.names.iter().any(|name| parts.iter().any(|part| name.contains(part)))
+    }
+
+    fn is_throttling(&self) -> bool {
+        self.named(&["Throttl", "QuotaExceeded", "TooManyRequests"])
+    }
+
+    fn is_missing_entity(&self) -> bool {
+        self.named(&["EntityNotFound", "EntityNameDoesNotExist", "TableNotExist", "DatabaseNotExist"])
+            || (self.named(&["SEM0100"]) && self.message.contains("resolve table"))
+            || self.named(&["SEM0260"])
+            || (self.message.contains("of kind '")
+                && (self.message.contains("was not found") || self.message.contains("does not exist")))
+    }
+
+    fn is_denied(&self) -> bool {
+        self.named(&["Forbidden", "Unauthorized", "AccessDenied"])
+    }
+
+    /// The error of a request that got this object with `status`.
+    pub(super) fn into_error(self, status: u16, after: Option<Duration>, request: &RequestText<'_>) -> Error {
+        let Self { ref message, .. } = self;
+        let message = message.clone();
+        match status {
+            401 => Error::Unauthorized { message },
+            _ if status == 429 || self.is_throttling() => Error::Throttled { after, message },
+            _ if self.is_missing_entity() => Error::NotFound { what: message },
+            _ if status == 403 || self.is_denied() => Error::Denied { message: request.denial(&message) },
+            404 => Error::NotFound { what: message },
+            _ if self.permanent == Some(true) => Error::Refused { code: self.code, message, permanent: true },
+            408 | 500.. => request.lost(format!("status {status}: {message}")),
+            _ => Error::Refused { code: self.code, message, permanent: self.permanent.unwrap_or(status != 200) },
+        }
+    }
+}
+
+/// What an error has to know of the request that met it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct RequestText<'a> {
+    /// The query or command.
+    pub csl: &'a str,
+    /// The database it runs in.
+    pub database: &'a str,
+    /// Whether a lost answer leaves the outcome open.
+    pub changes: bool,
+}
+
+impl RequestText<'_> {
+    /// The error of a status whose body is no error object.
+    pub fn error_of_status(&self, status: u16, after: Option<Duration>, body: &[u8]) -> Error {
+        if let Some(error) = serde_json::from_slice(body).ok().and_then(|json| ServiceError::from_json(&json)) {
+            return error.into_error(status, after, self);
+        }
+        let text: String = String::from_utf8_lossy(body).chars().take(200).collect();
+        let message = clean(format!("status {status} {text}").trim());
+        match status {
+            401 => Error::Unauthorized { message },
+            403 => Error::Denied { message: self.denial(&message) },
+            404 => Error::NotFound { what: format!("the address asked ({message})") },
+            429 => Error::Throttled { after, message },
+            408 | 500.. => self.lost(message),
+            _ => Error::Refused { code: format!("HTTP {status}"), message, permanent: true },
+        }
+    }
+
+    /// The error of an answer that did not come.
+    pub fn lost(&self, message: String) -> Error {
+        if self.changes { Error::OutcomeUnknown { message } } else { Error::Unavailable { message } }
+    }
+
+    fn denial(&self, message: &str) -> String {
+        let (role, grants): (&str, &[&str]) = match self.csl.split_ascii_whitespace().next().unwrap_or("") {
+            ".get" => ("Database Ingestor", &["ingestors"]),
+            ".set-or-append" | ".append" => ("Database User and Database Ingestor", &["users", "ingestors"]),
+            verb if verb.starts_with(".create") => {
+                ("Database User (Table Admin for a table that another identity made)", &["users"])
+            }
+            _ => ("Database Viewer", &["viewers"]),
+        };
+        let commands: Vec<String> = grants
+            .iter()
+            .map(|grant| {
+                format!("`.add database [{}] {grant} ('aadapp=<application id>;<tenant id>')`", Text(self.database))
+            })
+            .collect();
+        format!("{message}; the identity needs the role {role}: run {}", commands.join(" and "))
+    }
+}
+
+/// A service's words as they may be shown: no query part of a URL (it may be a signature), no control
+/// characters, not too long.
+pub(crate) fn clean(text: &str) -> String {
+    let mut shown = String::new();
+    let mut rest = text;
+    while let Some(scheme) = rest.find("://") {
+        let (before, url) = rest.split_at(scheme + 3);
+        let end =
+            url.find(|c: char| c.is_whitespace() || matches!(c, '"' | '\'' | '<' | '>' | '`')).unwrap_or(url.len());
+        let (url, after) = url.split_at(end);
+        shown.push_str(before);
+        shown.push_str(url.split(['?', ';']).next().unwrap_or_default());
+        rest = after;
+    }
+    shown.push_str(rest);
+    let mut kept: String =
+        shown.chars().map(|c| if c.is_control() { ' ' } else { c }).take(MAX_MESSAGE_CHARS).collect();
+    if kept.len() < shown.len() {
+        kept.push('…');
+    }
+    kept
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn error(status: u16, body: &Value, csl: &str, changes: bool) -> Error {
+        RequestText { csl, database: "Db", changes }.error_of_status(status, None, body.to_string().as_bytes())
+    }
+
+    fn kind(error: &Error) -> &'static str {
+        match error {
+            Error::Throttled { .. } => "throttled",
+            Error::Unavailable { .. } => "unavailable",
+            Error::Refused { permanent: true, .. } => "refused for good",
+            Error::Refused { .. } => "refused",
+            Error::Denied { .. } => "denied",
+            Error::Unauthorized { .. } => "unauthorized",
+            Error::NotFound { .. } => "not found",
+            Error::OutcomeUnknown { .. } => "unknown",
+            Error::Corrupt { .. } => "corrupt",
+            Error::Outbound(_) => "outbound",
+        }
+    }
+
+    #[test]
+    fn every_status_and_code_says_what_to_do_next() {
+        let object = |code: &str, message: &str, permanent: bool| json!({"error": {"code": code, "message": "Request is invalid", "@message": message, "@permanent": permanent}});
+        let semantic = |message: &str| {
+            json!({"error": {"code": "General_BadRequest", "message": "x", "@message": "Semantic error", "@permanent": true,
+                "innererror": {"code": "SEM0100", "message": message}}})
+        };
+        let table = [
+            (401, object("Unauthorized", "bad token", true), true, "unauthorized"),
+            (403, object("Forbidden", "Principal is not authorized", true), false, "denied"),
+            (400, object("BadRequest_TableAccessDenied", "no", true), false, "denied"),
+            (404, object("NotFound", "no such page", true), false, "not found"),
+            (
+                400,
+                object("BadRequest_EntityNotFound", "Entity ID 'T' of kind 'Table' was not found.", true),
+                true,
+                "not found",
+            ),
+            (404, object("NotFound", "Entity name 'D' of kind 'Database' does not exist.", true), true, "not found"),
+            (
+                400,
+                semantic("'where' operator: Failed to resolve table or column expression named 'T'"),
+                false,
+                "not found",
+            ),
+            (400, semantic("Failed to resolve scalar expression named 'ChunkId'"), false, "refused for good"),
+            (400, object("BadRequest_SyntaxError", "Syntax error", true), true, "refused for good"),
+            (429, object("TooManyRequests", "slow down", false), true, "throttled"),
+            (400, object("KustoRequestThrottledException", "aborted due to throttling", false), true, "throttled"),
+            (503, json!("not json"), true, "unknown"),
+            (503, json!("not json"), false, "unavailable"),
+            (500, object("InternalServerError", "oops", false), false, "unavailable"),
+            (500, object("InternalServerError", "oops", false), true, "unknown"),
+            (504, json!({}), true, "unknown"),
+            (504, json!({}), false, "unavailable"),
+            (520, json!({}), true, "unknown"),
+            (413, json!({}), true, "refused for good"),
+            (302, json!({}), true, "refused for good"),
+        ];
+        for (status, body, changes, expected) in table {
+            let error = error(status, &body, ".show tables", changes);
+            assert_eq!(kind(&error), expected, "{status} {body}: {error}");
+        }
+    }
+
+    #[test]
+    fn the_innermost_code_is_shown() {
+        let body = json!({"error": {"code": "General_BadRequest", "@message": "outer text",
+            "innererror": {"code": "x", "@errorCode": "SEM0019", "@errorMessage": "a longer inner text"}}});
+        let shown = error(400, &body, "T", false).to_string();
+        assert_eq!(shown, "ADX refused (SEM0019): a longer inner text");
+    }
+
+    #[test]
+    fn a_denial_names_the_role_and_the_command_that_grants_it() {
+        for (csl, role, grant) in [
+            ("T | count", "Database Viewer", "viewers"),
+            (".get ingestion resources", "Database Ingestor", "ingestors"),
+            (".create-merge table T (a:int)", "Database User", "users"),
+            (".set-or-append T <| x", "Database User and Database Ingestor", "users"),
+        ] {
+            let shown = error(403, &json!({"error": {"code": "Forbidden", "message": "no"}}), csl, true).to_string();
+            assert!(shown.contains(role), "{shown}");
+            let command = format!(".add database [\"Db\"] {grant} ('aadapp=<application id>;<tenant id>')");
+            assert!(shown.contains(&command), "{shown}");
+        }
+    }
+
+    #[test]
+    fn signatures_and_control_characters_are_cut_out_of_a_services_words() {
+        let shown = clean("got 'https://a.blob/c/b.gz?sv=1&sig=SECRET' and\nhttp://q/m?sig=SECRET, done");
+        assert_eq!(shown, "got 'https://a.blob/c/b.gz' and http://q/m done");
+        assert!(clean(&"é".repeat(5000)).chars().count() <= 2049);
+    }
+}

@@ -1,0 +1,97 @@
+//! Single requests to Azure Storage with a signature in the URL (Azure Storage REST: Put Blob, Put Block, Put Block
+//! List, Put Message). No token is sent, and no error carries a URL with its query.
+
+use super::super::Error;
+use super::super::client::lost_on_the_way;
+use super::super::error::RequestText;
+use crate::outbound::{Outbound, retry_after};
+use crate::timestamp::Clock;
+use bytes::Bytes;
+use reqwest::Method;
+use reqwest::header::{CONTENT_LENGTH, HeaderMap};
+use std::time::Duration;
+use tokio::time::{Instant, timeout_at};
+use url::Url;
+
+/// The version of the service that is asked for: old enough for every emulator.
+const API_VERSION: &str = "2021-12-02";
+/// The most time of one request.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// What a request to storage ended in.
+#[derive(Debug)]
+pub(super) enum Refusal {
+    /// The signature is no longer accepted, or what it signs is gone: a new set of resources may help.
+    Stale(Error),
+    /// 409 or 412: the blob is there already.
+    Exists(Error),
+    /// Anything else.
+    Other(Error),
+}
+
+impl Refusal {
+    pub fn into_error(self) -> Error {
+        match self {
+            Self::Stale(error) | Self::Exists(error) | Self::Other(error) => error,
+        }
+    }
+}
+
+/// One request; its target is named in errors without its query.
+pub(super) struct Request<'a> {
+    pub method: Method,
+    pub url: Url,
+    pub headers: &'a [(&'static str, &'static str)],
+    pub body: Bytes,
+    /// Whether a lost answer leaves the outcome open.
+    pub changes: bool,
+}
+
+/// Sends it once and gives the headers of a 2xx answer.
+pub(super) async fn send(
+    outbound: &Outbound,
+    clock: &dyn Clock,
+    request: Request<'_>,
+    deadline: Instant,
+) -> Result<HeaderMap, Refusal> {
+    let deadline = deadline.min(Instant::now() + REQUEST_TIMEOUT);
+    let target = super::resources::bare(&request.url);
+    let text = RequestText { csl: "", database: "", changes: request.changes };
+    let mut builder = outbound
+        .http()
+        .request(request.method.clone(), request.url)
+        .header("x-ms-version", API_VERSION)
+        .header("x-ms-client-request-id", "adxingestor");
+    for (name, value) in request.headers {
+        builder = builder.header(*name, *value);
+    }
+    if request.method != Method::HEAD {
+        // An empty body has to say so.
+        builder = builder.header(CONTENT_LENGTH, request.body.len()).body(request.body);
+    }
+    let response = match timeout_at(deadline, builder.send()).await {
+        Err(_) => return Err(Refusal::Other(text.lost(format!("{target} did not answer in time")))),
+        Ok(Err(error)) => return Err(Refusal::Other(lost_on_the_way(error, &text))),
+        Ok(Ok(response)) => response,
+    };
+    let status = response.status().as_u16();
+    if response.status().is_success() {
+        return Ok(response.headers().clone());
+    }
+    // The body may quote the signature's parts: the code in the header says enough.
+    let code = response.headers().get("x-ms-error-code").and_then(|code| code.to_str().ok()).unwrap_or("no error code");
+    let message = format!("{} {target}: status {status} ({code})", request.method);
+    let after = retry_after(response.headers(), clock.now());
+    Err(match status {
+        401 | 403 => Refusal::Stale(Error::Denied {
+            message: format!("{message}; the service's own storage refuses the signature that it gave"),
+        }),
+        404 => Refusal::Stale(Error::NotFound { what: message }),
+        409 | 412 => Refusal::Exists(Error::Refused { code: code.to_owned(), message, permanent: true }),
+        429 => Refusal::Other(Error::Throttled { after, message }),
+        // Storage says that it did nothing; a 503 of anyone else on the way does not.
+        503 if code == "ServerBusy" => Refusal::Other(Error::Throttled { after, message }),
+        408 | 500.. => Refusal::Other(text.lost(message)),
+        _ => Refusal::Other(Error::Refused { code: code.to_owned(), message, permanent: true }),
+    })
+}

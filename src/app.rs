@@ -1,0 +1,101 @@
+//! The wiring: settings to clients to functions. Everything is built once here and handed in.
+
+use crate::adx;
+use crate::adx::catalog::Catalog;
+use crate::adx::ingestion::{ChunkIdMode, Ingestor, StoredBlob, Submission};
+use crate::config::{ChunkIdPlace, Settings};
+use crate::defender;
+use crate::kql::Identifier;
+use crate::orchestration::budget::Budget;
+use crate::orchestration::ledger::Head;
+use crate::orchestration::limits::Limits;
+use crate::orchestration::window::{Seal, Window};
+use crate::state::State;
+use crate::timestamp::Timestamp;
+use std::sync::{Arc, Mutex};
+use tokio::time::Instant;
+
+/// What every function is handed.
+#[derive(Clone)]
+pub struct App {
+    /// The records of runs and ledgers.
+    pub state: State,
+    /// The numbers.
+    pub limits: Limits,
+    /// What copies tables, or why it cannot: then every run fails with that reason.
+    pub services: Result<Arc<Services>, String>,
+}
+
+/// The two ends of a copy.
+pub struct Services {
+    /// The settings they were made from.
+    pub settings: Settings,
+    /// The source.
+    pub defender: defender::Client,
+    /// The destination's metadata tables and counts.
+    pub catalog: Catalog,
+    /// The destination's ingestion.
+    pub ingestor: Ingestor,
+    budget: Mutex<Budget>,
+}
+
+impl Services {
+    /// Puts the parts together, with a fresh budget of the tenant's calls.
+    pub fn new(settings: Settings, defender: defender::Client, catalog: Catalog, ingestor: Ingestor) -> Self {
+        let budget = Mutex::new(Budget::new(settings.limits.calls_per_minute));
+        Self { settings, defender, catalog, ingestor, budget }
+    }
+
+    /// How rows learn the id of their window.
+    pub fn chunk_id_mode(&self) -> ChunkIdMode {
+        match self.settings.chunk_id {
+            ChunkIdPlace::Column => ChunkIdMode::Constant,
+            ChunkIdPlace::Row => ChunkIdMode::InRow,
+        }
+    }
+
+    /// Whether the hunting query puts the window's id into each row.
+    pub fn stamps_rows(&self) -> bool {
+        self.settings.chunk_id == ChunkIdPlace::Row
+    }
+
+    /// Posts a sealed window to ADX.
+    ///
+    /// # Errors
+    /// After any of them it may have been posted: count before posting again.
+    pub async fn post(&self, head: &Head, window: &Window, seal: &Seal, deadline: Instant) -> Result<(), adx::Error> {
+        let name =
+            |text: &str| Identifier::new(text).map_err(|error| adx::Error::Corrupt { message: error.to_string() });
+        let (table, watermark_column) = (name(&head.destination)?, name(&head.watermark_column)?);
+        let blob = StoredBlob { url: seal.blob.clone(), compressed_bytes: seal.compressed_bytes };
+        let submission = Submission {
+            table: &table,
+            window_id: &window.id.to_string(),
+            blob: &blob,
+            raw_bytes: seal.raw_bytes,
+            watermark_column: &watermark_column,
+            chunk_id: self.chunk_id_mode(),
+        };
+        self.ingestor.post(&submission, deadline).await
+    }
+
+    /// Takes a permit for one hunting call: when it may be sent.
+    pub fn permit(&self, now: Timestamp) -> Timestamp {
+        self.budget().take(now)
+    }
+
+    /// Whether a permit became void because the service asked for a pause after it was given.
+    pub fn is_void(&self, permit: Timestamp) -> bool {
+        self.budget().blocked_until() > permit
+    }
+
+    /// The service asked for a pause.
+    pub fn pause_until(&self, until: Timestamp) {
+        self.budget().block(until);
+    }
+
+    fn budget(&self) -> std::sync::MutexGuard<'_, Budget> {
+        // A panic while holding it leaves a state that is still a valid budget.
+        self.budget.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,67 @@
+//! The commands. Reads the process environment and hands it down; nothing below does.
+
+mod serve;
+mod standalone;
+
+use clap::{Parser, Subcommand};
+use std::process::ExitCode;
+use tracing_subscriber::EnvFilter;
+
+/// Copies Microsoft Defender Advanced Hunting tables into Azure Data Explorer, every row exactly once.
+#[derive(Debug, Parser)]
+#[command(version, about)]
+struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// The custom handler: serves the functions to a Functions host (the default).
+    Serve,
+    /// The Functions host for one machine: HTTP, queues and timers over the function folders.
+    Standalone(standalone::Arguments),
+}
+
+/// Runs the command that the arguments name.
+pub fn run() -> ExitCode {
+    let cli = Cli::parse();
+    log_to_stdout();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("adxingestor: the runtime cannot start: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let ended = match cli.command.unwrap_or(Command::Serve) {
+        Command::Serve => runtime.block_on(serve::run(&setting)),
+        Command::Standalone(arguments) => runtime.block_on(standalone::run(arguments, &setting)),
+    };
+    match ended {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(message) => {
+            println!("adxingestor: {message}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// A setting of this process.
+#[allow(clippy::disallowed_methods, reason = "the one place that reads the environment")]
+fn setting(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}
+
+/// The host takes a line on stdout for information and one on stderr for an error, so all goes to stdout.
+fn log_to_stdout() {
+    let filter = EnvFilter::try_from_env("ADXINGESTOR_LOG")
+        .unwrap_or_else(|_| EnvFilter::new("info,azure_core=warn,azure_identity=warn"));
+    let ansi = std::io::IsTerminal::is_terminal(&std::io::stdout());
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(ansi)
+        .with_target(false)
+        .with_writer(std::io::stdout)
+        .init();
+}

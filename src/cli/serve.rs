@@ -1,0 +1,103 @@
+//! `adxingestor serve`: the custom handler. Listens first, so that the host finds it ready.
+
+use adxingestor::adx::catalog::{Catalog, Names};
+use adxingestor::adx::ingestion::Ingestor;
+use adxingestor::adx::{Client as AdxClient, Endpoints, Pace, RandomIds};
+use adxingestor::app::{App, Services};
+use adxingestor::config::{Lookup, Settings, StateStore, time_scale};
+use adxingestor::defender::{Client as DefenderClient, Limits as HuntingLimits};
+use adxingestor::functions;
+use adxingestor::host::{HOST_PID, die_with_parent};
+use adxingestor::kql::Identifier;
+use adxingestor::orchestration::limits::Limits;
+use adxingestor::outbound::{Outbound, TrustedHosts, credential, http_client};
+use adxingestor::random::SystemRandom;
+use adxingestor::state::State;
+use adxingestor::storage::{Storage, sqlite};
+use adxingestor::timestamp::SystemClock;
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+use tokio::net::TcpListener;
+
+/// The port that the Functions host names; the second is its older name.
+const PORTS: [&str; 2] = ["FUNCTIONS_CUSTOMHANDLER_PORT", "FUNCTIONS_HTTPWORKER_PORT"];
+
+/// Serves until the process is killed: the host gives no other notice.
+///
+/// # Errors
+/// Why the handler cannot serve.
+pub async fn run(lookup: Lookup<'_>) -> Result<(), String> {
+    if let Some(parent) = lookup(HOST_PID).and_then(|pid| pid.parse().ok()) {
+        die_with_parent(parent).map_err(|error| error.to_string())?;
+    }
+    let port = PORTS.iter().find_map(|name| lookup(name)).ok_or_else(|| {
+        format!(
+            "{} is not set: `serve` is started by a Functions host; on one machine use `adxingestor standalone`",
+            PORTS[0]
+        )
+    })?;
+    let port: u16 = port.parse().map_err(|_| format!("{} is `{port}`, which is no port", PORTS[0]))?;
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port))
+        .await
+        .map_err(|error| format!("cannot listen on 127.0.0.1:{port}: {error}"))?;
+    let store = StateStore::parse(lookup, StateStore::Azure).map_err(|problems| problems.to_string())?;
+    let storage = open(&store)?;
+    tracing::info!(port, state_store = %store, "the handler serves");
+    let limits =
+        Settings::parse(lookup).map_or_else(|_| Limits::scaled(time_scale(lookup)), |settings| settings.limits);
+    let services = services(lookup, &storage).map(Arc::new).inspect_err(|reason| {
+        tracing::error!(reason, "no table can be copied with these settings; every run will fail with this reason");
+    });
+    let app = App { state: State::new(storage, Arc::new(SystemRandom)), limits, services };
+    axum::serve(listener, functions::router(app)).await.map_err(|error| format!("the handler stopped: {error}"))
+}
+
+/// Opens the state store.
+///
+/// # Errors
+/// Why it cannot be opened, and what to do.
+pub fn open(store: &StateStore) -> Result<Storage, String> {
+    match store {
+        StateStore::Sqlite(path) => sqlite(path, Arc::new(SystemClock)).map_err(|error| error.to_string()),
+        StateStore::Azure => {
+            Err("STATE_STORE=azure is not part of this version; run `adxingestor standalone`, which keeps its state in sqlite:PATH".to_owned())
+        }
+    }
+}
+
+fn services(lookup: Lookup<'_>, storage: &Storage) -> Result<Services, String> {
+    let settings = Settings::parse(lookup).map_err(|problems| format!("settings: {problems}"))?;
+    let http = http_client().map_err(|error| error.to_string())?;
+    let (identity, kind) = credential(lookup, http.clone()).map_err(|error| error.to_string())?;
+    let outbound = Outbound::new(http, identity, TrustedHosts::new(settings.trusted_hosts.clone()));
+    for url in [&settings.cluster, &settings.ingest, &settings.hunting] {
+        outbound.check(url).map_err(|error| error.to_string())?;
+    }
+    let defender = DefenderClient::new(
+        outbound.clone(),
+        settings.hunting.clone(),
+        settings.hunting_resource.clone(),
+        HuntingLimits::default(),
+    );
+    if defender.dialect().is_retiring() {
+        tracing::warn!(endpoint = %settings.hunting, "this hunting endpoint ends on 1 February 2027; use Graph's runHuntingQuery");
+    }
+    let endpoints = Endpoints {
+        cluster: settings.cluster.clone(),
+        ingest: settings.ingest.clone(),
+        database: settings.database.clone(),
+    };
+    let adx = AdxClient::new(outbound, endpoints, Arc::clone(&storage.clock), Arc::new(RandomIds), Pace::default());
+    let names = &settings.names;
+    let ledger_table = Identifier::new("meta_Ledger").map_err(|error| error.to_string())?;
+    let names = Names {
+        config_table: names.config_table.clone(),
+        config_view: names.config_view.clone(),
+        audit_table: names.audit_table.clone(),
+        chunk_audit_table: names.chunk_audit_table.clone(),
+        chunk_audit_view: names.chunk_audit_view.clone(),
+        ledger_table,
+    };
+    tracing::info!(identity = kind, cluster = %settings.cluster, database = settings.database, hunting = %settings.hunting, "the services");
+    Ok(Services::new(settings, defender, Catalog::new(adx.clone(), names), Ingestor::new(adx)))
+}

@@ -1,0 +1,98 @@
+//! `adxingestor standalone`: the embedded Functions host, with this program as the handler.
+
+use super::serve::open;
+use adxingestor::config::{Lookup, StateStore, TIME_SCALE};
+use adxingestor::host::{Host, Keys, ProcessLauncher, Settings, StandardOutput, local_settings};
+use adxingestor::random::SystemRandom;
+use adxingestor::timestamp::SystemClock;
+use clap::Args;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// The options of `standalone`.
+#[derive(Debug, Args)]
+pub struct Arguments {
+    /// The port of the HTTP functions.
+    #[arg(long, default_value_t = 7071)]
+    port: u16,
+    /// The address to listen on; any other than loopback needs --keys.
+    #[arg(long, default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST))]
+    address: IpAddr,
+    /// The folder with host.json and the function folders.
+    #[arg(long, default_value = ".")]
+    app_root: PathBuf,
+    /// A JSON file of host, function and master keys; they are enforced as the Functions host does.
+    #[arg(long)]
+    keys: Option<PathBuf>,
+    /// Divides every time of the host and the protocol; for tests and demonstrations.
+    #[arg(long, default_value_t = 1.0)]
+    time_scale: f64,
+}
+
+/// Runs the host until Ctrl-C, or until the handler crashed three times.
+///
+/// # Errors
+/// Why the host cannot run.
+pub async fn run(arguments: Arguments, lookup: Lookup<'_>) -> Result<(), String> {
+    if !arguments.address.is_loopback() && arguments.keys.is_none() {
+        return Err(format!(
+            "--address {} is reachable from outside: name a file of keys with --keys FILE",
+            arguments.address
+        ));
+    }
+    if !(arguments.time_scale >= 1.0 && arguments.time_scale.is_finite()) {
+        return Err(format!("--time-scale {} must be 1 or more", arguments.time_scale));
+    }
+    let app_root = arguments
+        .app_root
+        .canonicalize()
+        .map_err(|error| format!("--app-root {}: {error}", arguments.app_root.display()))?;
+    let mut environment = local_settings(&app_root).map_err(|error| error.to_string())?;
+    environment.retain(|(name, _)| lookup(name).is_none());
+    environment.extend(process_environment());
+    let merged = |name: &str| environment.iter().find(|(key, _)| key == name).map(|(_, value)| value.clone());
+    let store = StateStore::parse(&merged, StateStore::Sqlite(app_root.join("adxingestor.db")))
+        .map_err(|problems| problems.to_string())?;
+    let store = match store {
+        StateStore::Sqlite(path) => {
+            StateStore::Sqlite(std::path::absolute(&path).map_err(|error| format!("{}: {error}", path.display()))?)
+        }
+        other => other,
+    };
+    let storage = open(&store)?;
+    println!("State store: {store}");
+    let keys = arguments.keys.as_deref().map(Keys::read).transpose().map_err(|error| error.to_string())?;
+    let own_executable =
+        std::env::current_exe().map_err(|error| format!("the path of this program is unknown: {error}"))?;
+    let settings = Settings {
+        app_root,
+        bind: SocketAddr::new(arguments.address, arguments.port),
+        storage,
+        time_scale: arguments.time_scale,
+        environment,
+        keys,
+        own_executable,
+        random: Arc::new(SystemRandom),
+        console: Arc::new(StandardOutput::new(Arc::new(SystemClock))),
+        launcher: Arc::new(ProcessLauncher::new().map_err(|error| format!("the handler cannot be started: {error}"))?),
+        extra_child_environment: vec![
+            ("STATE_STORE".to_owned(), store.to_string()),
+            (TIME_SCALE.to_owned(), arguments.time_scale.to_string()),
+        ],
+    };
+    let mut host = Host::start(settings).await.map_err(|error| error.to_string())?;
+    tokio::select! {
+        why = host.stopped() => Err(why.to_string()),
+        _ = tokio::signal::ctrl_c() => {
+            host.stop().await;
+            Ok(())
+        }
+    }
+}
+
+/// The whole environment of this process: the handler inherits it.
+#[allow(clippy::disallowed_methods, reason = "the process environment is read in the command line only")]
+fn process_environment() -> Vec<(String, String)> {
+    std::env::vars().collect()
+}

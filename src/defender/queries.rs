@@ -1,0 +1,308 @@
+//! The hunting queries: the only place that writes KQL for the source. Everything in a query is typed input put through
+//! the writers of [`crate::kql`]; no text from a table, a setting or a URL is spliced in. Knows no HTTP and no plan.
+//!
+//! Two rules of the engine shape the texts. `ingestion_time()` has a value only where the rows still come straight from the
+//! table, so it stands before any operator that makes new rows (dataexplorer-docs `query/ingestion-time-function.md`). And
+//! `pack_all()` packs every column that there is, so what has to be in a row is added just before it.
+
+use crate::kql::{Datetime, Identifier, Text};
+use crate::timestamp::Timestamp;
+use std::fmt::{self, Display, Write};
+use std::time::Duration;
+
+/// What the windows of a table are cut on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Axis {
+    /// When a row became part of the table: `ingestion_time()`.
+    ArrivalTime,
+    /// A datetime column.
+    Column(Identifier),
+}
+
+/// `(low, high]` on the cut axis.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Range {
+    /// Not in the range; [`Timestamp::MIN`] means no lower bound.
+    pub low: Timestamp,
+    /// In the range.
+    pub high: Timestamp,
+}
+
+/// Which rows of a table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Slice {
+    /// Those in a range of the cut axis.
+    Range(Range),
+    /// Those that have no value on the cut axis, which no range holds.
+    NullAxis,
+}
+
+/// One of `count` parts of a slice, by a hash of some of a row's columns.
+///
+/// Equal rows are in the same part. The columns should be few, scalar and well spread: they are the only ones read of
+/// the rows left out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Partition {
+    /// Which part, from 0.
+    pub index: u32,
+    /// How many parts there are.
+    pub count: u32,
+    /// The columns that are hashed.
+    pub columns: Vec<Identifier>,
+}
+
+/// What an earlier copier of this table has copied already, which is left out.
+///
+/// It kept a watermark on a column and a time up to which rows had arrived: rows above the watermark, without one, or
+/// arrived later are not copied yet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Handover {
+    /// The column of the watermark; `None`: it was the arrival time.
+    pub watermark_column: Option<Identifier>,
+    /// Copied up to and including.
+    pub watermark: Timestamp,
+    /// When the earlier copier looked last.
+    pub refreshed: Timestamp,
+}
+
+/// How rows are packed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RowFormat {
+    /// Without null and empty values.
+    Compact,
+    /// With all columns.
+    Full,
+}
+
+/// A table as it is read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Source {
+    /// The table.
+    pub table: Identifier,
+    /// What its windows are cut on.
+    pub axis: Axis,
+    /// What is left out because it was copied before.
+    pub handover: Option<Handover>,
+    /// Whether packed rows get a column `Watermark_IngestionTime` with their arrival time.
+    pub arrival_column: bool,
+    /// How rows are packed.
+    pub row_format: RowFormat,
+}
+
+/// The column that a packed row gets if [`Source::arrival_column`] is set.
+pub const ARRIVAL_COLUMN: &str = "Watermark_IngestionTime";
+
+const ARRIVAL_TIME: &str = "ingestion_time()";
+/// Kusto's functions take at most 64 arguments; each column of a hash but the last brings a separator.
+const COLUMNS_PER_STRCAT: usize = 32;
+
+/// One row of the table as plain columns, and whether rows have an arrival time (`ArrivedAt`).
+pub fn probe(table: &Identifier) -> String {
+    format!("{table}\n| extend ArrivedAt = {ARRIVAL_TIME}\n| take 1")
+}
+
+/// How many rows (`Rows`) lie in each bin of the cut axis (`Bin`), within `range`. With `null_axis` the rows without a
+/// value there are counted too, under a null `Bin`.
+pub fn histogram(source: &Source, range: &Range, null_axis: bool, bin: Duration) -> String {
+    let axis = &source.axis;
+    let mut filter = range_filter(axis, range);
+    if null_axis {
+        filter = format!("({filter}) or isnull({axis})");
+    }
+    let mut query = source.table.to_string();
+    line(&mut query, format_args!("where {filter}"));
+    handover(&mut query, source);
+    line(&mut query, format_args!("summarize Rows = count() by Bin = bin({axis}, {})", Timespan(bin)));
+    query
+}
+
+/// Up to `take` packed rows of a slice, whichever the service likes.
+pub fn sample(source: &Source, slice: &Slice, take: u32) -> String {
+    let mut query = slice_of(source, slice, None);
+    arrival_column(&mut query, source);
+    line(&mut query, format_args!("take {take}"));
+    pack(&mut query, source);
+    query
+}
+
+/// All rows of a slice, or of one partition of it, packed: one column `Row`, a JSON object as text. With `chunk_id`
+/// each row holds it as `_ChunkId`.
+pub fn window(source: &Source, slice: &Slice, partition: Option<&Partition>, chunk_id: Option<&str>) -> String {
+    let mut query = slice_of(source, slice, partition);
+    arrival_column(&mut query, source);
+    if let Some(id) = chunk_id {
+        line(&mut query, format_args!("extend _ChunkId = {}", Text(id)));
+    }
+    pack(&mut query, source);
+    query
+}
+
+/// How many rows (`Rows`) [`window`] has to give.
+pub fn count(source: &Source, slice: &Slice, partition: Option<&Partition>) -> String {
+    let mut query = slice_of(source, slice, partition);
+    line(&mut query, format_args!("summarize Rows = count()"));
+    query
+}
+
+/// How many rows (`Rows`) each of `count` partitions (`Part`) of a slice holds; partitions without rows are not listed.
+pub fn partition_counts(source: &Source, slice: &Slice, columns: &[Identifier], count: u32) -> String {
+    let mut query = slice_of(source, slice, None);
+    line(&mut query, format_args!("summarize Rows = count() by Part = {}", part_of(columns, count)));
+    query
+}
+
+/// How many rows (`Rows`) [`window`] has to give, and how many of them (`NoTime`) have no value in `watermark_column`,
+/// which may be [`ARRIVAL_COLUMN`] if the source adds it.
+pub fn count_null_watermark(
+    source: &Source,
+    slice: &Slice,
+    partition: Option<&Partition>,
+    watermark_column: &Identifier,
+) -> String {
+    let mut query = slice_of(source, slice, partition);
+    arrival_column(&mut query, source);
+    line(&mut query, format_args!("summarize Rows = count(), NoTime = countif(isnull({watermark_column}))"));
+    query
+}
+
+/// The table and its filters: what the service can use to skip data first, the partition last.
+fn slice_of(source: &Source, slice: &Slice, partition: Option<&Partition>) -> String {
+    let mut query = source.table.to_string();
+    let axis = &source.axis;
+    match slice {
+        Slice::Range(range) => line(&mut query, format_args!("where {}", range_filter(axis, range))),
+        Slice::NullAxis => line(&mut query, format_args!("where isnull({axis})")),
+    }
+    handover(&mut query, source);
+    if let Some(partition) = partition {
+        line(&mut query, format_args!("where {partition}"));
+    }
+    query
+}
+
+fn range_filter(axis: &Axis, range: &Range) -> String {
+    let below = format!("{axis} <= {}", Datetime(range.high));
+    if range.low == Timestamp::MIN { below } else { format!("{axis} > {} and {below}", Datetime(range.low)) }
+}
+
+fn handover(query: &mut String, source: &Source) {
+    let Some(Handover { watermark_column, watermark, refreshed }) = &source.handover else { return };
+    let axis = watermark_column.clone().map_or(Axis::ArrivalTime, Axis::Column);
+    line(
+        query,
+        format_args!(
+            "where ({axis} > {} or isnull({axis}) or {ARRIVAL_TIME} > {})",
+            Datetime(*watermark),
+            Datetime(*refreshed)
+        ),
+    );
+}
+
+fn arrival_column(query: &mut String, source: &Source) {
+    if source.arrival_column {
+        line(query, format_args!("extend {ARRIVAL_COLUMN} = {ARRIVAL_TIME}"));
+    }
+}
+
+fn pack(query: &mut String, source: &Source) {
+    let leave_out_empty = match source.row_format {
+        RowFormat::Compact => "true",
+        RowFormat::Full => "",
+    };
+    line(query, format_args!("project Row = tostring(pack_all({leave_out_empty}))"));
+}
+
+fn line(query: &mut String, text: fmt::Arguments<'_>) {
+    // Writing into a String cannot fail.
+    let _ = write!(query, "\n| {text}");
+}
+
+impl Display for Axis {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::ArrivalTime => f.write_str(ARRIVAL_TIME),
+            Self::Column(column) => column.fmt(f),
+        }
+    }
+}
+
+impl Display for Partition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} == {}", part_of(&self.columns, self.count), self.index)
+    }
+}
+
+/// Which of `count` partitions a row is in.
+fn part_of(columns: &[Identifier], count: u32) -> String {
+    let texts = columns.iter().map(|column| format!("tostring({column})")).collect();
+    format!("hash_xxhash64({}, {count})", joined(texts))
+}
+
+/// One text out of many, with a separator, so that `a`, `bc` and `ab`, `c` differ.
+fn joined(mut texts: Vec<String>) -> String {
+    while texts.len() > 1 {
+        texts = texts
+            .chunks(COLUMNS_PER_STRCAT)
+            .map(|group| match group {
+                [one] => one.clone(),
+                several => format!("strcat({})", several.join(", \"|\", ")),
+            })
+            .collect();
+    }
+    texts.pop().unwrap_or_else(|| "\"\"".to_owned())
+}
+
+/// A `timespan` literal in the largest unit that needs no fraction.
+struct Timespan(Duration);
+
+impl Display for Timespan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const UNITS: [(u128, &str); 7] = [
+            (864_000_000_000, "d"),
+            (36_000_000_000, "h"),
+            (600_000_000, "m"),
+            (10_000_000, "s"),
+            (10_000, "ms"),
+            (10, "microsecond"),
+            (1, "tick"),
+        ];
+        // A bin of nothing is refused by the engine; the smallest one that is not is meant.
+        let ticks = (self.0.as_nanos() / 100).max(1);
+        UNITS
+            .iter()
+            .find(|(unit, _)| ticks.is_multiple_of(*unit))
+            .map_or(Ok(()), |(unit, name)| write!(f, "{}{name}", ticks / unit))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bins_are_written_in_whole_units() {
+        for (nanos, written) in [
+            (0, "1tick"),
+            (100, "1tick"),
+            (1_000, "1microsecond"),
+            (1_500_000, "1500microsecond"),
+            (2_000_000, "2ms"),
+            (1_000_000_000, "1s"),
+            (90_000_000_000, "90s"),
+            (300_000_000_000, "5m"),
+            (3_600_000_000_000, "1h"),
+            (172_800_000_000_000, "2d"),
+        ] {
+            assert_eq!(Timespan(Duration::from_nanos(nanos)).to_string(), written);
+        }
+    }
+
+    #[test]
+    fn many_columns_are_hashed_within_the_limit_of_arguments() {
+        let columns: Vec<Identifier> = (0..70).map(|index| Identifier::new(&format!("C_{index}")).unwrap()).collect();
+        let written = Partition { index: 0, count: 2, columns }.to_string();
+        assert_eq!(written.matches("tostring(").count(), 70);
+        assert_eq!(written.matches("strcat(").count(), 4);
+        assert!(written.starts_with("hash_xxhash64(strcat(strcat(tostring(C_0), \"|\", tostring(C_1)"), "{written}");
+    }
+}

@@ -1,0 +1,132 @@
+//! Recording how the handling of a window ended: the window and the head of its table in one transaction.
+
+use super::Job;
+use crate::app::App;
+use crate::orchestration::fan_in::{Ended, WindowEnd, end, wants_names};
+use crate::orchestration::ids::TableKey;
+use crate::orchestration::ledger::Head;
+use crate::orchestration::limits::READY_NAMES;
+use crate::orchestration::message::{ChunkMessage, Debt};
+use crate::orchestration::window::{Window, WindowState};
+use crate::state::{Error, Stored, Transaction};
+use std::time::Duration;
+
+/// How much a new measurement of bytes per row counts against what was known.
+const LEARNING: f64 = 0.3;
+
+/// Ends the window and pays what that owes. Gives up without a word when somebody else changed the window.
+///
+/// # Errors
+/// The state store's.
+pub async fn commit_end(
+    app: &App,
+    message: &ChunkMessage,
+    window: Stored<Window>,
+    how: WindowEnd,
+    bytes_per_row: Option<f64>,
+) -> Result<(), Error> {
+    let table = &message.table;
+    loop {
+        let Some(head) = app.state.head(table).await? else { return Ok(()) };
+        let mut known = head.record;
+        refill(app, table, &mut known).await?;
+        if let Some(measured) = bytes_per_row {
+            known.bytes_per_row = Some(known.bytes_per_row.map_or(measured, |old| old + LEARNING * (measured - old)));
+        }
+        let Ended { head: next, window: ended, children } =
+            match end(table, &known, &window.record, how.clone(), app.state.now(), &app.limits) {
+                Ok(ended) => ended,
+                Err(error) => {
+                    tracing::error!(%error, "the end of a window was refused");
+                    return Ok(());
+                }
+            };
+        let mut transaction = Transaction::new().window(table, &message.window, &ended, Some(&window.etag))?.head(
+            table,
+            &next,
+            Some(&head.etag),
+        )?;
+        for (name, child) in &children {
+            transaction = transaction.window(table, name, child, None)?;
+        }
+        match app.state.commit(transaction).await {
+            Ok(_) => {
+                log(&ended);
+                return app.state.pay(&ended.owed).await;
+            }
+            Err(Error::Conflict) => {
+                let current = app.state.window(table, &message.window).await?;
+                if current.is_none_or(|current| current.etag != window.etag) {
+                    tracing::info!("somebody else ended the window");
+                    return Ok(());
+                }
+            }
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+fn log(window: &Window) {
+    let id = window.id;
+    match (window.state, &window.error, &window.seal) {
+        (WindowState::Failed, Some(error), _) => tracing::error!(window.id = %id, error, "a window failed"),
+        (WindowState::Submitted, _, Some(seal)) => {
+            tracing::info!(window.id = %id, rows = seal.rows, raw_bytes = seal.raw_bytes, "a window was posted");
+        }
+        (state, _, _) => tracing::info!(window.id = %id, ?state, "a window ended"),
+    }
+}
+
+/// Puts more names of planned windows into the head when they run out.
+pub async fn refill(app: &App, table: &TableKey, head: &mut Head) -> Result<(), Error> {
+    while wants_names(head, &app.limits) {
+        let (windows, more) = app.state.windows_after(table, head.cursor.as_ref()).await?;
+        head.more = more;
+        for (name, window) in windows {
+            if head.ready.len() >= READY_NAMES {
+                head.more = true;
+                break;
+            }
+            head.cursor = Some(name.clone());
+            if window.record.state == WindowState::Planned && !head.ready.contains(&name) {
+                head.ready.push(name);
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Gives the claim back for another attempt after `pause`, or fails the window when its attempts are used up.
+///
+/// # Errors
+/// The state store's.
+pub async fn give_back(
+    app: &App,
+    job: Job,
+    error: &str,
+    own_fault: bool,
+    pause: Option<Duration>,
+) -> Result<(), Error> {
+    let retried = match job.window.record.retried(error, own_fault, app.state.now()) {
+        Ok(retried) => retried,
+        Err(error) => {
+            tracing::error!(%error, "a window could not be given back");
+            return Ok(());
+        }
+    };
+    let Some(window) = retried else {
+        let reason = format!("{error} (attempt {})", job.window.record.attempts + 1);
+        return commit_end(app, &job.message, job.window, WindowEnd::Failed(reason), None).await;
+    };
+    let pause = pause.unwrap_or_else(|| app.limits.retry_pause(window.attempts));
+    tracing::warn!(error, own_fault, pause_s = pause.as_secs_f64(), "a window is tried again later");
+    let again = Debt::chunk_later(&job.message.table, job.message.window.clone(), pause);
+    let window = Window { owed: vec![again.clone()], ..window };
+    let transaction =
+        Transaction::new().window(&job.message.table, &job.message.window, &window, Some(&job.window.etag))?;
+    match app.state.commit(transaction).await {
+        Ok(_) => app.state.pay(&[again]).await,
+        Err(Error::Conflict) => Ok(()),
+        Err(error) => Err(error),
+    }
+}

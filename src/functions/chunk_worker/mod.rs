@@ -1,0 +1,131 @@
+//! Queue `adxingestor-chunks`: one window. Claim it, pull it from Defender into a blob, seal it, post it to
+//! ADX, record its end. A crash between any two of these is taken up by the next delivery of the message.
+
+mod end;
+mod pull;
+mod squeeze;
+
+use super::Failed;
+use super::envelope::Invocation;
+use crate::app::{App, Services};
+use crate::orchestration::fan_in::WindowEnd;
+use crate::orchestration::ids::TableKey;
+use crate::orchestration::ledger::{Head, Shape, TableState};
+use crate::orchestration::message::{ChunkMessage, Debt};
+use crate::orchestration::window::{Claim, Seal, Window};
+use crate::state::{Error, Stored, Transaction};
+use end::give_back;
+pub(super) use end::{commit_end, refill};
+use pull::{Outcome, pull};
+use std::sync::Arc;
+use tokio::time::Instant;
+
+/// A window that this invocation has claimed.
+pub(super) struct Job {
+    pub services: Arc<Services>,
+    pub message: ChunkMessage,
+    pub window: Stored<Window>,
+    pub shape: Shape,
+    /// A fresh id of this claim.
+    pub claim: u128,
+    pub deadline: Instant,
+}
+
+/// Handles a message.
+///
+/// # Errors
+/// [`Failed`]: the message is not ours, or the state store failed.
+pub(super) async fn handle(app: &App, invocation: &Invocation) -> Result<(), Failed> {
+    let message: ChunkMessage = invocation.queue_message("message")?;
+    let id = invocation.metadata("Id").unwrap_or_default();
+    let deadline = Instant::now() + app.limits.invocation_deadline;
+    Ok(work(app, message, &id, invocation.dequeue_count(), deadline).await?)
+}
+
+async fn work(app: &App, message: ChunkMessage, id: &str, delivery: u32, deadline: Instant) -> Result<(), Error> {
+    let table = message.table.clone();
+    let (Some(head), Some(window)) = (app.state.head(&table).await?, app.state.window(&table, &message.window).await?)
+    else {
+        tracing::debug!(window = message.window.as_str(), "the window is gone: it was the draft of a plan");
+        return Ok(());
+    };
+    let now = app.state.now();
+    let run = head.record.run.clone();
+    let Some(run) = run.filter(|_| head.record.state == TableState::Running && !head.record.stop) else {
+        return recover_only(app, &message, window).await;
+    };
+    match window.record.claim(id, delivery, &run, now, &app.limits) {
+        Claim::Ended(owed) => app.state.pay(&owed).await,
+        Claim::HeldUntil(at) => app.state.pay(&[Debt::chunk_later(&table, message.window, at.since(now))]).await,
+        Claim::Recover => commit_end(app, &message, window, WindowEnd::Submitted, None).await,
+        Claim::Claimed(claimed) => {
+            let services = match &app.services {
+                Ok(services) => Arc::clone(services),
+                Err(reason) => return commit_end(app, &message, window, WindowEnd::Failed(reason.clone()), None).await,
+            };
+            let Some(shape) = head.record.shape.clone() else { return Ok(()) };
+            let Some(window) = swap(app, &table, &message, *claimed, &window).await? else { return Ok(()) };
+            let job = Job { services, message, window, shape, claim: app.state.random(), deadline };
+            run_job(app, job, &head.record).await
+        }
+    }
+}
+
+/// What is still right when no run drives the table: paying debts and handing over what is sealed.
+async fn recover_only(app: &App, message: &ChunkMessage, window: Stored<Window>) -> Result<(), Error> {
+    use crate::orchestration::window::WindowState;
+    let over = window.record.lease_until.is_none_or(|until| app.state.now() > until);
+    if window.record.state == WindowState::Sealed && over {
+        return commit_end(app, message, window, WindowEnd::Submitted, None).await;
+    }
+    Ok(())
+}
+
+/// Stores the window at the version it was read at; `None` when somebody was faster.
+async fn swap(
+    app: &App,
+    table: &TableKey,
+    message: &ChunkMessage,
+    next: Window,
+    read: &Stored<Window>,
+) -> Result<Option<Stored<Window>>, Error> {
+    let transaction = Transaction::new().window(table, &message.window, &next, Some(&read.etag))?;
+    match app.state.commit(transaction).await {
+        Ok(etags) => match etags.into_iter().next().flatten() {
+            Some(etag) => Ok(Some(Stored { record: next, etag })),
+            None => Err(Error::Conflict),
+        },
+        Err(Error::Conflict) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+#[tracing::instrument(skip_all, fields(table = head.source, window.id = %job.window.record.id, attempt = job.window.record.attempts + 1))]
+async fn run_job(app: &App, mut job: Job, head: &Head) -> Result<(), Error> {
+    match pull(app, &mut job, head).await? {
+        Outcome::Sealed { seal, bytes_per_row } => seal_and_post(app, job, head, seal, bytes_per_row).await,
+        Outcome::End(end) => commit_end(app, &job.message, job.window, end, None).await,
+        Outcome::Later { error, own_fault, pause } => give_back(app, job, &error, own_fault, pause).await,
+    }
+}
+
+async fn seal_and_post(app: &App, job: Job, head: &Head, seal: Seal, bytes_per_row: Option<f64>) -> Result<(), Error> {
+    let sealed = match job.window.record.sealed(seal, app.state.now()) {
+        Ok(sealed) => sealed,
+        Err(error) => {
+            tracing::error!(%error, "a window could not be sealed");
+            return Ok(());
+        }
+    };
+    let Some(window) = swap(app, &job.message.table, &job.message, sealed, &job.window).await? else {
+        tracing::info!("another delivery took the window over; its blob counts, not this one");
+        return Ok(());
+    };
+    if let Some(seal) = &window.record.seal
+        && let Err(error) = job.services.post(head, &window.record, seal, job.deadline).await
+    {
+        // Whether it arrived is not known. The count decides, and posts again when it may.
+        tracing::warn!(%error, "posting a window to ADX failed; the count will tell");
+    }
+    commit_end(app, &job.message, window, WindowEnd::Submitted, bytes_per_row).await
+}

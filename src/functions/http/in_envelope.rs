@@ -1,0 +1,73 @@
+//! HTTP triggers in the invocation envelope, for a host that does not forward.
+
+use super::super::envelope::Invocation;
+use super::{Answer, Call, base, query_of};
+use serde_json::{Map, Value, json};
+
+/// The call in an envelope.
+pub fn from_envelope(invocation: &Invocation) -> Call {
+    let empty = Map::new();
+    let request = invocation.trigger("req").and_then(Value::as_object).unwrap_or(&empty);
+    let text = |name: &str| request.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
+    let headers = request.get("Headers").and_then(Value::as_object).unwrap_or(&empty);
+    let header = |name: &str| {
+        let value = headers.iter().find(|(key, _)| key.eq_ignore_ascii_case(name))?.1;
+        value.as_array().and_then(|values| values.first()).unwrap_or(value).as_str()
+    };
+    let url = text("Url");
+    let scheme = header("x-forwarded-proto").or_else(|| url.split_once("://").map(|(scheme, _)| scheme));
+    let route = request.get("Params").and_then(Value::as_object).unwrap_or(&empty);
+    Call {
+        method: text("Method").to_ascii_uppercase(),
+        base: base(scheme, header("host")),
+        query: query_of(&url),
+        route: route.iter().filter_map(|(name, value)| Some((name.clone(), value.as_str()?.to_owned()))).collect(),
+        body: match request.get("Body") {
+            Some(Value::String(body)) => body.clone(),
+            Some(Value::Null) | None => String::new(),
+            Some(other) => other.to_string(),
+        },
+        url,
+    }
+}
+
+/// The envelope around an answer. The body is text: the host would indent an object and call it text/plain.
+pub fn to_envelope(answer: &Answer) -> Value {
+    let mut headers: Map<String, Value> =
+        answer.headers.iter().map(|(name, value)| ((*name).to_owned(), Value::String(value.clone()))).collect();
+    if answer.body.is_some() {
+        headers.insert("Content-Type".to_owned(), "application/json".into());
+    }
+    let body = answer.body.as_ref().map(ToString::to_string).unwrap_or_default();
+    json!({"Outputs": {"res": {"statusCode": answer.status.as_u16(), "headers": headers, "body": body}}, "Logs": [], "ReturnValue": null})
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use axum::http::StatusCode;
+
+    #[test]
+    fn a_call_in_an_envelope_has_what_a_forwarded_one_has() {
+        let envelope = json!({"Data": {"req": {
+            "Url": "http://localhost:7071/api/status/7?code=a%2Bb&ShowInput=true", "Method": "GET",
+            "Query": {"code": "a+b"}, "Headers": {"Host": ["app.example:7071"], "X-Forwarded-Proto": ["https"]},
+            "Params": {"instanceId": "7", "left": null}}}, "Metadata": {}});
+        let call = from_envelope(&Invocation::parse(envelope.to_string().as_bytes()).unwrap());
+        assert_eq!(
+            (call.base.as_str(), call.route("instanceId"), call.route("left")),
+            ("https://app.example:7071/api", "7", "")
+        );
+        assert_eq!((call.query("code"), call.query("showinput"), call.body.as_str()), (Some("a+b"), Some("true"), ""));
+    }
+
+    #[test]
+    fn the_body_is_sent_as_text_with_its_type() {
+        let answer = Answer::json(StatusCode::ACCEPTED, json!({"id": "x"})).with("Retry-After", "10");
+        let res = &to_envelope(&answer)["Outputs"]["res"];
+        assert_eq!(res["statusCode"], 202);
+        assert_eq!(res["body"], "{\"id\":\"x\"}");
+        assert_eq!(res["headers"]["Content-Type"], "application/json");
+        assert_eq!(res["headers"]["Retry-After"], "10");
+    }
+}

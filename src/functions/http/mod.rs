@@ -1,0 +1,90 @@
+//! An HTTP call and its answer as the doors see them, whether the host forwards requests or sends envelopes.
+
+mod forwarded;
+mod in_envelope;
+
+pub use forwarded::from_request;
+pub use in_envelope::{from_envelope, to_envelope};
+
+use axum::http::StatusCode;
+use serde_json::Value;
+use std::collections::HashMap;
+
+/// A call of an HTTP function.
+#[derive(Debug, Clone, Default)]
+pub struct Call {
+    /// `GET`, `POST`, …
+    pub method: String,
+    /// Scheme, host and `/api`, as the client sees them.
+    pub base: String,
+    /// The URL as the client sent it.
+    pub url: String,
+    /// Route values.
+    pub route: HashMap<String, String>,
+    /// Query values, names in lower case; the last of equal names.
+    pub query: HashMap<String, String>,
+    /// The body; empty if there was none.
+    pub body: String,
+}
+
+/// What a door answers.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Answer {
+    /// The status code.
+    pub status: StatusCode,
+    /// Headers besides the content type.
+    pub headers: Vec<(&'static str, String)>,
+    /// A JSON body; `None` is an empty one.
+    pub body: Option<Value>,
+}
+
+impl Call {
+    /// A route value, empty if left out.
+    pub fn route(&self, name: &str) -> &str {
+        self.route.get(name).map_or("", String::as_str)
+    }
+
+    /// A query value.
+    pub fn query(&self, name: &str) -> Option<&str> {
+        self.query.get(name).map(String::as_str)
+    }
+}
+
+impl Answer {
+    /// A JSON answer.
+    pub fn json(status: StatusCode, body: Value) -> Self {
+        Self { status, headers: Vec::new(), body: Some(body) }
+    }
+
+    /// An answer without a body.
+    pub fn empty(status: StatusCode) -> Self {
+        Self { status, headers: Vec::new(), body: None }
+    }
+
+    /// An error in words.
+    pub fn error(status: StatusCode, message: impl Into<String>) -> Self {
+        Self::json(status, serde_json::json!({"error": message.into()}))
+    }
+
+    /// With a header.
+    pub fn with(mut self, name: &'static str, value: impl Into<String>) -> Self {
+        self.headers.push((name, value.into()));
+        self
+    }
+}
+
+/// The base of our URIs as the client sees them: scheme from `X-Forwarded-Proto`, host from `Host`.
+fn base(scheme: Option<&str>, host: Option<&str>) -> String {
+    let scheme =
+        scheme.map(|text| text.split(',').next().unwrap_or_default().trim()).filter(|s| matches!(*s, "http" | "https"));
+    let host =
+        host.filter(|host| !host.is_empty() && host.chars().all(|c| c.is_ascii_alphanumeric() || ".-:[]_".contains(c)));
+    format!("{}://{}/api", scheme.unwrap_or("http"), host.unwrap_or("localhost"))
+}
+
+fn query_of(url: &str) -> HashMap<String, String> {
+    let Some((_, query)) = url.split_once('?') else { return HashMap::new() };
+    url::form_urlencoded::parse(query.as_bytes())
+        .map(|(name, value)| (name.to_ascii_lowercase(), value.into_owned()))
+        .collect()
+}

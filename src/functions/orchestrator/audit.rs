@@ -1,0 +1,97 @@
+//! The audit and failure rows of a table in ADX, written once whatever repeats.
+
+use crate::adx::catalog::{AuditRow, FailureRow};
+use crate::app::Services;
+use crate::orchestration::ids::InstanceId;
+use crate::orchestration::instance::{TableResult, TableRun};
+use crate::orchestration::limits::AUDIT_WINDOWS;
+use crate::orchestration::window::{Window, WindowState};
+use crate::timestamp::Timestamp;
+use serde_json::{Value, json};
+use tokio::time::Instant;
+
+/// Writes the audit row of a table that has its result, and a row for each window that failed, or that had
+/// failed in an earlier run and is proved now. A failure to write is logged: the result stands in the ledger.
+pub async fn write(
+    services: &Services,
+    id: &InstanceId,
+    table: &TableRun,
+    windows: &[Window],
+    now: Timestamp,
+    deadline: Instant,
+) {
+    let Some(result) = &table.result else { return };
+    let tag = format!("audit{id}{}", table.key.as_str());
+    if let Err(error) =
+        services.catalog.append_audit(&[audit_row(id, table, result, windows, now)], &tag, deadline).await
+    {
+        tracing::error!(%error, table = table.config.source, "the audit row could not be written");
+    }
+    let failures = failure_rows(id, table, windows, now);
+    if failures.is_empty() {
+        return;
+    }
+    let tag = format!("failures{id}{}", table.key.as_str());
+    if let Err(error) = services.catalog.append_failures(&failures, &tag, deadline).await {
+        tracing::error!(%error, table = table.config.source, "the failure rows could not be written");
+    }
+}
+
+fn audit_row(id: &InstanceId, table: &TableRun, result: &TableResult, windows: &[Window], now: Timestamp) -> AuditRow {
+    let chunk_results: Vec<Value> = windows
+        .iter()
+        .filter(|window| !matches!(window.state, WindowState::Split))
+        .take(AUDIT_WINDOWS)
+        .map(|window| {
+            json!({
+                "chunk_id": window.id.to_string(),
+                "low_watermark": window.id.low,
+                "high_watermark": window.id.high,
+                "state": window.state,
+                "records_count": window.planned_rows,
+                "records_processed": window.seal.as_ref().filter(|_| window.state == WindowState::Verified).map_or(0, |seal| seal.rows),
+                "error": window.error,
+            })
+        })
+        .collect();
+    AuditRow {
+        ingestion_id: id.to_string(),
+        ingestion_timestamp: now,
+        folder: table.config.folder.clone(),
+        table: table.config.destination.clone(),
+        success: result.success,
+        records_processed: result.rows,
+        chunked: result.windows > 1,
+        chunks_processed: result.windows_done,
+        chunks_failed: result.windows_failed,
+        chunk_results: Value::Array(chunk_results),
+        error: result.error.clone().or_else(|| result.skipped.clone()).unwrap_or_default(),
+    }
+}
+
+fn failure_rows(id: &InstanceId, table: &TableRun, windows: &[Window], now: Timestamp) -> Vec<FailureRow> {
+    windows
+        .iter()
+        .enumerate()
+        .filter(|(_, window)| {
+            window.failures > 0 && matches!(window.state, WindowState::Failed | WindowState::Verified)
+        })
+        .map(|(index, window)| {
+            let proved = window.state == WindowState::Verified;
+            FailureRow {
+                ingestion_id: id.to_string(),
+                ingestion_timestamp: now,
+                folder: table.config.folder.clone(),
+                table: table.config.destination.clone(),
+                chunk_id: u32::try_from(index + 1).unwrap_or(u32::MAX),
+                success: proved,
+                records_count: window.planned_rows,
+                records_processed: if proved { window.seal.as_ref().map_or(0, |seal| seal.rows) } else { 0 },
+                low_watermark: Some(window.id.low),
+                high_watermark: Some(window.id.high),
+                error: window.error.clone().unwrap_or_default(),
+                reprocess_success: proved,
+            }
+        })
+        .collect()
+}

@@ -1,0 +1,106 @@
+//! Queue `adxingestor-control`: one step of a run. Each step re-reads what it decides on; its message is only
+//! a hint.
+
+mod audit;
+mod begin;
+mod finish;
+mod plan;
+mod stop;
+mod verify;
+
+use super::Failed;
+use super::envelope::Invocation;
+use crate::adx::catalog::DestinationError;
+use crate::app::App;
+use crate::orchestration::message::ControlMessage;
+
+/// Handles a message.
+///
+/// # Errors
+/// [`Failed`]: the message is not ours, or the state store failed.
+pub(super) async fn handle(app: &App, invocation: &Invocation) -> Result<(), Failed> {
+    let message: ControlMessage = invocation.queue_message("message")?;
+    tracing::debug!(?message, "a step of a run");
+    match message {
+        ControlMessage::Start { instance, attempt } => begin::handle(app, &instance, attempt).await?,
+        ControlMessage::Plan { instance, table, attempt } => plan::handle(app, &instance, &table, attempt).await?,
+        ControlMessage::Verify { table, number } => verify::handle(app, &table, number).await?,
+        ControlMessage::Terminate { instance, reason } => stop::handle(app, &instance, &reason).await?,
+    }
+    Ok(())
+}
+
+/// Why a step did not come to its end.
+#[derive(Debug)]
+pub(super) enum StepError {
+    /// The state store failed.
+    State(crate::state::Error),
+    /// Worth another attempt; with a pause, for the quota, one that does not count.
+    Later {
+        /// Why.
+        error: String,
+        /// When, if that is known.
+        pause: Option<std::time::Duration>,
+    },
+    /// For a person.
+    Failed(String),
+}
+
+/// The end of a step.
+pub(super) type Step<T> = Result<T, StepError>;
+
+impl StepError {
+    fn later(error: String) -> Self {
+        Self::Later { error, pause: None }
+    }
+
+    fn name(error: crate::kql::InvalidName) -> Self {
+        Self::Failed(error.to_string())
+    }
+}
+
+impl From<crate::state::Error> for StepError {
+    fn from(error: crate::state::Error) -> Self {
+        Self::State(error)
+    }
+}
+
+impl From<super::hunting::Error> for StepError {
+    fn from(error: super::hunting::Error) -> Self {
+        let (message, pause) = (error.to_string(), error.quota_pause());
+        if error.is_transient() { Self::Later { error: message, pause } } else { Self::Failed(message) }
+    }
+}
+
+impl From<crate::adx::Error> for StepError {
+    fn from(error: crate::adx::Error) -> Self {
+        let message = error.to_string();
+        if is_transient(&error) { Self::later(message) } else { Self::Failed(message) }
+    }
+}
+
+impl From<DestinationError> for StepError {
+    fn from(error: DestinationError) -> Self {
+        match error {
+            DestinationError::Adx(error) => error.into(),
+            other => Self::Failed(other.to_string()),
+        }
+    }
+}
+
+/// Whether a request to ADX is worth repeating in a later invocation.
+fn is_transient(error: &crate::adx::Error) -> bool {
+    use crate::adx::Error as Adx;
+    match error {
+        Adx::Outbound(error) => error.is_transient(),
+        other => {
+            matches!(
+                other,
+                Adx::Throttled { .. } | Adx::Unavailable { .. } | Adx::OutcomeUnknown { .. } | Adx::Corrupt { .. }
+            )
+        }
+    }
+}
+
+/// For a plan whose message was poisoned.
+pub(super) use finish::end_table;

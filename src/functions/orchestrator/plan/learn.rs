@@ -1,0 +1,190 @@
+//! What a table's first run finds out, once: the destination, who owns it, the cut axis, the columns and the
+//! size of a row.
+
+use super::super::{Step, StepError};
+use crate::adx::catalog::{Claim, Destination, LedgerEntry, Readiness};
+use crate::app::Services;
+use crate::defender::queries::{self, Range, Slice};
+use crate::defender::scanner::Scanner;
+use crate::functions::hunting::{Error, Hunting};
+use crate::functions::source::{self, ARRIVAL_COLUMN};
+use crate::kql::Identifier;
+use crate::orchestration::instance::TableRun;
+use crate::orchestration::ledger::{CutAxis, Handover, Head, RowFormat, Shape};
+use crate::orchestration::limits::SAMPLE_ROWS;
+use crate::timestamp::Timestamp;
+use tokio::time::Instant;
+
+/// Columns that tell rows of the same instant apart, best first.
+const GOOD_HASH_COLUMNS: [&str; 6] =
+    ["DeviceId", "ReportId", "Timestamp", "NetworkMessageId", "RecipientEmailAddress", "NodeId"];
+/// Columns in a hash.
+const MOST_HASH_COLUMNS: usize = 4;
+
+/// Makes or extends the destination. Gives whether it was made now.
+pub async fn destination(services: &Services, table: &TableRun, head: &mut Head, deadline: Instant) -> Step<bool> {
+    let config = &table.config;
+    let wanted = Destination {
+        table: Identifier::new(&config.destination).map_err(StepError::name)?,
+        folder: config.folder.clone(),
+        watermark_column: Identifier::new(&config.watermark_column).map_err(StepError::name)?,
+        chunk_id: services.chunk_id_mode(),
+        ours: head.shape.is_some() && head.made_here,
+    };
+    let readiness = services.catalog.ensure_destination(&wanted, deadline).await?;
+    let created = readiness == Readiness::Created;
+    head.made_here |= created;
+    if head.shape.is_none() {
+        head.watermark_column.clone_from(&config.watermark_column);
+    }
+    Ok(created)
+}
+
+/// Refuses a destination that another ledger owns; claims one that nobody owns.
+pub async fn ownership(services: &Services, head: &Head, deadline: Instant) -> Step<()> {
+    let ledger = head.ledger.to_string();
+    let owner = match services.catalog.ledger_owner(&head.source, &head.destination, deadline).await? {
+        Some(owner) => owner.ledger_id,
+        None => return Ok(()),
+    };
+    if owner != ledger {
+        return Err(StepError::Failed(format!(
+            "{} belongs to another ledger ({owner}; ours is {ledger}): its rows are on record in another state store. Run with that \
+             STATE_STORE, or copy to another DestinationTable",
+            head.destination
+        )));
+    }
+    Ok(())
+}
+
+/// Claims the destination for this ledger, and reads back who won.
+async fn claim(services: &Services, head: &Head, axis: &CutAxis, deadline: Instant) -> Step<()> {
+    let (ledger, axis) = (head.ledger.to_string(), axis.to_string());
+    let entry = LedgerEntry { source: &head.source, destination: &head.destination, ledger_id: &ledger, axis: &axis };
+    let owner = match services.catalog.claim_ledger(&entry, deadline).await? {
+        Claim::Ours(_) => return Ok(()),
+        Claim::Other(owner) => owner.ledger_id,
+    };
+    Err(StepError::Failed(format!(
+        "{} was claimed by another ledger ({owner}) at the same time; run with the STATE_STORE that holds it",
+        head.destination
+    )))
+}
+
+/// Finds out the table's shape. Gives `false` when the source shows no row to learn from.
+pub async fn shape(services: &Services, table: &TableRun, head: &mut Head, hunting: &mut Hunting<'_>) -> Step<bool> {
+    let source_table = Identifier::new(&table.config.source).map_err(StepError::name)?;
+    let rows =
+        hunting.rows(&queries::probe(&source_table)).await.map_err(|error| unknown_table(&source_table, error))?;
+    let Some(row) = rows.rows.first() else { return Ok(false) };
+    let column = |name: &str| rows.columns.iter().find(|column| column.name == name);
+    let offers_arrival = row.get("ArrivedAt").is_some_and(|value| value.is_string());
+    let watermark = table.config.watermark_column.as_str();
+    let axis = if offers_arrival {
+        CutAxis::ArrivalTime
+    } else if watermark == ARRIVAL_COLUMN {
+        return Err(StepError::Failed(format!(
+            "{} offers no arrival time, so WatermarkColumn cannot be {ARRIVAL_COLUMN}; name one of its datetime columns",
+            table.config.source
+        )));
+    } else {
+        CutAxis::Column(watermark.to_owned())
+    };
+    if watermark != ARRIVAL_COLUMN && column(watermark).is_none() {
+        let times: Vec<&str> = rows
+            .columns
+            .iter()
+            .filter(|c| c.ty.eq_ignore_ascii_case("datetime") && c.name != "ArrivedAt")
+            .map(|c| c.name.as_str())
+            .collect();
+        return Err(StepError::Failed(format!(
+            "{} has no column {watermark}; set WatermarkColumn to {ARRIVAL_COLUMN} or one of: {}",
+            table.config.source,
+            times.join(", ")
+        )));
+    }
+    let names: Vec<(&str, &str)> =
+        rows.columns.iter().map(|c| (c.name.as_str(), c.ty.as_str())).filter(|c| c.0 != "ArrivedAt").collect();
+    let handover = match (&axis, table.config.high_watermark) {
+        (CutAxis::ArrivalTime, Some(watermark)) if table.config.watermark_column != ARRIVAL_COLUMN => {
+            Some(Handover { watermark, refreshed: table.config.last_refreshed.unwrap_or(watermark) })
+        }
+        _ => None,
+    };
+    // Where the Python app's watermark is on our axis, everything up to it is there.
+    if handover.is_none()
+        && let Some(watermark) = table.config.high_watermark
+    {
+        head.planned_to = watermark;
+        head.verified_up_to = watermark;
+    }
+    let taken_over = table.config.high_watermark.is_some();
+    let default_format = if taken_over { RowFormat::Full } else { RowFormat::Compact };
+    let shape = Shape {
+        axis,
+        row_format: services.settings.row_format.unwrap_or(default_format),
+        hash_columns: hash_columns(&names),
+        handover,
+    };
+    claim(services, head, &shape.axis, hunting.deadline()).await?;
+    head.bytes_per_row = sample(head, &shape, table.high, hunting).await?;
+    head.shape = Some(shape);
+    Ok(true)
+}
+
+/// The API says the same of a table that does not exist and of one that the tenant may not see.
+fn unknown_table(table: &Identifier, error: Error) -> StepError {
+    match &error {
+        Error::Call(call) if call.is_unknown_table() => StepError::Failed(format!(
+            "{table} is not a table that this identity can query ({call}). Check its spelling (names are case-sensitive) and the \
+             tenant's licence for it, or set IsActive to false in its config row"
+        )),
+        _ => error.into(),
+    }
+}
+
+/// Response bytes per row, measured on packed rows of the range.
+async fn sample(head: &Head, shape: &Shape, high: Timestamp, hunting: &mut Hunting<'_>) -> Step<Option<f64>> {
+    let source = source::of(head, shape, shape.handover.is_some()).map_err(StepError::name)?;
+    let slice = Slice::Range(Range { low: head.planned_to, high });
+    let mut packed = hunting.packed(&queries::sample(&source, &slice, SAMPLE_ROWS)).await?;
+    let mut scanner = Scanner::new();
+    let mut rows = Vec::new();
+    while let Some(piece) = packed.next().await.map_err(crate::functions::hunting::Error::from)? {
+        rows.clear();
+        scanner.feed(&piece, &mut rows).map_err(|error| StepError::later(error.to_string()))?;
+    }
+    let scan = scanner.finish().map_err(|error| StepError::later(error.to_string()))?;
+    Ok((scan.rows > 0).then(|| scan.response_bytes as f64 / scan.rows as f64))
+}
+
+/// Scalar columns whose hash spreads the rows.
+fn hash_columns(columns: &[(&str, &str)]) -> Vec<String> {
+    let good: Vec<String> = GOOD_HASH_COLUMNS
+        .iter()
+        .filter(|name| columns.iter().any(|(column, _)| column == *name))
+        .map(|name| (*name).to_owned())
+        .collect();
+    if good.len() >= 2 {
+        return good.into_iter().take(MOST_HASH_COLUMNS).collect();
+    }
+    let scalar =
+        |ty: &str| ["string", "int64", "int32", "guid", "datetime"].iter().any(|known| known.eq_ignore_ascii_case(ty));
+    let others = columns.iter().filter(|(name, ty)| scalar(ty) && !good.contains(&(*name).to_owned()));
+    let others = others.map(|(name, _)| (*name).to_owned());
+    good.iter().cloned().chain(others).take(MOST_HASH_COLUMNS).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hashes_are_of_scalar_columns_that_tell_rows_apart() {
+        let device =
+            [("Timestamp", "DateTime"), ("DeviceId", "String"), ("ReportId", "Int64"), ("ActionType", "String")];
+        assert_eq!(hash_columns(&device), ["DeviceId", "ReportId", "Timestamp"]);
+        let other = [("Bag", "Object"), ("Id", "String"), ("Weight", "Double"), ("Name", "String")];
+        assert_eq!(hash_columns(&other), ["Id", "Name"]);
+    }
+}

@@ -1,0 +1,60 @@
+//! From the ledger's records to the typed input of the hunting queries.
+
+use crate::defender::queries::{Axis, Handover, Partition, Range, RowFormat, Slice, Source};
+use crate::kql::{Identifier, InvalidName};
+use crate::orchestration::ids::Part;
+use crate::orchestration::ledger::{CutAxis, Head, RowFormat as LedgerRowFormat, Shape};
+use crate::orchestration::window::Window;
+
+pub use crate::defender::queries::ARRIVAL_COLUMN;
+
+/// What every query of a table begins with.
+///
+/// # Errors
+/// [`InvalidName`]: names in the ledger were checked when they came in, so this is a ledger changed by hand.
+pub fn of(head: &Head, shape: &Shape, handover: bool) -> Result<Source, InvalidName> {
+    let watermark_column = Identifier::new(&head.watermark_column)?;
+    let axis = match &shape.axis {
+        CutAxis::ArrivalTime => Axis::ArrivalTime,
+        CutAxis::Column(column) => Axis::Column(Identifier::new(column)?),
+    };
+    let arrival_column = head.watermark_column == ARRIVAL_COLUMN;
+    let handover = shape.handover.as_ref().filter(|_| handover).map(|handover| Handover {
+        watermark_column: (!arrival_column).then(|| watermark_column.clone()),
+        watermark: handover.watermark,
+        refreshed: handover.refreshed,
+    });
+    let row_format = match shape.row_format {
+        LedgerRowFormat::Compact => RowFormat::Compact,
+        LedgerRowFormat::Full => RowFormat::Full,
+    };
+    Ok(Source { table: Identifier::new(&head.source)?, axis, handover, arrival_column, row_format })
+}
+
+/// The rows that a window stands for, before its hash partition.
+pub fn slice(window: &Window) -> Slice {
+    if window.id.is_null_axis() {
+        Slice::NullAxis
+    } else {
+        Slice::Range(Range { low: window.id.low, high: window.id.high })
+    }
+}
+
+/// The hash partition of a window; `None` for the whole.
+///
+/// # Errors
+/// [`InvalidName`], as in [`of`].
+pub fn partition(shape: &Shape, part: Part) -> Result<Option<Partition>, InvalidName> {
+    if part == Part::WHOLE {
+        return Ok(None);
+    }
+    Ok(Some(Partition { index: u32::from(part.index), count: u32::from(part.count), columns: hash_columns(shape)? }))
+}
+
+/// The columns whose hash makes the partitions.
+///
+/// # Errors
+/// [`InvalidName`], as in [`of`].
+pub fn hash_columns(shape: &Shape) -> Result<Vec<Identifier>, InvalidName> {
+    shape.hash_columns.iter().map(|column| Identifier::new(column)).collect()
+}

@@ -1,0 +1,208 @@
+//! Which hosts may be given a token. A token that leaks is a tenant that leaks, so the rule is a closed list:
+//! the services' own names over https, and what the operator listed. Knows no setting but its own.
+
+use super::Error;
+use url::{Host, Url};
+
+/// Hosts of Microsoft Graph that serve advanced hunting (graph-docs `deployments`).
+const KNOWN_HOSTS: [&str; 4] =
+    ["graph.microsoft.com", "graph.microsoft.us", "dod-graph.microsoft.us", "ade.loganalytics.io"];
+
+/// Parents of hosts: the two older hunting services, and Kusto's well-known endpoints as its SDKs list them.
+const KNOWN_PARENTS: [&str; 11] = [
+    "securitycenter.microsoft.com",
+    "securitycenter.microsoft.us",
+    "security.microsoft.com",
+    "security.microsoft.us",
+    "kusto.windows.net",
+    "kusto.fabric.microsoft.com",
+    "kusto.azuresynapse.net",
+    "kusto.data.microsoft.com",
+    "kustomfa.windows.net",
+    "kusto.usgovcloudapi.net",
+    "kusto.chinacloudapi.cn",
+];
+
+/// Hosts that may be given a token.
+#[derive(Debug, Clone, Default)]
+pub struct TrustedHosts {
+    listed: Vec<Listed>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Listed {
+    host: Host,
+    port: Option<u16>,
+}
+
+impl TrustedHosts {
+    /// The hosts named in the setting `TRUSTED_HOSTS`, besides the clouds' own suffixes: `host` or `host:port`,
+    /// whole names only. Anything else in the list (a pattern, a URL) matches nothing.
+    pub fn new(listed: Vec<String>) -> Self {
+        Self { listed: listed.iter().filter_map(|entry| Listed::parse(entry)).collect() }
+    }
+
+    /// Whether `url` may be given a token.
+    ///
+    /// # Errors
+    /// [`Error::Untrusted`].
+    pub fn check(&self, url: &Url) -> Result<(), Error> {
+        let trusted = url.username().is_empty()
+            && url.password().is_none()
+            && match url.scheme() {
+                "https" => is_known(url) || self.lists(url),
+                "http" => is_loopback(url) && self.lists(url),
+                _ => false,
+            };
+        if trusted { Ok(()) } else { Err(Error::Untrusted { url: bare(url) }) }
+    }
+
+    fn lists(&self, url: &Url) -> bool {
+        let Some(host) = url.host() else { return false };
+        let host = host.to_owned();
+        self.listed.iter().any(|listed| {
+            listed.host == host && listed.port.is_none_or(|port| url.port_or_known_default() == Some(port))
+        })
+    }
+}
+
+impl Listed {
+    fn parse(entry: &str) -> Option<Self> {
+        let entry = entry.trim();
+        // An IPv6 address holds colons itself: bare, or bracketed with a port behind it.
+        if let Ok(address) = entry.parse::<std::net::Ipv6Addr>() {
+            return Some(Self { host: Host::Ipv6(address), port: None });
+        }
+        let (name, port) = match entry.rsplit_once(':') {
+            Some((name, port)) if !port.ends_with(']') => (name, Some(port.parse().ok()?)),
+            _ => (entry, None),
+        };
+        Some(Self { host: Host::parse(name).ok()?, port })
+    }
+}
+
+/// A service's own name, on the port of https. `Url` has lower-cased it and turned other scripts into `xn--` labels.
+fn is_known(url: &Url) -> bool {
+    let Some(Host::Domain(host)) = url.host() else { return false };
+    let labels_are_plain = host.split('.').all(|label| {
+        !label.is_empty()
+            && !label.starts_with("xn--")
+            && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+    });
+    let below = |parent: &str| host.strip_suffix(parent).is_some_and(|child| child.ends_with('.'));
+    url.port().is_none() && labels_are_plain && (KNOWN_HOSTS.contains(&host) || KNOWN_PARENTS.into_iter().any(below))
+}
+
+fn is_loopback(url: &Url) -> bool {
+    match url.host() {
+        Some(Host::Domain(name)) => name == "localhost",
+        Some(Host::Ipv4(address)) => address.is_loopback(),
+        Some(Host::Ipv6(address)) => address.is_loopback(),
+        None => false,
+    }
+}
+
+/// The URL without user, query and fragment, which may hold secrets.
+fn bare(url: &Url) -> String {
+    let port = url.port().map(|port| format!(":{port}")).unwrap_or_default();
+    format!("{}://{}{port}{}", url.scheme(), url.host_str().unwrap_or_default(), url.path())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn trusts(listed: &[&str], url: &str) -> bool {
+        let hosts = TrustedHosts::new(listed.iter().map(|&host| host.to_owned()).collect());
+        hosts.check(&Url::parse(url).unwrap()).is_ok()
+    }
+
+    #[test]
+    fn the_services_own_names_are_trusted_over_https() {
+        for url in [
+            "https://graph.microsoft.com/v1.0/security/runHuntingQuery",
+            "https://GRAPH.microsoft.com:443/",
+            "https://graph.microsoft.us",
+            "https://dod-graph.microsoft.us",
+            "https://api.security.microsoft.com/api/advancedhunting/run",
+            "https://eu.api.security.microsoft.com",
+            "https://api-gov.security.microsoft.us",
+            "https://api-us.securitycenter.microsoft.com",
+            "https://api-gcc.securitycenter.microsoft.us",
+            "https://ingest-help.westeurope.kusto.windows.net",
+            "https://trd-abc.z1.kusto.fabric.microsoft.com",
+            "https://c.r.kusto.usgovcloudapi.net",
+            "https://c.r.kusto.chinacloudapi.cn",
+        ] {
+            assert!(trusts(&[], url), "{url}");
+        }
+    }
+
+    #[test]
+    fn lookalikes_are_not_trusted() {
+        for url in [
+            "http://graph.microsoft.com",
+            "https://graph.microsoft.com:8443",
+            "https://graph.microsoft.com.evil.example",
+            "https://graph.microsoft.com.",
+            "https://evil-graph.microsoft.com",
+            "https://x.graph.microsoft.com",
+            "https://evilsecurity.microsoft.com",
+            "https://security.microsoft.com",
+            "https://.security.microsoft.com",
+            "https://kusto.windows.net",
+            "https://evilkusto.windows.net",
+            "https://a..kusto.windows.net",
+            "https://evil.example/.kusto.windows.net",
+            "https://evil.example?.kusto.windows.net",
+            "https://evil.example#.kusto.windows.net",
+            "https://evil.example\\.kusto.windows.net",
+            "https://graph.microsoft.com@evil.example",
+            "https://user@graph.microsoft.com",
+            "https://user:pw@graph.microsoft.com",
+            "https://gr\u{430}ph.microsoft.com",
+            "https://\u{430}.kusto.windows.net",
+            "https://127.0.0.1",
+            "ftp://graph.microsoft.com",
+            "data:text/plain,graph.microsoft.com",
+        ] {
+            if let Ok(parsed) = Url::parse(url) {
+                assert!(TrustedHosts::default().check(&parsed).is_err(), "{url}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_listed_host_is_trusted_exactly() {
+        assert!(trusts(&[" Hunting.example "], "https://hunting.example:8443/x"));
+        assert!(trusts(&["hunting.example:8443"], "https://hunting.example:8443"));
+        assert!(!trusts(&["hunting.example:8443"], "https://hunting.example"));
+        for url in
+            ["https://a.hunting.example", "https://example", "https://hunting.example.", "http://hunting.example"]
+        {
+            assert!(!trusts(&["hunting.example"], url), "{url}");
+        }
+        assert!(!trusts(&["hunting.example"], "https://x@hunting.example"));
+        assert!(!trusts(&["*.example", "https://b.example", ".example", ""], "https://b.example"));
+    }
+
+    #[test]
+    fn plain_http_goes_only_to_a_listed_loopback_host() {
+        assert!(!trusts(&[], "http://127.0.0.1:1"));
+        assert!(trusts(&["127.0.0.1"], "http://127.0.0.1:40001/x"));
+        assert!(trusts(&["::1"], "http://[::1]:40001"));
+        assert!(trusts(&["[::1]:40001"], "http://[::1]:40001"));
+        assert!(trusts(&["localhost"], "http://localhost:40001"));
+        assert!(!trusts(&["127.0.0.1"], "http://127.0.0.2"));
+        assert!(!trusts(&["127.0.0.1"], "http://localhost"));
+        assert!(!trusts(&["10.0.0.1"], "http://10.0.0.1"));
+        assert!(trusts(&["10.0.0.1"], "https://10.0.0.1"));
+    }
+
+    #[test]
+    fn the_error_shows_neither_user_nor_query() {
+        let url = Url::parse("https://user:secret@evil.example:9/p?code=secret#secret").unwrap();
+        let message = TrustedHosts::default().check(&url).unwrap_err().to_string();
+        assert!(message.contains("`https://evil.example:9/p`") && !message.contains("secret"), "{message}");
+    }
+}

@@ -1,0 +1,371 @@
+use crate::fake::{Fake, Reply, Seen, appended, body, missing, soon, status, v1, v2};
+use crate::golden::{CONFIG_COLUMNS, ENTRY, at, audit_row, catalog, name};
+use adxingestor::adx::Error;
+use adxingestor::adx::catalog::{Claim, Counts, Destination, DestinationError, Readiness, WatermarkMove};
+use adxingestor::adx::ingestion::ChunkIdMode;
+use serde_json::{Value, json};
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+const COUNT_COLUMNS: &str = "ChunkId:string,N:long,NoRow:long,NoTime:long";
+
+async fn count(fake: &Fake, ids: &[&str]) -> Result<Vec<(String, Counts)>, Error> {
+    let ids: Vec<String> = ids.iter().map(ToString::to_string).collect();
+    let counts = catalog(fake).counts(&name("T"), &name("Timestamp"), ChunkIdMode::Constant, &ids, soon()).await?;
+    let mut counts: Vec<_> = counts.into_iter().collect();
+    counts.sort_by(|(left, _), (right, _)| left.cmp(right));
+    Ok(counts)
+}
+
+#[tokio::test]
+async fn every_window_asked_for_has_counts_and_a_missing_one_has_zero() {
+    let fake = Fake::start(|_| v2(COUNT_COLUMNS, &json!([["b", 10, 1, 2]]))).await;
+    let counts = count(&fake, &["a", "b"]).await.unwrap();
+    let zero = Counts::default();
+    assert_eq!(counts, [("a".to_owned(), zero), ("b".to_owned(), Counts { rows: 10, no_row: 1, no_time: 2 })]);
+}
+
+#[tokio::test]
+async fn more_ids_than_one_query_takes_are_several_queries() {
+    let fake = Fake::start(|_| v2(COUNT_COLUMNS, &json!([]))).await;
+    let ids: Vec<String> = (0..1001).map(|n| format!("w{n}")).collect();
+    let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
+    assert_eq!(count(&fake, &ids).await.unwrap().len(), 1001);
+    assert_eq!(fake.seen().len(), 3);
+}
+
+#[tokio::test]
+async fn a_cached_count_is_no_proof() {
+    let cached = json!([
+        {"FrameType": "DataTable", "TableId": 0, "TableKind": "QueryProperties", "TableName": "@ExtendedProperties",
+         "Columns": [{"ColumnName": "TableId", "ColumnType": "int"}, {"ColumnName": "Key", "ColumnType": "string"}, {"ColumnName": "Value", "ColumnType": "dynamic"}],
+         "Rows": [[1, "ServerCache", "{\"OriginalStartedOn\":\"2026-04-14T07:00:00Z\"}"]]},
+        {"FrameType": "DataTable", "TableId": 1, "TableKind": "PrimaryResult", "TableName": "P",
+         "Columns": [{"ColumnName": "ChunkId", "ColumnType": "string"}, {"ColumnName": "N", "ColumnType": "long"}, {"ColumnName": "NoRow", "ColumnType": "long"}, {"ColumnName": "NoTime", "ColumnType": "long"}],
+         "Rows": [["a", 10, 0, 0]]},
+        {"FrameType": "DataSetCompletion", "HasErrors": false, "Cancelled": false},
+    ]);
+    let fake = Fake::start(move |_| body(&cached)).await;
+    let error = count(&fake, &["a"]).await.unwrap_err();
+    assert!(error.to_string().contains("cache"), "{error}");
+}
+
+#[tokio::test]
+async fn a_count_for_a_window_that_was_not_asked_for_is_refused() {
+    let fake = Fake::start(|_| v2(COUNT_COLUMNS, &json!([["z", 10, 0, 0]]))).await;
+    assert!(matches!(count(&fake, &["a"]).await, Err(Error::Corrupt { .. })));
+}
+
+#[tokio::test]
+async fn the_configuration_is_read_from_our_view_and_from_the_python_apps() {
+    let typed = CONFIG_COLUMNS.to_owned() + ",IngestionTime:datetime";
+    let text = CONFIG_COLUMNS.replace("HighWatermark:datetime", "HighWatermark:string") + ",IngestionTime:datetime";
+    for (columns, high, none) in
+        [(typed, "2025-09-01T10:20:30.1234567Z", Value::Null), (text, "2025-09-01 10:20:30.1234567", json!(""))]
+    {
+        let fake = Fake::start(move |_| {
+            v2(
+                &columns,
+                &json!([
+                    [
+                        "DeviceEvents",
+                        "Defender",
+                        "DeviceEvents",
+                        "Timestamp",
+                        "2025-09-01T11:00:00Z",
+                        high,
+                        "Incremental",
+                        true,
+                        "2025-09-01T11:00:00Z"
+                    ],
+                    ["Other", "", "", "", null, none, "", 1, null],
+                ]),
+            )
+        })
+        .await;
+        let rows = catalog(&fake).read_config(soon()).await.unwrap();
+        assert_eq!(rows[0].high_watermark, Some(at("2025-09-01T10:20:30.1234567Z")));
+        assert_eq!(rows[0].last_refreshed, Some(at("2025-09-01T11:00:00Z")));
+        assert_eq!((rows[0].destination_folder.as_str(), rows[0].is_active), ("Defender", Some(true)));
+        assert_eq!((rows[1].high_watermark, rows[1].last_refreshed, rows[1].is_active), (None, None, Some(true)));
+    }
+}
+
+#[tokio::test]
+async fn metadata_that_is_there_is_left_alone() {
+    let fake = Fake::start(|seen| {
+        if seen.csl().starts_with(".show tables") {
+            return v1(
+                "TableName:string",
+                &json!([["meta_MigrationConfiguration"], ["meta_MigrationAudit"], ["meta_ChunkIngestionFailures"]]),
+            );
+        }
+        v1("Name:string", &json!([["vw_meta_LatestMigrationConfiguration"], ["vw_meta_LatestChunkIngestionFailures"]]))
+    })
+    .await;
+    catalog(&fake).ensure_metadata(soon()).await.unwrap();
+    let changes: Vec<String> = fake.csl().into_iter().filter(|csl| !csl.starts_with(".show")).collect();
+    assert_eq!(changes.len(), 1);
+    assert!(changes[0].starts_with(".create-merge table meta_Ledger"), "{changes:?}");
+}
+
+/// A database with one destination.
+struct Held {
+    schema: &'static str,
+    views: Value,
+    policies: Value,
+    security: &'static str,
+    retention: &'static str,
+}
+
+impl Default for Held {
+    fn default() -> Self {
+        Self {
+            schema: "Timestamp:datetime,RawData:dynamic",
+            views: json!([]),
+            policies: json!([]),
+            security: "null",
+            retention: "null",
+        }
+    }
+}
+
+impl Held {
+    fn answer(&self, seen: &Seen) -> Reply {
+        let csl = seen.csl();
+        let policy = "PolicyName:string,EntityName:string,Policy:string";
+        if csl.ends_with("cslschema") {
+            v1("TableName:string,Schema:string", &json!([["T", self.schema]]))
+        } else if csl.starts_with(".show materialized-views") {
+            v1("Name:string,SourceTable:string,Query:string,AutoUpdateSchema:bool", &self.views)
+        } else if csl.contains("policy update") {
+            v1(policy, &self.policies)
+        } else if csl.contains("row_level_security") {
+            v1(policy, &json!([["p", "[Hunting].[T]", self.security]]))
+        } else if csl.contains("policy retention") {
+            v1(policy, &json!([["p", "[Hunting].[T]", self.retention]]))
+        } else if csl.starts_with(".show function Narrow") {
+            v1("Name:string,Body:string", &json!([["Narrow", "{ T | project Timestamp }"]]))
+        } else if csl.starts_with(".show function ") {
+            v1("Name:string,Body:string", &json!([["F", "{ T | extend X = 1 }"]]))
+        } else if csl.starts_with(".show table T ingestion") {
+            v1("Name:string,Kind:string", &json!([["RawDataMap", "Json"]]))
+        } else {
+            v1("TableName:string", &json!([["T"]]))
+        }
+    }
+}
+
+async fn ensure(held: Held, chunk_id: ChunkIdMode) -> (Result<Readiness, DestinationError>, Vec<String>) {
+    let fake = Fake::start(move |seen| held.answer(seen)).await;
+    let wanted = Destination {
+        table: name("T"),
+        folder: "f".to_owned(),
+        watermark_column: name("Timestamp"),
+        chunk_id,
+        ours: true,
+    };
+    let found = catalog(&fake).ensure_destination(&wanted, soon()).await;
+    let changes = fake.csl().into_iter().filter(|csl| !csl.starts_with(".show")).collect();
+    (found, changes)
+}
+
+#[tokio::test]
+async fn a_destination_that_is_as_it_has_to_be_is_not_altered() {
+    let held = Held { schema: "Timestamp:datetime,RawData:dynamic,ChunkId:string,Extra:int", ..Held::default() };
+    let (found, changes) = ensure(held, ChunkIdMode::Constant).await;
+    assert_eq!((found.unwrap(), changes.len()), (Readiness::Ready, 0));
+    let (found, changes) = ensure(Held::default(), ChunkIdMode::InRow).await;
+    assert_eq!((found.unwrap(), changes.len()), (Readiness::Ready, 0));
+}
+
+#[tokio::test]
+async fn the_python_apps_table_gains_the_column_and_keeps_its_folder() {
+    let (found, changes) = ensure(Held::default(), ChunkIdMode::Constant).await;
+    assert_eq!(found.unwrap(), Readiness::Extended);
+    assert_eq!(changes, [".create-merge table T (ChunkId:string)"]);
+}
+
+#[tokio::test]
+async fn nothing_is_altered_when_a_view_or_a_policy_could_break() {
+    let policy = |entity: &str, source: &str, query: &str, enabled: bool| {
+        json!([[
+            "UpdatePolicy",
+            entity,
+            json!([{"IsEnabled": enabled, "Source": source, "Query": query, "IsTransactional": true}]).to_string()
+        ]])
+    };
+    let star = json!([["Latest", "T", "T | summarize arg_max(Timestamp, *) by Id", false]]);
+    let follows = json!([["Latest", "T", "T | summarize arg_max(Timestamp, *) by Id", true]]);
+    let plain = json!([["Sums", "T", "T | summarize count() by Id", false]]);
+    for (views, policies, blocker) in [
+        (star, json!([]), Some("materialized view `Latest`")),
+        (follows, json!([]), None),
+        (plain, json!([]), None),
+        (json!([]), policy("[Hunting].[Derived]", "T", "T | extend X = 1", true), Some("update policy of `Derived`")),
+        (json!([]), policy("[Hunting].[Derived]", "T", "F()", true), Some("update policy of `Derived`")),
+        (json!([]), policy("[Hunting].[Derived]", "T", "T", true), Some("update policy of `Derived`")),
+        (json!([]), policy("[Hunting].[Derived]", "T", "Narrow()", true), None),
+        (json!([]), policy("[Hunting].[Derived]", "T", "T | project Timestamp", true), None),
+        (json!([]), policy("[Hunting].[Derived]", "T", "T | extend X = 1", false), None),
+        (json!([]), policy("[Hunting].[Derived]", "Another", "Another", true), None),
+        (json!([]), policy("[Hunting].[T]", "Raw", "Raw | project A", true), Some("fills it from `Raw`")),
+    ] {
+        let case = format!("{views} {policies}");
+        let (found, changes) = ensure(Held { views, policies, ..Held::default() }, ChunkIdMode::Constant).await;
+        match (found, blocker) {
+            (Ok(Readiness::Extended), None) => assert_eq!(changes.len(), 1, "{case}"),
+            (Err(error @ DestinationError::Blocked { .. }), Some(text)) => {
+                let shown = error.to_string();
+                assert!(shown.contains(text) && shown.contains("CHUNK_ID=row"), "{shown}");
+                assert!(changes.is_empty(), "{changes:?}");
+            }
+            (found, _) => panic!("{case}: {found:?}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_makes_a_proof_impossible_is_named_before_anything_is_altered() {
+    let secured = Held { security: "{\"IsEnabled\":true,\"Query\":\"F\"}", ..Held::default() };
+    let off = Held { security: "{\"IsEnabled\":false,\"Query\":\"F\"}", ..Held::default() };
+    let kept = Held { retention: "{\"SoftDeletePeriod\":\"365.00:00:00\"}", ..Held::default() };
+    let gone = Held { retention: "{\"SoftDeletePeriod\":\"00:00:00\"}", ..Held::default() };
+    let other = Held { schema: "Timestamp:string,RawData:dynamic", ..Held::default() };
+    assert!(
+        matches!(ensure(secured, ChunkIdMode::Constant).await, (Err(DestinationError::RowLevelSecurity { .. }), changes) if changes.is_empty())
+    );
+    assert!(ensure(off, ChunkIdMode::Constant).await.0.is_ok());
+    assert!(ensure(kept, ChunkIdMode::Constant).await.0.is_ok());
+    assert!(
+        matches!(ensure(gone, ChunkIdMode::Constant).await, (Err(DestinationError::ZeroRetention { .. }), changes) if changes.is_empty())
+    );
+    let (found, changes) = ensure(other, ChunkIdMode::Constant).await;
+    let shown = found.unwrap_err().to_string();
+    assert!(shown.contains("`Timestamp` as `string` where `datetime`") && changes.is_empty(), "{shown}");
+}
+
+const LEDGER_COLUMNS: &str = "Arrived:datetime,LedgerId:string,CutAxis:string,VerifiedUpTo:datetime";
+
+#[tokio::test]
+async fn a_destination_with_an_owner_is_not_claimed() {
+    let fake = Fake::start(|_| {
+        v2(LEDGER_COLUMNS, &json!([["2026-04-14T07:00:00Z", "theirs", "arrival", "2026-04-13T00:00:00Z"]]))
+    })
+    .await;
+    let claim = catalog(&fake).claim_ledger(&ENTRY, soon()).await.unwrap();
+    assert!(matches!(claim, Claim::Other(owner) if owner.ledger_id == "theirs"));
+    assert_eq!(fake.seen().len(), 1);
+}
+
+#[tokio::test]
+async fn of_two_claims_at_once_both_read_the_same_winner() {
+    let asked = AtomicUsize::new(0);
+    let fake = Fake::start(move |seen| {
+        if seen.path == "/v1/rest/mgmt" {
+            return appended(1);
+        }
+        match asked.fetch_add(1, Ordering::SeqCst) {
+            0 => v2(LEDGER_COLUMNS, &json!([])),
+            // Same instant, and not in order: the smaller id wins.
+            _ => v2(
+                LEDGER_COLUMNS,
+                &json!([
+                    ["2026-04-14T07:00:00Z", "0a1b2c3d", "arrival", null],
+                    ["2026-04-14T07:00:00Z", "01", "arrival", null]
+                ]),
+            ),
+        }
+    })
+    .await;
+    let claim = catalog(&fake).claim_ledger(&ENTRY, soon()).await.unwrap();
+    assert!(matches!(claim, Claim::Other(owner) if owner.ledger_id == "01"));
+}
+
+#[tokio::test]
+async fn a_ledger_table_that_is_missing_is_made() {
+    let made = AtomicUsize::new(0);
+    let fake = Fake::start(move |seen| {
+        let csl = seen.csl();
+        if seen.path == "/v2/rest/query" {
+            return if made.load(Ordering::SeqCst) == 0 {
+                missing("Table", "meta_Ledger")
+            } else {
+                v2(LEDGER_COLUMNS, &json!([]))
+            };
+        }
+        made.fetch_add(usize::from(csl.starts_with(".create-merge table meta_Ledger")), Ordering::SeqCst);
+        v1("Name:string,TableName:string", &json!([]))
+    })
+    .await;
+    assert_eq!(catalog(&fake).ledger_owner("S", "D", soon()).await.unwrap(), None);
+}
+
+/// Answers appends with `append` and shows the tag if `tagged`.
+async fn appending(append: fn() -> Reply, tagged: bool) -> Fake {
+    Fake::start(move |seen| {
+        let csl = seen.csl();
+        if csl.starts_with(".set-or-append") {
+            append()
+        } else if csl.ends_with("cslschema") {
+            v1("TableName:string,Schema:string", &json!([["t", CONFIG_COLUMNS]]))
+        } else {
+            v1("ExtentId:guid", &if tagged { json!([["c1b2a3d4-0000-0000-0000-000000000001"]]) } else { json!([]) })
+        }
+    })
+    .await
+}
+
+fn refused() -> Reply {
+    status(400)
+        .saying(&json!({"error": {"code": "BadRequest", "@message": "ingest-by tags exist", "@permanent": true}}))
+}
+
+#[tokio::test]
+async fn a_watermark_moves_once_and_only_if_the_ledger_says_so() {
+    for (append, tagged, expected) in [
+        ((|| appended(1)) as fn() -> Reply, false, WatermarkMove::Moved),
+        (|| appended(0), true, WatermarkMove::Moved),
+        (refused, true, WatermarkMove::Moved),
+        (|| appended(0), false, WatermarkMove::Held),
+    ] {
+        let fake = appending(append, tagged).await;
+        let until = at("2026-04-13T00:00:00Z");
+        let moved = catalog(&fake).advance_watermark(&ENTRY, until, until, "tag", soon()).await.unwrap();
+        assert_eq!(moved, expected);
+    }
+    let fake = appending(refused, false).await;
+    let until = at("2026-04-13T00:00:00Z");
+    assert!(catalog(&fake).advance_watermark(&ENTRY, until, until, "tag", soon()).await.is_err());
+}
+
+#[tokio::test]
+async fn audit_rows_that_vanish_are_an_error_and_repeated_ones_are_not() {
+    let rows = [audit_row("x")];
+    assert!(catalog(&appending(|| appended(0), false).await).append_audit(&rows, "r", soon()).await.is_err());
+    assert!(catalog(&appending(|| appended(0), true).await).append_audit(&rows, "r", soon()).await.is_ok());
+    assert!(catalog(&appending(refused, true).await).append_audit(&rows, "r", soon()).await.is_ok());
+    assert!(catalog(&appending(refused, false).await).append_audit(&rows, "r", soon()).await.is_err());
+}
+
+#[tokio::test]
+async fn a_failure_of_the_engine_is_explained_without_its_signature() {
+    let fake = Fake::start(|_| {
+        v1(
+            "FailedOn:datetime,ErrorCode:string,FailureKind:string,Details:string",
+            &json!([[
+                "2026-04-14T07:00:00Z",
+                "BadRequest_InvalidBlob",
+                "Permanent",
+                "cannot read https://a/b.gz?sig=SECRET now"
+            ]]),
+        )
+    })
+    .await;
+    let text = catalog(&fake).explain_missing(&name("T"), "0f2a", soon()).await.unwrap();
+    assert_eq!(
+        text,
+        "BadRequest_InvalidBlob (Permanent) at 2026-04-14T07:00:00.0000000Z: cannot read https://a/b.gz now"
+    );
+    let fake = Fake::start(|_| status(403)).await;
+    assert_eq!(catalog(&fake).explain_missing(&name("T"), "0f2a", soon()).await, None);
+}

@@ -1,0 +1,334 @@
+//! Everything that leaves, held against the files in `tests/golden/adx`. `UPDATE_GOLDEN=1` writes them.
+
+use crate::fake::{Fake, Reply, Seen, appended, missing, soon, status, v1, v2};
+use adxingestor::adx::catalog::{
+    AuditRow, Catalog, Claim, Destination, FailureRow, LedgerEntry, Names, Readiness, WatermarkMove,
+};
+use adxingestor::adx::ingestion::{BlobName, ChunkIdMode, Ingestor, StoredBlob, Submission};
+use adxingestor::kql::Identifier;
+use adxingestor::timestamp::Timestamp;
+use base64::Engine as _;
+use serde_json::{Value, json};
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use uuid::Uuid;
+
+pub fn name(text: &str) -> Identifier {
+    Identifier::new(text).unwrap()
+}
+
+pub fn names() -> Names {
+    Names {
+        config_table: name("meta_MigrationConfiguration"),
+        config_view: name("vw_meta_LatestMigrationConfiguration"),
+        audit_table: name("meta_MigrationAudit"),
+        chunk_audit_table: name("meta_ChunkIngestionFailures"),
+        chunk_audit_view: name("vw_meta_LatestChunkIngestionFailures"),
+        ledger_table: name("meta_Ledger"),
+    }
+}
+
+pub fn catalog(fake: &Fake) -> Catalog {
+    Catalog::new(fake.client(), names())
+}
+
+pub fn at(text: &str) -> Timestamp {
+    text.parse().unwrap()
+}
+
+pub const ENTRY: LedgerEntry<'static> =
+    LedgerEntry { source: "DeviceEvents", destination: "Device Events", ledger_id: "0a1b2c3d", axis: "arrival" };
+
+pub const CONFIG_COLUMNS: &str = "SourceTable:string,DestinationFolder:string,DestinationTable:string,WatermarkColumn:string,LastRefreshedTime:datetime,HighWatermark:datetime,LoadType:string,IsActive:bool";
+
+struct Golden {
+    folder: PathBuf,
+    used: BTreeSet<String>,
+    wrong: String,
+}
+
+impl Golden {
+    fn check(&mut self, file: &str, text: &str) {
+        assert!(self.used.insert(file.to_owned()), "{file} is used twice");
+        let path = self.folder.join(file);
+        if std::env::var_os("UPDATE_GOLDEN").is_some() {
+            std::fs::write(&path, text).unwrap();
+        }
+        let held = std::fs::read_to_string(&path).unwrap_or_default();
+        if held != text {
+            let _ = write!(self.wrong, "--- {file}: sent now:\n{text}\n");
+        }
+    }
+
+    fn csl(&mut self, file: &str, fake: &Fake) {
+        let mut text = String::new();
+        for seen in fake.seen() {
+            let _ = writeln!(text, "=== {} {}\n{}", seen.method, seen.path, seen.csl());
+        }
+        self.check(file, &text);
+    }
+
+    fn finish(self) {
+        assert!(self.wrong.is_empty(), "what is sent has changed:\n{}", self.wrong);
+        let files = std::fs::read_dir(&self.folder).unwrap();
+        let held: BTreeSet<String> = files.map(|file| file.unwrap().file_name().into_string().unwrap()).collect();
+        assert_eq!(held, self.used, "golden files that nothing is held against");
+    }
+}
+
+/// Answers like a database that has everything and takes everything.
+fn obliging(seen: &Seen) -> Reply {
+    let csl = seen.csl();
+    let starts = |text: &str| csl.starts_with(text);
+    if starts(".set-or-append") {
+        appended(1)
+    } else if csl.ends_with("cslschema") {
+        let schema = format!("{CONFIG_COLUMNS},['Added later']:string");
+        v1("TableName:string,Schema:string", &json!([["t", schema]]))
+    } else if starts(".show materialized-views") {
+        v1("Name:string,SourceTable:string,Query:string", &json!([]))
+    } else if csl.contains("policy update") {
+        v1("PolicyName:string,EntityName:string,Policy:string", &json!([]))
+    } else if csl.contains(" policy ") {
+        v1("PolicyName:string,EntityName:string,Policy:string", &json!([["p", "t", "null"]]))
+    } else if starts(".show ingestion failures") {
+        v1("FailedOn:datetime,ErrorCode:string,FailureKind:string,Details:string", &json!([]))
+    } else if starts(".show") || starts(".create") {
+        v1("Name:string,TableName:string", &json!([]))
+    } else {
+        v2("ChunkId:string,N:long,NoRow:long,NoTime:long", &json!([]))
+    }
+}
+
+async fn metadata(golden: &mut Golden) {
+    let asked = std::sync::atomic::AtomicUsize::new(0);
+    let fake = Fake::start(move |seen| {
+        if seen.path != "/v2/rest/query" {
+            return obliging(seen);
+        }
+        match asked.fetch_add(1, std::sync::atomic::Ordering::SeqCst) {
+            0 => missing("Function", "vw_meta_LatestMigrationConfiguration"),
+            _ => v2(CONFIG_COLUMNS, &json!([])),
+        }
+    })
+    .await;
+    assert_eq!(catalog(&fake).read_config(soon()).await.unwrap(), []);
+    golden.csl("metadata.txt", &fake);
+}
+
+fn destination(table: &str, watermark: &str) -> Destination {
+    Destination {
+        table: name(table),
+        folder: "Defender \"XDR\"".to_owned(),
+        watermark_column: name(watermark),
+        chunk_id: ChunkIdMode::Constant,
+        ours: false,
+    }
+}
+
+async fn destinations(golden: &mut Golden) {
+    for (file, wanted) in [
+        ("destination_new.txt", destination("DeviceEvents", "Timestamp")),
+        ("destination_new_with_specials.txt", destination("Device Events.v2", "Log Time")),
+        (
+            "destination_new_without_chunk_id.txt",
+            Destination { chunk_id: ChunkIdMode::InRow, ..destination("DeviceEvents", "Timestamp") },
+        ),
+    ] {
+        let fake = Fake::start(|seen| {
+            if seen.csl().ends_with("cslschema") { missing("Table", "DeviceEvents") } else { obliging(seen) }
+        })
+        .await;
+        let found = catalog(&fake).ensure_destination(&wanted, soon()).await.unwrap();
+        assert_eq!(found, Readiness::Created);
+        golden.csl(file, &fake);
+    }
+    let python = |seen: &Seen| {
+        if seen.csl().ends_with("cslschema") {
+            return v1("TableName:string,Schema:string", &json!([["t", "Timestamp:datetime,RawData:dynamic"]]));
+        }
+        obliging(seen)
+    };
+    let fake = Fake::start(python).await;
+    let wanted = Destination { ours: true, ..destination("DeviceEvents", "Timestamp") };
+    let found = catalog(&fake).ensure_destination(&wanted, soon()).await.unwrap();
+    assert_eq!(found, Readiness::Extended);
+    golden.csl("destination_taken_over.txt", &fake);
+}
+
+async fn proofs(golden: &mut Golden) {
+    let fake = Fake::start(obliging).await;
+    let ids = ["0f2a".to_owned(), "x\" or 1 == 1".to_owned()];
+    let (table, watermark) = (name("Device Events"), name("Timestamp"));
+    let counts = catalog(&fake).counts(&table, &watermark, ChunkIdMode::Constant, &ids, soon()).await.unwrap();
+    assert_eq!(counts.len(), 2);
+    golden.csl("counts.txt", &fake);
+    let fake = Fake::start(obliging).await;
+    catalog(&fake).counts(&table, &watermark, ChunkIdMode::InRow, &ids[..1], soon()).await.unwrap();
+    golden.csl("counts_in_row.txt", &fake);
+    let fake = Fake::start(obliging).await;
+    assert_eq!(catalog(&fake).explain_missing(&table, "0f2a", soon()).await, None);
+    golden.csl("failures_shown.txt", &fake);
+}
+
+async fn ledgers(golden: &mut Golden) {
+    let asked = std::sync::atomic::AtomicUsize::new(0);
+    let fake = Fake::start(move |seen| {
+        if seen.path != "/v2/rest/query" {
+            return obliging(seen);
+        }
+        let columns = "Arrived:datetime,LedgerId:string,CutAxis:string,VerifiedUpTo:datetime";
+        match asked.fetch_add(1, std::sync::atomic::Ordering::SeqCst) {
+            0 => v2(columns, &json!([])),
+            _ => v2(columns, &json!([["2026-04-14T07:00:00Z", "0a1b2c3d", "arrival", null]])),
+        }
+    })
+    .await;
+    let claim = catalog(&fake).claim_ledger(&ENTRY, soon()).await.unwrap();
+    assert!(matches!(claim, Claim::Ours(_)));
+    golden.csl("ledger_claim.txt", &fake);
+
+    let fake = Fake::start(obliging).await;
+    let (until, now) = (at("2026-04-13T23:50:00.1234567Z"), at("2026-04-14T07:00:00Z"));
+    catalog(&fake).record_verified(&ENTRY, until, soon()).await.unwrap();
+    golden.csl("ledger_verified.txt", &fake);
+
+    let fake = Fake::start(obliging).await;
+    let moved = catalog(&fake).advance_watermark(&ENTRY, until, now, "run1t1", soon()).await.unwrap();
+    assert_eq!(moved, WatermarkMove::Moved);
+    golden.csl("watermark.txt", &fake);
+}
+
+pub fn audit_row(error: &str) -> AuditRow {
+    AuditRow {
+        ingestion_id: "4f1c".to_owned(),
+        ingestion_timestamp: at("2026-04-14T07:00:00Z"),
+        folder: "Defender".to_owned(),
+        table: "DeviceEvents".to_owned(),
+        success: false,
+        records_processed: 9_223_372_036_854_775_807,
+        chunked: true,
+        chunks_processed: 3,
+        chunks_failed: 1,
+        chunk_results: json!([{"chunk": 1, "error": error}]),
+        error: error.to_owned(),
+    }
+}
+
+pub const HOSTILE: &str = "it's \"bad\"]; .drop table T\n<| '''```\\\u{0}é😀 {{rows}} // x";
+
+async fn audits(golden: &mut Golden) {
+    let fake = Fake::start(obliging).await;
+    catalog(&fake).append_audit(&[audit_row(HOSTILE), audit_row("")], "run1", soon()).await.unwrap();
+    golden.csl("audit.txt", &fake);
+    let fake = Fake::start(obliging).await;
+    let row = FailureRow {
+        ingestion_id: "4f1c".to_owned(),
+        ingestion_timestamp: at("2026-04-14T07:00:00Z"),
+        folder: "Defender".to_owned(),
+        table: "DeviceEvents".to_owned(),
+        chunk_id: 7,
+        success: false,
+        records_count: 99_999,
+        records_processed: 0,
+        low_watermark: Some(at("2026-04-13T00:00:00Z")),
+        high_watermark: None,
+        error: HOSTILE.to_owned(),
+        reprocess_success: false,
+    };
+    catalog(&fake).append_failures(&[row], "run1", soon()).await.unwrap();
+    golden.csl("chunk_audit.txt", &fake);
+}
+
+/// The service's own storage: lends one container and one queue and takes everything.
+fn lending(url: &url::Url) -> impl Fn(&Seen) -> Reply + Send + Sync + 'static {
+    let url = url.clone();
+    move |seen| match seen.csl().as_str() {
+        ".get ingestion resources" => v1(
+            "ResourceTypeName:string,StorageRoot:string",
+            &json!([
+                ["TempStorage", format!("{url}acct/box?sv=1&sig=S%2BS")],
+                ["SecuredReadyForAggregationQueue", format!("{url}acct/line?sv=1&sig=Q")],
+                ["FailedIngestionsQueue", format!("{url}acct/failed?sv=1&sig=F")],
+            ]),
+        ),
+        ".get kusto identity token" => v1("AuthorizationContext:string", &json!([["identity"]])),
+        _ => status(201),
+    }
+}
+
+async fn uploads_and_messages(golden: &mut Golden) {
+    let late: std::sync::Arc<std::sync::OnceLock<url::Url>> = std::sync::Arc::default();
+    let known = std::sync::Arc::clone(&late);
+    let fake = Fake::start(move |seen| lending(known.get().unwrap())(seen)).await;
+    late.set(fake.url.clone()).unwrap();
+    let ingestor = Ingestor::new(fake.client());
+    let mut text = String::new();
+    for bytes in [100, 9 * 1024 * 1024] {
+        let name = BlobName::new("Hunting", "Device Events", "0f2a", Uuid::from_u128(7));
+        let mut upload = ingestor.begin(name, soon()).await.unwrap();
+        let mut content = vec![0u8; bytes];
+        content[..2].copy_from_slice(&[0x1f, 0x8b]);
+        upload.write(content.into()).await.unwrap();
+        upload.commit().await.unwrap();
+    }
+    for seen in fake.seen() {
+        let _ = writeln!(text, "=== {} {}?{}", seen.method, seen.path, seen.query);
+        for name in
+            ["authorization", "content-length", "content-type", "if-none-match", "x-ms-blob-type", "x-ms-version"]
+        {
+            if !seen.header(name).is_empty() {
+                let _ = writeln!(text, "{name}: {}", seen.header(name));
+            }
+        }
+        let body = String::from_utf8(seen.body.to_vec()).unwrap_or_default();
+        if !body.is_empty() {
+            let _ = writeln!(text, "{body}");
+        }
+    }
+    golden.check("upload.txt", &text);
+    for (file, chunk_id, watermark) in [
+        ("message.json", ChunkIdMode::Constant, "Log Time"),
+        ("message_copied.json", ChunkIdMode::Copied, "Timestamp"),
+        ("message_in_row.json", ChunkIdMode::InRow, "Timestamp"),
+    ] {
+        let (table, watermark) = (name("Device Events"), name(watermark));
+        let url = format!("{}acct/box/Hunting-Device_Events-0f2a-x.multijson.gz", fake.url);
+        let blob = StoredBlob { url, compressed_bytes: 100 };
+        let (window_id, raw_bytes) = ("0f2a", 123_456);
+        let submission =
+            Submission { table: &table, window_id, blob: &blob, raw_bytes, watermark_column: &watermark, chunk_id };
+        ingestor.post(&submission, soon()).await.unwrap();
+        let seen = fake.seen().pop().unwrap();
+        assert_eq!(
+            (seen.method.as_str(), seen.path.as_str(), seen.query.as_str()),
+            ("POST", "/acct/line/messages", "sv=1&sig=Q")
+        );
+        golden.check(file, &decoded_message(&seen, &fake));
+    }
+}
+
+/// The message of a post, with the port of the test taken out.
+pub fn decoded_message(seen: &Seen, fake: &Fake) -> String {
+    let xml = std::str::from_utf8(&seen.body).unwrap();
+    let text = xml.strip_prefix("<QueueMessage><MessageText>").unwrap();
+    let text = text.strip_suffix("</MessageText></QueueMessage>").unwrap();
+    let decoded = base64::engine::general_purpose::STANDARD.decode(text).unwrap();
+    let message: Value = serde_json::from_slice(&decoded).unwrap();
+    let text = serde_json::to_string_pretty(&message).unwrap() + "\n";
+    text.replace(fake.url.as_str(), "https://storage/").replace(env!("CARGO_PKG_VERSION"), "<version>")
+}
+
+#[tokio::test]
+async fn everything_that_leaves_matches_its_golden_file_and_none_is_left_over() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/adx");
+    let mut golden = Golden { folder, used: BTreeSet::new(), wrong: String::new() };
+    metadata(&mut golden).await;
+    destinations(&mut golden).await;
+    proofs(&mut golden).await;
+    ledgers(&mut golden).await;
+    audits(&mut golden).await;
+    uploads_and_messages(&mut golden).await;
+    golden.finish();
+}

@@ -1,0 +1,128 @@
+//! The hunting queries as they leave the process, each against a file in `tests/golden/defender`. With `UPDATE_GOLDEN`
+//! set the files are written instead.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on says so by panicking")]
+
+use adxingestor::defender::queries::{
+    Axis, Handover, Partition, Range, RowFormat, Slice, Source, count, count_null_watermark, histogram,
+    partition_counts, probe, sample, window,
+};
+use adxingestor::kql::Identifier;
+use adxingestor::timestamp::Timestamp;
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+fn name(text: &str) -> Identifier {
+    Identifier::new(text).unwrap()
+}
+
+fn at(text: &str) -> Timestamp {
+    text.parse().unwrap()
+}
+
+fn events() -> Source {
+    Source {
+        table: name("DeviceEvents"),
+        axis: Axis::ArrivalTime,
+        handover: None,
+        arrival_column: false,
+        row_format: RowFormat::Compact,
+    }
+}
+
+fn day() -> Range {
+    Range { low: at("2026-07-01T00:00:00Z"), high: at("2026-07-02T00:00:00.0000001Z") }
+}
+
+fn queries() -> BTreeMap<&'static str, String> {
+    let hour = Duration::from_secs(3600);
+    let slice = Slice::Range(day());
+    let from_the_start = Range { low: Timestamp::MIN, high: day().high };
+    let device = Partition { index: 0, count: 2, columns: vec![name("DeviceId")] };
+    let three = Partition { index: 3, count: 8, columns: vec![name("DeviceId"), name("ReportId"), name("Timestamp")] };
+    let by_column = Source { axis: Axis::Column(name("Timestamp")), row_format: RowFormat::Full, ..events() };
+    let odd_names = Source { table: name("my table"), axis: Axis::Column(name("time")), ..events() };
+    let arrival = Source { arrival_column: true, ..events() };
+    let handover = |column: Option<&str>| {
+        Some(Handover {
+            watermark_column: column.map(name),
+            watermark: at("2026-06-30T21:00:00Z"),
+            refreshed: at("2026-06-30T22:00:00Z"),
+        })
+    };
+    let taken_over = Source { handover: handover(Some("Timestamp")), ..events() };
+    let arrival_taken_over = Source { handover: handover(None), ..arrival.clone() };
+    BTreeMap::from([
+        ("probe", probe(&name("DeviceEvents"))),
+        ("probe-odd-name", probe(&name("where"))),
+        ("histogram", histogram(&events(), &day(), false, hour)),
+        ("histogram-with-null-axis", histogram(&events(), &day(), true, hour)),
+        ("histogram-by-column", histogram(&by_column, &day(), true, Duration::from_secs(300))),
+        ("histogram-from-the-start", histogram(&events(), &from_the_start, false, hour)),
+        ("histogram-handover", histogram(&taken_over, &day(), true, hour)),
+        ("sample", sample(&events(), &slice, 200)),
+        ("sample-with-arrival-column", sample(&arrival, &slice, 200)),
+        ("window", window(&events(), &slice, None, None)),
+        ("window-by-column-full", window(&by_column, &slice, None, None)),
+        ("window-odd-names", window(&odd_names, &slice, None, None)),
+        ("window-from-the-start", window(&events(), &Slice::Range(from_the_start), None, None)),
+        ("window-null-axis", window(&events(), &Slice::NullAxis, None, None)),
+        ("window-null-axis-partition", window(&by_column, &Slice::NullAxis, Some(&device), None)),
+        ("window-partition", window(&events(), &slice, Some(&three), None)),
+        ("window-handover", window(&taken_over, &slice, Some(&device), None)),
+        ("window-handover-arrival", window(&arrival_taken_over, &slice, None, None)),
+        ("window-with-arrival-column-and-chunk-id", window(&arrival, &slice, None, Some("00ff"))),
+        ("window-hostile-chunk-id", window(&events(), &slice, None, Some("a\" | take 0 // \\\n\u{2028}"))),
+        ("count", count(&events(), &slice, None)),
+        ("count-partition", count(&taken_over, &Slice::NullAxis, Some(&three))),
+        ("partition-counts", partition_counts(&by_column, &Slice::NullAxis, &three.columns, 8)),
+        ("count-null-watermark", count_null_watermark(&events(), &slice, Some(&device), &name("Timestamp"))),
+        (
+            "count-null-watermark-arrival",
+            count_null_watermark(&arrival, &slice, None, &name("Watermark_IngestionTime")),
+        ),
+    ])
+}
+
+#[test]
+fn every_query_is_as_its_golden_file_says() {
+    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden/defender");
+    let queries = queries();
+    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+        for (name, query) in &queries {
+            std::fs::write(folder.join(format!("{name}.kql")), format!("{query}\n")).unwrap();
+        }
+    }
+    for (name, query) in &queries {
+        let golden = std::fs::read_to_string(folder.join(format!("{name}.kql"))).unwrap_or_default();
+        assert_eq!(format!("{query}\n"), golden, "{name}.kql; UPDATE_GOLDEN=1 writes it");
+    }
+    let mut unused: Vec<String> = std::fs::read_dir(&folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .filter(|file| !file.strip_suffix(".kql").is_some_and(|name| queries.contains_key(name)))
+        .collect();
+    unused.sort();
+    assert!(unused.is_empty(), "no query has these golden files: {unused:?}");
+}
+
+#[test]
+fn hostile_names_never_become_a_source() {
+    for hostile in ["T | take 1", "T; drop", "T'] | take 1 //", "T\n| take 1", "ingestion_time()", "T\"", "", "__T"] {
+        assert!(Identifier::new(hostile).is_err(), "{hostile:?}");
+    }
+}
+
+#[test]
+fn arrival_time_is_read_before_any_operator_that_makes_new_rows() {
+    for (name, query) in queries() {
+        let last_use = query.rfind("ingestion_time()");
+        for operator in ["| take", "| project", "| summarize"] {
+            let Some(at) = query.find(operator) else { continue };
+            // The summarize of a histogram groups by it, which is on the table's own rows.
+            let limit = if operator == "| summarize" { query.len() } else { at };
+            assert!(last_use.is_none_or(|last| last < limit), "{name}: {query}");
+        }
+    }
+}
