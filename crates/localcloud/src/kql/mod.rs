@@ -1,6 +1,28 @@
 //! The KQL engine: text in, typed rows out. Knows tables only through [`Table`] and [`Catalog`]; knows no
 //! HTTP, no quota and no ingestion.
 
+mod aggregate;
+mod ast;
+mod compile;
+mod cx;
+mod error;
+mod functions;
+pub mod json;
+pub mod lexer;
+mod memory;
+mod parse;
+mod plan;
+mod strings;
+#[cfg(test)]
+mod tests;
+pub mod time;
+mod value;
+
+pub use error::{Error, ErrorKind, Position};
+pub use memory::MemoryTable;
+pub use parse::parse_literal;
+pub use plan::{run, run_with_parameters};
+
 use serde_json::Value as Json;
 use std::sync::Arc;
 use uuid::Uuid;
@@ -80,7 +102,7 @@ pub trait Table: Send + Sync {
     /// A superset of the rows with `after < ingestion_time() <= until`, to save scanning. All rows unless
     /// the table knows better.
     fn arrived_within(&self, _after: i64, _until: i64) -> Vec<std::ops::Range<u64>> {
-        vec![0..self.row_count()]
+        std::iter::once(0..self.row_count()).collect()
     }
 }
 
@@ -92,4 +114,19 @@ pub trait Catalog: Send + Sync {
     fn function(&self, name: &str) -> Option<String>;
     /// `now()`, in ticks.
     fn now(&self) -> i64;
+    /// The names of all tables, for patterns such as `union Device*`. None unless the catalog knows.
+    fn table_names(&self) -> Vec<String> {
+        Vec::new()
+    }
+}
+
+/// The rows of an answer as they are computed.
+pub type Rows = Box<dyn Iterator<Item = Result<Vec<Value>, Error>> + Send>;
+
+/// What a query answers.
+pub struct Answer {
+    /// The columns in order.
+    pub columns: Vec<Column>,
+    /// The rows, computed as they are taken. After an error there are no more.
+    pub rows: Rows,
 }
