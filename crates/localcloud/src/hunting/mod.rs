@@ -1,0 +1,137 @@
+//! The hunting API: Microsoft Graph's `runHuntingQuery`, and the two older endpoints that it replaces, with
+//! their quotas, limits, errors and value encodings. Queries are evaluated, not recognised.
+
+mod catalog;
+mod door;
+mod encode;
+mod page;
+mod quota;
+mod refusal;
+mod statistics;
+mod timespan;
+
+pub use door::router;
+pub use statistics::{Call, Statistics};
+
+use crate::clock::Clock;
+use crate::entra::Tokens;
+use crate::faults::Faults;
+use crate::source::Source;
+use quota::Quota;
+use statistics::Recorder;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::Semaphore;
+
+/// The limits of the API. The defaults are the documented ones, where they are documented.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// Rows of an answer; more are cut off without a word.
+    pub rows: u64,
+    /// Bytes of an answer's result array as JSON; more are refused.
+    pub result_bytes: u64,
+    /// Calls of the tenant in any stretch of time.
+    pub calls: Vec<CallLimit>,
+    /// Evaluation time of the tenant per cycle; `None` for no limit.
+    pub processing: Option<ProcessingLimit>,
+    /// How long one query may run.
+    pub run_time: Duration,
+    /// Queries evaluated at once; others wait.
+    pub at_once: usize,
+}
+
+/// At most `calls` in any `period`.
+#[derive(Debug, Clone, Copy)]
+pub struct CallLimit {
+    /// How many.
+    pub calls: u32,
+    /// In how long.
+    pub period: Duration,
+}
+
+/// At most `budget` of evaluation time in each cycle. Cycles start at multiples of `cycle`.
+#[derive(Debug, Clone, Copy)]
+pub struct ProcessingLimit {
+    /// Evaluation time per cycle.
+    pub budget: Duration,
+    /// Length of a cycle; 15 minutes at the service.
+    pub cycle: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            rows: 100_000,
+            result_bytes: 50_000_000,
+            calls: vec![CallLimit { calls: 45, period: Duration::from_secs(60) }],
+            processing: None,
+            run_time: Duration::from_secs(180),
+            at_once: 4,
+        }
+    }
+}
+
+/// How the API behaves.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Its limits.
+    pub limits: Limits,
+    /// Whether a 429 for too many calls says when to come back.
+    pub retry_after: bool,
+    /// Whether refused calls count as calls.
+    pub refused_calls_count: bool,
+    /// Whether answers are compressed for clients that accept it.
+    pub gzip: bool,
+    /// Whether answers carry their length instead of being chunked.
+    pub content_length: bool,
+    /// The application role that a caller through Graph needs.
+    pub required_role: String,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            limits: Limits::default(),
+            retry_after: true,
+            refused_calls_count: false,
+            gzip: true,
+            content_length: false,
+            required_role: crate::entra::THREAT_HUNTING_READ_ALL.to_owned(),
+        }
+    }
+}
+
+/// The API over a tenant's tables.
+pub struct Hunting {
+    settings: Settings,
+    source: Arc<Source>,
+    tokens: Arc<Tokens>,
+    faults: Arc<Faults>,
+    clock: Arc<dyn Clock>,
+    quota: Quota,
+    slots: Arc<Semaphore>,
+    recorder: Recorder,
+}
+
+impl Hunting {
+    /// Serves `source` to holders of `tokens`.
+    pub fn new(
+        settings: Settings,
+        source: Arc<Source>,
+        tokens: Arc<Tokens>,
+        faults: Arc<Faults>,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        let quota = Quota::new(&settings);
+        let slots = Arc::new(Semaphore::new(settings.limits.at_once.max(1)));
+        Self { settings, source, tokens, faults, clock, quota, slots, recorder: Recorder::default() }
+    }
+
+    /// What was asked and answered so far.
+    pub fn statistics(&self) -> Statistics {
+        self.recorder.statistics()
+    }
+}
+
+#[cfg(test)]
+mod tests;

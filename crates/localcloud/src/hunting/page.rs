@@ -1,0 +1,124 @@
+//! Evaluation of one query into the bytes of an answer, within the limits. Blocking: for a thread that may.
+
+use super::Limits;
+use super::encode::Dialect;
+use super::refusal::Refusal;
+use crate::kql::{self, Catalog};
+use bytes::Bytes;
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use std::io::{self, Write};
+use std::sync::Arc;
+use std::time::Instant;
+
+const CHUNK_BYTES: usize = 64 * 1024;
+
+/// A whole answer.
+pub(super) struct Page {
+    pub(super) chunks: Vec<Bytes>,
+    pub(super) rows: u64,
+    /// Bytes of the result array before compression.
+    pub(super) result_bytes: u64,
+}
+
+/// Evaluates `query`. Rows beyond the limit are cut off without a word; too many bytes are refused.
+pub(super) fn evaluate(
+    query: &str,
+    catalog: &Arc<dyn Catalog>,
+    dialect: Dialect,
+    limits: &Limits,
+    gzip: bool,
+) -> Result<Page, Refusal> {
+    let deadline = Instant::now() + limits.run_time;
+    let refused = |error: kql::Error| Refusal::Query(error.message);
+    let answer = kql::run(query, catalog).map_err(refused)?;
+    let mut sink = Sink::new(gzip);
+    dialect.head(&answer.columns, &mut sink.pending);
+    let head_bytes = sink.bytes();
+    sink.pending.push(b'[');
+    let mut rows = 0;
+    for row in answer.rows {
+        if rows == limits.rows {
+            break;
+        }
+        let row = row.map_err(refused)?;
+        if rows > 0 {
+            sink.pending.push(b',');
+        }
+        dialect.row(&answer.columns, &row, &mut sink.pending);
+        rows += 1;
+        if sink.bytes() - head_bytes >= limits.result_bytes {
+            return Err(Refusal::TooLarge);
+        }
+        if rows % 1024 == 0 && Instant::now() > deadline {
+            return Err(Refusal::TimedOut);
+        }
+        sink.flush_when_full();
+    }
+    if Instant::now() > deadline {
+        return Err(Refusal::TimedOut);
+    }
+    sink.pending.push(b']');
+    let result_bytes = sink.bytes() - head_bytes;
+    sink.pending.push(b'}');
+    Ok(Page { chunks: sink.finish(), rows, result_bytes })
+}
+
+/// Bytes on their way into chunks, compressed if asked for.
+struct Sink {
+    pending: Vec<u8>,
+    taken: u64,
+    chunks: Vec<Bytes>,
+    gzip: Option<GzEncoder<Vec<u8>>>,
+}
+
+impl Sink {
+    fn new(gzip: bool) -> Self {
+        let gzip = gzip.then(|| GzEncoder::new(Vec::new(), Compression::fast()));
+        Self { pending: Vec::with_capacity(CHUNK_BYTES), taken: 0, chunks: Vec::new(), gzip }
+    }
+
+    /// All bytes so far, before compression.
+    fn bytes(&self) -> u64 {
+        self.taken + self.pending.len() as u64
+    }
+
+    fn flush_when_full(&mut self) {
+        if self.pending.len() >= CHUNK_BYTES {
+            self.flush();
+        }
+    }
+
+    fn flush(&mut self) {
+        self.taken += self.pending.len() as u64;
+        match &mut self.gzip {
+            None => {
+                let full = std::mem::replace(&mut self.pending, Vec::with_capacity(CHUNK_BYTES));
+                self.chunks.push(full.into());
+            }
+            Some(encoder) => {
+                in_memory(encoder.write_all(&self.pending));
+                self.pending.clear();
+                if encoder.get_ref().len() >= CHUNK_BYTES {
+                    self.chunks.push(std::mem::take(encoder.get_mut()).into());
+                }
+            }
+        }
+    }
+
+    fn finish(mut self) -> Vec<Bytes> {
+        self.flush();
+        if let Some(encoder) = self.gzip {
+            match encoder.finish() {
+                Ok(rest) => self.chunks.push(rest.into()),
+                Err(error) => in_memory(Err(error)),
+            }
+        }
+        self.chunks
+    }
+}
+
+/// Writing to memory cannot fail; if it ever did, a debug build should say so.
+fn in_memory(result: io::Result<()>) {
+    debug_assert!(result.is_ok(), "{result:?}");
+}
