@@ -171,7 +171,8 @@ impl Catalog {
         let columns = Listed(columns.map_err(|error| Error::invalid(error.to_string()))?);
         for (part, batch) in batches(rows).into_iter().enumerate() {
             let tag = tag_of("audit", &[table.as_str(), tag, &part.to_string()]);
-            let values: [(&str, &(dyn Display + Sync)); 3] = [("table", table), ("columns", &columns), ("rows", &batch)];
+            let values: [(&str, &(dyn Display + Sync)); 3] =
+                [("table", table), ("columns", &columns), ("rows", &batch)];
             let file = include_str!("../../../kql/audit/append.kql");
             if self.append_once(table, &tag, file, &values, deadline).await? == Appended::Nothing {
                 return Err(Error::corrupt(format!("{table} took rows and does not have them")));
