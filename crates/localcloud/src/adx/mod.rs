@@ -3,4 +3,7 @@
 //! identity of rows.
 
 pub mod database;
+pub mod extent;
+pub mod ingestion;
+pub mod storage;
 pub mod table;
