@@ -261,8 +261,8 @@ async fn new_windows(
     let columns = source::hash_columns(&shape).map_err(StepError::name)?;
     let target = target_rows(app.limits.window_rows, app.limits.window_bytes, head.bytes_per_row);
     let mut planner = Planner::new(hunting, &source, &columns);
-    let Cut { mut pieces, null_rows } = planner.cut(low, table.high, target).await?;
-    if first_load && null_rows > 0 {
+    let Cut { mut pieces, null_rows } = planner.cut(low, table.high, target, first_load).await?;
+    if null_rows > 0 {
         let whole = crate::orchestration::plan::Piece::whole(Timestamp::MIN, Timestamp::MIN, null_rows);
         pieces.extend(if null_rows > target { planner.divide(whole, target).await? } else { vec![whole] });
     }
