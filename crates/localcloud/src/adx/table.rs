@@ -1,6 +1,6 @@
 //! The rows of one table: small batches in memory and extents of big ingestions on disk.
 
-use crate::kql::{Column, Table, Value};
+use crate::kql::{Column, Table, Type, Value};
 use std::sync::Arc;
 use uuid::Uuid;
 
@@ -54,6 +54,11 @@ impl TableData {
         info
     }
 
+    /// Puts back rows that [`TableData::append_rows`] took before a restart, as the extent that they were.
+    pub fn restore_rows(&mut self, info: ExtentInfo, rows: Vec<Vec<Value>>) {
+        self.batches.push(Arc::new(Batch { info, rows }));
+    }
+
     /// Whether an extent has this tag.
     pub fn has_tag(&self, tag: &str) -> bool {
         self.batches.iter().any(|batch| batch.info.tags.iter().any(|other| other == tag))
@@ -101,7 +106,12 @@ impl Table for Snapshot {
     }
 
     fn value(&self, row: u64, column: usize) -> Value {
-        self.batch(row).and_then(|(batch, row)| batch.rows[row].get(column)).cloned().unwrap_or(Value::Null)
+        let held = self.batch(row).and_then(|(batch, row)| batch.rows[row].get(column)).cloned();
+        // The row is older than the column.
+        held.unwrap_or_else(|| match self.table.columns.get(column) {
+            Some(Column { ty: Type::String, .. }) => Value::text(""),
+            _ => Value::Null,
+        })
     }
 
     fn ingestion_time(&self, row: u64) -> Option<i64> {
