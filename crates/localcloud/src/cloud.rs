@@ -1,6 +1,7 @@
 //! The parts put together on one loopback address: Entra, the hunting API and Azure Data Explorer over one
 //! generated tenant. Runs on threads of its own and ends when dropped.
 
+use crate::adx::{self, Adx, database::Database};
 use crate::clock::{Clock, SystemClock};
 use crate::entra::{self, App, Entra, ManagedIdentity, THREAT_HUNTING_READ_ALL, Tokens};
 use crate::faults::{self, Faults};
@@ -75,6 +76,9 @@ pub enum Error {
     /// There are no threads to run on.
     #[error("cannot start the cloud's threads: {0}; free some resources")]
     Threads(std::io::Error),
+    /// The database cannot be brought back.
+    #[error(transparent)]
+    Database(#[from] adx::StoreError),
     /// The state directory cannot be made.
     #[error("cannot make the state directory {path}: {source}; choose another")]
     StateDirectory {
@@ -90,6 +94,7 @@ pub struct Cloud {
     address: SocketAddr,
     source: Arc<Source>,
     hunting: Arc<Hunting>,
+    adx: Arc<Adx>,
     tokens: Arc<Tokens>,
     faults: Arc<Faults>,
     identity_header: String,
@@ -130,15 +135,21 @@ impl Cloud {
             },
             audiences: [entra::GRAPH, entra::KUSTO, entra::MDE, entra::XDR, &url].map(str::to_owned).to_vec(),
         };
+        let database = match &settings.state_directory {
+            Some(directory) => Database::open(DATABASE, clock.clone(), &directory.join("adx"))?,
+            None => Database::new(DATABASE, clock.clone()),
+        };
+        let adx = Arc::new(Adx::new(Arc::new(database), tokens.clone(), faults.clone(), vec![url]));
         let entra = Entra::new(directory, tokens.clone(), clock.clone(), faults.clone());
         let hunting = Arc::new(Hunting::new(settings.hunting, source.clone(), tokens.clone(), faults.clone(), clock));
-        let router = entra::router(Arc::new(entra)).merge(hunting::router(hunting.clone()));
+        let router =
+            entra::router(Arc::new(entra)).merge(hunting::router(hunting.clone())).merge(adx::router(adx.clone()));
         {
             let _inside = runtime.enter();
             let listener = tokio::net::TcpListener::from_std(listener).map_err(listen)?;
             runtime.spawn(serve(listener, router));
         }
-        Ok(Self { address, source, hunting, tokens, faults, identity_header, runtime: Some(runtime) })
+        Ok(Self { address, source, hunting, adx, tokens, faults, identity_header, runtime: Some(runtime) })
     }
 
     /// Its address, without a slash at the end.
@@ -149,6 +160,11 @@ impl Cloud {
     /// The tenant's tables.
     pub fn source(&self) -> &Arc<Source> {
         &self.source
+    }
+
+    /// The cluster.
+    pub fn adx(&self) -> &Arc<Adx> {
+        &self.adx
     }
 
     /// The tokens that its services accept.
