@@ -67,7 +67,7 @@ async fn rows_of_one_instant_are_split_by_a_hash() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_table_without_arrival_times_is_cut_by_its_watermark_column() {
-    let options = localcloud::source::TableOptions { has_arrival_time: false, ..Default::default() };
+    let options = localcloud::source::TableOptions { has_arrival_time: Some(false), ..Default::default() };
     let app = Deployment::start(
         cloud(vec![odd_table("IdentityInfo", 900, 5, options)]),
         &[Copied::incremental("IdentityInfo")],
