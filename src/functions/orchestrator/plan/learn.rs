@@ -4,8 +4,9 @@
 use super::super::{Step, StepError};
 use crate::adx::catalog::{Claim, Destination, LedgerEntry, Readiness};
 use crate::app::Services;
+use crate::defender::Error as HuntingError;
 use crate::defender::queries::{self, Range, Slice};
-use crate::defender::scanner::Scanner;
+use crate::defender::scanner::{Scan, Scanner};
 use crate::functions::hunting::{Error, Hunting};
 use crate::functions::source::{self, ARRIVAL_COLUMN};
 use crate::kql::Identifier;
@@ -143,19 +144,31 @@ fn unknown_table(table: &Identifier, error: Error) -> StepError {
     }
 }
 
-/// Response bytes per row, measured on packed rows of the range.
+/// Response bytes per row, measured on packed rows of the range; on fewer of them where they are very large.
 async fn sample(head: &Head, shape: &Shape, high: Timestamp, hunting: &mut Hunting<'_>) -> Step<Option<f64>> {
     let source = source::of(head, shape, shape.handover.is_some()).map_err(StepError::name)?;
     let slice = Slice::Range(Range { low: head.planned_to, high });
-    let mut packed = hunting.packed(&queries::sample(&source, &slice, SAMPLE_ROWS)).await?;
+    let mut take = SAMPLE_ROWS;
+    loop {
+        match measured(&queries::sample(&source, &slice, take), hunting).await {
+            Err(Error::Call(HuntingError::ResultTooLarge { .. } | HuntingError::TooLarge { .. })) if take > 1 => {
+                take /= 10
+            }
+            Err(error) => return Err(error.into()),
+            Ok(scan) => return Ok((scan.rows > 0).then(|| scan.response_bytes as f64 / scan.rows as f64)),
+        }
+    }
+}
+
+async fn measured(query: &str, hunting: &mut Hunting<'_>) -> Result<Scan, Error> {
+    let mut packed = hunting.packed(query).await?;
     let mut scanner = Scanner::new();
     let mut rows = Vec::new();
-    while let Some(piece) = packed.next().await.map_err(crate::functions::hunting::Error::from)? {
+    while let Some(piece) = packed.next().await? {
         rows.clear();
-        scanner.feed(&piece, &mut rows).map_err(|error| StepError::later(error.to_string()))?;
+        scanner.feed(&piece, &mut rows).map_err(HuntingError::from)?;
     }
-    let scan = scanner.finish().map_err(|error| StepError::later(error.to_string()))?;
-    Ok((scan.rows > 0).then(|| scan.response_bytes as f64 / scan.rows as f64))
+    Ok(scanner.finish().map_err(HuntingError::from)?)
 }
 
 /// Scalar columns whose hash spreads the rows.
