@@ -88,6 +88,8 @@ pub struct Operation {
     pub state: &'static str,
     /// Why it failed.
     pub status: String,
+    /// Who asked for it.
+    pub principal: String,
 }
 
 /// How many operations are remembered.

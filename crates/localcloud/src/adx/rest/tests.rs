@@ -2,6 +2,7 @@
 
 use crate::adx::{Adx, Limits, database::Database, router};
 use crate::clock::ManualClock;
+use crate::cloud::{self, Cloud};
 use crate::entra::{GRAPH, KUSTO, Tokens};
 use crate::faults::{Area, Fault, Faults};
 use crate::source::ticks;
@@ -277,6 +278,32 @@ async fn an_error_hides_in_each_of_four_places() {
         assert!(setup.ask(MGMT, ".show tables").await.text.contains("80DA0007"), "{fault:?}");
     }
     assert_eq!(shows(&setup.ask(V2, "print 1").await), [false; 4]);
+}
+
+#[tokio::test]
+async fn operations_name_who_asked() {
+    let setup = setup().await;
+    setup.ask(MGMT, ".create table T (A:string)").await;
+    let shown = setup.ask(MGMT, ".show operations | project Principal").await.json();
+    assert_eq!(shown["Tables"][0]["Rows"], json!([["aadapp=app;tenant"]]));
+}
+
+#[tokio::test]
+async fn a_clouds_database_survives_its_restart_and_answers_at_its_address() {
+    let directory = tempfile::tempdir().unwrap();
+    let start = || {
+        let state_directory = Some(directory.path().to_owned());
+        Cloud::start(cloud::Settings { state_directory, ..cloud::Settings::default() }).unwrap()
+    };
+    let first = start();
+    first.adx().run(".set T <| print A='kept'").unwrap();
+    drop(first);
+    let second = start();
+    let token = second.tokens().issue("app", KUSTO, &[]).token;
+    let body = json!({ "db": "Defender", "csl": "T" }).to_string();
+    let setup = setup().await;
+    let request = setup.http.post(format!("{}{V2}", second.url())).bearer_auth(token).body(body);
+    assert_eq!(setup.send(request).await.frame("PrimaryResult")["Rows"], json!([["kept"]]));
 }
 
 #[tokio::test]
