@@ -1,7 +1,7 @@
 //! The parts put together on one loopback address: Entra, the hunting API and Azure Data Explorer over one
 //! generated tenant. Runs on threads of its own and ends when dropped.
 
-use crate::adx::{self, Adx, database::Database};
+use crate::adx::{self, Adx, database::Database, ingestion, ingestion::Ingestion, storage, storage::Storage};
 use crate::clock::{Clock, SystemClock};
 use crate::entra::{self, App, Entra, ManagedIdentity, THREAT_HUNTING_READ_ALL, Tokens};
 use crate::faults::{self, Faults};
@@ -29,6 +29,8 @@ pub struct Settings {
     pub source: source::Settings,
     /// The hunting API.
     pub hunting: hunting::Settings,
+    /// Queued ingestion into the database.
+    pub ingestion: ingestion::Settings,
     /// What goes wrong.
     pub faults: faults::Plan,
     /// How long tokens last.
@@ -49,6 +51,7 @@ impl Default for Settings {
             port: 0,
             source: source::Settings::default(),
             hunting: hunting::Settings::default(),
+            ingestion: ingestion::Settings::default(),
             faults: faults::Plan::default(),
             token_lifetime: Duration::from_secs(3_600),
             apps: Vec::new(),
@@ -79,6 +82,9 @@ pub enum Error {
     /// The database cannot be brought back.
     #[error(transparent)]
     Database(#[from] adx::StoreError),
+    /// The storage for ingestion has no place.
+    #[error("cannot make the storage for ingestion: {0}; free some space for temporary files")]
+    Storage(std::io::Error),
     /// The state directory cannot be made.
     #[error("cannot make the state directory {path}: {source}; choose another")]
     StateDirectory {
@@ -95,6 +101,8 @@ pub struct Cloud {
     source: Arc<Source>,
     hunting: Arc<Hunting>,
     adx: Arc<Adx>,
+    storage: Arc<Storage>,
+    ingestion: Ingestion,
     tokens: Arc<Tokens>,
     faults: Arc<Faults>,
     identity_header: String,
@@ -139,17 +147,35 @@ impl Cloud {
             Some(directory) => Database::open(DATABASE, clock.clone(), &directory.join("adx"))?,
             None => Database::new(DATABASE, clock.clone()),
         };
-        let adx = Arc::new(Adx::new(Arc::new(database), tokens.clone(), faults.clone(), vec![url]));
+        let database = Arc::new(database);
+        let adx = Arc::new(Adx::new(database.clone(), tokens.clone(), faults.clone(), vec![url.clone()]));
+        let lent = storage::Settings { base_url: url, seed, ..storage::Settings::default() };
+        let storage = Arc::new(Storage::new(lent, clock.clone(), faults.clone()).map_err(Error::Storage)?);
+        adx.lend(storage.clone());
+        let ingestion = Ingestion::start(database, storage.clone(), settings.ingestion, runtime.handle());
         let entra = Entra::new(directory, tokens.clone(), clock.clone(), faults.clone());
         let hunting = Arc::new(Hunting::new(settings.hunting, source.clone(), tokens.clone(), faults.clone(), clock));
-        let router =
-            entra::router(Arc::new(entra)).merge(hunting::router(hunting.clone())).merge(adx::router(adx.clone()));
+        let router = entra::router(Arc::new(entra))
+            .merge(hunting::router(hunting.clone()))
+            .merge(adx::router(adx.clone()))
+            .merge(storage::router(storage.clone()));
         {
             let _inside = runtime.enter();
             let listener = tokio::net::TcpListener::from_std(listener).map_err(listen)?;
             runtime.spawn(serve(listener, router));
         }
-        Ok(Self { address, source, hunting, adx, tokens, faults, identity_header, runtime: Some(runtime) })
+        Ok(Self {
+            address,
+            source,
+            hunting,
+            adx,
+            storage,
+            ingestion,
+            tokens,
+            faults,
+            identity_header,
+            runtime: Some(runtime),
+        })
     }
 
     /// Its address, without a slash at the end.
@@ -165,6 +191,16 @@ impl Cloud {
     /// The cluster.
     pub fn adx(&self) -> &Arc<Adx> {
         &self.adx
+    }
+
+    /// The storage that ingestion goes through.
+    pub fn storage(&self) -> &Arc<Storage> {
+        &self.storage
+    }
+
+    /// Queued ingestion.
+    pub fn ingestion(&self) -> &Ingestion {
+        &self.ingestion
     }
 
     /// The tokens that its services accept.

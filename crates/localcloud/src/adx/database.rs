@@ -3,7 +3,7 @@
 use super::store::{Store, StoreError};
 use super::table::{ExtentInfo, TableData};
 use crate::clock::Clock;
-use crate::kql::{Catalog, Table, Value};
+use crate::kql::{Catalog, Column, Table, Value};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -155,6 +155,17 @@ impl Database {
     /// Those of the disk.
     pub fn save(&self, content: &Content) -> Result<(), StoreError> {
         self.store.as_ref().map_or(Ok(()), |store| store.save(content))
+    }
+
+    /// An empty table whose extents will be kept with the database.
+    ///
+    /// # Errors
+    /// Those of the disk.
+    pub fn new_table(&self, name: &str, columns: Vec<Column>) -> Result<TableData, StoreError> {
+        match &self.store {
+            Some(store) => store.table(name, columns),
+            None => Ok(TableData::new(columns)),
+        }
     }
 
     /// Appends rows to a table of `content` as one extent and keeps them. `None` if there is no such table.

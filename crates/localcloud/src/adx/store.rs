@@ -84,6 +84,12 @@ impl Store {
         Ok((store, content))
     }
 
+    /// A table with the extents that are kept under its name.
+    pub(super) fn table(&self, name: &str, columns: Vec<Column>) -> Result<TableData, StoreError> {
+        let path = self.directory.join("extents").join(file_name(name));
+        TableData::open(&path, columns).map_err(|source| StoreError::Io { path, source })
+    }
+
     /// Replaces the catalog.
     pub(super) fn save(&self, content: &Content) -> Result<(), StoreError> {
         let tables = content.tables.iter().map(|(name, entry)| {
@@ -142,7 +148,7 @@ impl Store {
             let ty = Type::from_name(&ty).ok_or_else(|| damaged(&self.catalog(), format!("a type {ty}")))?;
             columns.push(Column { name: column, ty });
         }
-        let mut data = TableData::new(columns);
+        let mut data = self.table(name, columns)?;
         let path = self.rows(name);
         for line in self.whole_lines(&path)?.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
             let batch: SavedBatch = serde_json::from_slice(line).map_err(|error| damaged(&path, error.to_string()))?;
@@ -185,17 +191,21 @@ impl Store {
         self.directory.join("catalog.json")
     }
 
-    /// Names of tables may hold characters that names of files may not.
     fn rows(&self, table: &str) -> PathBuf {
-        let mut name = String::new();
-        for byte in table.bytes() {
-            match byte {
-                b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'_' | b'-' => name.push(char::from(byte)),
-                other => name.push_str(&format!("%{other:02X}")),
-            }
-        }
-        self.directory.join("rows").join(name + ".ndjson")
+        self.directory.join("rows").join(file_name(table) + ".ndjson")
     }
+}
+
+/// Names of tables may hold characters that names of files may not.
+fn file_name(table: &str) -> String {
+    let mut name = String::new();
+    for byte in table.bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'_' | b'-' => name.push(char::from(byte)),
+            other => name.push_str(&format!("%{other:02X}")),
+        }
+    }
+    name
 }
 
 /// A stored row; columns that were added later have nothing in it.

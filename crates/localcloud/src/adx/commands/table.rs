@@ -30,7 +30,7 @@ pub(super) fn parse_definition<'a>(cursor: &mut Cursor<'a>, verb: &'a str, name:
                 }
                 None if verb == "alter-merge" => Err(Error::not_found("Table", &name)),
                 None => {
-                    let mut entry = empty(columns);
+                    let mut entry = empty(context.database.new_table(&name, columns)?);
                     entry.folder = folder.unwrap_or_default();
                     entry.docstring = docstring.unwrap_or_default();
                     let described = describe(context.database, &name, &entry);
@@ -43,11 +43,11 @@ pub(super) fn parse_definition<'a>(cursor: &mut Cursor<'a>, verb: &'a str, name:
 }
 
 /// A table without rows.
-pub(super) fn empty(columns: Vec<Column>) -> Entry {
+pub(super) fn empty(data: TableData) -> Entry {
     Entry {
         folder: String::new(),
         docstring: String::new(),
-        data: TableData::new(columns),
+        data,
         mappings: BTreeMap::new(),
         policies: BTreeMap::new(),
     }
