@@ -1,10 +1,7 @@
 //! The parts put together on one loopback address: Entra, the hunting API and Azure Data Explorer over one
 //! generated tenant. Runs on threads of its own and ends when dropped.
 
-use crate::adx::database::Database;
-use crate::adx::ingestion::{self, Ingestion};
-use crate::adx::storage::{self, Storage};
-use crate::adx::{self, Adx};
+use crate::adx::{self, Adx, database::Database, ingestion, ingestion::Ingestion, storage, storage::Storage};
 use crate::clock::{Clock, SystemClock};
 use crate::entra::{self, App, Entra, ManagedIdentity, THREAT_HUNTING_READ_ALL, Tokens};
 use crate::faults::{self, Faults};
@@ -32,9 +29,7 @@ pub struct Settings {
     pub source: source::Settings,
     /// The hunting API.
     pub hunting: hunting::Settings,
-    /// The storage that ingestion goes through; its address is the cloud's own.
-    pub storage: storage::Settings,
-    /// Ingestion.
+    /// Queued ingestion into the database.
     pub ingestion: ingestion::Settings,
     /// What goes wrong.
     pub faults: faults::Plan,
@@ -56,7 +51,6 @@ impl Default for Settings {
             port: 0,
             source: source::Settings::default(),
             hunting: hunting::Settings::default(),
-            storage: storage::Settings::default(),
             ingestion: ingestion::Settings::default(),
             faults: faults::Plan::default(),
             token_lifetime: Duration::from_secs(3_600),
@@ -88,8 +82,8 @@ pub enum Error {
     /// The database cannot be brought back.
     #[error(transparent)]
     Database(#[from] adx::StoreError),
-    /// The place for blobs cannot be made.
-    #[error("cannot make a directory for blobs: {0}; free some space")]
+    /// The storage for ingestion has no place.
+    #[error("cannot make the storage for ingestion: {0}; free some space for temporary files")]
     Storage(std::io::Error),
     /// The state directory cannot be made.
     #[error("cannot make the state directory {path}: {source}; choose another")]
@@ -154,9 +148,9 @@ impl Cloud {
             None => Database::new(DATABASE, clock.clone()),
         };
         let database = Arc::new(database);
-        let storage = storage::Settings { base_url: url.clone(), seed, ..settings.storage };
-        let storage = Arc::new(Storage::new(storage, clock.clone(), faults.clone()).map_err(Error::Storage)?);
-        let adx = Arc::new(Adx::new(database.clone(), tokens.clone(), faults.clone(), vec![url]));
+        let adx = Arc::new(Adx::new(database.clone(), tokens.clone(), faults.clone(), vec![url.clone()]));
+        let lent = storage::Settings { base_url: url, seed, ..storage::Settings::default() };
+        let storage = Arc::new(Storage::new(lent, clock.clone(), faults.clone()).map_err(Error::Storage)?);
         adx.lend(storage.clone());
         let ingestion = Ingestion::start(database, storage.clone(), settings.ingestion, runtime.handle());
         let entra = Entra::new(directory, tokens.clone(), clock.clone(), faults.clone());
@@ -204,7 +198,7 @@ impl Cloud {
         &self.storage
     }
 
-    /// The ingestion of the cluster.
+    /// Queued ingestion.
     pub fn ingestion(&self) -> &Ingestion {
         &self.ingestion
     }

@@ -88,6 +88,8 @@ pub struct Operation {
     pub state: &'static str,
     /// Why it failed.
     pub status: String,
+    /// Who asked for it.
+    pub principal: String,
 }
 
 /// How many operations are remembered.
@@ -155,14 +157,15 @@ impl Database {
         self.store.as_ref().map_or(Ok(()), |store| store.save(content))
     }
 
-    /// The data of a table that is made now.
+    /// An empty table whose extents will be kept with the database.
     ///
     /// # Errors
     /// Those of the disk.
-    pub fn new_data(&self, table: &str, columns: Vec<Column>) -> Result<TableData, StoreError> {
-        self.store
-            .as_ref()
-            .map_or_else(|| Ok(TableData::new(columns.clone())), |store| store.data(table, columns.clone()))
+    pub fn new_table(&self, name: &str, columns: Vec<Column>) -> Result<TableData, StoreError> {
+        match &self.store {
+            Some(store) => store.table(name, columns),
+            None => Ok(TableData::new(columns)),
+        }
     }
 
     /// Appends rows to a table of `content` as one extent and keeps them. `None` if there is no such table.

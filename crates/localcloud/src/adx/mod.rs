@@ -14,3 +14,13 @@ pub mod table;
 pub use commands::{Error, ResourceProvider, ResultTable};
 pub use rest::{Adx, Limits, router};
 pub use store::StoreError;
+
+impl ResourceProvider for storage::Storage {
+    fn resources(&self) -> Vec<(String, String)> {
+        self.resources().into_iter().map(|(kind, url)| (kind.to_owned(), url)).collect()
+    }
+
+    fn identity_token(&self) -> String {
+        self.identity_token()
+    }
+}

@@ -84,6 +84,12 @@ impl Store {
         Ok((store, content))
     }
 
+    /// A table with the extents that are kept under its name.
+    pub(super) fn table(&self, name: &str, columns: Vec<Column>) -> Result<TableData, StoreError> {
+        let path = self.directory.join("extents").join(file_name(name));
+        TableData::open(&path, columns).map_err(|source| StoreError::Io { path, source })
+    }
+
     /// Replaces the catalog.
     pub(super) fn save(&self, content: &Content) -> Result<(), StoreError> {
         let tables = content.tables.iter().map(|(name, entry)| {
@@ -142,7 +148,7 @@ impl Store {
             let ty = Type::from_name(&ty).ok_or_else(|| damaged(&self.catalog(), format!("a type {ty}")))?;
             columns.push(Column { name: column, ty });
         }
-        let mut data = self.data(name, columns)?;
+        let mut data = self.table(name, columns)?;
         let path = self.rows(name);
         for line in self.whole_lines(&path)?.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
             let batch: SavedBatch = serde_json::from_slice(line).map_err(|error| damaged(&path, error.to_string()))?;

@@ -129,6 +129,11 @@ impl TableData {
         info
     }
 
+    /// Puts back rows that [`TableData::append_rows`] took before a restart, as the extent that they were.
+    pub fn restore_rows(&mut self, info: ExtentInfo, rows: Vec<Vec<Value>>) {
+        self.parts.push(Part::Rows(Arc::new(Batch { info, rows })));
+    }
+
     /// Begins an extent of this table. It needs no lock on the table while rows are written.
     ///
     /// # Errors
@@ -154,11 +159,6 @@ impl TableData {
         extent.publish()?;
         self.parts.push(Part::Extent(extent));
         Ok(())
-    }
-
-    /// Puts back rows that [`TableData::append_rows`] took before a restart, as the extent that they were.
-    pub fn restore_rows(&mut self, info: ExtentInfo, rows: Vec<Vec<Value>>) {
-        self.parts.push(Part::Rows(Arc::new(Batch { info, rows })));
     }
 
     /// Whether an extent has this tag.

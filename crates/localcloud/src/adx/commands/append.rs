@@ -18,10 +18,9 @@ const EXTENTS: [(&str, Type); 6] = [
     ("RowCount", Type::Long),
 ];
 
-const PROPERTIES: [&str; 10] = [
+const PROPERTIES: [&str; 9] = [
     "tags",
     "ingestifnotexists",
-    "creationtime",
     "folder",
     "docstring",
     "distributed",
@@ -108,7 +107,7 @@ fn store(
     match content.tables.get(name) {
         Some(entry) => fits(name, entry.data.columns(), &found.columns)?,
         None => {
-            let mut entry = table::empty(context.database, name, found.columns.clone())?;
+            let mut entry = table::empty(context.database.new_table(name, found.columns.clone())?);
             entry.folder = properties.get("folder").cloned().unwrap_or_default();
             entry.docstring = properties.get("docstring").cloned().unwrap_or_default();
             content.tables.insert(name.to_owned(), entry);

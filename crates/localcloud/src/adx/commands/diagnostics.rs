@@ -180,7 +180,7 @@ fn operations(context: &super::Context<'_>, wanted: Option<Uuid>) -> ResultTable
             Value::Guid(operation.id),
             Value::Bool(false),
             Value::text(context.database.name()),
-            Value::text(context.principal),
+            Value::text(operation.principal),
             Value::text(""),
         ]
     });

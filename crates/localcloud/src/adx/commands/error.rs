@@ -18,7 +18,7 @@ pub struct Error {
     /// Whether the same request would be refused again.
     pub permanent: bool,
     /// The error below this one.
-    pub inner: Option<Inner>,
+    pub inner: Option<Box<Inner>>,
 }
 
 /// A syntax or semantic error in a text.
@@ -119,7 +119,7 @@ impl From<kql::Error> for Error {
             _ => format!("Semantic error: {code}: {}", inner.message),
         };
         let message = format!("Request is invalid and cannot be processed: {outer}");
-        Self { inner: Some(inner), ..Self::bad_request(message) }
+        Self { inner: Some(Box::new(inner)), ..Self::bad_request(message) }
     }
 }
 

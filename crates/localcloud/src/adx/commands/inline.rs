@@ -1,41 +1,38 @@
-//! `.ingest inline`: rows as CSV inside the command. Other formats are refused.
+//! `.ingest inline`: rows inside the command, read as those of a blob are.
 
 use super::append::{Once, append, nothing};
 use super::cursor::Cursor;
 use super::{Command, Error};
-use crate::kql::{Type, Value};
+use crate::adx::database::Entry;
+use crate::adx::ingestion::Mapping;
+use crate::adx::ingestion::rows::{self, Format};
+use crate::kql::Value;
+
+const PROPERTIES: [&str; 6] =
+    ["format", "tags", "ingestifnotexists", "ingestionmapping", "ingestionmappingreference", "ignorefirstrecord"];
 
 pub(super) fn parse<'a>(cursor: &mut Cursor<'a>) -> Result<Command<'a>, Error> {
     for word in ["ingest", "inline", "into", "table"] {
         cursor.expect(word)?;
     }
     let name = cursor.entity()?;
-    let properties =
-        cursor.properties(&["format", "tags", "ingestifnotexists", "creationtime", "ignorefirstrecord"])?;
+    let properties = cursor.properties(&PROPERTIES)?;
     let once = Once::read(&properties)?;
-    if let Some(format) = properties.get("format").filter(|format| !format.eq_ignore_ascii_case("csv")) {
-        return Err(Error::bad_request(format!("Inline data of format '{format}' is not supported here: use csv.")));
-    }
+    let format = properties.get("format").map_or("csv", String::as_str).to_ascii_lowercase();
+    let format = Format::from_name(&format)
+        .ok_or_else(|| Error::bad_request(format!("Data of format '{format}' is not supported here.")))?;
     let skip = properties.get("ignorefirstrecord").is_some_and(|value| value.eq_ignore_ascii_case("true"));
     let text = cursor.input()?;
+    // The line of the command itself is no data.
     let text = text.trim_start_matches([' ', '\t']);
     let text = text.strip_prefix("\r\n").or_else(|| text.strip_prefix('\n')).unwrap_or(text);
     Ok(Command::change("DataIngestInline", move |context| {
         let mut content = context.database.write();
         let entry = content.tables.get(&name).ok_or_else(|| Error::not_found("Table", &name))?;
-        let columns = entry.data.columns().to_vec();
-        let mut rows = Vec::new();
-        for record in records(text)?.into_iter().skip(usize::from(skip)) {
-            if record.len() > columns.len() {
-                return Err(Error::bad_request(format!(
-                    "Stream_WrongNumberOfFields: a record has {} fields, the table has {} columns.",
-                    record.len(),
-                    columns.len()
-                )));
-            }
-            let mut fields = record.into_iter();
-            rows.push(columns.iter().map(|column| cell(column.ty, fields.next().unwrap_or_default())).collect());
-        }
+        let inline = properties.get("ingestionmapping").map(String::as_str);
+        let reference = properties.get("ingestionmappingreference").map(String::as_str);
+        let mapping = mapping(entry, format, inline, reference)?;
+        let rows = read(&mapping, format, text, skip)?;
         if once.is_done(&content, &name) {
             return Ok(nothing());
         }
@@ -43,54 +40,31 @@ pub(super) fn parse<'a>(cursor: &mut Cursor<'a>) -> Result<Command<'a>, Error> {
     }))
 }
 
-/// A field as a value; what does not fit its type is null.
-fn cell(ty: Type, field: String) -> Value {
-    match ty {
-        Type::String => Value::text(field),
-        _ if field.is_empty() => Value::Null,
-        Type::Dynamic => Value::dynamic(serde_json::from_str(&field).unwrap_or(serde_json::Value::String(field))),
-        _ => Value::text(field).convert(ty),
+fn mapping(entry: &Entry, format: Format, inline: Option<&str>, reference: Option<&str>) -> Result<Mapping, Error> {
+    let text = match (inline, reference) {
+        (Some(_), Some(_)) => return Err(Error::bad_request("A mapping is given inline or by reference, not both.")),
+        (Some(text), None) => Some(text),
+        (None, Some(name)) => {
+            Some(entry.mappings.get(name).ok_or_else(|| Error::not_found("MappingPersistent", name))?.as_str())
+        }
+        (None, None) => None,
+    };
+    let columns = entry.data.columns();
+    match text {
+        None => Ok(Mapping::identity(columns, matches!(format, Format::Csv))),
+        Some(text) => Mapping::parse(text, columns)
+            .map_err(|failure| Error::bad_request(format!("{}: {}", failure.code, failure.details))),
     }
 }
 
-/// Records of RFC 4180; empty lines are none.
-fn records(text: &str) -> Result<Vec<Vec<String>>, Error> {
-    let mut records = Vec::new();
-    let mut record = Vec::new();
-    let mut field = String::new();
-    let mut chars = text.chars().peekable();
-    let mut quoted = false;
-    let mut began = false;
-    while let Some(c) = chars.next() {
-        match c {
-            '"' if quoted && chars.peek() == Some(&'"') => {
-                chars.next();
-                field.push('"');
-            }
-            '"' if quoted => quoted = false,
-            c if quoted => field.push(c),
-            '"' if field.is_empty() => (quoted, began) = (true, true),
-            ',' => {
-                record.push(std::mem::take(&mut field));
-                began = true;
-            }
-            '\r' if chars.peek() == Some(&'\n') => {}
-            '\n' => {
-                if began || !field.is_empty() {
-                    record.push(std::mem::take(&mut field));
-                    records.push(std::mem::take(&mut record));
-                }
-                began = false;
-            }
-            c => field.push(c),
-        }
-    }
-    if quoted {
-        return Err(Error::bad_request("Stream_ClosingQuoteMissing: a quoted field has no end."));
-    }
-    if began || !field.is_empty() {
-        record.push(field);
-        records.push(record);
-    }
-    Ok(records)
+fn read(mapping: &Mapping, format: Format, text: &str, skip: bool) -> Result<Vec<Vec<Value>>, Error> {
+    let mut rows = Vec::new();
+    let mut take = |record| {
+        rows.push(mapping.row(record));
+        Ok(())
+    };
+    rows::read(format, text.as_bytes(), &mut take)
+        .map_err(|error| Error::bad_request(format!("The inline data cannot be read: {error}.")))?;
+    rows.drain(..usize::from(skip).min(rows.len()));
+    Ok(rows)
 }

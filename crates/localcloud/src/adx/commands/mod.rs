@@ -91,7 +91,15 @@ pub(super) fn run(context: &Context<'_>, text: &str) -> Result<ResultTable, Erro
             Err(error) => ("Failed", error.message.clone()),
         };
         let ended = context.database.now();
-        let operation = Operation { id, kind: kind.to_owned(), started, ended, state, status };
+        let operation = Operation {
+            id,
+            kind: kind.to_owned(),
+            started,
+            ended,
+            state,
+            status,
+            principal: context.principal.to_owned(),
+        };
         context.database.record(operation);
     }
     let table = if detached {

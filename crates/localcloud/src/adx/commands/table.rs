@@ -29,7 +29,7 @@ pub(super) fn parse_definition<'a>(cursor: &mut Cursor<'a>, verb: &'a str, name:
                 }
                 None if verb == "alter-merge" => Err(Error::not_found("Table", &name)),
                 None => {
-                    let mut entry = empty(context.database, &name, columns)?;
+                    let mut entry = empty(context.database.new_table(&name, columns)?);
                     entry.folder = folder.unwrap_or_default();
                     entry.docstring = docstring.unwrap_or_default();
                     let described = describe(context.database, &name, &entry);
@@ -42,11 +42,11 @@ pub(super) fn parse_definition<'a>(cursor: &mut Cursor<'a>, verb: &'a str, name:
 }
 
 /// A table without rows.
-pub(super) fn empty(database: &Database, name: &str, columns: Vec<Column>) -> Result<Entry, Error> {
-    Ok(Entry {
+pub(super) fn empty(data: TableData) -> Entry {
+    Entry {
         folder: String::new(),
         docstring: String::new(),
-        data: database.new_data(name, columns)?,
+        data,
         mappings: BTreeMap::new(),
         policies: BTreeMap::new(),
     })

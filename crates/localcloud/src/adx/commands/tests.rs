@@ -310,7 +310,19 @@ fn inline_csv_lands_typed() {
     assert_eq!(shown.texts("A"), ["x, \"y\"", "// no comment"]);
     assert_eq!(shown.texts("a"), ["1", ""]);
     assert_eq!(setup.run(".show table T extents where tags has 'ingest-by:i'").rows.len(), 1);
-    assert!(setup.fails(".ingest inline into table T <| \"x").message.contains("Stream_ClosingQuoteMissing"));
+    assert!(setup.fails(".ingest inline into table T <| \"x").message.contains("closing quote"));
+}
+
+#[test]
+fn inline_json_goes_through_its_mapping_and_only_once() {
+    let setup = setup();
+    setup.run(".create table T (A:long, Raw:dynamic, Id:string)");
+    setup.run(r#".create table T ingestion json mapping "M" '[{"column":"A","Properties":{"Path":"$.a.b"}},{"column":"Raw","Properties":{"Path":"$"}},{"column":"Id","Properties":{"ConstValue":"w"}}]'"#);
+    let ingest = ".ingest inline into table T with (format='multijson', ingestionMappingReference='M', tags='[\"ingest-by:i\"]', ingestIfNotExists='[\"i\"]') <|\n[{\"a\":{\"b\":1}},\n{\"a\":{\"b\":2}}]";
+    assert_eq!(rows_of(&setup.run(ingest)), 2);
+    assert_eq!(rows_of(&setup.run(ingest)), 0);
+    assert_eq!(setup.texts("T | where tolong(Raw.a.b) == A and Id == 'w' | order by A asc", "A"), ["1", "2"]);
+    assert_eq!(setup.fails(&ingest.replace("'M'", "'N'")).code, "BadRequest_EntityNotFound");
 }
 
 #[test]

@@ -6,6 +6,7 @@ use super::result::{Outcome, Problem};
 use super::{Adx, evaluate, v1, v2};
 use crate::adx::commands::{Error, is_command};
 use crate::cloud::read_body;
+use crate::entra::{Claims, TokenError};
 use crate::faults::{Area, Fault};
 use crate::kql::time::write_datetime;
 use axum::Router;
@@ -44,6 +45,20 @@ impl Endpoint {
 enum Asks {
     Body(Body),
     Url(BTreeMap<String, String>),
+}
+
+/// Who asks, and whether for looking only.
+struct Caller {
+    principal: String,
+    read_only: bool,
+}
+
+/// Why a request is not even looked at.
+enum Refused {
+    /// The caller.
+    Unknown(TokenError),
+    /// The body.
+    Unreadable(Error),
 }
 
 /// The routes of a cluster.
@@ -95,13 +110,14 @@ impl Adx {
             now,
         };
         let request = self.request(&headers, asks).await;
-        if let (None, Ok(Request { client_request_id: Some(id), .. })) = (&client_request_id, &request) {
+        if let (None, Ok((Request { client_request_id: Some(id), .. }, _))) = (&client_request_id, &request) {
             asked.client_request_id.clone_from(id);
         }
         let asked = Arc::new(asked);
         let mut response = match request {
-            Ok(request) => self.answer(endpoint, &headers, request, fault, &asked).await,
-            Err(refused) => *refused.unwrap_or_else(|error| Box::new(refusal::answer(&error, &asked))),
+            Ok((request, caller)) => self.answer(endpoint, &headers, (request, caller), fault, &asked).await,
+            Err(Refused::Unknown(error)) => refusal::unauthenticated(&error),
+            Err(Refused::Unreadable(error)) => refusal::answer(&error, &asked),
         };
         for (name, id) in
             [("x-ms-client-request-id", asked.client_request_id.as_str()), ("x-ms-activity-id", activity_id.as_str())]
@@ -114,7 +130,7 @@ impl Adx {
     }
 
     /// The request of a caller that may ask. What is wrong with the body counts only after the caller is known.
-    async fn request(&self, headers: &HeaderMap, asks: Asks) -> Result<Request, Result<Box<Response>, Error>> {
+    async fn request(&self, headers: &HeaderMap, asks: Asks) -> Result<(Request, Claims), Refused> {
         let authorization = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
         let audiences: Vec<&str> = self.audiences.iter().map(String::as_str).collect();
         // The body is read in any case, so that the connection can be used again.
@@ -125,15 +141,15 @@ impl Adx {
                 .map_err(|error| Error::bad_request(error.to_string()))
                 .and_then(|body| Request::parse(&body)),
         };
-        self.tokens.check(authorization, &audiences).map_err(|error| Ok(Box::new(refusal::unauthenticated(&error))))?;
-        request.map_err(Err)
+        let claims = self.tokens.check(authorization, &audiences).map_err(Refused::Unknown)?;
+        Ok((request.map_err(Refused::Unreadable)?, claims))
     }
 
     async fn answer(
         self: &Arc<Self>,
         endpoint: Endpoint,
         headers: &HeaderMap,
-        request: Request,
+        (request, caller): (Request, Claims),
         fault: Option<Fault>,
         asked: &Arc<Asked>,
     ) -> Response {
@@ -150,7 +166,8 @@ impl Adx {
         let patience = request.patience(own_time);
         let work = {
             let (adx, asked) = (self.clone(), asked.clone());
-            move || adx.work(endpoint, &request, read_only, Instant::now() + patience, fault, &asked)
+            let caller = Caller { principal: format!("aadapp={};{}", caller.client_id, caller.tenant_id), read_only };
+            move || adx.work(endpoint, &request, &caller, Instant::now() + patience, fault, &asked)
         };
         let worked = tokio::time::timeout(patience + GRACE, tokio::task::spawn_blocking(work)).await;
         let result = match worked {
@@ -178,7 +195,7 @@ impl Adx {
         &self,
         endpoint: Endpoint,
         request: &Request,
-        read_only: bool,
+        caller: &Caller,
         deadline: Instant,
         fault: Option<Fault>,
         asked: &Asked,
@@ -190,7 +207,7 @@ impl Adx {
                 let text = "Queries are not management commands: send them to /v2/rest/query";
                 return Err(Error::syntax(&request.text, 0, text));
             }
-            let table = self.command(&request.text, read_only, &asked.client_request_id)?;
+            let table = self.command(&request.text, caller.read_only, &caller.principal)?;
             return Ok(v1::command(&Outcome { columns: table.columns, rows: table.rows, problem: planned }));
         }
         let mut outcome = evaluate::query(self, request, deadline)?;

@@ -1,11 +1,15 @@
 //! The endpoints through their own door, over loopback.
 
+use crate::adx::ingestion;
 use crate::adx::{Adx, Limits, database::Database, router};
 use crate::clock::ManualClock;
+use crate::cloud::{self, Cloud};
 use crate::entra::{GRAPH, KUSTO, Tokens};
 use crate::faults::{Area, Fault, Faults};
 use crate::source::ticks;
 use axum::http::HeaderMap;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use futures_util::StreamExt;
 use serde_json::{Value as Json, json};
 use std::sync::Arc;
@@ -277,6 +281,74 @@ async fn an_error_hides_in_each_of_four_places() {
         assert!(setup.ask(MGMT, ".show tables").await.text.contains("80DA0007"), "{fault:?}");
     }
     assert_eq!(shows(&setup.ask(V2, "print 1").await), [false; 4]);
+}
+
+#[tokio::test]
+async fn operations_name_who_asked() {
+    let setup = setup().await;
+    setup.ask(MGMT, ".create table T (A:string)").await;
+    let shown = setup.ask(MGMT, ".show operations | project Principal").await.json();
+    assert_eq!(shown["Tables"][0]["Rows"], json!([["aadapp=app;tenant"]]));
+}
+
+#[tokio::test]
+async fn a_clouds_database_survives_its_restart_and_answers_at_its_address() {
+    let directory = tempfile::tempdir().unwrap();
+    let start = || {
+        let state_directory = Some(directory.path().to_owned());
+        Cloud::start(cloud::Settings { state_directory, ..cloud::Settings::default() }).unwrap()
+    };
+    let first = start();
+    first.adx().run(".set T <| print A='kept'").unwrap();
+    drop(first);
+    let second = start();
+    let token = second.tokens().issue("app", KUSTO, &[]).token;
+    let body = json!({ "db": "Defender", "csl": "T" }).to_string();
+    let setup = setup().await;
+    let request = setup.http.post(format!("{}{V2}", second.url())).bearer_auth(token).body(body);
+    assert_eq!(setup.send(request).await.frame("PrimaryResult")["Rows"], json!([["kept"]]));
+}
+
+#[tokio::test]
+async fn a_blob_lands_through_the_resources_that_are_lent_and_is_there_after_a_restart() {
+    let directory = tempfile::tempdir().unwrap();
+    let start = || {
+        let ingestion = ingestion::Settings { delay: Duration::ZERO, ..ingestion::Settings::default() };
+        let state_directory = Some(directory.path().to_owned());
+        Cloud::start(cloud::Settings { ingestion, state_directory, ..cloud::Settings::default() }).unwrap()
+    };
+    let cloud = start();
+    cloud.adx().run(".create table T (A:long, Id:string)").unwrap();
+    let lent = cloud.adx().run(".get ingestion resources").unwrap();
+    let (kinds, roots) = (lent.texts("ResourceTypeName"), lent.texts("StorageRoot"));
+    let root = |wanted: &str| roots[kinds.iter().position(|kind| kind == wanted).unwrap()].clone();
+    let (container, queue) = (root("TempStorage"), root("SecuredReadyForAggregationQueue"));
+    let token = cloud.adx().run(".get kusto identity token").unwrap().texts("AuthorizationContext").remove(0);
+    let setup = setup().await;
+    let blob = container.replacen('?', "/b.multijson?", 1);
+    let put = setup.http.put(&blob).header("x-ms-blob-type", "BlockBlob").header("x-ms-version", "2021-12-02");
+    assert_eq!(setup.send(put.body("{\"A\":7,\"Id\":\"x\"}")).await.status, 201);
+    let message = json!({
+        "Id": "7b6c5bf4-6b61-4d3f-9d53-2a5a0b1c4f4e", "BlobPath": blob, "DatabaseName": "Defender", "TableName": "T",
+        "AdditionalProperties": { "authorizationContext": token, "format": "multijson" },
+    });
+    let text = BASE64.encode(message.to_string());
+    let post = setup.http.post(queue.replacen('?', "/messages?", 1)).header("x-ms-version", "2021-12-02");
+    let sent = setup.send(post.body(format!("<QueueMessage><MessageText>{text}</MessageText></QueueMessage>"))).await;
+    assert_eq!(sent.status, 201, "{}", sent.text);
+    let landed = async {
+        while cloud.ingestion().statistics().finished == 0 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), landed).await.unwrap();
+    assert_eq!(cloud.adx().run("T").unwrap().texts("A"), ["7"], "{:?}", cloud.adx().run(".show ingestion failures"));
+    drop(cloud);
+    let again = start();
+    assert_eq!(again.adx().run("T").unwrap().texts("Id"), ["x"]);
+    again.adx().run(".drop table T").unwrap();
+    again.adx().run(".create table T (Other:string)").unwrap();
+    assert!(again.adx().run("T").unwrap().rows.is_empty());
 }
 
 #[tokio::test]
