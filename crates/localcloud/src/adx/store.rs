@@ -187,14 +187,6 @@ impl Store {
         Ok(bytes)
     }
 
-    /// A table's data, with the extents that its directory holds.
-    pub(super) fn data(&self, table: &str, columns: Vec<Column>) -> Result<TableData, StoreError> {
-        let path = self.directory.join("extents").join(file_name(table));
-        fs::create_dir_all(&path)
-            .and_then(|()| TableData::open(&path, columns))
-            .map_err(|source| StoreError::Io { path, source })
-    }
-
     fn catalog(&self) -> PathBuf {
         self.directory.join("catalog.json")
     }

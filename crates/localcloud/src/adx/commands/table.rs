@@ -3,6 +3,7 @@
 use super::cursor::Cursor;
 use super::{Command, Error, ResultTable, SCHEMA, function, mapping, policy, texts};
 use crate::adx::database::{Database, Entry};
+use crate::adx::table::TableData;
 use crate::kql::{Column, Type};
 use serde_json::json;
 use std::collections::BTreeMap;
@@ -49,7 +50,7 @@ pub(super) fn empty(data: TableData) -> Entry {
         data,
         mappings: BTreeMap::new(),
         policies: BTreeMap::new(),
-    })
+    }
 }
 
 /// The columns that a table lacks. Those that it has must have their types.
