@@ -1,6 +1,7 @@
 //! A simulated cloud on loopback for tests and the demo: Entra tokens, Graph hunting, Azure Data Explorer.
 //! It evaluates the KQL that it is sent and keeps the ground truth; it knows nothing of its client.
 
+pub mod adx;
 pub mod clock;
 pub mod cloud;
 pub mod entra;

@@ -19,6 +19,8 @@ pub(super) enum Cx {
     Const(Value),
     /// A column of the base row.
     Column(usize),
+    /// Whether a column of the base row is null.
+    IsNull(usize),
     /// A computed column.
     Slot(usize),
     /// When the base row arrived.
@@ -107,6 +109,13 @@ impl Frame {
         }
     }
 
+    fn is_null(&self, index: usize) -> bool {
+        match &self.base {
+            Base::Table(table, row) => table.is_null(*row, index),
+            Base::Row(values) => values.get(index).is_none_or(|value| *value == Value::Null),
+        }
+    }
+
     fn arrival(&self) -> Value {
         match &self.base {
             Base::Table(table, row) => table.ingestion_time(*row).map_or(Value::Null, Value::Datetime),
@@ -121,6 +130,7 @@ impl Cx {
         match self {
             Self::Const(value) => value.clone(),
             Self::Column(index) => frame.column(*index),
+            Self::IsNull(index) => Value::Bool(frame.is_null(*index)),
             Self::Slot(index) => frame.slots[*index].get_or_init(|| slots[*index].eval(frame, slots)).clone(),
             Self::Arrival => frame.arrival(),
             Self::Not(inner) => inner.eval(frame, slots).as_bool().map_or(Value::Null, |b| Value::Bool(!b)),

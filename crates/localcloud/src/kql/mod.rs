@@ -97,6 +97,10 @@ pub trait Table: Send + Sync {
     fn row_count(&self) -> u64;
     /// One cell.
     fn value(&self, row: u64, column: usize) -> Value;
+    /// Whether a cell is null, for tables that know it without reading the value.
+    fn is_null(&self, row: u64, column: usize) -> bool {
+        matches!(self.value(row, column), Value::Null)
+    }
     /// What `ingestion_time()` gives for a row: ticks, or `None` for a table without that policy.
     fn ingestion_time(&self, row: u64) -> Option<i64>;
     /// A superset of the rows with `after < ingestion_time() <= until`, to save scanning. All rows unless

@@ -271,6 +271,12 @@ impl Context {
         for (index, argument) in compiled.iter().enumerate() {
             self.check_argument(name, signature, index, argument.ty, args[index].expr.at)?;
         }
+        if let [Typed { cx: Cx::Column(index), .. }] = &compiled[..]
+            && matches!(&*name.text, "isnull" | "isnotnull" | "notnull")
+        {
+            let null = Typed { cx: Cx::IsNull(*index), ty: Type::Bool, depth: 2 };
+            return Ok(if &*name.text == "isnull" { null } else { not(null) });
+        }
         let ty = match signature.gives {
             Gives::A(ty) => ty,
             Gives::First => compiled.first().map_or(Type::Dynamic, |first| first.ty),

@@ -1,0 +1,198 @@
+//! Block blobs: pieces in files, put together by lists of them. A blob that is replaced or removed can be read to
+//! its end by who has opened it.
+
+use super::refusal::Refusal;
+use std::collections::{BTreeMap, VecDeque};
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tempfile::TempDir;
+
+/// Why a blob cannot be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Unreadable {
+    /// The address is not one of this storage.
+    #[error("the blob's address is of another account")]
+    OtherAccount,
+    /// The signature is not accepted.
+    #[error("the blob's signature is not accepted")]
+    Forbidden,
+    /// There is no such blob.
+    #[error("there is no such blob")]
+    NotFound,
+}
+
+/// What is still to be read of a blob.
+pub struct Unread {
+    pieces: VecDeque<Arc<Piece>>,
+    file: Option<File>,
+}
+
+impl Read for Unread {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        loop {
+            if let Some(file) = &mut self.file {
+                let count = file.read(buffer)?;
+                if count > 0 || buffer.is_empty() {
+                    return Ok(count);
+                }
+                self.pieces.pop_front();
+            }
+            match self.pieces.front() {
+                Some(piece) => self.file = Some(File::open(&piece.path)?),
+                None => return Ok(0),
+            }
+        }
+    }
+}
+
+/// An opened blob.
+pub struct Opened {
+    /// Its bytes.
+    pub length: u64,
+    /// Its content.
+    pub content: Unread,
+    pub(super) properties: Properties,
+}
+
+/// What headers tell of a blob.
+#[derive(Debug, Clone)]
+pub(super) struct Properties {
+    pub content_type: String,
+    pub etag: String,
+    pub modified: i64,
+}
+
+/// Bytes in a file, which goes with them.
+#[derive(Debug)]
+pub(super) struct Piece {
+    pub path: PathBuf,
+    pub length: u64,
+}
+
+impl Drop for Piece {
+    fn drop(&mut self) {
+        // The directory goes later, with all that could not be removed.
+        let _ = fs::remove_file(&self.path);
+    }
+}
+
+#[derive(Default)]
+struct Blob {
+    committed: Option<(Vec<(String, Arc<Piece>)>, Properties)>,
+    uncommitted: BTreeMap<String, Arc<Piece>>,
+}
+
+type Key = (String, String);
+
+/// All blobs.
+pub(super) struct Blobs {
+    directory: TempDir,
+    blobs: Mutex<BTreeMap<Key, Blob>>,
+    counter: AtomicU64,
+}
+
+/// Where a block of a list is looked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Among {
+    Committed,
+    Uncommitted,
+    Latest,
+}
+
+impl Blobs {
+    pub fn new() -> io::Result<Self> {
+        let directory = tempfile::Builder::new().prefix("blobs-").tempdir()?;
+        Ok(Self { directory, blobs: Mutex::default(), counter: AtomicU64::new(0) })
+    }
+
+    /// An empty file for a piece.
+    pub fn new_piece(&self) -> io::Result<(Piece, File)> {
+        let path = self.directory.path().join(self.counter.fetch_add(1, Ordering::Relaxed).to_string());
+        let file = File::create_new(&path)?;
+        Ok((Piece { path, length: 0 }, file))
+    }
+
+    /// Put Blob.
+    pub fn put(&self, key: Key, piece: Piece, only_new: bool, about: (String, i64)) -> Result<Properties, Refusal> {
+        let mut blobs = self.lock();
+        let blob = blobs.entry(key).or_default();
+        if only_new && blob.committed.is_some() {
+            return Err(Refusal::BLOB_EXISTS);
+        }
+        let properties = self.properties(about);
+        blob.uncommitted.clear();
+        blob.committed = Some((vec![(String::new(), Arc::new(piece))], properties.clone()));
+        Ok(properties)
+    }
+
+    /// Put Block.
+    pub fn put_block(&self, key: Key, id: String, piece: Piece) -> Result<(), Refusal> {
+        let mut blobs = self.lock();
+        let blob = blobs.entry(key).or_default();
+        if blob.uncommitted.keys().any(|other| other.len() != id.len()) {
+            return Err(Refusal::INVALID_BLOCK_ID);
+        }
+        blob.uncommitted.insert(id, Arc::new(piece));
+        Ok(())
+    }
+
+    /// Put Block List.
+    pub fn commit(
+        &self,
+        key: &Key,
+        list: &[(Among, String)],
+        only_new: bool,
+        about: (String, i64),
+    ) -> Result<Properties, Refusal> {
+        let mut blobs = self.lock();
+        let blob = blobs.get_mut(key).ok_or(Refusal::INVALID_BLOCK_LIST)?;
+        if only_new && blob.committed.is_some() {
+            return Err(Refusal::BLOB_EXISTS);
+        }
+        let mut blocks = Vec::with_capacity(list.len());
+        for (among, id) in list {
+            let uncommitted = (*among != Among::Committed).then(|| blob.uncommitted.get(id)).flatten();
+            let committed = || {
+                let blocks = blob.committed.as_ref().filter(|_| *among != Among::Uncommitted)?;
+                blocks.0.iter().find(|(other, _)| other == id).map(|(_, piece)| piece)
+            };
+            let piece = uncommitted.or_else(committed).ok_or(Refusal::INVALID_BLOCK_LIST)?;
+            blocks.push((id.clone(), piece.clone()));
+        }
+        let properties = self.properties(about);
+        blob.uncommitted.clear();
+        blob.committed = Some((blocks, properties.clone()));
+        Ok(properties)
+    }
+
+    pub fn open(&self, container: &str, name: &str) -> Result<Opened, Unreadable> {
+        let blobs = self.lock();
+        let blob = blobs.get(&(container.to_owned(), name.to_owned())).ok_or(Unreadable::NotFound)?;
+        let (blocks, properties) = blob.committed.as_ref().ok_or(Unreadable::NotFound)?;
+        let pieces: VecDeque<_> = blocks.iter().map(|(_, piece)| piece.clone()).collect();
+        let length = pieces.iter().map(|piece| piece.length).sum();
+        Ok(Opened { length, content: Unread { pieces, file: None }, properties: properties.clone() })
+    }
+
+    /// Whether it was there.
+    pub fn remove(&self, container: &str, name: &str) -> bool {
+        let removed = self.lock().remove(&(container.to_owned(), name.to_owned()));
+        removed.is_some_and(|blob| blob.committed.is_some())
+    }
+
+    pub fn count(&self) -> usize {
+        self.lock().values().filter(|blob| blob.committed.is_some()).count()
+    }
+
+    fn properties(&self, (content_type, modified): (String, i64)) -> Properties {
+        let number = self.counter.fetch_add(1, Ordering::Relaxed);
+        Properties { content_type, etag: format!("\"0x8DE{number:012X}\""), modified }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<Key, Blob>> {
+        self.blobs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

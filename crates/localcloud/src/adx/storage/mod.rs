@@ -1,0 +1,188 @@
+//! The storage that ingestion goes through: temporary containers, and queues for its messages, each reached with a
+//! signature in the query. Speaks Azure Storage's REST as far as clients of ingestion use it; knows no table and
+//! nothing of what messages mean.
+//!
+//! Faults of [`Area::Blobs`](crate::faults::Area) and [`Area::Queues`](crate::faults::Area) mean here: throttled and
+//! unavailable, 503 `ServerBusy`; internal, 500; bad gateway, 502; preempted, 403 as if the signature were stale; cut
+//! body, the connection ends in the middle of the request and nothing is done; gateway timeout, 500
+//! `OperationTimedOut` after the work is done; truncated body, the work is done and no answer comes.
+
+mod blobs;
+mod door;
+mod queue;
+mod refusal;
+mod signature;
+#[cfg(test)]
+mod tests;
+mod xml;
+
+pub use blobs::{Opened, Unread, Unreadable};
+pub use door::router;
+
+use crate::clock::Clock;
+use crate::faults::Faults;
+use crate::source::{Dice, guid, ticks};
+use blobs::Blobs;
+use queue::Queue;
+use refusal::Refusal;
+use signature::Signer;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+/// How the storage is to be.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// The address it is reached at, without a slash at the end.
+    pub base_url: String,
+    /// From which the signatures' secret is made.
+    pub seed: u64,
+    /// How many containers are lent.
+    pub containers: usize,
+    /// How many queues are lent.
+    pub queues: usize,
+    /// How long a signature lasts.
+    pub signature_lifetime: Duration,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            base_url: "http://127.0.0.1".to_owned(),
+            seed: 0,
+            containers: 4,
+            queues: 4,
+            signature_lifetime: Duration::from_secs(24 * 3_600),
+        }
+    }
+}
+
+/// Containers and queues with what is in them. The blobs go with it.
+pub struct Storage {
+    settings: Settings,
+    clock: Arc<dyn Clock>,
+    faults: Arc<Faults>,
+    signer: Signer,
+    blobs: Blobs,
+    queue: Queue,
+    refused: AtomicU32,
+}
+
+impl Storage {
+    /// Empty storage in a temporary directory.
+    ///
+    /// # Errors
+    /// The directory cannot be made.
+    pub fn new(settings: Settings, clock: Arc<dyn Clock>, faults: Arc<Faults>) -> io::Result<Self> {
+        let signer = Signer::new(settings.seed);
+        let (blobs, queue) = (Blobs::new()?, Queue::default());
+        Ok(Self { settings, clock, faults, signer, blobs, queue, refused: AtomicU32::new(0) })
+    }
+
+    /// What `.get ingestion resources` gives: resource types and addresses with fresh signatures.
+    pub fn resources(&self) -> Vec<(&'static str, String)> {
+        let mut resources = Vec::new();
+        for number in 0..self.settings.queues {
+            resources.push(("SecuredReadyForAggregationQueue", self.signed(&queue_path(number), "q", "a")));
+        }
+        for number in 0..self.settings.containers {
+            resources.push(("TempStorage", self.signed(&container_path(number), "c", "rwd")));
+        }
+        for (kind, name) in [
+            ("SuccessfulIngestionsQueue", "/queue/successful-ingestions"),
+            ("FailedIngestionsQueue", "/queue/failed-ingestions"),
+        ] {
+            resources.push((kind, self.signed(name, "q", "rap")));
+        }
+        resources.push(("IngestionsStatusTable", self.signed("/table/ingestionsstatus", "t", "rau")));
+        resources
+    }
+
+    /// What `.get kusto identity token` gives; a message has to carry it.
+    pub fn identity_token(&self) -> String {
+        let id = guid(Dice::new(self.settings.seed).named("identity token"));
+        format!("eyJ0eXAiOiJKV1QiLCJhbGciOiJub25lIn0.{}.", id.simple())
+    }
+
+    /// Ends every signature given so far.
+    pub fn expire_all(&self) {
+        self.signer.expire_all();
+    }
+
+    /// Refuses the next `count` requests with 403, whatever their signature.
+    pub fn refuse_next(&self, count: u32) {
+        self.refused.store(count, Ordering::SeqCst);
+    }
+
+    /// The next ingestion message, as soon as there is one.
+    pub async fn next_message(&self) -> String {
+        self.queue.next().await
+    }
+
+    /// Opens the blob at a signed address to read it from its beginning.
+    ///
+    /// # Errors
+    /// The address is of another account, its signature is not accepted, or there is no such blob.
+    pub fn open_blob(&self, address: &str) -> Result<Opened, Unreadable> {
+        let (container, name, query) = self.locate(address)?;
+        self.check(&container_of(&container), &query, 'r').map_err(|_| Unreadable::Forbidden)?;
+        self.blobs.open(&container, &name)
+    }
+
+    /// Removes the blob that was ingested and is not to be retained.
+    pub fn remove_blob(&self, address: &str) {
+        if let Ok((container, name, _)) = self.locate(address) {
+            self.blobs.remove(&container, &name);
+        }
+    }
+
+    /// How many blobs there are.
+    pub fn blob_count(&self) -> usize {
+        self.blobs.count()
+    }
+
+    /// Container, blob name and query of an address.
+    fn locate(&self, address: &str) -> Result<(String, String, String), Unreadable> {
+        let rest = address.strip_prefix(&self.settings.base_url).ok_or(Unreadable::OtherAccount)?;
+        let (path, query) = rest.split_once('?').unwrap_or((rest, ""));
+        let inside = path.strip_prefix("/storage/").and_then(|path| path.split_once('/'));
+        let (container, name) = inside.ok_or(Unreadable::NotFound)?;
+        Ok((container.to_owned(), door::decoded(name).ok_or(Unreadable::NotFound)?, query.to_owned()))
+    }
+
+    fn check(&self, path: &str, query: &str, permission: char) -> Result<(), Refusal> {
+        if self.refused.try_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_ok() {
+            return Err(Refusal::authentication_failed("The signature was refused on purpose."));
+        }
+        self.signer.check(path, query, permission, self.clock.now())
+    }
+
+    fn signed(&self, path: &str, kind: &str, permissions: &str) -> String {
+        let until = self.clock.now() + ticks::of(self.settings.signature_lifetime);
+        format!("{}{path}?{}", self.settings.base_url, self.signer.query(path, kind, permissions, until))
+    }
+
+    fn has_container(&self, name: &str) -> bool {
+        (0..self.settings.containers).any(|number| container_path(number) == container_of(name))
+    }
+
+    /// Whether a queue is there, and whether what is put into it is to be ingested.
+    fn queue_role(&self, name: &str) -> Option<bool> {
+        let path = format!("/queue/{name}");
+        let ready = (0..self.settings.queues).any(|number| queue_path(number) == path);
+        (ready || matches!(name, "successful-ingestions" | "failed-ingestions")).then_some(ready)
+    }
+}
+
+fn container_of(name: &str) -> String {
+    format!("/storage/{name}")
+}
+
+fn container_path(number: usize) -> String {
+    container_of(&format!("ingest-temp-{number}"))
+}
+
+fn queue_path(number: usize) -> String {
+    format!("/queue/readyforaggregation-secured-{number}")
+}

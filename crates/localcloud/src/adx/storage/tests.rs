@@ -1,0 +1,192 @@
+use super::*;
+use crate::clock::ManualClock;
+use crate::faults::{Area, Fault};
+use futures_util::StreamExt;
+use reqwest::{Method, Response};
+use std::io::Read;
+
+struct Setup {
+    storage: Arc<Storage>,
+    clock: Arc<ManualClock>,
+    faults: Arc<Faults>,
+    http: reqwest::Client,
+    server: tokio::task::JoinHandle<()>,
+}
+
+impl Drop for Setup {
+    fn drop(&mut self) {
+        self.server.abort();
+    }
+}
+
+async fn setup() -> Setup {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let base_url = format!("http://{}", listener.local_addr().unwrap());
+    let clock = Arc::new(ManualClock::new(ticks::UNIX_EPOCH + 20_500 * ticks::DAY));
+    let faults = Arc::new(Faults::none());
+    let settings = Settings { base_url, seed: 5, ..Settings::default() };
+    let storage = Arc::new(Storage::new(settings, clock.clone(), faults.clone()).unwrap());
+    let router = router(storage.clone());
+    let server = tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let http = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(20)).build().unwrap();
+    Setup { storage, clock, faults, http, server }
+}
+
+impl Setup {
+    fn address(&self, kind: &str, below: &str) -> String {
+        let (_, root) = self.storage.resources().into_iter().find(|(other, _)| *other == kind).unwrap();
+        root.replacen('?', &format!("/{below}?"), 1)
+    }
+
+    async fn put(&self, address: &str, headers: &[(&str, &str)], body: &str) -> Response {
+        self.send(Method::PUT, address, headers, body).await
+    }
+
+    async fn send(&self, method: Method, address: &str, headers: &[(&str, &str)], body: &str) -> Response {
+        let request = self.http.request(method, address).body(body.to_owned());
+        headers.iter().fold(request, |request, (name, value)| request.header(*name, *value)).send().await.unwrap()
+    }
+
+    fn content(&self, address: &str) -> String {
+        let mut text = String::new();
+        self.storage.open_blob(address).unwrap().content.read_to_string(&mut text).unwrap();
+        text
+    }
+}
+
+fn code(response: &Response) -> (u16, &str) {
+    let code = response.headers().get("x-ms-error-code").map_or("", |code| code.to_str().unwrap());
+    (response.status().as_u16(), code)
+}
+
+async fn text_of(response: Response) -> String {
+    let chunks: Vec<_> = response.bytes_stream().map(|chunk| chunk.unwrap()).collect().await;
+    String::from_utf8(chunks.concat()).unwrap()
+}
+
+const BLOB: &[(&str, &str)] = &[("x-ms-blob-type", "BlockBlob")];
+const NEW: &[(&str, &str)] = &[("x-ms-blob-type", "BlockBlob"), ("if-none-match", "*")];
+
+#[tokio::test]
+async fn a_blob_is_put_read_replaced_and_deleted() {
+    let setup = setup().await;
+    let address = setup.address("TempStorage", "a%20b.multijson.gz");
+    assert_eq!(code(&setup.put(&address, &[], "x").await), (400, "MissingRequiredHeader"));
+    let put = setup.put(&address, NEW, "first").await;
+    assert_eq!(put.status(), 201);
+    assert!(put.headers()["etag"].to_str().unwrap().starts_with("\"0x"));
+    assert_eq!(put.headers()["last-modified"], "Sun, 15 Feb 2026 00:00:00 GMT");
+    assert!(put.headers().contains_key("date"));
+    assert_eq!(code(&setup.put(&address, NEW, "second").await), (409, "BlobAlreadyExists"));
+    assert_eq!(setup.content(&address), "first");
+    assert_eq!(setup.put(&address, BLOB, "third").await.status(), 201);
+
+    let head = setup.http.head(&address).send().await.unwrap();
+    assert_eq!((head.status().as_u16(), head.headers()["content-length"].to_str().unwrap()), (200, "5"));
+    let get = setup.http.get(&address).send().await.unwrap();
+    assert_eq!(get.headers()["content-length"], "5");
+    assert_eq!(text_of(get).await, "third");
+    assert_eq!(setup.http.delete(&address).send().await.unwrap().status(), 202);
+    assert_eq!(code(&setup.http.get(&address).send().await.unwrap()), (404, "BlobNotFound"));
+    assert_eq!(setup.storage.open_blob(&address).err(), Some(Unreadable::NotFound));
+}
+
+#[tokio::test]
+async fn blocks_become_a_blob_when_listed() {
+    let setup = setup().await;
+    let address = setup.address("TempStorage", "b");
+    for (id, text) in [("MDE%3D", "one "), ("MDI%3D", "two "), ("MDM%3D", "three ")] {
+        let block = format!("{address}&comp=block&blockid={id}");
+        assert_eq!(setup.put(&block, &[], text).await.status(), 201);
+    }
+    assert_eq!(setup.storage.open_blob(&address).err(), Some(Unreadable::NotFound));
+    let list = format!("{address}&comp=blocklist");
+    let unknown = "<BlockList><Latest>MDk=</Latest></BlockList>";
+    assert_eq!(code(&setup.put(&list, &[], unknown).await), (400, "InvalidBlockList"));
+    assert_eq!(code(&setup.put(&list, &[], "<BlockList>").await), (400, "InvalidXmlDocument"));
+    let wanted = "<?xml version=\"1.0\" encoding=\"utf-8\"?><BlockList><Latest>MDI=</Latest><Uncommitted>MDE=\
+        </Uncommitted></BlockList>";
+    assert_eq!(setup.put(&list, &[], wanted).await.status(), 201);
+    assert_eq!(setup.content(&address), "two one ");
+    let again = "<BlockList><Latest>MDI=</Latest></BlockList>";
+    assert_eq!(setup.put(&list, &[], again).await.status(), 201, "committed blocks can be listed again");
+    let gone = "<BlockList><Latest>MDM=</Latest></BlockList>";
+    assert_eq!(code(&setup.put(&list, &[], gone).await), (400, "InvalidBlockList"));
+    assert_eq!(code(&setup.put(&format!("{address}&comp=block&blockid=!"), &[], "x").await).0, 400);
+}
+
+#[tokio::test]
+async fn signatures_must_match_fit_and_last() {
+    let setup = setup().await;
+    let address = setup.address("TempStorage", "c");
+    let failed = (403, "AuthenticationFailed");
+    let (bare, query) = address.split_once('?').unwrap();
+    assert_eq!(code(&setup.put(bare, BLOB, "x").await), failed);
+    assert_eq!(code(&setup.put(&address.replace("sp=rwd", "sp=rwdl"), BLOB, "x").await), failed);
+    let other = address.replace("ingest-temp-0", "ingest-temp-1");
+    assert_eq!(code(&setup.put(&other, BLOB, "x").await), failed);
+    let queue = setup.address("SecuredReadyForAggregationQueue", "messages");
+    let misused = format!("{}?{query}", queue.split_once('?').unwrap().0);
+    assert_eq!(code(&setup.send(Method::POST, &misused, &[], "x").await), failed);
+
+    setup.storage.refuse_next(1);
+    assert_eq!(code(&setup.put(&address, BLOB, "x").await), failed);
+    assert_eq!(setup.put(&address, BLOB, "x").await.status(), 201);
+    setup.clock.advance(Duration::from_secs(24 * 3_600));
+    assert_eq!(code(&setup.put(&address, BLOB, "x").await), failed);
+    assert_eq!(setup.storage.open_blob(&address).err(), Some(Unreadable::Forbidden));
+    let renewed = setup.address("TempStorage", "c");
+    assert_eq!(setup.content(&renewed), "x");
+    setup.storage.expire_all();
+    assert_eq!(code(&setup.put(&renewed, BLOB, "x").await), failed);
+}
+
+#[tokio::test]
+async fn messages_are_taken_in_order_and_large_ones_refused() {
+    let setup = setup().await;
+    let address = setup.address("SecuredReadyForAggregationQueue", "messages");
+    let wrap = |text: &str| format!("<QueueMessage><MessageText>{text}</MessageText></QueueMessage>");
+    for text in ["Zmlyc3Q=", &"a".repeat(64 * 1024)] {
+        let answer = setup.send(Method::POST, &address, &[], &wrap(text)).await;
+        assert_eq!(answer.status(), 201);
+        let body = text_of(answer).await;
+        assert!(body.contains("<QueueMessagesList><QueueMessage><MessageId>") && body.contains("<PopReceipt>"));
+    }
+    let large = wrap(&"a".repeat(64 * 1024 + 1));
+    assert_eq!(code(&setup.send(Method::POST, &address, &[], &large).await), (413, "RequestBodyTooLarge"));
+    assert_eq!(code(&setup.send(Method::POST, &address, &[], "text").await), (400, "InvalidXmlDocument"));
+    let failed = setup.address("FailedIngestionsQueue", "messages");
+    assert_eq!(setup.send(Method::POST, &failed, &[], &wrap("eA==")).await.status(), 201);
+    assert_eq!(setup.storage.next_message().await, "Zmlyc3Q=");
+    assert_eq!(setup.storage.next_message().await.len(), 64 * 1024);
+    let more = tokio::time::timeout(Duration::from_millis(10), setup.storage.next_message()).await;
+    assert!(more.is_err(), "status queues are not ingested");
+}
+
+#[tokio::test]
+async fn faults_refuse_cut_and_lose_answers() {
+    let setup = setup().await;
+    let address = setup.address("TempStorage", "d");
+    let faults = [Fault::Unavailable, Fault::Internal, Fault::Preempted, Fault::GatewayTimeout];
+    setup.faults.script(Area::Blobs, faults.map(Some));
+    assert_eq!(code(&setup.put(&address, NEW, "x").await), (503, "ServerBusy"));
+    assert_eq!(code(&setup.put(&address, NEW, "x").await), (500, "InternalError"));
+    assert_eq!(code(&setup.put(&address, NEW, "x").await), (403, "AuthenticationFailed"));
+    assert_eq!(code(&setup.put(&address, NEW, "x").await), (500, "OperationTimedOut"));
+    assert_eq!(code(&setup.put(&address, NEW, "x").await), (409, "BlobAlreadyExists"));
+
+    let address = setup.address("TempStorage", "e");
+    let upload = async || setup.http.put(&address).headers(new_blob()).body("x".repeat(100_000)).send().await;
+    setup.faults.script(Area::Blobs, [Some(Fault::CutBody), Some(Fault::TruncatedBody)]);
+    assert!(upload().await.is_err());
+    assert_eq!(setup.storage.open_blob(&address).err(), Some(Unreadable::NotFound));
+    assert!(upload().await.is_err());
+    assert_eq!(setup.content(&address).len(), 100_000);
+}
+
+fn new_blob() -> reqwest::header::HeaderMap {
+    let mut headers = reqwest::header::HeaderMap::new();
+    headers.insert("x-ms-blob-type", "BlockBlob".parse().unwrap());
+    headers
+}
