@@ -247,7 +247,8 @@ impl Table for Snapshot {
     }
 
     fn arrived_within(&self, after: i64, until: i64) -> Vec<Range<u64>> {
-        let within = self.parts.iter().enumerate().filter(|(_, part)| after < part.arrived() && part.arrived() <= until);
+        let within =
+            self.parts.iter().enumerate().filter(|(_, part)| after < part.arrived() && part.arrived() <= until);
         within.map(|(number, _)| self.first_row(number)..self.ends[number]).collect()
     }
 }

@@ -94,7 +94,8 @@ impl Extent {
                 Some(at) => Value::Datetime(*at),
             },
             Some(Stored::Cell { nulls: Some(nulls), .. }) if nulls.get(row) => Value::Null,
-            Some(Stored::Cell { slot, .. }) => match self.payload.cell(&self.files, row, *slot, self.schema[column].ty) {
+            Some(Stored::Cell { slot, .. }) => match self.payload.cell(&self.files, row, *slot, self.schema[column].ty)
+            {
                 Ok(value) => value,
                 Err(error) => panic!("extent {}: its payload cannot be read: {error}", self.info.id),
             },

@@ -48,13 +48,7 @@ impl ExtentWriter {
         let files = Files::new(directory, Uuid::new_v4());
         let payload = PayloadWriter::create(&files)?;
         let building = schema.iter().map(|_| Building { constant: None, ticks: Vec::new(), nulls: Bits::default() });
-        Ok(Self {
-            schema: schema.to_vec(),
-            building: building.collect(),
-            identities: Vec::new(),
-            payload,
-            files,
-        })
+        Ok(Self { schema: schema.to_vec(), building: building.collect(), identities: Vec::new(), payload, files })
     }
 
     /// How many rows it has.

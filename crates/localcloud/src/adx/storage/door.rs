@@ -52,8 +52,13 @@ async fn message(State(storage): State<Arc<Storage>>, request: Request) -> Respo
 async fn answer(storage: &Storage, area: Area, request: Request) -> Response {
     let fault = storage.faults.roll(area);
     let (head, body) = request.into_parts();
-    let call =
-        Call { storage, method: head.method, path: head.uri.path(), query: head.uri.query().unwrap_or(""), headers: &head.headers };
+    let call = Call {
+        storage,
+        method: head.method,
+        path: head.uri.path(),
+        query: head.uri.query().unwrap_or(""),
+        headers: &head.headers,
+    };
     let mut body = Some(body);
     let refused = match fault {
         Some(Fault::Throttled | Fault::ThrottledWithoutRetryAfter | Fault::Unavailable) => Some(Refusal::BUSY),
@@ -322,9 +327,8 @@ fn streamed(content: Unread) -> Body {
 
 /// `Sun, 06 Nov 1994 08:49:37 GMT`
 fn http_date(at: i64) -> String {
-    let format = format_description!(
-        "[weekday repr:short], [day] [month repr:short] [year] [hour]:[minute]:[second] GMT"
-    );
+    let format =
+        format_description!("[weekday repr:short], [day] [month repr:short] [year] [hour]:[minute]:[second] GMT");
     let seconds = (at - ticks::UNIX_EPOCH).div_euclid(ticks::SECOND);
     let date = OffsetDateTime::from_unix_timestamp(seconds).unwrap_or(OffsetDateTime::UNIX_EPOCH);
     date.format(&format).unwrap_or_default()

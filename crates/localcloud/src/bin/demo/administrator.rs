@@ -108,7 +108,7 @@ impl Administrator {
 
     async fn ask_once(&self, endpoint: &str, csl: &str) -> Result<Value, Retry> {
         let token = self.token().await?;
-        let what = format!("`{}`", csl.lines().find(|line| !line.starts_with("//")).unwrap_or_default());
+        let what = format!("`{} …`", csl.split(['(', '\n']).next().unwrap_or_default().trim_end());
         let request = self
             .client
             .post(format!("{}/v1/rest/{endpoint}", self.url))

@@ -3,6 +3,7 @@
 
 mod administrator;
 mod arguments;
+mod attached;
 mod comparison;
 mod disturbance;
 mod error;
@@ -23,6 +24,9 @@ use error::Error;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    if let Some(failed) = attached::become_program() {
+        return failed;
+    }
     let arguments = Arguments::parse();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,

@@ -1,6 +1,7 @@
 //! The program as a process: `adxingestor standalone` with its handler. It is configured by settings alone and knows
 //! nothing of where they lead.
 
+use crate::attached;
 use crate::error::Error;
 use crate::http::{deepest, text};
 use crate::state_directory::StateDirectory;
@@ -169,7 +170,7 @@ impl Product {
 fn spawn(launch: &Launch, state: &StateDirectory) -> Result<Child, Error> {
     let failed = |source| Error::Start { program: launch.program.clone(), source };
     let log = state.open_log()?;
-    let mut command = Command::new(&launch.program);
+    let mut command = Command::from(attached::command(&launch.program).map_err(failed)?);
     command
         .args(["standalone", "--port", &launch.port.to_string(), "--app-root"])
         .arg(&launch.app_root)

@@ -68,7 +68,6 @@ pub async fn play(arguments: &Arguments) -> Result<Played, Error> {
     let began = Instant::now();
     let root = workspace_root();
     let state = StateDirectory::open(&arguments.state.clone().unwrap_or_else(|| root.join(".demo")), arguments.fresh)?;
-    let is_used = state.is_used;
     let log = state.log();
     let cloud = Arc::new(start_cloud(arguments, &state)?);
     let mut last_arrival = SystemClock.now();
@@ -76,6 +75,7 @@ pub async fn play(arguments: &Arguments) -> Result<Played, Error> {
     let settings = cloud.product_settings();
     let administrator = Administrator::new(client.clone(), &settings)?;
     administrator.configure(tenant::table_names()).await?;
+    let was_here = administrator.watermarks().await?.into_values().any(|watermark| watermark.is_some());
     let launch = Launch::new(program, &root, arguments.port, arguments.time_scale(), environment(settings))?;
     let product = Product::start(launch, state, client).await?;
     println!("The program answers at {}; its output is in {}.", product.url(""), log.display());
@@ -85,14 +85,14 @@ pub async fn play(arguments: &Arguments) -> Result<Played, Error> {
     let rows = play.rows()?;
     println!("The tenant has {} tables with {} rows.", play.cloud.source().table_names().len(), grouped(rows));
     let mut disturbance = Disturbance::none();
-    if is_used {
+    if was_here {
         let arrivals = tenant::let_rows_arrive(play.cloud.source(), SystemClock.now())?;
         last_arrival = arrivals.last;
         println!("An earlier demo has been here. Since then {} rows arrived.", grouped(arrivals.rows));
     }
     if arguments.faults {
         println!("Services will throttle, fail and cut answers off, and the program will be killed.");
-        disturbance = Disturbance::over(if is_used { play.rows()? - rows } else { rows });
+        disturbance = Disturbance::over(if was_here { play.rows()? - rows } else { rows });
     }
     running += play.run(1, last_arrival, &mut disturbance).await?;
 

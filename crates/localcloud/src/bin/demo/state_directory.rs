@@ -10,8 +10,6 @@ use std::path::{Path, PathBuf};
 #[derive(Debug)]
 pub struct StateDirectory {
     path: PathBuf,
-    /// Whether an earlier demo has been here.
-    pub is_used: bool,
 }
 
 impl StateDirectory {
@@ -31,7 +29,7 @@ impl StateDirectory {
             fs::remove_dir_all(&path).map_err(|source| failed(&path, source))?;
         }
         fs::create_dir_all(&path).map_err(|source| failed(&path, source))?;
-        Ok(Self { is_used: port.exists(), path })
+        Ok(Self { path })
     }
 
     /// Where the cloud keeps tenant and database.
@@ -94,13 +92,11 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("demo");
         let first = StateDirectory::open(&path, true).unwrap();
-        assert!(!first.is_used);
         assert_eq!(first.port().unwrap(), 0);
         first.keep_port(4_711).unwrap();
         let second = StateDirectory::open(&path, false).unwrap();
-        assert!(second.is_used);
         assert_eq!(second.port().unwrap(), 4_711);
-        assert!(!StateDirectory::open(&path, true).unwrap().is_used);
+        assert_eq!(StateDirectory::open(&path, true).unwrap().port().unwrap(), 0);
     }
 
     #[test]
