@@ -1,1 +1,209 @@
-//! x
+//! Queued ingestion: takes messages from storage and lands each one's blob in its table some time later, at least
+//! once, unless its `ingestIfNotExists` is met. Nobody is answered; what failed is on record in the database.
+
+mod convert;
+mod failure;
+mod landing;
+mod mapping;
+mod message;
+mod mishap;
+pub mod rows;
+#[cfg(test)]
+mod tests;
+
+pub use failure::Failure;
+pub use mapping::Mapping;
+pub use mishap::Mishap;
+
+use super::database::{Database, IngestionFailure};
+use super::storage::Storage;
+use landing::{Manner, Outcome, land, without_query};
+use message::Message;
+use mishap::Mishaps;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::runtime::Handle;
+use tokio::sync::Semaphore;
+use tokio::task::{JoinHandle, JoinSet};
+
+/// How many blobs are parsed at once.
+const PARSED_AT_ONCE: usize = 2;
+
+/// How ingestion behaves.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// How long after its message a blob lands.
+    pub delay: Duration,
+    /// How much later a late one lands.
+    pub lateness: Duration,
+    /// From which mishaps are drawn.
+    pub seed: u64,
+    /// Mishaps with their probabilities, which add up to at most 1.
+    pub mishaps: Vec<(Mishap, f64)>,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self { delay: Duration::from_secs(2), lateness: Duration::from_secs(60), seed: 0, mishaps: Vec::new() }
+    }
+}
+
+/// What ingestion did so far.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Statistics {
+    /// Messages taken.
+    pub messages: u64,
+    /// Messages that are done with, however it ended.
+    pub finished: u64,
+    /// Extents that landed.
+    pub landed: u64,
+    /// Rows in them.
+    pub rows: u64,
+    /// Ingestions skipped because their tag was there.
+    pub skipped: u64,
+    /// Failures on record.
+    pub failed: u64,
+    /// Messages lost on purpose.
+    pub lost: u64,
+    /// Mishaps that happened.
+    pub mishaps: BTreeMap<Mishap, u64>,
+}
+
+/// The ingestion of one database. Ends when dropped; what is being written then never lands.
+pub struct Ingestion {
+    shared: Arc<Shared>,
+    runner: JoinHandle<()>,
+}
+
+struct Shared {
+    database: Arc<Database>,
+    storage: Arc<Storage>,
+    settings: Settings,
+    mishaps: Mishaps,
+    statistics: Mutex<Statistics>,
+    parsers: Semaphore,
+}
+
+impl Ingestion {
+    /// Starts it on the threads behind `handle`.
+    pub fn start(database: Arc<Database>, storage: Arc<Storage>, settings: Settings, handle: &Handle) -> Self {
+        let mishaps = Mishaps::new(settings.seed, settings.mishaps.clone());
+        let (statistics, parsers) = (Mutex::default(), Semaphore::new(PARSED_AT_ONCE));
+        let shared = Arc::new(Shared { database, storage, settings, mishaps, statistics, parsers });
+        let runner = handle.spawn(run(shared.clone()));
+        Self { shared, runner }
+    }
+
+    /// What happens to the next ingestions of `window`, the value of their `ingestIfNotExists` or `ingest-by:` tag.
+    pub fn script(&self, window: &str, mishaps: impl IntoIterator<Item = Option<Mishap>>) {
+        self.shared.mishaps.script(window, mishaps);
+    }
+
+    /// What it did so far.
+    pub fn statistics(&self) -> Statistics {
+        let mishaps = self.shared.mishaps.happened();
+        Statistics { mishaps, ..self.shared.count().clone() }
+    }
+}
+
+impl Drop for Ingestion {
+    fn drop(&mut self) {
+        self.runner.abort();
+    }
+}
+
+async fn run(shared: Arc<Shared>) {
+    let mut under_way = JoinSet::new();
+    loop {
+        tokio::select! {
+            text = shared.storage.next_message() => {
+                shared.count().messages += 1;
+                under_way.spawn(ingest(shared.clone(), text));
+            }
+            Some(_) = under_way.join_next() => {}
+        }
+    }
+}
+
+async fn ingest(shared: Arc<Shared>, text: String) {
+    match message::read(&text, &shared.storage.identity_token()) {
+        Err(invalid) => {
+            tokio::time::sleep(shared.settings.delay).await;
+            shared.record(&invalid.failure, invalid.table, &invalid.blob);
+        }
+        Ok(message) => {
+            let tags = message.tags.iter().filter_map(|tag| tag.strip_prefix("ingest-by:"));
+            let windows = message.if_not_exists.iter().map(String::as_str).chain(tags);
+            let mishap = shared.mishaps.roll(windows);
+            suffer(&shared, Arc::new(message), mishap).await;
+        }
+    }
+    shared.count().finished += 1;
+}
+
+async fn suffer(shared: &Arc<Shared>, message: Arc<Message>, mishap: Option<Mishap>) {
+    let lateness = if mishap == Some(Mishap::Late) { shared.settings.lateness } else { Duration::ZERO };
+    tokio::time::sleep(shared.settings.delay + lateness).await;
+    let whole = Manner::default();
+    match mishap {
+        Some(Mishap::Lost) => shared.count().lost += 1,
+        Some(Mishap::Transient) => {
+            let failure = Failure::internal("The operation was aborted on purpose.");
+            shared.record(&failure, message.table.clone(), &message.blob);
+        }
+        Some(Mishap::Permanent) => {
+            let failure = Failure::permanent("BadRequest_InvalidBlob", "The blob was refused on purpose.");
+            shared.record(&failure, message.table.clone(), &message.blob);
+        }
+        Some(Mishap::Half) => work(shared, message, vec![Manner { half: true, ..whole }]).await,
+        Some(Mishap::Twice) => work(shared, message, vec![whole, Manner { blind: true, ..whole }]).await,
+        Some(Mishap::Late) | None => work(shared, message, vec![whole]).await,
+    }
+}
+
+/// Lands a blob, once in each manner.
+async fn work(shared: &Arc<Shared>, message: Arc<Message>, manners: Vec<Manner>) {
+    // The semaphore is never closed.
+    let _permit = shared.parsers.acquire().await;
+    let mut whole = true;
+    for manner in manners {
+        let (own, asked) = (shared.clone(), message.clone());
+        let landing = move || land(&own.database, &own.storage, &asked, manner);
+        let outcome = tokio::task::spawn_blocking(landing).await;
+        match outcome.unwrap_or_else(|error| Err(Failure::internal(error))) {
+            Ok(Outcome::Landed { rows }) => {
+                let mut statistics = shared.count();
+                statistics.landed += 1;
+                statistics.rows += rows;
+            }
+            Ok(Outcome::Skipped) => shared.count().skipped += 1,
+            Err(failure) => {
+                whole = false;
+                shared.record(&failure, message.table.clone(), &message.blob);
+            }
+        }
+    }
+    if whole && !message.retain_blob {
+        shared.storage.remove_blob(&message.blob);
+    }
+}
+
+impl Shared {
+    fn record(&self, failure: &Failure, table: String, blob: &str) {
+        let failed_on = self.database.now();
+        self.database.write().failures.push(IngestionFailure {
+            table,
+            failed_on,
+            source_path: without_query(blob).to_owned(),
+            details: failure.details.clone(),
+            error_code: failure.code.to_owned(),
+            failure_kind: failure.kind().to_owned(),
+        });
+        self.count().failed += 1;
+    }
+
+    fn count(&self) -> MutexGuard<'_, Statistics> {
+        self.statistics.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -186,3 +186,21 @@ fn container_path(number: usize) -> String {
 fn queue_path(number: usize) -> String {
     format!("/queue/readyforaggregation-secured-{number}")
 }
+
+#[cfg(test)]
+impl Storage {
+    /// Puts a blob past the door and gives its signed address.
+    pub(crate) fn put_for_test(&self, name: &str, content: &[u8]) -> String {
+        let (mut piece, mut file) = self.blobs.new_piece().unwrap();
+        io::Write::write_all(&mut file, content).unwrap();
+        piece.length = content.len() as u64;
+        let key = ("ingest-temp-0".to_owned(), name.to_owned());
+        self.blobs.put(key, piece, false, (String::new(), self.clock.now())).unwrap();
+        self.signed(&container_path(0), "c", "rwd").replacen('?', &format!("/{name}?"), 1)
+    }
+
+    /// Posts a message past the door.
+    pub(crate) fn post_for_test(&self, message: String) {
+        self.queue.put(message);
+    }
+}

@@ -1,0 +1,35 @@
+//! Why an ingestion fails, with the codes of dataexplorer-docs `error-codes.md`.
+
+/// A failed ingestion.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{code}: {details}")]
+pub struct Failure {
+    /// `BadRequest_InvalidBlob`, …
+    pub code: &'static str,
+    /// Whether trying again is useless.
+    pub permanent: bool,
+    /// In words.
+    pub details: String,
+}
+
+impl Failure {
+    /// One that will come again.
+    pub fn permanent(code: &'static str, details: impl Into<String>) -> Self {
+        Self { code, permanent: true, details: details.into() }
+    }
+
+    /// One that may pass.
+    pub fn transient(code: &'static str, details: impl Into<String>) -> Self {
+        Self { code, permanent: false, details: details.into() }
+    }
+
+    /// What the system said while the work was done.
+    pub fn internal(error: impl std::fmt::Display) -> Self {
+        Self::transient("General_InternalServerError", error.to_string())
+    }
+
+    /// As `.show ingestion failures` writes it.
+    pub fn kind(&self) -> &'static str {
+        if self.permanent { "Permanent" } else { "Transient" }
+    }
+}

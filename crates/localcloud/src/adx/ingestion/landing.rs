@@ -1,0 +1,198 @@
+//! One blob into one table: read, mapped, written as an extent, and made visible at once or not at all. Blocks; to
+//! be called where that is allowed.
+
+use super::convert::VALUE_CAP;
+use super::failure::Failure;
+use super::mapping::Mapping;
+use super::message::{MappingSource, Message};
+use super::rows::{self, Format};
+use crate::adx::database::{Content, Database, Entry};
+use crate::adx::extent::{ExtentWriter, Landing};
+use crate::adx::storage::{Storage, Unreadable};
+use crate::kql::Column;
+use flate2::bufread::MultiGzDecoder;
+use serde_json::Value as Json;
+use std::io::{self, BufRead, BufReader, Read};
+use std::sync::Arc;
+
+/// How an ingestion is carried out.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Manner {
+    /// Does not look at the tags.
+    pub blind: bool,
+    /// Loses every second row.
+    pub half: bool,
+}
+
+/// How it ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Outcome {
+    Landed { rows: u64 },
+    Skipped,
+}
+
+pub(super) fn land(
+    database: &Database,
+    storage: &Storage,
+    message: &Message,
+    manner: Manner,
+) -> Result<Outcome, Failure> {
+    if !message.database.eq_ignore_ascii_case(database.name()) {
+        let what = format!("Database '{}' does not exist.", message.database);
+        return Err(Failure::permanent("BadRequest_DatabaseNotExist", what));
+    }
+    let (mut writer, mapping) = {
+        let content = database.read();
+        let entry = entry(&content, message)?;
+        if !manner.blind && is_there(entry, message) {
+            return Ok(Outcome::Skipped);
+        }
+        (entry.data.writer().map_err(Failure::internal)?, mapping_of(entry, message)?)
+    };
+    let blob = storage.open_blob(&message.blob).map_err(|error| download(error, &message.blob))?;
+    if blob.length == 0 {
+        return Err(Failure::permanent("BadRequest_EmptyBlob", "The blob is empty."));
+    }
+    let original_size = fill(&mut writer, &mapping, message, blob.content, manner.half)?;
+    let rows = writer.rows() as u64;
+    let landing =
+        Landing { arrived: database.now(), created: message.created, original_size, tags: message.tags.clone() };
+    let extent = Arc::new(writer.finish(landing).map_err(Failure::internal)?);
+    let mut content = database.write();
+    let Some(entry) = content.tables.get_mut(&message.table) else { return Err(no_table(message)) };
+    if !manner.blind && is_there(entry, message) {
+        return Ok(Outcome::Skipped);
+    }
+    entry.data.append_extent(extent).map_err(|error| match error.kind() {
+        io::ErrorKind::InvalidData => Failure::transient("General_TransientSchemaMismatch", error.to_string()),
+        _ => Failure::internal(error),
+    })?;
+    Ok(Outcome::Landed { rows })
+}
+
+fn entry<'c>(content: &'c Content, message: &Message) -> Result<&'c Entry, Failure> {
+    content.tables.get(&message.table).ok_or_else(|| no_table(message))
+}
+
+fn no_table(message: &Message) -> Failure {
+    Failure::permanent("BadRequest_TableNotExist", format!("Table '{}' does not exist.", message.table))
+}
+
+fn is_there(entry: &Entry, message: &Message) -> bool {
+    message.if_not_exists.iter().any(|key| entry.data.has_tag(&format!("ingest-by:{key}")))
+}
+
+fn mapping_of(entry: &Entry, message: &Message) -> Result<Mapping, Failure> {
+    let columns = entry.data.columns();
+    let mut mapping = match &message.mapping {
+        MappingSource::Identity => Mapping::identity(columns, message.format == Format::Csv),
+        MappingSource::Inline(text) => Mapping::parse(text, columns)?,
+        MappingSource::Reference(name) => match entry.mappings.get(name) {
+            Some(text) => Mapping::parse(text, columns)?,
+            None => {
+                let what = format!("Mapping '{name}' of table '{}' was not found.", message.table);
+                return Err(Failure::permanent("BadRequest_MappingReferenceWasNotFound", what));
+            }
+        },
+    };
+    for (index, column) in columns.iter().enumerate() {
+        if let Some(cap) = encoding_cap(entry, column) {
+            mapping.allow(index, cap);
+        }
+    }
+    Ok(mapping)
+}
+
+/// The most bytes of a value of a column by its encoding policy: the policy `encoding/<column>`, or `encoding` for
+/// all columns, with a profile or a `MaxValueSize`.
+fn encoding_cap(entry: &Entry, column: &Column) -> Option<usize> {
+    let own = entry.policies.get(&format!("encoding/{}", column.name));
+    let text = own.or_else(|| entry.policies.get("encoding"))?;
+    let size = serde_json::from_str::<Json>(text).ok().and_then(|policy| policy.get("MaxValueSize")?.as_u64());
+    if let Some(size) = size {
+        return usize::try_from(size).ok();
+    }
+    if text.contains("BigObject32") {
+        Some(32 * VALUE_CAP)
+    } else {
+        text.contains("BigObject").then_some(2 * VALUE_CAP)
+    }
+}
+
+fn download(error: Unreadable, blob: &str) -> Failure {
+    let code = match error {
+        Unreadable::OtherAccount => "Download_AccountNotFound",
+        Unreadable::Forbidden => "Download_Forbidden",
+        Unreadable::NotFound => "Download_SourceNotFound",
+    };
+    Failure::permanent(code, format!("{error}: {}", without_query(blob)))
+}
+
+/// An address without its signature.
+pub(super) fn without_query(address: &str) -> &str {
+    address.split_once('?').map_or(address, |(address, _)| address)
+}
+
+/// Writes all rows of a blob; gives the bytes before compression.
+fn fill(
+    writer: &mut ExtentWriter,
+    mapping: &Mapping,
+    message: &Message,
+    content: impl Read,
+    half: bool,
+) -> Result<u64, Failure> {
+    let invalid = |what: String| Failure::permanent("BadRequest_InvalidBlob", what);
+    let mut content = BufReader::with_capacity(128 * 1024, content);
+    let is_gzip = content.fill_buf().map_err(Failure::internal)?.starts_with(&[0x1f, 0x8b]);
+    let named_gzip = without_query(&message.blob).to_ascii_lowercase().ends_with(".gz");
+    let mut record = 0_u64;
+    let mut take = |read| {
+        record += 1;
+        if message.ignore_first_record && message.format == Format::Csv && record == 1 || half && record % 2 == 0 {
+            return Ok(());
+        }
+        writer.push(&mapping.row(read))
+    };
+    let (read, bytes) = match (named_gzip, is_gzip) {
+        (true, true) => {
+            let mut counted = Counted { inner: MultiGzDecoder::new(content), bytes: 0 };
+            let read = rows::read(message.format, BufReader::with_capacity(128 * 1024, &mut counted), &mut take);
+            (read, counted.bytes)
+        }
+        (false, false) => {
+            let mut counted = Counted { inner: content, bytes: 0 };
+            let read = rows::read(message.format, BufReader::with_capacity(128 * 1024, &mut counted), &mut take);
+            (read, counted.bytes)
+        }
+        (true, false) => return Err(invalid("The blob is named gzip and its content is not.".to_owned())),
+        (false, true) => return Err(invalid("The blob's content is gzip and its name does not say so.".to_owned())),
+    };
+    read.map_err(|error| match error {
+        rows::Error::Malformed(what) => invalid(what),
+        rows::Error::TooLarge => Failure::permanent("Stream_InputStreamTooLarge", error.to_string()),
+        rows::Error::QuoteMissing => Failure::permanent("Stream_ClosingQuoteMissing", error.to_string()),
+        rows::Error::Taking(error) => Failure::internal(error),
+    })?;
+    if bytes == 0 {
+        return Err(Failure::permanent("BadRequest_EmptyBlob", "The blob is empty."));
+    }
+    if record == 0 {
+        let what = "The blob holds no record of the format.";
+        return Err(Failure::permanent("BadRequest_NoRecordsOrWrongFormat", what));
+    }
+    Ok(bytes)
+}
+
+/// Counts what is read.
+struct Counted<R> {
+    inner: R,
+    bytes: u64,
+}
+
+impl<R: Read> Read for Counted<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.inner.read(buffer)?;
+        self.bytes += count as u64;
+        Ok(count)
+    }
+}
