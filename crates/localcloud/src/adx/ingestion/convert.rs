@@ -46,7 +46,11 @@ fn fit(number: i64, ty: Type) -> Value {
 }
 
 fn cut(text: &str, cap: usize) -> &str {
-    &text[..text.floor_char_boundary(cap)]
+    let mut end = cap.min(text.len());
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    &text[..end]
 }
 
 /// Takes so many bytes and no more.

@@ -148,7 +148,8 @@ fn fill(
     let mut record = 0_u64;
     let mut take = |read| {
         record += 1;
-        if message.ignore_first_record && message.format == Format::Csv && record == 1 || half && record % 2 == 0 {
+        let header = message.ignore_first_record && message.format == Format::Csv && record == 1;
+        if header || half && record.is_multiple_of(2) {
             return Ok(());
         }
         writer.push(&mapping.row(read))

@@ -79,9 +79,12 @@ impl Drop for Piece {
     }
 }
 
+/// A block of a blob by its id.
+type Block = (String, Arc<Piece>);
+
 #[derive(Default)]
 struct Blob {
-    committed: Option<(Vec<(String, Arc<Piece>)>, Properties)>,
+    committed: Option<(Vec<Block>, Properties)>,
     uncommitted: BTreeMap<String, Arc<Piece>>,
 }
 

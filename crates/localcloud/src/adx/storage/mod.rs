@@ -152,7 +152,7 @@ impl Storage {
     }
 
     fn check(&self, path: &str, query: &str, permission: char) -> Result<(), Refusal> {
-        if self.refused.try_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_ok() {
+        if self.refused.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_ok() {
             return Err(Refusal::authentication_failed("The signature was refused on purpose."));
         }
         self.signer.check(path, query, permission, self.clock.now())
