@@ -101,12 +101,15 @@ impl fmt::Debug for Timestamp {
     }
 }
 
+fn ticks_of(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos() / 100).unwrap_or(u64::MAX)
+}
+
 impl Add<Duration> for Timestamp {
     type Output = Self;
 
     fn add(self, by: Duration) -> Self {
-        let ticks = u64::try_from(by.as_nanos() / 100).unwrap_or(u64::MAX);
-        Self::from_ticks(self.0.saturating_add(ticks))
+        Self::from_ticks(self.0.saturating_add(ticks_of(by)))
     }
 }
 
@@ -114,8 +117,7 @@ impl Sub<Duration> for Timestamp {
     type Output = Self;
 
     fn sub(self, by: Duration) -> Self {
-        let ticks = u64::try_from(by.as_nanos() / 100).unwrap_or(u64::MAX);
-        Self(self.0.saturating_sub(ticks))
+        Self(self.0.saturating_sub(ticks_of(by)))
     }
 }
 

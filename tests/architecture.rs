@@ -1,5 +1,7 @@
 //! Holds the lines between the parts.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::fs;
 use std::path::{Path, PathBuf};
 

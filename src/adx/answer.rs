@@ -46,7 +46,7 @@ struct RawTable {
 struct V1 {
     tables: Vec<RawTable>,
     #[serde(default)]
-    exceptions: Vec<Value>,
+    exceptions: Option<Vec<Value>>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -80,7 +80,7 @@ struct Part {
 pub fn decode_v1(body: &[u8]) -> Result<Table, Failure> {
     let value = parse(body)?;
     let body: V1 = serde_json::from_value(value).map_err(|error| corrupt(format!("not a v1 answer: {error}")))?;
-    first_error(&body.exceptions)?;
+    first_error(body.exceptions.as_deref().unwrap_or_default())?;
     let mut tables = Vec::with_capacity(body.tables.len());
     for raw in body.tables {
         let columns = raw.columns.into_iter().map(RawColumn::read).collect();

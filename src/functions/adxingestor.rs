@@ -39,6 +39,9 @@ fn parse(body: &str) -> Result<(StartInput, Value), String> {
     if raw.is_null() {
         return Ok((StartInput::default(), json!({})));
     }
+    if !raw.is_object() {
+        return Err(FORM.to_owned());
+    }
     let input: StartInput = serde_json::from_value(raw.clone()).map_err(|error| format!("{error}; {FORM}"))?;
     if input.tables.as_ref().is_some_and(Vec::is_empty) {
         return Err(format!("`tables` is empty: leave it out for all active tables; {FORM}"));

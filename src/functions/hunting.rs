@@ -8,10 +8,12 @@ use tokio::time::Instant;
 
 /// The pause after a 429 that names none.
 const DEFAULT_PAUSE: Duration = Duration::from_secs(15);
+/// A longer `Retry-After` is not believed: the call is tried again after this.
+const LONGEST_PAUSE: Duration = Duration::from_secs(3600);
 /// CPU quota is handed out by the quarter hour (learn.microsoft.com "Advanced hunting quotas").
 const CPU_CYCLE: Duration = Duration::from_secs(15 * 60);
-/// What a call itself is left of the deadline when its permit is waited for.
-const TIME_FOR_A_CALL: Duration = Duration::from_secs(10);
+/// The part of an invocation's time that a call itself is left when its permit is waited for.
+const SHARE_OF_A_CALL: u32 = 8;
 
 /// Why a call came to nothing.
 #[derive(Debug, thiserror::Error)]
@@ -29,8 +31,32 @@ impl Error {
     pub fn quota_pause(&self) -> Option<Duration> {
         match self {
             Self::NoPermit(pause) => Some(*pause),
-            Self::Call(HuntingError::Throttled { after, .. }) => Some(after.unwrap_or(DEFAULT_PAUSE)),
+            Self::Call(HuntingError::Throttled { after, .. }) => {
+                Some(after.unwrap_or(DEFAULT_PAUSE).min(LONGEST_PAUSE))
+            }
             Self::Call(_) => None,
+        }
+    }
+}
+
+impl Error {
+    /// Whether repeating the call in a later invocation may do.
+    pub fn is_transient(&self) -> bool {
+        match self {
+            Self::NoPermit(_) => true,
+            Self::Call(HuntingError::Outbound(error)) => error.is_transient(),
+            Self::Call(error) => !matches!(
+                error,
+                HuntingError::Refused { .. } | HuntingError::Forbidden { .. } | HuntingError::NotFound { .. }
+            ),
+        }
+    }
+
+    /// The pause that a service which is out of order asked for.
+    pub fn service_pause(&self) -> Option<Duration> {
+        match self {
+            Self::Call(HuntingError::Unavailable { after, .. }) => after.map(|after| after.min(LONGEST_PAUSE)),
+            _ => None,
         }
     }
 }
@@ -82,7 +108,7 @@ impl<'a> Hunting<'a> {
         loop {
             let wait = at.since(self.app.state.now());
             let left = self.deadline.saturating_duration_since(Instant::now());
-            if wait + TIME_FOR_A_CALL > left {
+            if wait + self.app.limits.invocation_deadline / SHARE_OF_A_CALL > left {
                 return Err(Error::NoPermit(wait));
             }
             tokio::time::sleep(wait).await;
@@ -98,7 +124,7 @@ impl<'a> Hunting<'a> {
         if let HuntingError::Throttled { after, cpu, .. } = &error {
             let now = self.app.state.now();
             let until = match (after, cpu) {
-                (Some(after), _) => now + *after,
+                (Some(after), _) => now + (*after).min(LONGEST_PAUSE),
                 (None, true) => next_cpu_cycle(now),
                 (None, false) => now + DEFAULT_PAUSE,
             };

@@ -41,13 +41,13 @@ impl<'p, 'a> Planner<'p, 'a> {
     }
 
     /// Cuts `(low, high]` into pieces of at most `target` rows: one histogram, and one more for each bin that is
-    /// too full.
+    /// too full. `nulls` counts the rows whose cut axis is null too; the source then cannot skip data by the axis.
     ///
     /// # Errors
     /// [`Error`] of a hunting call.
-    pub async fn cut(&mut self, low: Timestamp, high: Timestamp, target: u64) -> Result<Cut, Error> {
+    pub async fn cut(&mut self, low: Timestamp, high: Timestamp, target: u64, nulls: bool) -> Result<Cut, Error> {
         let span = if low == Timestamp::MIN { RETENTION } else { high.since(low) };
-        let (bins, null_rows, width) = self.histogram(low, high, span, PLAN_BINS, true).await?;
+        let (bins, null_rows, width) = self.histogram(low, high, span, PLAN_BINS, nulls).await?;
         let mut pieces = Vec::new();
         for piece in pack(low, high, &bins, width, target) {
             if piece.rows > target {

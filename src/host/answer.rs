@@ -64,11 +64,11 @@ fn from_object(object: &Json) -> Result<Answer, Failure> {
 }
 
 impl Answer {
-    /// The value of an output binding; that of `$return` is the return value.
+    /// The value of an output binding, whose name must be exact; that of `$return` is the return value.
     pub(crate) fn output(&self, binding: &str) -> Option<&Json> {
         let value = match binding {
             "$return" => Some(&self.return_value),
-            name => self.outputs.as_ref().and_then(|outputs| outputs.member(name)),
+            name => self.outputs.as_ref().and_then(|outputs| outputs.exact(name)),
         };
         value.filter(|value| !value.is_null())
     }
@@ -106,12 +106,12 @@ mod tests {
     }
 
     #[test]
-    fn names_are_found_in_any_case() {
+    fn the_answers_own_names_are_found_in_any_case_and_outputs_by_their_exact_name() {
         let Ok(Reply::Answer(answer)) = read(200, Some("text/json"), br#"{"outputs":{"OUT":"x"},"logs":["a",1]}"#)
         else {
             panic!()
         };
-        assert_eq!(answer.output("out"), Some(&Json::text("x")));
+        assert_eq!((answer.output("OUT"), answer.output("out")), (Some(&Json::text("x")), None));
         assert_eq!(answer.logs, ["a", "1"]);
     }
 }

@@ -57,16 +57,16 @@ mod tests {
         }
     }
 
-    fn waits(random: u128) -> Vec<u128> {
+    fn waits(random: u128) -> Vec<f64> {
         let mut backoff = Backoff::new(Duration::from_secs(2));
-        (0..7).map(|_| backoff.next(&Fixed(random)).as_millis()).collect()
+        (0..7).map(|_| (backoff.next(&Fixed(random)).as_secs_f64() * 1000.0).round()).collect()
     }
 
     #[test]
     fn the_wait_grows_from_a_tenth_of_a_second_to_the_longest() {
-        assert_eq!(waits(1 << 127), [100, 200, 300, 500, 900, 1700, 2000]);
-        assert_eq!(waits(0), [100, 180, 260, 420, 740, 1380, 2000]);
-        assert_eq!(waits(u128::MAX), [100, 219, 339, 579, 1059, 2000, 2000]);
+        assert_eq!(waits(1 << 127), [100.0, 200.0, 300.0, 500.0, 900.0, 1700.0, 2000.0]);
+        assert_eq!(waits(0), [100.0, 180.0, 260.0, 420.0, 740.0, 1380.0, 2000.0]);
+        assert_eq!(waits(u128::MAX), [100.0, 220.0, 340.0, 580.0, 1060.0, 2000.0, 2000.0]);
     }
 
     #[test]

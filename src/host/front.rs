@@ -193,7 +193,7 @@ impl Front {
         match manual::call(invoker, function, &body) {
             // Accepted: the call goes on by itself.
             Ok(call) => {
-                let _ = self.calls.start(call);
+                drop(self.calls.start(call));
                 StatusCode::ACCEPTED.into_response()
             }
             Err(message) => (StatusCode::BAD_REQUEST, message).into_response(),

@@ -22,18 +22,23 @@ pub(crate) fn response(answer: &Answer, output: Option<&str>) -> Result<Parts, F
         return match &answer.return_value {
             Json::Null => Ok(nothing),
             Json::String(text) => Ok(plain(from_base64(text).unwrap_or_else(|| text.clone().into_bytes()).into())),
-            value @ Json::Object(_) => Ok(from_object(value)),
-            other => Ok(plain(other.indented().into())),
+            // Without a body it is the content itself.
+            value if value.member("body").is_some() => Ok(from_object(value)),
+            other => Ok(plain(content(other))),
         };
     }
     let Some(outputs) = &answer.outputs else { return Ok(nothing) };
-    match outputs.member(output) {
+    match outputs.exact(output) {
         Some(value @ Json::Object(_)) => Ok(from_object(value)),
-        Some(other) => Err(Failure::Output {
-            binding: output.to_owned(),
-            message: format!("an HTTP output must be a JSON object, not {}", other.compact()),
-        }),
-        None => Ok(plain("{}".into())),
+        None | Some(Json::Null) => Ok(plain("{}".into())),
+        Some(Json::String(text)) if text.is_empty() => Ok(plain("{}".into())),
+        Some(other) => match Json::parse(&other.scalar_text()) {
+            Ok(value @ Json::Object(_)) => Ok(from_object(&value)),
+            _ => Err(Failure::Output {
+                binding: output.to_owned(),
+                message: format!("an HTTP output must be a JSON object, not {}", other.compact()),
+            }),
+        },
     }
 }
 
@@ -41,16 +46,20 @@ fn plain(body: Bytes) -> Parts {
     (StatusCode::OK, HeaderMap::from_iter([(CONTENT_TYPE, PLAIN)]), body)
 }
 
+/// A body as .NET writes it: a scalar as its text, an object or array as indented JSON.
+fn content(body: &Json) -> Bytes {
+    match body {
+        Json::Object(_) | Json::Array(_) => body.indented().into(),
+        scalar => scalar.scalar_text().into(),
+    }
+}
+
 fn from_object(value: &Json) -> Parts {
     let status = value.member("statusCode").map(Json::scalar_text).and_then(|text| text.trim().parse().ok());
     let status = status.and_then(|status: u16| StatusCode::from_u16(status).ok());
     // A 1xx cannot end an exchange.
     let status = status.filter(|status| !status.is_informational()).unwrap_or(StatusCode::OK);
-    let body: Bytes = match value.member("body") {
-        None | Some(Json::Null) => Bytes::new(),
-        Some(Json::String(text)) => text.clone().into(),
-        Some(other) => other.indented().into(),
-    };
+    let body = value.member("body").map(content).unwrap_or_default();
     let mut headers = HeaderMap::new();
     if let Some(Json::Object(members)) = value.member("headers") {
         for (name, value) in members {
@@ -64,9 +73,7 @@ fn from_object(value: &Json) -> Parts {
             }
         }
     }
-    if !body.is_empty() {
-        headers.entry(CONTENT_TYPE).or_insert(PLAIN);
-    }
+    headers.entry(CONTENT_TYPE).or_insert(PLAIN);
     (status, headers, body)
 }
 
@@ -98,7 +105,7 @@ mod tests {
             [("201", 201), ("\"201\"", 201), ("\"soon\"", 200), ("null", 200), ("7", 200), ("100", 200)]
         {
             let answer = format!(r#"{{"Outputs":{{"res":{{"status":404,"statusCode":{status}}}}}}}"#);
-            assert_eq!(respond(&answer, "res").unwrap(), (expected, None, String::new()), "{status}");
+            assert_eq!(respond(&answer, "res").unwrap(), (expected, plain_text(), String::new()), "{status}");
         }
     }
 
@@ -113,7 +120,16 @@ mod tests {
     fn a_missing_res_is_an_empty_object_and_missing_outputs_are_no_content() {
         assert_eq!(respond(r#"{"Outputs":{}}"#, "res").unwrap(), (200, plain_text(), "{}".to_owned()));
         assert_eq!(respond("{}", "res").unwrap().0, 204);
-        assert!(respond(r#"{"Outputs":{"res":"text"}}"#, "res").is_err());
+        assert_eq!(respond(r#"{"Outputs":{"res":null}}"#, "res").unwrap().2, "{}");
+    }
+
+    #[test]
+    fn a_res_that_is_a_text_must_hold_an_object() {
+        let text = r#"{"Outputs":{"res":"{\"statusCode\":201,\"body\":true}"}}"#;
+        assert_eq!(respond(text, "res").unwrap(), (201, plain_text(), "True".to_owned()));
+        for broken in [r#""text""#, "5", "[]"] {
+            assert!(respond(&format!(r#"{{"Outputs":{{"res":{broken}}}}}"#), "res").is_err(), "{broken}");
+        }
     }
 
     #[test]

@@ -42,6 +42,12 @@ impl Json {
         members.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value)
     }
 
+    /// The member of this object whose name is exactly `name`.
+    pub(crate) fn exact(&self, name: &str) -> Option<&Json> {
+        let Self::Object(members) = self else { return None };
+        members.iter().find(|(key, _)| key == name).map(|(_, value)| value)
+    }
+
     /// On one line, without blanks.
     pub(crate) fn compact(&self) -> String {
         serde_json::to_string(self).unwrap_or_else(|_| unwritable())

@@ -2,7 +2,7 @@
 //! the handler and through the storage ports to queues and timer status. It knows nothing of what the functions do.
 //!
 //! What it leaves out: extension bundles, other triggers, retry policies, scaling, and the lease that keeps the timers of
-//! several instances apart.
+//! several instances apart. All queues are those of one storage, whatever a binding's `connection` names.
 
 mod answer;
 mod backoff;

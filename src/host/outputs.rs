@@ -62,7 +62,7 @@ pub(crate) fn messages(output: &QueueOutput, value: &Json) -> Result<Vec<Vec<u8>
     let text = match value {
         Json::Null => return Ok(Vec::new()),
         Json::String(text) => text,
-        Json::Array(elements) => return Ok(elements.iter().filter(|e| !e.is_null()).map(element).collect()),
+        Json::Array(elements) => return Ok(elements.iter().map(element).collect()),
         other => return Ok(vec![element(other)]),
     };
     if !output.binary
@@ -77,7 +77,7 @@ pub(crate) fn messages(output: &QueueOutput, value: &Json) -> Result<Vec<Vec<u8>
         return Ok(vec![text.clone().into_bytes()]);
     }
     match Json::parse(trimmed) {
-        Ok(Json::Array(elements)) => Ok(elements.iter().filter(|e| !e.is_null()).map(element).collect()),
+        Ok(Json::Array(elements)) => Ok(elements.iter().map(element).collect()),
         Ok(object) => Ok(vec![element(&object)]),
         Err(error) => Err(Failure::Output {
             binding: output.binding.clone(),
@@ -86,7 +86,7 @@ pub(crate) fn messages(output: &QueueOutput, value: &Json) -> Result<Vec<Vec<u8>
     }
 }
 
-/// One message: an object or array as indented JSON, anything else as its text.
+/// One message: an object or array as indented JSON, anything else as its text, which is empty for null.
 fn element(value: &Json) -> Vec<u8> {
     match value {
         Json::Object(_) | Json::Array(_) => value.indented().into_bytes(),
@@ -124,7 +124,7 @@ mod tests {
         assert_eq!(sent(r#"{"a":1}"#, false), ["{\n  \"a\": 1\n}"]);
         assert_eq!(sent(r#""{\"a\":1}""#, false), ["{\n  \"a\": 1\n}"]);
         assert_eq!(sent(r#""[1,2]""#, false), ["1", "2"]);
-        assert_eq!(sent(r#"["m1",{"a":1},null]"#, false), ["m1", "{\n  \"a\": 1\n}"]);
+        assert_eq!(sent(r#"["m1",{"a":1},true,null]"#, false), ["m1", "{\n  \"a\": 1\n}", "True", ""]);
         assert_eq!(sent("null", false), [""; 0]);
     }
 

@@ -18,7 +18,8 @@ pub enum Orphaned {
 }
 
 /// Lets the operating system kill this process when `expected_parent` ends. To be called by the handler, first of
-/// all, with the value of [`HOST_PID`]. On systems without such a signal it does nothing.
+/// all, with the value of [`HOST_PID`], on a thread that lives as long as the process (the main thread): the wish is
+/// kept with the thread. On systems without such a signal it does nothing.
 ///
 /// # Errors
 /// [`Orphaned::Gone`] when the parent has ended before the call: the caller should exit.

@@ -257,7 +257,7 @@ fn strip<'v>(value: &'v str, before: &str, after: &str) -> Option<&'v str> {
 }
 
 /// Undoes the percent-encoding of a path, but for an encoded slash.
-pub(crate) fn decode(text: &str) -> String {
+fn decode(text: &str) -> String {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
     while let Some((&byte, tail)) = rest.split_first() {

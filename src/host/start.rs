@@ -117,6 +117,7 @@ pub(crate) async fn start(mut settings: Settings) -> Result<Host, Error> {
             supervised.send_replace(Some(reason));
         }
     });
+    let drain = draining.clone();
     let router = Router::new().fallback(move |request| front.clone().handle(request));
     tasks.spawn(async move {
         let close = async move {
@@ -124,6 +125,7 @@ pub(crate) async fn start(mut settings: Settings) -> Result<Host, Error> {
             let _ = closed.wait_for(|closing| *closing).await;
         };
         if let Err(error) = axum::serve(listener, router).with_graceful_shutdown(close).await {
+            drain.send_replace(true);
             end.send_replace(Some(Stopped::ServerFailed(error.to_string())));
         }
     });

@@ -67,7 +67,7 @@ impl Limits {
     pub fn scaled(time_scale: f64) -> Self {
         let scaled = |seconds: f64| Duration::from_secs_f64(seconds / time_scale);
         Self {
-            invocation_deadline: scaled(240.0).max(Duration::from_secs(20)),
+            invocation_deadline: scaled(240.0),
             clock_margin: scaled(60.0),
             resubmit_after: scaled(600.0),
             verify_deadline: scaled(1800.0),

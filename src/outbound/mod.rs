@@ -58,6 +58,13 @@ pub enum Error {
     Client(String),
 }
 
+impl Error {
+    /// Whether it may work later without anyone changing anything.
+    pub fn is_transient(&self) -> bool {
+        matches!(self, Self::Token { transient: true, .. })
+    }
+}
+
 /// A token that a service has refused: a credential of [`credential`] drops its cache for it.
 struct Refused(Secret);
 

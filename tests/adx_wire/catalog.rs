@@ -57,7 +57,7 @@ async fn a_count_for_a_window_that_was_not_asked_for_is_refused() {
 
 #[tokio::test]
 async fn the_configuration_is_read_from_our_view_and_from_the_python_apps() {
-    let typed = CONFIG_COLUMNS.replace("HighWatermark:datetime", "HighWatermark:datetime") + ",IngestionTime:datetime";
+    let typed = CONFIG_COLUMNS.to_owned() + ",IngestionTime:datetime";
     let text = CONFIG_COLUMNS.replace("HighWatermark:datetime", "HighWatermark:string") + ",IngestionTime:datetime";
     for (columns, high, none) in
         [(typed, "2025-09-01T10:20:30.1234567Z", Value::Null), (text, "2025-09-01 10:20:30.1234567", json!(""))]

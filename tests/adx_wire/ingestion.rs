@@ -3,9 +3,9 @@ use crate::golden::{decoded_message, name};
 use adxingestor::adx::Error;
 use adxingestor::adx::ingestion::{BlobName, ChunkIdMode, Ingestor, StoredBlob, Submission};
 use bytes::Bytes;
-use serde_json::json;
+use serde_json::{Value as Json, json};
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use uuid::Uuid;
@@ -23,6 +23,8 @@ struct Shelf {
     messages: AtomicUsize,
     sets: AtomicUsize,
     requests: AtomicUsize,
+    /// Lent besides the first one.
+    second_box: AtomicBool,
 }
 
 impl Shelf {
@@ -34,14 +36,15 @@ impl Shelf {
         match seen.csl().as_str() {
             ".get ingestion resources" => {
                 let set = self.sets.fetch_add(1, Ordering::SeqCst) + 1;
-                return v1(
-                    "ResourceTypeName:string,StorageRoot:string",
-                    &json!([
-                        ["TempStorage", format!("{base}acct/box?sig=s{set}")],
-                        ["SecuredReadyForAggregationQueue", format!("{base}acct/line1?sig=s{set}")],
-                        ["SecuredReadyForAggregationQueue", format!("{base}acct/line2?sig=s{set}")],
-                    ]),
-                );
+                let mut lent = vec![
+                    json!(["TempStorage", format!("{base}acct/box?sig=s{set}")]),
+                    json!(["SecuredReadyForAggregationQueue", format!("{base}acct/line1?sig=s{set}")]),
+                    json!(["SecuredReadyForAggregationQueue", format!("{base}acct/line2?sig=s{set}")]),
+                ];
+                if self.second_box.load(Ordering::SeqCst) {
+                    lent.push(json!(["TempStorage", format!("{base}acct/box2?sig=s{set}")]));
+                }
+                return v1("ResourceTypeName:string,StorageRoot:string", &Json::Array(lent));
             }
             ".get kusto identity token" => return v1("AuthorizationContext:string", &json!([["identity"]])),
             _ => {}
@@ -172,6 +175,18 @@ async fn an_outage_of_storage_is_not_waited_for_without_end() {
     let error = upload(&ingestor, &content(100), 100).await.unwrap_err();
     assert!(matches!(error, Error::Throttled { .. }), "{error}");
     assert_eq!(shelf.requests.load(Ordering::SeqCst), 5);
+}
+
+#[tokio::test]
+async fn an_upload_that_has_not_begun_goes_to_a_container_in_better_health() {
+    for length in [100, 9 * MIB] {
+        let (fake, shelf, ingestor) = service(|seen, _| seen.path.starts_with("/acct/box/").then(|| status(500))).await;
+        shelf.second_box.store(true, Ordering::SeqCst);
+        let content = content(length);
+        let stored = upload(&ingestor, &content, MIB).await.unwrap();
+        assert_eq!(shelf.blob().unwrap(), content);
+        assert!(stored.url.starts_with(&format!("{}acct/box2/", fake.url)), "{}", stored.url);
+    }
 }
 
 #[tokio::test]

@@ -1,6 +1,10 @@
 //! The parts put together on one loopback address: Entra, the hunting API and Azure Data Explorer over one
 //! generated tenant. Runs on threads of its own and ends when dropped.
 
+use crate::adx::database::Database;
+use crate::adx::ingestion::{self, Ingestion};
+use crate::adx::storage::{self, Storage};
+use crate::adx::{self, Adx};
 use crate::clock::{Clock, SystemClock};
 use crate::entra::{self, App, Entra, ManagedIdentity, THREAT_HUNTING_READ_ALL, Tokens};
 use crate::faults::{self, Faults};
@@ -28,6 +32,10 @@ pub struct Settings {
     pub source: source::Settings,
     /// The hunting API.
     pub hunting: hunting::Settings,
+    /// The storage that ingestion goes through; its address is the cloud's own.
+    pub storage: storage::Settings,
+    /// Ingestion.
+    pub ingestion: ingestion::Settings,
     /// What goes wrong.
     pub faults: faults::Plan,
     /// How long tokens last.
@@ -48,6 +56,8 @@ impl Default for Settings {
             port: 0,
             source: source::Settings::default(),
             hunting: hunting::Settings::default(),
+            storage: storage::Settings::default(),
+            ingestion: ingestion::Settings::default(),
             faults: faults::Plan::default(),
             token_lifetime: Duration::from_secs(3_600),
             apps: Vec::new(),
@@ -75,6 +85,12 @@ pub enum Error {
     /// There are no threads to run on.
     #[error("cannot start the cloud's threads: {0}; free some resources")]
     Threads(std::io::Error),
+    /// The database cannot be brought back.
+    #[error(transparent)]
+    Database(#[from] adx::StoreError),
+    /// The place for blobs cannot be made.
+    #[error("cannot make a directory for blobs: {0}; free some space")]
+    Storage(std::io::Error),
     /// The state directory cannot be made.
     #[error("cannot make the state directory {path}: {source}; choose another")]
     StateDirectory {
@@ -90,6 +106,9 @@ pub struct Cloud {
     address: SocketAddr,
     source: Arc<Source>,
     hunting: Arc<Hunting>,
+    adx: Arc<Adx>,
+    storage: Arc<Storage>,
+    ingestion: Ingestion,
     tokens: Arc<Tokens>,
     faults: Arc<Faults>,
     identity_header: String,
@@ -130,15 +149,39 @@ impl Cloud {
             },
             audiences: [entra::GRAPH, entra::KUSTO, entra::MDE, entra::XDR, &url].map(str::to_owned).to_vec(),
         };
+        let database = match &settings.state_directory {
+            Some(directory) => Database::open(DATABASE, clock.clone(), &directory.join("adx"))?,
+            None => Database::new(DATABASE, clock.clone()),
+        };
+        let database = Arc::new(database);
+        let storage = storage::Settings { base_url: url.clone(), seed, ..settings.storage };
+        let storage = Arc::new(Storage::new(storage, clock.clone(), faults.clone()).map_err(Error::Storage)?);
+        let adx = Arc::new(Adx::new(database.clone(), tokens.clone(), faults.clone(), vec![url]));
+        adx.lend(storage.clone());
+        let ingestion = Ingestion::start(database, storage.clone(), settings.ingestion, runtime.handle());
         let entra = Entra::new(directory, tokens.clone(), clock.clone(), faults.clone());
         let hunting = Arc::new(Hunting::new(settings.hunting, source.clone(), tokens.clone(), faults.clone(), clock));
-        let router = entra::router(Arc::new(entra)).merge(hunting::router(hunting.clone()));
+        let router = entra::router(Arc::new(entra))
+            .merge(hunting::router(hunting.clone()))
+            .merge(adx::router(adx.clone()))
+            .merge(storage::router(storage.clone()));
         {
             let _inside = runtime.enter();
             let listener = tokio::net::TcpListener::from_std(listener).map_err(listen)?;
             runtime.spawn(serve(listener, router));
         }
-        Ok(Self { address, source, hunting, tokens, faults, identity_header, runtime: Some(runtime) })
+        Ok(Self {
+            address,
+            source,
+            hunting,
+            adx,
+            storage,
+            ingestion,
+            tokens,
+            faults,
+            identity_header,
+            runtime: Some(runtime),
+        })
     }
 
     /// Its address, without a slash at the end.
@@ -149,6 +192,21 @@ impl Cloud {
     /// The tenant's tables.
     pub fn source(&self) -> &Arc<Source> {
         &self.source
+    }
+
+    /// The cluster.
+    pub fn adx(&self) -> &Arc<Adx> {
+        &self.adx
+    }
+
+    /// The storage that ingestion goes through.
+    pub fn storage(&self) -> &Arc<Storage> {
+        &self.storage
+    }
+
+    /// The ingestion of the cluster.
+    pub fn ingestion(&self) -> &Ingestion {
+        &self.ingestion
     }
 
     /// The tokens that its services accept.

@@ -54,12 +54,25 @@ pub enum Fault {
     SlowBody,
     /// The work is done and the answer is 200 without a body.
     EmptyBody,
+    /// Kusto: the work is done and the answer of 200 has an error among the rows.
+    ErrorAmongRows,
+    /// Kusto: the same with the error where a table ends.
+    ErrorAtTableEnd,
+    /// Kusto: the same with the error where the answer ends.
+    ErrorAtEnd,
+    /// Kusto: the same with the error in the table that says how the query went.
+    ErrorInStatus,
 }
 
 impl Fault {
     /// Whether the request is carried out and only its answer suffers.
     pub fn is_of_body(self) -> bool {
-        matches!(self, Self::CutBody | Self::TruncatedBody | Self::SlowBody | Self::EmptyBody)
+        matches!(self, Self::CutBody | Self::TruncatedBody | Self::SlowBody | Self::EmptyBody) || self.is_inside()
+    }
+
+    /// Whether the answer is a whole one of 200 that tells an error inside.
+    pub fn is_inside(self) -> bool {
+        matches!(self, Self::ErrorAmongRows | Self::ErrorAtTableEnd | Self::ErrorAtEnd | Self::ErrorInStatus)
     }
 }
 

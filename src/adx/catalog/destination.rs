@@ -147,17 +147,15 @@ impl Catalog {
     async fn refuse_what_hides_rows(&self, table: &Identifier, deadline: Instant) -> Result<(), DestinationError> {
         let named = table.as_str().to_owned();
         let file = include_str!("../../../kql/destination/show_row_level_security.kql");
-        if let Some(policy) = self.policy(file, table, deadline).await? {
-            if policy.get("IsEnabled").and_then(Value::as_bool) == Some(true) {
-                return Err(DestinationError::RowLevelSecurity { table: named });
-            }
+        let security = self.policy(file, table, deadline).await?.unwrap_or_default();
+        if security.get("IsEnabled").and_then(Value::as_bool) == Some(true) {
+            return Err(DestinationError::RowLevelSecurity { table: named });
         }
         let file = include_str!("../../../kql/destination/show_retention.kql");
-        if let Some(policy) = self.policy(file, table, deadline).await? {
-            let period = policy.get("SoftDeletePeriod").and_then(Value::as_str).and_then(timespan_ticks);
-            if period == Some(0) {
-                return Err(DestinationError::ZeroRetention { table: named });
-            }
+        let retention = self.policy(file, table, deadline).await?.unwrap_or_default();
+        let period = retention.get("SoftDeletePeriod").and_then(Value::as_str).and_then(timespan_ticks);
+        if period == Some(0) {
+            return Err(DestinationError::ZeroRetention { table: named });
         }
         Ok(())
     }

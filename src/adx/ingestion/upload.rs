@@ -182,6 +182,10 @@ impl Upload {
                 _ => None,
             };
             let Some(wait) = wait else { return Err((refusal, attempted)) };
+            if self.blocks.is_empty() && method == Method::PUT {
+                // Nothing stands there yet that has to stay together: another container may be in better health.
+                self.container = self.ingestor.storage.container(&self.resources);
+            }
             tracing::debug!(
                 blob = self.name.as_str(),
                 wait_ms = wait.as_millis() as u64,

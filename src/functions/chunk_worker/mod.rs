@@ -121,11 +121,11 @@ async fn seal_and_post(app: &App, job: Job, head: &Head, seal: Seal, bytes_per_r
         tracing::info!("another delivery took the window over; its blob counts, not this one");
         return Ok(());
     };
-    if let Some(seal) = &window.record.seal {
-        if let Err(error) = job.services.post(head, &window.record, seal, job.deadline).await {
-            // Whether it arrived is not known. The count decides, and posts again when it may.
-            tracing::warn!(%error, "posting a window to ADX failed; the count will tell");
-        }
+    if let Some(seal) = &window.record.seal
+        && let Err(error) = job.services.post(head, &window.record, seal, job.deadline).await
+    {
+        // Whether it arrived is not known. The count decides, and posts again when it may.
+        tracing::warn!(%error, "posting a window to ADX failed; the count will tell");
     }
     commit_end(app, &job.message, window, WindowEnd::Submitted, bytes_per_row).await
 }

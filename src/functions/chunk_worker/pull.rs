@@ -114,15 +114,10 @@ fn failed(error: CallError) -> Outcome {
     if let Some(pause) = error.quota_pause() {
         return Outcome::Later { error: error.to_string(), own_fault: false, pause: Some(pause) };
     }
-    match &error {
-        CallError::Call(
-            HuntingError::Refused { .. }
-            | HuntingError::Forbidden { .. }
-            | HuntingError::NotFound { .. }
-            | HuntingError::Outbound(_),
-        ) => Outcome::End(WindowEnd::Failed(error.to_string())),
-        _ => Outcome::Later { error: error.to_string(), own_fault: true, pause: None },
+    if !error.is_transient() {
+        return Outcome::End(WindowEnd::Failed(error.to_string()));
     }
+    Outcome::Later { error: error.to_string(), own_fault: true, pause: error.service_pause() }
 }
 
 async fn answer(hunting: &mut Hunting<'_>, job: &Job, head: &Head) -> Result<Outcome, Unusable> {

@@ -67,15 +67,8 @@ impl From<crate::state::Error> for StepError {
 
 impl From<super::hunting::Error> for StepError {
     fn from(error: super::hunting::Error) -> Self {
-        use super::hunting::Error as Hunt;
-        use crate::defender::Error as Call;
         let (message, pause) = (error.to_string(), error.quota_pause());
-        match error {
-            Hunt::Call(Call::Refused { .. } | Call::Forbidden { .. } | Call::NotFound { .. } | Call::Outbound(_)) => {
-                Self::Failed(message)
-            }
-            _ => Self::Later { error: message, pause },
-        }
+        if error.is_transient() { Self::Later { error: message, pause } } else { Self::Failed(message) }
     }
 }
 
@@ -98,7 +91,15 @@ impl From<DestinationError> for StepError {
 /// Whether a request to ADX is worth repeating in a later invocation.
 fn is_transient(error: &crate::adx::Error) -> bool {
     use crate::adx::Error as Adx;
-    matches!(error, Adx::Throttled { .. } | Adx::Unavailable { .. } | Adx::OutcomeUnknown { .. } | Adx::Corrupt { .. })
+    match error {
+        Adx::Outbound(error) => error.is_transient(),
+        other => {
+            matches!(
+                other,
+                Adx::Throttled { .. } | Adx::Unavailable { .. } | Adx::OutcomeUnknown { .. } | Adx::Corrupt { .. }
+            )
+        }
+    }
 }
 
 /// For a plan whose message was poisoned.

@@ -12,7 +12,7 @@ use crate::functions::source;
 use crate::orchestration::fan_in::{fill_lanes, schedule_verify};
 use crate::orchestration::ids::{InstanceId, LedgerId, Part, TableKey, WindowId, WindowName};
 use crate::orchestration::instance::{LoadType, TableResult, TableRun};
-use crate::orchestration::ledger::{Head, HeadDebts, Progress, TableState};
+use crate::orchestration::ledger::{Counts, Head, HeadDebts, Progress, TableState};
 use crate::orchestration::limits::{READY_NAMES, STEP_ATTEMPTS, TRANSACTION_WINDOWS};
 use crate::orchestration::message::{ControlMessage, Debt};
 use crate::orchestration::plan::target_rows;
@@ -51,7 +51,7 @@ pub async fn handle(app: &App, id: &InstanceId, key: &TableKey, attempt: u32) ->
             };
             end_table(app, Some(services), id, key, result, &[], deadline).await
         }
-        Taken::UnderWay(head) => resume(app, services, id, key, head).await,
+        Taken::UnderWay(head) => resume(app, services, id, key, *head).await,
         Taken::Ours(head) => match plan(app, services, id, &table, *head, deadline).await {
             Ok(()) => Ok(()),
             Err(StepError::State(Error::Conflict)) => {
@@ -89,7 +89,7 @@ async fn end_with_error(
 enum Taken {
     Ours(Box<Stored<Head>>),
     HeldBy(InstanceId),
-    UnderWay(Head),
+    UnderWay(Box<Head>),
 }
 
 /// Takes the table for this run: a run that has ended lets go of what it held.
@@ -107,7 +107,7 @@ async fn take(app: &App, id: &InstanceId, key: &TableKey, table: &TableRun) -> R
         };
         if let Some(holder) = head.run.as_ref() {
             if holder == id && matches!(head.state, TableState::Running | TableState::Finishing) {
-                return Ok(Taken::UnderWay(head));
+                return Ok(Taken::UnderWay(Box::new(head)));
             }
             if holder != id && app.state.instance(holder).await?.is_some_and(|run| !run.record.status.is_final()) {
                 return Ok(Taken::HeldBy(holder.clone()));
@@ -157,9 +157,9 @@ async fn plan(
 ) -> Step<()> {
     let key = &table.key;
     let mut hunting = Hunting::new(app, services, deadline);
-    let left = leftovers(app, key, &mut head).await?;
+    let found = survey(app, key, &mut head).await?;
     let load_new = !is_loaded_full_table(table, &head.record);
-    if !load_new && left.is_empty() {
+    if !load_new && found.left.is_empty() && table.config.high_watermark.is_some() {
         let result = TableResult {
             success: true,
             skipped: Some("a Full table that is loaded already".to_owned()),
@@ -184,7 +184,7 @@ async fn plan(
     }
     let planned = if load_new { new_windows(app, table, &mut head.record, &mut hunting).await? } else { Vec::new() };
     head.record.progress.calls += hunting.take_calls();
-    write(app, services, id, key, head, left, planned, table.high).await
+    write(app, services, id, key, head, found, planned, table.high).await
 }
 
 /// A `Full` table is loaded once.
@@ -197,23 +197,27 @@ async fn release_head(app: &App, key: &TableKey, head: Stored<Head>) -> Result<(
     app.state.commit(Transaction::new().head(key, &idle, Some(&head.etag))?).await.map(drop)
 }
 
-/// Windows that are not terminal, as this run takes them up; drafts of plans that were never completed are
-/// deleted, every deletion together with a swap of the head, so that a planner that was overtaken deletes nothing.
-async fn leftovers(
-    app: &App,
-    key: &TableKey,
-    head: &mut Stored<Head>,
-) -> Result<Vec<(WindowName, Stored<Window>)>, Error> {
-    let mut left = Vec::new();
+/// What a plan finds in the ledger.
+struct Survey {
+    /// Windows that are not terminal.
+    left: Vec<(WindowName, Stored<Window>)>,
+    /// All windows by state.
+    counts: Counts,
+}
+
+/// Looks at all windows of the table. Drafts of plans that were never completed are deleted, every deletion together
+/// with a swap of the head, so that a planner that was overtaken deletes nothing.
+async fn survey(app: &App, key: &TableKey, head: &mut Stored<Head>) -> Result<Survey, Error> {
+    let mut found = Survey { left: Vec::new(), counts: Counts::default() };
     let mut drafts = Vec::new();
     for (name, window) in app.state.windows(key).await? {
-        let is_draft = Some(&window.record.plan) != head.record.plan.as_ref()
-            && (window.record.id.low >= head.record.planned_to || head.record.plan.is_none())
-            && window.record.state == WindowState::Planned;
-        if is_draft {
+        if is_draft(&head.record, &window.record) {
             drafts.push((name, window.etag));
-        } else if !window.record.state.is_terminal() {
-            left.push((name, window));
+            continue;
+        }
+        *found.counts.of(window.record.state) += 1;
+        if !window.record.state.is_terminal() {
+            found.left.push((name, window));
         }
     }
     for batch in drafts.chunks(TRANSACTION_WINDOWS) {
@@ -223,7 +227,14 @@ async fn leftovers(
         }
         head.etag = first(app.state.commit(transaction).await?)?;
     }
-    Ok(left)
+    Ok(found)
+}
+
+/// Windows of a completed plan begin below its end.
+fn is_draft(head: &Head, window: &Window) -> bool {
+    window.run.is_none()
+        && matches!(window.state, WindowState::Planned | WindowState::Empty)
+        && (head.plan.is_none() || (head.plan.as_ref() != Some(&window.plan) && window.id.low >= head.planned_to))
 }
 
 fn first(etags: Vec<Option<crate::storage::ETag>>) -> Result<crate::storage::ETag, Error> {
@@ -250,8 +261,8 @@ async fn new_windows(
     let columns = source::hash_columns(&shape).map_err(StepError::name)?;
     let target = target_rows(app.limits.window_rows, app.limits.window_bytes, head.bytes_per_row);
     let mut planner = Planner::new(hunting, &source, &columns);
-    let Cut { mut pieces, null_rows } = planner.cut(low, table.high, target).await?;
-    if first_load && null_rows > 0 {
+    let Cut { mut pieces, null_rows } = planner.cut(low, table.high, target, first_load).await?;
+    if null_rows > 0 {
         let whole = crate::orchestration::plan::Piece::whole(Timestamp::MIN, Timestamp::MIN, null_rows);
         pieces.extend(if null_rows > target { planner.divide(whole, target).await? } else { vec![whole] });
     }
@@ -281,7 +292,7 @@ async fn write(
     id: &InstanceId,
     key: &TableKey,
     mut head: Stored<Head>,
-    left: Vec<(WindowName, Stored<Window>)>,
+    found: Survey,
     planned: Vec<(WindowName, Window)>,
     high: Timestamp,
 ) -> Step<()> {
@@ -289,12 +300,13 @@ async fn write(
     let mut names: Vec<WindowName> = Vec::new();
     let mut lanes = 0;
     let mut writes: Vec<(WindowName, Window, Option<crate::storage::ETag>)> = Vec::new();
-    for (name, stored) in left {
+    let mut counts = found.counts;
+    for (name, stored) in found.left {
         let taken = stored.record.taken_up(now, &app.limits);
         let state = taken.as_ref().map_or(stored.record.state, |taken| taken.state);
         if let Some(taken) = taken {
-            head.record.counts.moved(stored.record.state, taken.state);
-            writes.push((name.clone(), taken, Some(stored.etag)));
+            counts.moved(stored.record.state, taken.state);
+            writes.push((name.clone(), Window { run: Some(id.clone()), ..taken }, Some(stored.etag)));
         }
         match state {
             WindowState::Planned => names.push(name),
@@ -306,7 +318,7 @@ async fn write(
         head.record.progress.planned_rows += stored.record.planned_rows;
     }
     for (name, window) in planned {
-        *head.record.counts.of(window.state) += 1;
+        *counts.of(window.state) += 1;
         if window.state == WindowState::Planned {
             names.push(name.clone());
             head.record.progress.windows += 1;
@@ -319,11 +331,9 @@ async fn write(
     let plan = head.record.draft.clone().unwrap_or_default();
     while writes.len() > TRANSACTION_WINDOWS {
         let batch: Vec<_> = writes.drain(..TRANSACTION_WINDOWS).collect();
-        // The counts are those of the whole plan: they become valid with its last transaction.
-        let between = Head { counts: Default::default(), ..head.record.clone() };
-        head.etag = first(commit_batch(app, key, &between, &head.etag, &batch).await?)?;
+        head.etag = first(commit_batch(app, key, &head.record, &head.etag, &batch).await?)?;
     }
-    let mut next = Head { planned_to: head.record.planned_to.max(high), ..head.record.clone() };
+    let mut next = Head { planned_to: head.record.planned_to.max(high), counts, ..head.record.clone() };
     next.plan = Some(plan.clone());
     next.draft = None;
     next.state = TableState::Running;

@@ -1,13 +1,17 @@
 //! The database: tables, functions, mappings, policies and what ingestion left on record.
 
-use super::table::TableData;
+use super::store::{Store, StoreError};
+use super::table::{ExtentInfo, TableData};
 use crate::clock::Clock;
-use crate::kql::{Catalog, Table};
+use crate::kql::{Catalog, Column, Table, Value};
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use uuid::Uuid;
 
 /// A failed ingestion, as `.show ingestion failures` tells it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct IngestionFailure {
     /// The table.
     pub table: String,
@@ -39,7 +43,7 @@ pub struct Entry {
 }
 
 /// A stored function.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Function {
     /// Parameters as written, with parentheses.
     pub parameters: String,
@@ -49,6 +53,13 @@ pub struct Function {
     pub folder: String,
     /// Docstring.
     pub docstring: String,
+}
+
+impl Function {
+    /// Whether it has no parameters.
+    pub fn takes_nothing(&self) -> bool {
+        self.parameters.trim_matches(['(', ')']).trim().is_empty()
+    }
 }
 
 /// What the database holds.
@@ -62,17 +73,52 @@ pub struct Content {
     pub failures: Vec<IngestionFailure>,
 }
 
+/// A command that was carried out, as `.show operations` tells it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Operation {
+    /// Its id.
+    pub id: Uuid,
+    /// `TableSetOrAppend`, …
+    pub kind: String,
+    /// When it began, ticks.
+    pub started: i64,
+    /// When it ended, ticks.
+    pub ended: i64,
+    /// `Completed`, `Failed`, `Skipped`
+    pub state: &'static str,
+    /// Why it failed.
+    pub status: String,
+}
+
+/// How many operations are remembered.
+const MOST_OPERATIONS: usize = 10_000;
+
 /// A database, shared.
 pub struct Database {
     name: String,
     clock: Arc<dyn Clock>,
     content: RwLock<Content>,
+    operations: Mutex<Vec<Operation>>,
+    store: Option<Store>,
 }
 
 impl Database {
-    /// An empty database.
+    /// An empty database, kept in memory.
     pub fn new(name: &str, clock: Arc<dyn Clock>) -> Self {
-        Self { name: name.to_owned(), clock, content: RwLock::default() }
+        Self::with(name, clock, Content::default(), None)
+    }
+
+    /// The database that `directory` holds, or an empty one that will be kept there.
+    ///
+    /// # Errors
+    /// The directory cannot be used, or what it holds cannot be understood.
+    pub fn open(name: &str, clock: Arc<dyn Clock>, directory: &Path) -> Result<Self, StoreError> {
+        let (store, content) = Store::open(directory)?;
+        Ok(Self::with(name, clock, content, Some(store)))
+    }
+
+    fn with(name: &str, clock: Arc<dyn Clock>, content: Content, store: Option<Store>) -> Self {
+        Self { name: name.to_owned(), clock, content: RwLock::new(content), operations: Mutex::default(), store }
     }
 
     /// Its name.
@@ -90,7 +136,81 @@ impl Database {
         self.content.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// To change.
+    /// Changes schemas and definitions, and keeps the change unless it fails.
+    ///
+    /// # Errors
+    /// Those of `change`, which must not have changed anything then, and those of the disk.
+    pub fn change<T, E: From<StoreError>>(&self, change: impl FnOnce(&mut Content) -> Result<T, E>) -> Result<T, E> {
+        let mut content = self.write();
+        let made = change(&mut content)?;
+        self.save(&content)?;
+        Ok(made)
+    }
+
+    /// Keeps schemas and definitions as `content` has them.
+    ///
+    /// # Errors
+    /// Those of the disk.
+    pub fn save(&self, content: &Content) -> Result<(), StoreError> {
+        self.store.as_ref().map_or(Ok(()), |store| store.save(content))
+    }
+
+    /// The data of a table that is made now.
+    ///
+    /// # Errors
+    /// Those of the disk.
+    pub fn new_data(&self, table: &str, columns: Vec<Column>) -> Result<TableData, StoreError> {
+        self.store
+            .as_ref()
+            .map_or_else(|| Ok(TableData::new(columns.clone())), |store| store.data(table, columns.clone()))
+    }
+
+    /// Appends rows to a table of `content` as one extent and keeps them. `None` if there is no such table.
+    ///
+    /// # Errors
+    /// Those of the disk.
+    pub fn append(
+        &self,
+        content: &mut Content,
+        table: &str,
+        rows: Vec<Vec<Value>>,
+        tags: Vec<String>,
+    ) -> Result<Option<ExtentInfo>, StoreError> {
+        let Some(entry) = content.tables.get_mut(table) else { return Ok(None) };
+        let kept = self.store.as_ref().map(|store| (store, rows.clone()));
+        let info = entry.data.append_rows(rows, self.now(), tags);
+        if let Some((store, rows)) = kept {
+            store.append(table, &info, &rows)?;
+        }
+        Ok(Some(info))
+    }
+
+    /// Removes the rows of a table of `content`.
+    ///
+    /// # Errors
+    /// Those of the disk.
+    pub fn clear(&self, content: &mut Content, table: &str) -> Result<(), StoreError> {
+        if let Some(entry) = content.tables.get_mut(table) {
+            entry.data.clear();
+        }
+        self.store.as_ref().map_or(Ok(()), |store| store.forget(table))
+    }
+
+    /// Remembers an operation.
+    pub fn record(&self, operation: Operation) {
+        let mut operations = self.operations.lock().unwrap_or_else(PoisonError::into_inner);
+        if operations.len() >= MOST_OPERATIONS {
+            operations.drain(..MOST_OPERATIONS / 2);
+        }
+        operations.push(operation);
+    }
+
+    /// The operations that are remembered, oldest first.
+    pub fn operations(&self) -> Vec<Operation> {
+        self.operations.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// To change in memory only: [`Database::save`] keeps schemas and definitions.
     pub fn write(&self) -> RwLockWriteGuard<'_, Content> {
         self.content.write().unwrap_or_else(PoisonError::into_inner)
     }
@@ -102,7 +222,9 @@ impl Catalog for Database {
     }
 
     fn function(&self, name: &str) -> Option<String> {
-        self.read().functions.get(name).map(|function| function.body.clone())
+        // With parameters it is no name for a table, and the engine has no calls of it.
+        let content = self.read();
+        content.functions.get(name).filter(|function| function.takes_nothing()).map(|function| function.body.clone())
     }
 
     fn now(&self) -> i64 {

@@ -2,8 +2,15 @@
 //! storage that ingestion goes through, and the asynchronous ingestion itself. Knows the source only by the
 //! identity of rows.
 
+pub mod commands;
 pub mod database;
 pub mod extent;
 pub mod ingestion;
+pub mod rest;
 pub mod storage;
+mod store;
 pub mod table;
+
+pub use commands::{Error, ResourceProvider, ResultTable};
+pub use rest::{Adx, Limits, router};
+pub use store::StoreError;

@@ -156,6 +156,11 @@ impl TableData {
         Ok(())
     }
 
+    /// Puts back rows that [`TableData::append_rows`] took before a restart, as the extent that they were.
+    pub fn restore_rows(&mut self, info: ExtentInfo, rows: Vec<Vec<Value>>) {
+        self.parts.push(Part::Rows(Arc::new(Batch { info, rows })));
+    }
+
     /// Whether an extent has this tag.
     pub fn has_tag(&self, tag: &str) -> bool {
         self.parts.iter().any(|part| part.info().tags.iter().any(|other| other == tag))

@@ -9,11 +9,12 @@ use xxhash_rust::xxh64::Xxh64;
 /// The identity of a packed row.
 ///
 /// Nulls, empty strings, empty arrays and empty bags count as absent at the top level, so that
-/// `pack_all()` and `pack_all(true)` of a row agree. Keys that begin with `_` belong to whoever copied
-/// the row and are left out: no documented column begins so.
+/// `pack_all()` and `pack_all(true)` of a row agree. What whoever copied the row added to it is left out:
+/// keys that begin with `_` and the arrival time as `Watermark_IngestionTime`. No documented column is
+/// named so.
 pub fn row_identity(content: &Map<String, Json>) -> u64 {
     let mut identity = Identity::default();
-    for (name, value) in content.iter().filter(|(name, _)| !name.starts_with('_')) {
+    for (name, value) in content.iter().filter(|(name, _)| !is_of_the_copy(name)) {
         let empty = match value {
             Json::Null => true,
             Json::String(text) => text.is_empty(),
@@ -64,6 +65,10 @@ pub(crate) fn typed_row_identity(columns: &[Column], value: impl Fn(usize) -> Va
         }
     }
     identity.finish()
+}
+
+fn is_of_the_copy(name: &str) -> bool {
+    name.starts_with('_') || name == "Watermark_IngestionTime"
 }
 
 /// A sum of cell hashes: the same in any order.
@@ -167,6 +172,14 @@ mod tests {
         let full = r#"{"B":{"y":null,"x":1},"_ChunkId":"c","A":7.0,"Timestamp":"2026-07-23T18:03:20.9280000Z",
             "C":null,"D":"","E":[],"F":{}}"#;
         assert_eq!(compact, identity(serde_json::from_str(full).unwrap()));
+    }
+
+    #[test]
+    fn what_the_copy_added_does_not_matter() {
+        let row = json!({"A": 7});
+        let copied = json!({"A": 7, "_ChunkId": "00ff", "Watermark_IngestionTime": "2026-07-23T18:03:20.928Z"});
+        assert_eq!(identity(copied), identity(row.clone()));
+        assert_ne!(identity(json!({"A": 7, "Watermark": "2026-07-23T18:03:20.928Z"})), identity(row));
     }
 
     #[test]

@@ -6,7 +6,7 @@ use crate::adx::catalog::{Claim, Destination, LedgerEntry, Readiness};
 use crate::app::Services;
 use crate::defender::queries::{self, Range, Slice};
 use crate::defender::scanner::Scanner;
-use crate::functions::hunting::Hunting;
+use crate::functions::hunting::{Error, Hunting};
 use crate::functions::source::{self, ARRIVAL_COLUMN};
 use crate::kql::Identifier;
 use crate::orchestration::instance::TableRun;
@@ -74,7 +74,8 @@ async fn claim(services: &Services, head: &Head, axis: &CutAxis, deadline: Insta
 /// Finds out the table's shape. Gives `false` when the source shows no row to learn from.
 pub async fn shape(services: &Services, table: &TableRun, head: &mut Head, hunting: &mut Hunting<'_>) -> Step<bool> {
     let source_table = Identifier::new(&table.config.source).map_err(StepError::name)?;
-    let rows = hunting.rows(&queries::probe(&source_table)).await?;
+    let rows =
+        hunting.rows(&queries::probe(&source_table)).await.map_err(|error| unknown_table(&source_table, error))?;
     let Some(row) = rows.rows.first() else { return Ok(false) };
     let column = |name: &str| rows.columns.iter().find(|column| column.name == name);
     let offers_arrival = row.get("ArrivedAt").is_some_and(|value| value.is_string());
@@ -129,6 +130,17 @@ pub async fn shape(services: &Services, table: &TableRun, head: &mut Head, hunti
     head.bytes_per_row = sample(head, &shape, table.high, hunting).await?;
     head.shape = Some(shape);
     Ok(true)
+}
+
+/// The API says the same of a table that does not exist and of one that the tenant may not see.
+fn unknown_table(table: &Identifier, error: Error) -> StepError {
+    match &error {
+        Error::Call(call) if call.is_unknown_table() => StepError::Failed(format!(
+            "{table} is not a table that this identity can query ({call}). Check its spelling (names are case-sensitive) and the \
+             tenant's licence for it, or set IsActive to false in its config row"
+        )),
+        _ => error.into(),
+    }
 }
 
 /// Response bytes per row, measured on packed rows of the range.

@@ -204,3 +204,13 @@ impl Storage {
         self.queue.put(message);
     }
 }
+
+impl super::ResourceProvider for Storage {
+    fn resources(&self) -> Vec<(String, String)> {
+        Self::resources(self).into_iter().map(|(kind, address)| (kind.to_owned(), address)).collect()
+    }
+
+    fn identity_token(&self) -> String {
+        Self::identity_token(self)
+    }
+}

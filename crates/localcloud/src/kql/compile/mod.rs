@@ -118,6 +118,9 @@ impl Context {
 
     /// A semantic error in the current operator.
     pub fn error(&self, at: usize, detail: impl Display) -> Error {
+        if self.operator.is_empty() {
+            return Error::semantic(at, detail);
+        }
         Error::semantic(at, format_args!("'{}' operator: {detail}", self.operator))
     }
 

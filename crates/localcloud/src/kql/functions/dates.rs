@@ -29,11 +29,11 @@ macro_rules! unix {
 }
 
 pub(super) const TABLE: &[Signature] = &[
-    boundary!("startofday", |ticks, by| Some(ticks - ticks % DAY + by.checked_mul(DAY)?)).named(Naming::First),
-    boundary!("endofday", |ticks, by| Some(ticks - ticks % DAY + by.checked_add(1)?.checked_mul(DAY)? - 1)),
-    boundary!("startofhour", |ticks, by| Some(ticks - ticks % HOUR + by.checked_mul(HOUR)?)),
-    boundary!("startofweek", |ticks, by| Some(week(ticks) + by.checked_mul(7 * DAY)?)),
-    boundary!("endofweek", |ticks, by| Some(week(ticks) + by.checked_add(1)?.checked_mul(7 * DAY)? - 1)),
+    boundary!("startofday", |ticks, by| later(ticks - ticks % DAY, by, DAY)).named(Naming::First),
+    boundary!("endofday", |ticks, by| later(ticks - ticks % DAY + DAY - 1, by, DAY)),
+    boundary!("startofhour", |ticks, by| later(ticks - ticks % HOUR, by, HOUR)),
+    boundary!("startofweek", |ticks, by| later(week(ticks), by, 7 * DAY)),
+    boundary!("endofweek", |ticks, by| later(week(ticks) + 7 * DAY - 1, by, 7 * DAY)),
     boundary!("startofmonth", |ticks, by| months(ticks - ticks % DAY, by).map(first_of_month)),
     boundary!("endofmonth", |ticks, by| {
         months(first_of_month(ticks - ticks % DAY), by.checked_add(1)?).map(|next| next - 1)
@@ -95,6 +95,10 @@ fn shift_boundary(values: &[Value], code: fn(i64, i64) -> Option<i64>) -> Value 
     let by = values.get(1).map_or(Some(0), Value::as_i64);
     let ticks = moment(&values[0]).zip(by).and_then(|(ticks, by)| code(ticks, by)).and_then(checked);
     ticks.map_or(Value::Null, Value::Datetime)
+}
+
+fn later(ticks: i64, by: i64, unit: i64) -> Option<i64> {
+    ticks.checked_add(by.checked_mul(unit)?)
 }
 
 /// The Sunday that the week of `ticks` began on; 0001-01-01 was a Monday.
@@ -215,7 +219,8 @@ fn make_timespan(values: &[Value]) -> Value {
     let (days, rest) = if values.len() == 4 { (values[0].as_i64(), &values[1..]) } else { (Some(0), values) };
     let made = || {
         let seconds = if rest.len() > 2 { argument(rest, 2).as_f64()? } else { 0.0 };
-        Some(days? * DAY + rest[0].as_i64()? * HOUR + rest[1].as_i64()? * MINUTE + (seconds * SECOND as f64) as i64)
+        let minutes = later((seconds * SECOND as f64) as i64, rest[1].as_i64()?, MINUTE)?;
+        later(later(minutes, rest[0].as_i64()?, HOUR)?, days?, DAY)
     };
     made().map_or(Value::Null, Value::Timespan)
 }

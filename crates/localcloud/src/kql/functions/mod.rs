@@ -111,6 +111,13 @@ pub(super) fn find(name: &str) -> Option<&'static Signature> {
     tables.into_iter().flatten().find(|signature| signature.name == name)
 }
 
+/// The names of all functions of the table.
+#[cfg(test)]
+pub(super) fn names() -> Vec<&'static str> {
+    let tables = [convert::TABLE, dates::TABLE, dynamic::TABLE, numbers::TABLE, text::TABLE];
+    tables.into_iter().flatten().map(|signature| signature.name).collect()
+}
+
 /// The argument, or null when it was left out.
 fn argument(values: &[Value], index: usize) -> &Value {
     values.get(index).unwrap_or(&Value::Null)

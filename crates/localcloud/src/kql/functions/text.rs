@@ -69,7 +69,7 @@ fn indexof(values: &[Value]) -> Value {
         value => value.as_i64().unwrap_or(otherwise),
     };
     let (start, length, occurrence) = (number(2, 0), number(3, -1), number(4, 1));
-    let start = if start < 0 { (count + start).max(0) } else { start };
+    let start = if start < 0 { (count + start).max(0) } else { start.min(count) };
     if length < -1 || occurrence < 0 {
         return Value::Null;
     }
@@ -79,6 +79,9 @@ fn indexof(values: &[Value]) -> Value {
     let mut found = -1;
     // The length counts anew behind each occurrence.
     for _ in 0..occurrence.max(1) {
+        if start > count {
+            return Value::Long(-1);
+        }
         let end = if length < 0 { count } else { start.saturating_add(length).min(count) };
         let region = chars.get(start as usize..end.max(start) as usize).unwrap_or(&[]);
         let last = region.len().checked_sub(wanted.len());

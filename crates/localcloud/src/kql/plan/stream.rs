@@ -301,7 +301,7 @@ impl Runner {
                         *next = *start;
                     }
                     self.frame.set(*slot, Value::Long(*next));
-                    *next += 1;
+                    *next = next.wrapping_add(1);
                 }
             }
         }

@@ -14,6 +14,7 @@ fn names_that_mean_nothing_are_reported_in_the_words_of_the_service() {
             1,
             "'where' operator: Failed to resolve table or column expression named 'Foo'. Fix semantic errors in your query.",
         ),
+        ("Foo", 1, 1, "Failed to resolve table or column expression named 'Foo'. Fix semantic errors in your query."),
         (
             "Events\n| summarize sum(X)",
             2,

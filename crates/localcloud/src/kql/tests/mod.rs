@@ -2,6 +2,7 @@
 //! operators and functions.
 
 mod errors;
+mod hostile;
 mod literals;
 mod operators;
 mod scalars;

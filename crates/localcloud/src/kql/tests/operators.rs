@@ -244,8 +244,7 @@ fn declared_parameters_are_filled_in() {
     let query = "declare query_parameters(n:long, s:string = 'x', t:timespan = 1h); print n, s, t";
     let values = [("n".to_owned(), serde_json::json!(5)), ("t".to_owned(), serde_json::json!("2d"))];
     let answer = crate::kql::run_with_parameters(query, &super::catalog(), values.into()).unwrap();
-    let row: Vec<String> =
-        answer.rows.map(Result::unwrap).flatten().map(|value| value.to_text().into_owned()).collect();
+    let row: Vec<String> = answer.rows.flat_map(Result::unwrap).map(|value| value.to_text().into_owned()).collect();
     assert_eq!(row, ["5", "x", "2.00:00:00"]);
 }
 
@@ -263,7 +262,7 @@ fn what_does_not_fit_into_memory_is_an_error_of_the_rows() {
         match crate::kql::run(&query, &super::catalog()) {
             Err(error) => assert_eq!(error.kind, crate::kql::ErrorKind::Runtime, "{query}"),
             Ok(answer) => {
-                let error = answer.rows.skip_while(Result::is_ok).next().unwrap().unwrap_err();
+                let error = answer.rows.map(Result::err).find(Option::is_some).flatten().unwrap();
                 assert_eq!(error.kind, crate::kql::ErrorKind::Runtime, "{query}");
             }
         }

@@ -87,6 +87,11 @@ fn text_functions_give_what_the_documentation_says() {
 }
 
 #[test]
+fn an_occurrence_beyond_the_last_is_not_looked_for_forever() {
+    check(&[(r#"indexof("abc", "", 0, -1, 9223372036854775807)"#, "-1")]);
+}
+
+#[test]
 fn text_tests_look_for_terms_or_characters() {
     check(&[
         (

@@ -37,7 +37,7 @@ impl Table for Generated {
             2 => Value::Long(row as i64 * 1_000_003),
             3 => Value::Datetime(NOW - row as i64),
             4 => Value::Null,
-            _ => Value::Bool(row % 2 == 0),
+            _ => Value::Bool(row.is_multiple_of(2)),
         }
     }
 

@@ -89,7 +89,7 @@ impl Table for Watched {
     fn arrived_within(&self, after: i64, until: i64) -> Vec<Range<u64>> {
         self.seen.lock().unwrap().ranges.push((after, until));
         let row = |ticks: i64| u64::try_from(ticks.saturating_sub(NOW).saturating_add(1)).unwrap_or(0).min(self.rows);
-        vec![row(after)..row(until)]
+        std::iter::once(row(after)..row(until)).collect()
     }
 }
 

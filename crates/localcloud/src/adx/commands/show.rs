@@ -1,0 +1,67 @@
+//! `.show …`: what there is. Changes nothing.
+
+use super::cursor::Cursor;
+use super::{Command, Error, ResultTable, diagnostics, extents, function, mapping, policy, table};
+
+pub(super) fn parse<'a>(cursor: &mut Cursor<'a>) -> Result<Command<'a>, Error> {
+    cursor.expect("show")?;
+    match cursor.peek_word()?.unwrap_or_default() {
+        "tables" => {
+            cursor.word()?;
+            let details = cursor.eat("details")?;
+            Ok(Command::show(move |context| {
+                let content = context.database.read();
+                if details {
+                    return Ok(extents::details(context.database, content.tables.iter()));
+                }
+                let rows = content.tables.iter().map(|(name, entry)| table::listed(context.database, name, entry));
+                Ok(ResultTable::new(&table::LISTED, rows.collect()))
+            }))
+        }
+        "table" => {
+            cursor.word()?;
+            if cursor.eat_sign("*")? {
+                return policy::parse_show(cursor, None);
+            }
+            let name = cursor.entity()?;
+            of_table(cursor, name)
+        }
+        "functions" | "function" => function::parse_show(cursor),
+        _ => diagnostics::parse_show(cursor),
+    }
+}
+
+fn of_table<'a>(cursor: &mut Cursor<'a>, name: String) -> Result<Command<'a>, Error> {
+    match cursor.peek_word()?.unwrap_or_default() {
+        "cslschema" => {
+            cursor.word()?;
+            Ok(Command::show(move |context| {
+                let content = context.database.read();
+                let entry = content.tables.get(&name).ok_or_else(|| Error::not_found("Table", &name))?;
+                Ok(table::describe_csl(context.database, &name, entry))
+            }))
+        }
+        "schema" => {
+            cursor.word()?;
+            cursor.expect("as")?;
+            cursor.expect("json")?;
+            Ok(Command::show(move |context| {
+                let content = context.database.read();
+                let entry = content.tables.get(&name).ok_or_else(|| Error::not_found("Table", &name))?;
+                Ok(table::describe(context.database, &name, entry))
+            }))
+        }
+        "details" => {
+            cursor.word()?;
+            Ok(Command::show(move |context| {
+                let content = context.database.read();
+                let entry = content.tables.get(&name).ok_or_else(|| Error::not_found("Table", &name))?;
+                Ok(extents::details(context.database, std::iter::once((&name, entry))))
+            }))
+        }
+        "extents" => extents::parse_show(cursor, name),
+        "ingestion" => mapping::parse_show(cursor, name),
+        "policy" => policy::parse_show(cursor, Some(name)),
+        _ => Err(cursor.unexpected("a known command")),
+    }
+}

@@ -1,0 +1,217 @@
+//! The HTTP side of a request: who asks, what for, and the answer.
+
+use super::refusal::{self, Asked};
+use super::request::Request;
+use super::result::{Outcome, Problem};
+use super::{Adx, evaluate, v1, v2};
+use crate::adx::commands::{Error, is_command};
+use crate::cloud::read_body;
+use crate::faults::{Area, Fault};
+use crate::kql::time::write_datetime;
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{Query, State};
+use axum::http::{HeaderMap, HeaderValue, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use bytes::Bytes;
+use serde_json::json;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use uuid::Uuid;
+
+/// Inline data comes in bodies of commands.
+const BODY_CAP_BYTES: usize = 64 * 1024 * 1024;
+/// Beyond the time of a request, how long to wait for the engine to notice.
+const GRACE: Duration = Duration::from_secs(30);
+
+/// One of the endpoints.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Endpoint {
+    Management,
+    QueryV1,
+    QueryV2,
+}
+
+impl Endpoint {
+    fn area(self) -> Area {
+        if self == Self::Management { Area::Commands } else { Area::Queries }
+    }
+}
+
+/// What came of a request before it was read.
+enum Asks {
+    Body(Body),
+    Url(BTreeMap<String, String>),
+}
+
+/// The routes of a cluster.
+pub fn router(adx: Arc<Adx>) -> Router {
+    let by_body = |endpoint| {
+        post(move |State(adx): State<Arc<Adx>>, headers: HeaderMap, body: Body| {
+            adx.call(endpoint, headers, Asks::Body(body))
+        })
+    };
+    let by_both = |endpoint| {
+        by_body(endpoint).get(
+            move |State(adx): State<Arc<Adx>>, headers: HeaderMap, Query(url): Query<BTreeMap<String, String>>| {
+                adx.call(endpoint, headers, Asks::Url(url))
+            },
+        )
+    };
+    Router::new()
+        .route("/v1/rest/query", by_both(Endpoint::QueryV1))
+        .route("/v2/rest/query", by_both(Endpoint::QueryV2))
+        .route("/v1/rest/mgmt", by_body(Endpoint::Management))
+        .route("/v1/rest/auth/metadata", get(metadata))
+        .with_state(adx)
+}
+
+/// Where tokens come from; for anybody.
+async fn metadata() -> Response {
+    axum::Json(json!({ "AzureAD": {
+        "LoginEndpoint": "https://login.microsoftonline.com",
+        "LoginMfaRequired": false,
+        "KustoClientAppId": "db662dc1-0cfe-4e1c-a843-19a68e65be58",
+        "KustoClientRedirectUri": "https://microsoft/kustoclient",
+        "KustoServiceResourceId": crate::entra::KUSTO,
+        "FirstPartyAuthorityUrl": "https://login.microsoftonline.com/f8cdef31-a31e-4b4a-93e4-5f571e91255a",
+    } }))
+    .into_response()
+}
+
+impl Adx {
+    async fn call(self: Arc<Self>, endpoint: Endpoint, headers: HeaderMap, asks: Asks) -> Response {
+        let fault = self.faults.roll(endpoint.area());
+        let activity_id = Uuid::new_v4().to_string();
+        let mut now = String::new();
+        write_datetime(self.database.now(), &mut now);
+        let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
+        let client_request_id = text("x-ms-client-request-id");
+        let mut asked = Asked {
+            client_request_id: client_request_id.clone().unwrap_or_else(|| format!("unspecified;{activity_id}")),
+            activity_id: activity_id.clone(),
+            now,
+        };
+        let request = self.request(&headers, asks).await;
+        if let (None, Ok(Request { client_request_id: Some(id), .. })) = (&client_request_id, &request) {
+            asked.client_request_id.clone_from(id);
+        }
+        let asked = Arc::new(asked);
+        let mut response = match request {
+            Ok(request) => self.answer(endpoint, &headers, request, fault, &asked).await,
+            Err(refused) => *refused.unwrap_or_else(|error| Box::new(refusal::answer(&error, &asked))),
+        };
+        for (name, id) in
+            [("x-ms-client-request-id", asked.client_request_id.as_str()), ("x-ms-activity-id", activity_id.as_str())]
+        {
+            if let Ok(value) = HeaderValue::from_str(id) {
+                response.headers_mut().insert(name, value);
+            }
+        }
+        response
+    }
+
+    /// The request of a caller that may ask. What is wrong with the body counts only after the caller is known.
+    async fn request(&self, headers: &HeaderMap, asks: Asks) -> Result<Request, Result<Box<Response>, Error>> {
+        let authorization = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+        let audiences: Vec<&str> = self.audiences.iter().map(String::as_str).collect();
+        // The body is read in any case, so that the connection can be used again.
+        let request = match asks {
+            Asks::Url(url) => Request::of_url(url),
+            Asks::Body(body) => read_body(body, BODY_CAP_BYTES)
+                .await
+                .map_err(|error| Error::bad_request(error.to_string()))
+                .and_then(|body| Request::parse(&body)),
+        };
+        self.tokens.check(authorization, &audiences).map_err(|error| Ok(Box::new(refusal::unauthenticated(&error))))?;
+        request.map_err(Err)
+    }
+
+    async fn answer(
+        self: &Arc<Self>,
+        endpoint: Endpoint,
+        headers: &HeaderMap,
+        request: Request,
+        fault: Option<Fault>,
+        asked: &Arc<Asked>,
+    ) -> Response {
+        let area = endpoint.area();
+        // A gateway gives up waiting; the command behind it goes on.
+        let late = fault == Some(Fault::GatewayTimeout) && endpoint == Endpoint::Management;
+        if let Some(fault) = fault.filter(|fault| !fault.is_of_body())
+            && !late
+        {
+            return refusal::failed(fault, area, asked);
+        }
+        let read_only = headers.contains_key("x-ms-readonly") || request.is_on("request_readonly");
+        let own_time = if endpoint == Endpoint::Management { self.limits.command_time } else { self.limits.query_time };
+        let patience = request.patience(own_time);
+        let work = {
+            let (adx, asked) = (self.clone(), asked.clone());
+            move || adx.work(endpoint, &request, read_only, Instant::now() + patience, fault, &asked)
+        };
+        let worked = tokio::time::timeout(patience + GRACE, tokio::task::spawn_blocking(work)).await;
+        let result = match worked {
+            Err(_) => Err(Error::timed_out()),
+            // A panic of the engine shows as the service's own failure.
+            Ok(Err(_)) => Err(Error::internal("The request failed inside the engine.")),
+            Ok(Ok(result)) => result,
+        };
+        if late {
+            return refusal::failed(Fault::GatewayTimeout, area, asked);
+        }
+        match result {
+            Ok(chunks) => {
+                let mut response = Response::new(self.faults.body(chunks, fault));
+                let kind = HeaderValue::from_static("application/json; charset=UTF-8");
+                response.headers_mut().insert(header::CONTENT_TYPE, kind);
+                response
+            }
+            Err(error) => refusal::answer(&error, asked),
+        }
+    }
+
+    /// The answer's bytes. Blocking.
+    fn work(
+        &self,
+        endpoint: Endpoint,
+        request: &Request,
+        read_only: bool,
+        deadline: Instant,
+        fault: Option<Fault>,
+        asked: &Asked,
+    ) -> Result<Vec<Bytes>, Error> {
+        self.check_database(endpoint, &request.database)?;
+        let planned = fault.and_then(Problem::planned);
+        if endpoint == Endpoint::Management {
+            if !is_command(&request.text) {
+                let text = "Queries are not management commands: send them to /v2/rest/query";
+                return Err(Error::syntax(&request.text, 0, text));
+            }
+            let table = self.command(&request.text, read_only, &asked.client_request_id)?;
+            return Ok(v1::command(&Outcome { columns: table.columns, rows: table.rows, problem: planned }));
+        }
+        let mut outcome = evaluate::query(self, request, deadline)?;
+        outcome.problem = planned.or(outcome.problem);
+        if endpoint == Endpoint::QueryV1 {
+            return Ok(v1::query(&outcome, asked));
+        }
+        let frames = v2::Frames {
+            fragmented: request.is_on("results_v2_fragment_primary_tables"),
+            progressive: request.is_on("results_progressive_enabled"),
+            newlines: request.is_on("results_v2_newlines_between_frames"),
+        };
+        Ok(v2::query(&outcome, asked, frames))
+    }
+
+    /// Names of databases have no case. Commands may come without one, or with the default's.
+    fn check_database(&self, endpoint: Endpoint, name: &str) -> Result<(), Error> {
+        let any = endpoint == Endpoint::Management && (name.is_empty() || name == "NetDefaultDB");
+        if any || name.eq_ignore_ascii_case(self.database.name()) {
+            return Ok(());
+        }
+        Err(Error::not_found("Database", name))
+    }
+}

@@ -1,0 +1,107 @@
+//! The REST endpoints of a cluster: queries in both versions, management commands, authentication metadata. Engine
+//! and data management answer at the same address.
+
+mod cells;
+mod door;
+mod evaluate;
+mod refusal;
+mod request;
+mod result;
+#[cfg(test)]
+mod tests;
+mod v1;
+mod v2;
+
+pub use door::router;
+
+use super::commands::{self, Context, Error, ResourceProvider, ResultTable};
+use super::database::Database;
+use crate::entra::Tokens;
+use crate::faults::Faults;
+use crate::kql::Catalog;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+/// The limits of the engine. The defaults are the documented ones (dataexplorer-docs `concepts/query-limits.md`).
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// Rows of an answer; more are a partial failure.
+    pub rows: u64,
+    /// Bytes of an answer; more are a partial failure.
+    pub bytes: u64,
+    /// How long a query may run unless it asks for longer.
+    pub query_time: Duration,
+    /// How long a command may run unless it asks for longer.
+    pub command_time: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            rows: 500_000,
+            bytes: 64 * 1024 * 1024,
+            query_time: Duration::from_secs(240),
+            command_time: Duration::from_secs(600),
+        }
+    }
+}
+
+/// A cluster with one database.
+pub struct Adx {
+    /// The database.
+    pub database: Arc<Database>,
+    tokens: Arc<Tokens>,
+    faults: Arc<Faults>,
+    /// What tokens may be for: the resource that every cluster accepts, and the cluster's own addresses.
+    audiences: Vec<String>,
+    limits: Limits,
+    resources: OnceLock<Arc<dyn ResourceProvider>>,
+}
+
+impl Adx {
+    /// Serves `database` to holders of `tokens` for any Kusto cluster or for one of the addresses in `own`.
+    pub fn new(database: Arc<Database>, tokens: Arc<Tokens>, faults: Arc<Faults>, own: Vec<String>) -> Self {
+        let mut audiences = vec![crate::entra::KUSTO.to_owned(), "https://api.kusto.windows.net".to_owned()];
+        audiences.extend(own);
+        Self { database, tokens, faults, audiences, limits: Limits::default(), resources: OnceLock::new() }
+    }
+
+    /// The same with other limits.
+    #[must_use]
+    pub fn with_limits(self, limits: Limits) -> Self {
+        Self { limits, ..self }
+    }
+
+    /// Lends from now on what `provider` has. The first provider stays.
+    pub fn lend(&self, provider: Arc<dyn ResourceProvider>) {
+        // A second provider would leave clients with resources that nobody reads.
+        let _ = self.resources.set(provider);
+    }
+
+    /// Carries out a command or a query in this process, without limits.
+    ///
+    /// # Errors
+    /// What the service would refuse it with.
+    pub fn run(&self, csl: &str) -> Result<ResultTable, Error> {
+        if commands::is_command(csl) {
+            return self.command(csl, false, "localcloud");
+        }
+        let catalog: Arc<dyn Catalog> = self.database.clone();
+        commands::evaluate(csl, &catalog)
+    }
+
+    /// The identities of the rows of a table's big ingestions, as often as they are there; none for a table that is
+    /// not there.
+    pub fn identities(&self, table: &str) -> Vec<u64> {
+        let content = self.database.read();
+        content
+            .tables
+            .get(table)
+            .map_or_else(Vec::new, |entry| entry.data.identities().map(|(identity, _)| identity).collect())
+    }
+
+    fn command(&self, text: &str, read_only: bool, principal: &str) -> Result<ResultTable, Error> {
+        let resources = self.resources.get().map(|provider| &**provider);
+        commands::run(&Context { database: &self.database, resources, read_only, principal }, text)
+    }
+}

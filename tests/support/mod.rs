@@ -1,0 +1,273 @@
+//! A function app and the cloud it lives in: the real binary over the real function folders, the simulated cloud
+//! at the network edge. Tests go through the public door only.
+
+#![allow(dead_code, reason = "each test file uses a part of it")]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+
+use localcloud::cloud::{Cloud, Settings as CloudSettings};
+use localcloud::source::{Settings as SourceSettings, TableOptions, TableSettings};
+use serde_json::{Value, json};
+use std::fs::File;
+use std::net::TcpListener;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// How much the tests shrink the host's and the protocol's times.
+pub const TIME_SCALE: f64 = 20.0;
+const PATIENCE: Duration = Duration::from_secs(90);
+
+/// A copy of one table as its config row asks for it.
+pub struct Copied<'a> {
+    pub source: &'a str,
+    pub destination: &'a str,
+    pub watermark_column: &'a str,
+    pub load_type: &'a str,
+}
+
+impl<'a> Copied<'a> {
+    pub fn incremental(source: &'a str) -> Self {
+        Self { source, destination: source, watermark_column: "Timestamp", load_type: "Incremental" }
+    }
+}
+
+/// A cloud and a function app pointed at it.
+pub struct Deployment {
+    pub cloud: Cloud,
+    state: tempfile::TempDir,
+    settings: Vec<(String, String)>,
+    port: u16,
+    app: Option<Child>,
+    http: reqwest::Client,
+}
+
+/// The present, in the ticks of the simulated cloud.
+pub fn now() -> i64 {
+    use localcloud::clock::Clock;
+    localcloud::clock::SystemClock.now()
+}
+
+/// Ticks of a span.
+pub fn ticks(span: Duration) -> i64 {
+    i64::try_from(span.as_nanos() / 100).unwrap()
+}
+
+/// A table whose rows arrived over the last `days` days.
+pub fn table(name: &str, rows: u64, days: u64) -> TableSettings {
+    let until = now() - ticks(Duration::from_secs(5));
+    TableSettings::new(name, rows, until - ticks(Duration::from_secs(days * 86_400)), until)
+}
+
+/// A table with its own ways.
+pub fn odd_table(name: &str, rows: u64, days: u64, options: TableOptions) -> TableSettings {
+    table(name, rows, days).with(options)
+}
+
+/// A cloud with these tables and a quota that does not slow a test down.
+pub fn cloud(tables: Vec<TableSettings>) -> CloudSettings {
+    let mut settings =
+        CloudSettings { source: SourceSettings { tables, ..SourceSettings::default() }, ..CloudSettings::default() };
+    settings.hunting.limits.calls.clear();
+    settings
+}
+
+impl Deployment {
+    /// Starts cloud and app.
+    pub async fn start(cloud: CloudSettings, copied: &[Copied<'_>]) -> Self {
+        Self::start_with(cloud, copied, &[]).await
+    }
+
+    /// Starts cloud and app with more settings.
+    pub async fn start_with(cloud: CloudSettings, copied: &[Copied<'_>], more: &[(&str, &str)]) -> Self {
+        let cloud = Cloud::start(cloud).expect("the cloud starts");
+        let state = tempfile::tempdir().unwrap();
+        let mut settings = cloud.product_settings();
+        settings.push(("STATE_STORE".into(), format!("sqlite:{}", state.path().join("state.db").display())));
+        settings.push(("SETTLING_LAG_MINUTES".into(), "0".into()));
+        settings.push(("HUNTING_CALLS_PER_MINUTE".into(), "6000".into()));
+        settings.push(("NIGHTLY_SCHEDULE".into(), "0 0 2 1 1 *".into()));
+        settings.extend(more.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let http = reqwest::Client::builder().timeout(Duration::from_secs(20)).build().unwrap();
+        let mut deployment = Self { cloud, state, settings, port: free_port(), app: None, http };
+        deployment.metadata(copied);
+        deployment.start_app().await;
+        deployment
+    }
+
+    /// The metadata tables and config rows, as an administrator makes them.
+    fn metadata(&self, copied: &[Copied<'_>]) {
+        self.adx(
+            ".create-merge table meta_MigrationConfiguration (SourceTable:string, DestinationFolder:string, DestinationTable:string, \
+             WatermarkColumn:string, LastRefreshedTime:datetime, HighWatermark:datetime, LoadType:string, IsActive:bool) with (folder = 'metadata_tables')",
+        );
+        self.adx(
+            ".create-or-alter function with (view = true, folder = 'metadata_views') vw_meta_LatestMigrationConfiguration() { \
+             meta_MigrationConfiguration | extend IngestionTime = ingestion_time() | summarize arg_max(IngestionTime, *) by SourceTable | where IsActive == true }",
+        );
+        for table in copied {
+            self.configure(table);
+        }
+    }
+
+    /// Adds a config row.
+    pub fn configure(&self, table: &Copied<'_>) {
+        let text = |text: &str| serde_json::to_string(text).unwrap();
+        self.adx(&format!(
+            ".set-or-append meta_MigrationConfiguration <| print SourceTable={}, DestinationFolder=\"Defender\", DestinationTable={}, \
+             WatermarkColumn={}, LastRefreshedTime=datetime(null), HighWatermark=datetime(null), LoadType={}, IsActive=true",
+            text(table.source),
+            text(table.destination),
+            text(table.watermark_column),
+            text(table.load_type)
+        ));
+    }
+
+    /// Runs a command or query in the simulated ADX; gives the rows of its answer.
+    pub fn adx(&self, csl: &str) -> Vec<Vec<Value>> {
+        self.cloud.adx().run(csl).unwrap_or_else(|error| panic!("{csl}: {error}")).json_rows()
+    }
+
+    fn log(&self) -> PathBuf {
+        self.state.path().join("app.log")
+    }
+
+    /// Starts the app, again after a kill.
+    pub async fn start_app(&mut self) {
+        let log = File::options().create(true).append(true).open(self.log()).unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_adxingestor"));
+        command
+            .args([
+                "standalone",
+                "--port",
+                &self.port.to_string(),
+                "--time-scale",
+                &TIME_SCALE.to_string(),
+                "--app-root",
+            ])
+            .arg(env!("CARGO_MANIFEST_DIR"))
+            .envs(self.settings.iter().map(|(name, value)| (name, value)))
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().unwrap())
+            .stderr(log);
+        self.app = Some(command.spawn().unwrap());
+        let began = Instant::now();
+        while self.http.get(self.url("/")).send().await.is_err() {
+            assert!(began.elapsed() < PATIENCE, "the app does not start:\n{}", self.tail());
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// Kills the app with SIGKILL; the handler ends with it.
+    pub fn kill(&mut self) {
+        if let Some(mut app) = self.app.take() {
+            app.kill().unwrap();
+            app.wait().unwrap();
+        }
+    }
+
+    pub fn url(&self, path: &str) -> String {
+        format!("http://127.0.0.1:{}{path}", self.port)
+    }
+
+    pub async fn get(&self, path: &str) -> (u16, Value) {
+        self.call(self.http.get(self.url(path))).await
+    }
+
+    pub async fn post(&self, path: &str, body: &str) -> (u16, Value) {
+        self.call(self.http.post(self.url(path)).body(body.to_owned())).await
+    }
+
+    async fn call(&self, request: reqwest::RequestBuilder) -> (u16, Value) {
+        let response = request.send().await.unwrap();
+        let status = response.status().as_u16();
+        #[allow(clippy::disallowed_methods, reason = "the app under test is trusted with memory")]
+        let text = response.text().await.unwrap();
+        (status, serde_json::from_str(&text).unwrap_or(Value::String(text)))
+    }
+
+    /// Starts a run and gives its id.
+    pub async fn start_run(&self) -> String {
+        let (status, body) = self.post("/api/adxingestor/start_orchestrator", "").await;
+        assert_eq!(status, 202, "{body}");
+        body["id"].as_str().unwrap().to_owned()
+    }
+
+    /// Waits until a run has ended and gives its status body.
+    pub async fn ended(&self, id: &str) -> Value {
+        let began = Instant::now();
+        loop {
+            let (status, body) = self.get(&format!("/api/status/{id}")).await;
+            assert_eq!(status, 200, "{body}");
+            if !matches!(body["runtimeStatus"].as_str(), Some("Pending" | "Running")) {
+                return body;
+            }
+            assert!(began.elapsed() < PATIENCE, "the run does not end: {body:#}\n{}", self.tail());
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    /// A run that has to end well; gives its processing summary.
+    pub async fn completed(&self) -> Value {
+        let id = self.start_run().await;
+        let status = self.ended(&id).await;
+        assert_eq!(status["runtimeStatus"], "Completed", "{status:#}\n{}", self.tail());
+        let summary = status["output"]["result"]["processing_summary"].clone();
+        assert_eq!(summary["failed_tables"], 0, "{status:#}\n{}", self.tail());
+        summary
+    }
+
+    /// The end of the log.
+    pub fn tail(&self) -> String {
+        let log = std::fs::read_to_string(self.log()).unwrap_or_default();
+        let lines: Vec<&str> = log.lines().collect();
+        lines[lines.len().saturating_sub(60)..].join("\n")
+    }
+
+    /// Panics unless every row of `source` that had arrived by the recorded watermark is in `destination` once.
+    pub fn assert_equal(&self, source: &str, destination: &str) {
+        let watermark = self.watermark(source);
+        let comparison =
+            self.cloud.source().compare(source, i64::MIN, watermark, self.cloud.adx().identities(destination)).unwrap();
+        assert!(
+            comparison.is_exact(),
+            "{source}: {} matched, {} missing, {} surplus\n{}",
+            comparison.matched,
+            comparison.missing.len(),
+            comparison.surplus,
+            self.tail()
+        );
+    }
+
+    /// `HighWatermark` of a table as the configuration view shows it, in ticks.
+    pub fn watermark(&self, source: &str) -> i64 {
+        let rows = self.adx(&format!(
+            "vw_meta_LatestMigrationConfiguration | where SourceTable == {} | project tostring(HighWatermark)",
+            serde_json::to_string(source).unwrap()
+        ));
+        let text = rows[0][0].as_str().unwrap().to_owned();
+        let at: adxingestor::timestamp::Timestamp =
+            text.parse().unwrap_or_else(|_| panic!("no watermark for {source}: {text:?}\n{}", self.tail()));
+        i64::try_from(at.ticks()).unwrap()
+    }
+
+    /// Rows in a destination.
+    pub fn rows(&self, destination: &str) -> u64 {
+        self.adx(&format!("{destination} | count"))[0][0].as_u64().unwrap()
+    }
+}
+
+impl Drop for Deployment {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+/// A start body for these tables.
+pub fn only(tables: &[&str]) -> String {
+    json!({"tables": tables}).to_string()
+}
