@@ -1,5 +1,6 @@
 //! What `--faults` does to the program: services that fail by a seeded plan, and two kills in mid-run.
 
+use localcloud::adx::ingestion::{Mishap, Settings};
 use localcloud::faults::{Area, Fault, Plan};
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -66,6 +67,12 @@ pub fn faults() -> Plan {
         .with(Area::Queries, failing)
         .with(Area::Blobs, failing)
         .with(Area::Queues, failing)
+}
+
+/// Ingestion that now and then lands late, or not at all.
+pub fn ingestion(seed: u64) -> Settings {
+    let mishaps = vec![(Mishap::Late, 0.15), (Mishap::Lost, 0.05)];
+    Settings { seed, mishaps, lateness: Duration::from_secs(15), ..Settings::default() }
 }
 
 #[cfg(test)]

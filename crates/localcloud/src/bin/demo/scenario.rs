@@ -3,7 +3,7 @@
 use crate::administrator::Administrator;
 use crate::arguments::Arguments;
 use crate::comparison::{Compared, compare};
-use crate::disturbance::{Disturbance, faults};
+use crate::disturbance::{self, Disturbance};
 use crate::error::Error;
 use crate::http;
 use crate::product::{Launch, Product};
@@ -13,8 +13,10 @@ use crate::run::run;
 use crate::state_directory::StateDirectory;
 use crate::summary::{Summary, Table, grouped, least_calls};
 use crate::tenant;
+use localcloud::adx::ingestion;
 use localcloud::clock::{Clock, SystemClock};
 use localcloud::cloud::{Cloud, Settings};
+use localcloud::faults;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -189,7 +191,12 @@ fn start_cloud(arguments: &Arguments, state: &StateDirectory) -> Result<Cloud, E
     let settings = Settings {
         port: state.port()?,
         source: tenant::settings(arguments.seed, arguments.size, SystemClock.now()),
-        faults: if arguments.faults { faults() } else { Default::default() },
+        faults: if arguments.faults { disturbance::faults() } else { faults::Plan::default() },
+        ingestion: if arguments.faults {
+            disturbance::ingestion(arguments.seed)
+        } else {
+            ingestion::Settings::default()
+        },
         state_directory: Some(state.cloud()),
         ..Settings::default()
     };
