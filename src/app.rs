@@ -3,11 +3,11 @@
 use crate::adx;
 use crate::adx::catalog::Catalog;
 use crate::adx::ingestion::{ChunkIdMode, Ingestor, StoredBlob, Submission};
-use crate::config::{ChunkIdPlace, Settings};
+use crate::config::Settings;
 use crate::defender;
 use crate::kql::Identifier;
 use crate::orchestration::budget::Budget;
-use crate::orchestration::ledger::Head;
+use crate::orchestration::ledger::{ChunkIdPlace, Head};
 use crate::orchestration::limits::Limits;
 use crate::orchestration::window::{Seal, Window};
 use crate::state::State;
@@ -46,17 +46,12 @@ impl Services {
         Self { settings, defender, catalog, ingestor, budget }
     }
 
-    /// How rows learn the id of their window.
-    pub fn chunk_id_mode(&self) -> ChunkIdMode {
-        match self.settings.chunk_id {
+    /// How the rows of a table learn the id of their window: fixed by its first run, whatever the setting says now.
+    pub fn chunk_id_mode(&self, head: &Head) -> ChunkIdMode {
+        match head.shape.as_ref().map_or(self.settings.chunk_id, |shape| shape.chunk_id) {
             ChunkIdPlace::Column => ChunkIdMode::Constant,
             ChunkIdPlace::Row => ChunkIdMode::InRow,
         }
-    }
-
-    /// Whether the hunting query puts the window's id into each row.
-    pub fn stamps_rows(&self) -> bool {
-        self.settings.chunk_id == ChunkIdPlace::Row
     }
 
     /// Posts a sealed window to ADX.
@@ -74,7 +69,7 @@ impl Services {
             blob: &blob,
             raw_bytes: seal.raw_bytes,
             watermark_column: &watermark_column,
-            chunk_id: self.chunk_id_mode(),
+            chunk_id: self.chunk_id_mode(head),
         };
         self.ingestor.post(&submission, deadline).await
     }

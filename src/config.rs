@@ -2,7 +2,7 @@
 //! and expected form. Knows no service.
 
 use crate::kql::Identifier;
-use crate::orchestration::ledger::RowFormat;
+use crate::orchestration::ledger::{ChunkIdPlace, RowFormat};
 use crate::orchestration::limits::{Limits, MAX_ROWS};
 use std::fmt;
 use std::path::PathBuf;
@@ -53,15 +53,6 @@ pub enum OversizeRows {
     Ingest,
 }
 
-/// Where the window id of a row stands in the destination.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ChunkIdPlace {
-    /// In the column `ChunkId`.
-    Column,
-    /// In the packed row as `_ChunkId`: touches no schema.
-    Row,
-}
-
 /// What a run works with.
 #[derive(Debug, Clone)]
 pub struct Settings {
@@ -85,7 +76,7 @@ pub struct Settings {
     pub row_format: Option<RowFormat>,
     /// What to do with rows above 1 MiB.
     pub oversize_rows: OversizeRows,
-    /// Where the window id goes.
+    /// Where the window id goes in tables that are copied for the first time.
     pub chunk_id: ChunkIdPlace,
     /// The numbers.
     pub limits: Limits,
@@ -139,9 +130,11 @@ impl Reader<'_> {
 
     fn url(&mut self, name: &str, text: &str) -> Option<Url> {
         match Url::parse(text) {
-            Ok(url) if matches!(url.scheme(), "https" | "http") && url.has_host() && url.username().is_empty() => {
-                Some(url)
+            Ok(url) if !url.username().is_empty() || url.password().is_some() => {
+                self.problem(name, "holds a user name or a password, which no service of this app takes; remove them");
+                None
             }
+            Ok(url) if matches!(url.scheme(), "https" | "http") && url.has_host() => Some(url),
             _ => {
                 self.problem(
                     name,
@@ -261,6 +254,19 @@ impl Settings {
     }
 }
 
+impl Settings {
+    /// What tells the cluster from others in the ledger. A stand-in on loopback is the same on another port.
+    pub fn cluster_name(&self) -> String {
+        let host = self.cluster.host_str().unwrap_or_default().to_ascii_lowercase();
+        match self.cluster.host() {
+            Some(url::Host::Ipv4(address)) if address.is_loopback() => "loopback".to_owned(),
+            Some(url::Host::Ipv6(address)) if address.is_loopback() => "loopback".to_owned(),
+            Some(url::Host::Domain(_)) if host == "localhost" => "loopback".to_owned(),
+            _ => format!("{host}{}", self.cluster.path().trim_end_matches('/')),
+        }
+    }
+}
+
 /// The hosts listed in `TRUSTED_HOSTS`.
 pub fn trusted_hosts(lookup: Lookup<'_>) -> Vec<String> {
     let listed = lookup("TRUSTED_HOSTS").unwrap_or_default();
@@ -365,6 +371,19 @@ mod tests {
             names,
             ["ADX_CLUSTER_URI", "ADX_DATABASE", "CHUNK_SIZE", "CONFIG_TABLE", "MAX_THREAD_WORKERS", "ROW_FORMAT"]
         );
+    }
+
+    #[test]
+    fn the_ledger_knows_a_cluster_whatever_the_spelling_of_its_address() {
+        let name = |uri| parse(&[("ADX_CLUSTER_URI", uri), GOOD[1]]).unwrap().cluster_name();
+        assert_eq!(name("https://C.westeurope.kusto.windows.net/"), "c.westeurope.kusto.windows.net");
+        assert_eq!(name("http://127.0.0.1:8080"), name("http://localhost:9090/"));
+    }
+
+    #[test]
+    fn an_address_with_a_password_is_refused_and_not_repeated() {
+        let problems = parse(&[("ADX_CLUSTER_URI", "https://user:hunter2@c.kusto.windows.net"), GOOD[1]]).unwrap_err();
+        assert!(!problems.to_string().contains("hunter2"), "{problems}");
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use super::serve::open;
 use adxingestor::config::{Lookup, StateStore, TIME_SCALE};
-use adxingestor::host::{Host, Keys, ProcessLauncher, Settings, StandardOutput, local_settings};
+use adxingestor::host::{Host, Keys, ProcessLauncher, Settings, StandardOutput, local_http_port, local_settings};
 use adxingestor::random::SystemRandom;
 use adxingestor::timestamp::SystemClock;
 use clap::Args;
@@ -10,12 +10,18 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 
+/// The setting of the nightly timer, and what it is when nobody set it.
+const SCHEDULE: &str = "NIGHTLY_SCHEDULE";
+const DEFAULT_SCHEDULE: &str = "0 0 2 * * *";
+const DEFAULT_PORT: u16 = 7071;
+
 /// The options of `standalone`.
 #[derive(Debug, Args)]
 pub struct Arguments {
     /// The port of the HTTP functions.
-    #[arg(long, default_value_t = 7071)]
-    port: u16,
+    /// [default: LocalHttpPort of local.settings.json, else 7071]
+    #[arg(long)]
+    port: Option<u16>,
     /// The address to listen on; any other than loopback needs --keys.
     #[arg(long, default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST))]
     address: IpAddr,
@@ -51,6 +57,10 @@ pub async fn run(arguments: Arguments, lookup: Lookup<'_>) -> Result<(), String>
     let mut environment = local_settings(&app_root).map_err(|error| error.to_string())?;
     environment.retain(|(name, _)| lookup(name).is_none());
     environment.extend(process_environment());
+    if environment.iter().all(|(name, value)| name != SCHEDULE || value.trim().is_empty()) {
+        environment.retain(|(name, _)| name != SCHEDULE);
+        environment.push((SCHEDULE.to_owned(), DEFAULT_SCHEDULE.to_owned()));
+    }
     let merged = |name: &str| environment.iter().find(|(key, _)| key == name).map(|(_, value)| value.clone());
     let store = StateStore::parse(&merged, StateStore::Sqlite(app_root.join("adxingestor.db")))
         .map_err(|problems| problems.to_string())?;
@@ -60,6 +70,20 @@ pub async fn run(arguments: Arguments, lookup: Lookup<'_>) -> Result<(), String>
         }
         other => other,
     };
+    if let StateStore::Sqlite(path) = &store
+        && let Some(folder) = path.parent()
+    {
+        std::fs::create_dir_all(folder).map_err(|error| {
+            format!(
+                "the folder of the state store, {}, cannot be made: {error}; set STATE_STORE=sqlite:PATH",
+                folder.display()
+            )
+        })?;
+    }
+    let port = match arguments.port {
+        Some(port) => port,
+        None => local_http_port(&app_root).map_err(|error| error.to_string())?.unwrap_or(DEFAULT_PORT),
+    };
     let storage = open(&store)?;
     println!("State store: {store}");
     let keys = arguments.keys.as_deref().map(Keys::read).transpose().map_err(|error| error.to_string())?;
@@ -67,7 +91,7 @@ pub async fn run(arguments: Arguments, lookup: Lookup<'_>) -> Result<(), String>
         std::env::current_exe().map_err(|error| format!("the path of this program is unknown: {error}"))?;
     let settings = Settings {
         app_root,
-        bind: SocketAddr::new(arguments.address, arguments.port),
+        bind: SocketAddr::new(arguments.address, port),
         storage,
         time_scale: arguments.time_scale,
         environment,

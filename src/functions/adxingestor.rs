@@ -9,6 +9,9 @@ use crate::state::Error;
 use axum::http::StatusCode;
 use serde_json::{Value, json};
 
+/// The most bytes of a body; it is kept with the run.
+const MAX_BODY_BYTES: usize = 64 * 1024;
+
 /// Handles a call.
 ///
 /// # Errors
@@ -32,10 +35,20 @@ pub async fn handle(app: &App, call: &Call) -> Result<Answer, Error> {
 
 fn parse(body: &str) -> Result<(StartInput, Value), String> {
     const FORM: &str = "the body is optional; its form is {\"tables\":[\"DeviceEvents\"],\"force\":false}";
+    if body.len() > MAX_BODY_BYTES {
+        return Err(format!("the body has more than {MAX_BODY_BYTES} bytes; {FORM}"));
+    }
     if body.trim().is_empty() {
         return Ok((StartInput::default(), json!({})));
     }
     let raw: Value = serde_json::from_str(body).map_err(|error| format!("the body is not JSON ({error}); {FORM}"))?;
+    // Some hosts hand the body on as JSON in a JSON string.
+    let raw = match raw {
+        Value::String(text) => {
+            serde_json::from_str(&text).map_err(|error| format!("the body is not JSON ({error}); {FORM}"))?
+        }
+        other => other,
+    };
     if raw.is_null() {
         return Ok((StartInput::default(), json!({})));
     }

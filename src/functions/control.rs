@@ -23,11 +23,12 @@ pub enum Started {
 /// The state store's.
 pub async fn start(app: &App, input: StartInput, raw_input: Value) -> Result<Started, Error> {
     let id = InstanceId::from_bits(app.state.random());
-    if !input.force {
-        while let Some(active) = try_to_become_active(app, &id).await? {
-            if active != id {
-                return Ok(Started::Active(active));
-            }
+    while let Some(active) = try_to_become_active(app, &id).await? {
+        if active != id && input.force {
+            break;
+        }
+        if active != id {
+            return Ok(Started::Active(active));
         }
     }
     let run = Instance::pending(id.clone(), input, raw_input, app.state.now());

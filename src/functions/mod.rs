@@ -19,11 +19,10 @@ mod watchdog;
 use crate::app::App;
 use crate::state::Error as StateError;
 use axum::Router;
-use axum::body::Bytes;
-use axum::extract::{DefaultBodyLimit, Path, RawPathParams, Request, State};
-use axum::http::StatusCode;
+use axum::extract::{DefaultBodyLimit, Request, State};
+use axum::http::{Method, StatusCode};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{any, get, post};
+use axum::routing::get;
 use envelope::{Invocation, Malformed};
 use http::{Answer, Call};
 use serde_json::Value;
@@ -48,48 +47,67 @@ enum Failed {
     Deadline(u64),
 }
 
-/// The routes of the custom handler.
+/// The routes of the custom handler: what the host forwards keeps the path as the client spelled it.
 pub fn router(app: App) -> Router {
     Router::new()
         .route("/", get(|| async { "adxingestor" }))
-        .route("/api/adxingestor/start_orchestrator", any(forwarded_start))
-        .route("/api/status/{instanceId}", any(forwarded_status))
-        .route("/api/terminate/{instanceId}", any(forwarded_terminate))
-        .route("/api/instances/{instanceId}", any(forwarded_instances))
-        .route("/api/instances/{instanceId}/{operation}", any(forwarded_instances))
-        .route("/api/instances/{instanceId}/{operation}/{eventName}", any(forwarded_instances))
-        .route("/{function}", post(invoke))
+        .fallback(door)
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
         .with_state(Arc::new(app))
 }
 
 type Shared = State<Arc<App>>;
 
-async fn call_of(params: RawPathParams, request: Request) -> Result<Call, Response> {
-    let route: HashMap<String, String> =
-        params.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+async fn door(State(app): Shared, request: Request) -> Response {
     let (parts, body) = request.into_parts();
-    let body = axum::body::to_bytes(body, MAX_BODY_BYTES)
-        .await
-        .map_err(|error| Answer::error(StatusCode::PAYLOAD_TOO_LARGE, error.to_string()).into_response())?;
-    Ok(http::from_request(&parts, route, &body))
-}
-
-macro_rules! forwarded {
-    ($name:ident, $door:path) => {
-        async fn $name(State(app): Shared, params: RawPathParams, request: Request) -> Response {
-            match call_of(params, request).await {
-                Ok(call) => answer_of($door(&app, &call).await).into_response(),
-                Err(refused) => refused,
-            }
-        }
+    let Ok(body) = axum::body::to_bytes(body, MAX_BODY_BYTES).await else {
+        return Answer::error(StatusCode::PAYLOAD_TOO_LARGE, "the body cannot be read or is too large").into_response();
     };
+    let path = parts.uri.path().to_owned();
+    let Some((function, route)) = route(&path) else {
+        let function = path.trim_start_matches('/').to_owned();
+        if parts.method == Method::POST && !function.is_empty() && !function.contains('/') {
+            return invoke(app, function, &body).await;
+        }
+        return Answer::error(StatusCode::NOT_FOUND, "there is no such function").into_response();
+    };
+    let call = http::from_request(&parts, route, &body);
+    answer_of(serve(&app, function, &call).await).into_response()
 }
 
-forwarded!(forwarded_start, adxingestor::handle);
-forwarded!(forwarded_status, get_status::handle);
-forwarded!(forwarded_terminate, terminate_orchestration::handle);
-forwarded!(forwarded_instances, instances::handle);
+/// The HTTP function that a forwarded path is for, and its route values. Literals match in any case, as in the host.
+fn route(path: &str) -> Option<(&'static str, HashMap<String, String>)> {
+    let segments: Vec<&str> = path.trim_matches('/').split('/').collect();
+    let (first, rest) = match segments.as_slice() {
+        [prefix, first, rest @ ..] if prefix.eq_ignore_ascii_case("api") => (*first, rest),
+        _ => return None,
+    };
+    let names: &[&str] = match (first.to_ascii_lowercase().as_str(), rest) {
+        ("adxingestor", [start]) if start.eq_ignore_ascii_case("start_orchestrator") => {
+            return Some(("adxingestor", HashMap::new()));
+        }
+        ("status" | "terminate", [_]) => &["instanceId"],
+        ("instances", rest) if rest.len() <= 3 => &["instanceId", "operation", "eventName"],
+        _ => return None,
+    };
+    let function = match first.to_ascii_lowercase().as_str() {
+        "status" => "get_status",
+        "terminate" => "terminate_orchestration",
+        _ => "instances",
+    };
+    let decoded = |text: &&str| percent_encoding::percent_decode_str(text).decode_utf8_lossy().into_owned();
+    let values = names.iter().zip(rest).map(|(name, value)| ((*name).to_owned(), decoded(value))).collect();
+    Some((function, values))
+}
+
+async fn serve(app: &App, function: &str, call: &Call) -> Result<Answer, StateError> {
+    match function {
+        "adxingestor" => adxingestor::handle(app, call).await,
+        "get_status" => get_status::handle(app, call).await,
+        "terminate_orchestration" => terminate_orchestration::handle(app, call).await,
+        _ => instances::handle(app, call).await,
+    }
+}
 
 fn answer_of(result: Result<Answer, StateError>) -> Answer {
     result.unwrap_or_else(|error| {
@@ -98,8 +116,8 @@ fn answer_of(result: Result<Answer, StateError>) -> Answer {
     })
 }
 
-async fn invoke(State(app): Shared, Path(function): Path<String>, body: Bytes) -> Response {
-    let invocation = match Invocation::parse(&body) {
+async fn invoke(app: Arc<App>, function: String, body: &[u8]) -> Response {
+    let invocation = match Invocation::parse(body) {
         Ok(invocation) => invocation,
         Err(error) => return Answer::error(StatusCode::BAD_REQUEST, error.to_string()).into_response(),
     };
@@ -127,12 +145,9 @@ async fn dispatch(app: Arc<App>, function: String, invocation: Invocation) -> Op
     let call = || http::from_envelope(&invocation);
     let work = async {
         Some(match function.as_str() {
-            "adxingestor" => Ok(http::to_envelope(&answer_of(adxingestor::handle(&app, &call()).await))),
-            "get_status" => Ok(http::to_envelope(&answer_of(get_status::handle(&app, &call()).await))),
-            "terminate_orchestration" => {
-                Ok(http::to_envelope(&answer_of(terminate_orchestration::handle(&app, &call()).await)))
+            "adxingestor" | "get_status" | "terminate_orchestration" | "instances" => {
+                Ok(http::to_envelope(&answer_of(serve(&app, &function, &call()).await)))
             }
-            "instances" => Ok(http::to_envelope(&answer_of(instances::handle(&app, &call()).await))),
             "orchestrator" => orchestrator::handle(&app, &invocation).await.map(|()| envelope::done()),
             "chunk_worker" => chunk_worker::handle(&app, &invocation).await.map(|()| envelope::done()),
             "nightly" => nightly::handle(&app).await.map(|()| envelope::done()).map_err(Failed::from),
@@ -144,5 +159,29 @@ async fn dispatch(app: Arc<App>, function: String, invocation: Invocation) -> Op
     match tokio::time::timeout(deadline + deadline / 8, work).await {
         Ok(answer) => answer,
         Err(_) => Some(Err(Failed::Deadline(deadline.as_secs()))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn forwarded_paths_match_in_any_case_and_with_a_slash_at_the_end() {
+        for (path, function) in [
+            ("/api/adxingestor/start_orchestrator", "adxingestor"),
+            ("/API/AdxIngestor/Start_Orchestrator/", "adxingestor"),
+            ("/api/Status/7/", "get_status"),
+            ("/api/terminate/7", "terminate_orchestration"),
+            ("/api/instances", "instances"),
+            ("/api/instances/7/raiseEvent/go", "instances"),
+        ] {
+            assert_eq!(route(path).map(|(function, _)| function), Some(function), "{path}");
+        }
+        for path in ["/", "/api", "/api/status", "/orchestrator", "/api/status/7/8", "/status/7"] {
+            assert!(route(path).is_none(), "{path}");
+        }
+        let (_, values) = route("/api/instances/a%20b/raiseEvent/go").unwrap();
+        assert_eq!((values["instanceId"].as_str(), values["eventName"].as_str()), ("a b", "go"));
     }
 }

@@ -13,8 +13,10 @@ use std::time::Duration;
 
 /// Bins of a plan: each is then some 0.02 % of the range.
 const PLAN_BINS: u32 = 5_000;
-/// Bins of a refinement.
+/// Bins of a refinement, for each bin that was too full.
 const REFINE_BINS: u32 = 500;
+/// The most bins of one answer: half of the API's row cap.
+const MOST_BINS: u32 = 50_000;
 /// The span that a first load without a lower bound is expected to cover.
 const RETENTION: Duration = Duration::from_secs(31 * 86_400);
 
@@ -49,11 +51,10 @@ impl<'p, 'a> Planner<'p, 'a> {
         let span = if low == Timestamp::MIN { RETENTION } else { high.since(low) };
         let (bins, null_rows, width) = self.histogram(low, high, span, PLAN_BINS, nulls).await?;
         let mut pieces = Vec::new();
-        for piece in pack(low, high, &bins, width, target) {
-            if piece.rows > target {
-                pieces.extend(self.divide(piece, target).await?);
-            } else {
-                pieces.push(piece);
+        for run in runs(pack(low, high, &bins, width, target), target) {
+            match run {
+                Run::Fine(piece) => pieces.push(piece),
+                Run::TooMuch(piece, bins) => pieces.extend(self.divide_in(piece, target, bins * REFINE_BINS).await?),
             }
         }
         Ok(Cut { pieces, null_rows })
@@ -64,6 +65,11 @@ impl<'p, 'a> Planner<'p, 'a> {
     /// # Errors
     /// [`Error`] of a hunting call.
     pub async fn divide(&mut self, piece: Piece, target: u64) -> Result<Vec<Piece>, Error> {
+        self.divide_in(piece, target, REFINE_BINS).await
+    }
+
+    async fn divide_in(&mut self, piece: Piece, target: u64, first_bins: u32) -> Result<Vec<Piece>, Error> {
+        let mut bins_wanted = first_bins.min(MOST_BINS);
         let mut done = Vec::new();
         let mut open = vec![piece];
         while let Some(piece) = open.pop() {
@@ -73,7 +79,8 @@ impl<'p, 'a> Planner<'p, 'a> {
                 continue;
             }
             let (bins, _, width) =
-                self.histogram(piece.low, piece.high, piece.high.since(piece.low), REFINE_BINS, false).await?;
+                self.histogram(piece.low, piece.high, piece.high.since(piece.low), bins_wanted, false).await?;
+            bins_wanted = REFINE_BINS;
             for smaller in pack(piece.low, piece.high, &bins, width, target) {
                 if smaller.rows > target && smaller != piece { open.push(smaller) } else { done.push(smaller) }
             }
@@ -139,6 +146,30 @@ impl<'p, 'a> Planner<'p, 'a> {
     }
 }
 
+/// What a first histogram leaves to do.
+enum Run {
+    /// Fits one answer.
+    Fine(Piece),
+    /// Neighbouring bins that are each too full, as one piece, and how many: they are refined by one query.
+    TooMuch(Piece, u32),
+}
+
+fn runs(pieces: Vec<Piece>, target: u64) -> Vec<Run> {
+    let mut runs: Vec<Run> = Vec::new();
+    for piece in pieces {
+        match runs.last_mut() {
+            Some(Run::TooMuch(run, bins)) if piece.rows > target && *bins < MOST_BINS / REFINE_BINS => {
+                run.high = piece.high;
+                run.rows += piece.rows;
+                *bins += 1;
+            }
+            _ if piece.rows > target => runs.push(Run::TooMuch(piece, 1)),
+            _ => runs.push(Run::Fine(piece)),
+        }
+    }
+    runs
+}
+
 fn bins_of(rows: &Rows) -> Result<(Vec<Bin>, u64), Error> {
     let mut bins = Vec::with_capacity(rows.rows.len());
     let mut null_rows = 0;
@@ -159,4 +190,25 @@ fn bins_of(rows: &Rows) -> Result<(Vec<Bin>, u64), Error> {
 
 fn corrupt(message: String) -> Error {
     crate::defender::Error::Corrupt { message }.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn neighbouring_bins_that_are_too_full_are_refined_together() {
+        let at = Timestamp::from_ticks;
+        let pieces = [5, 50, 60, 5, 70].iter().enumerate();
+        let pieces = pieces.map(|(i, rows)| Piece::whole(at(i as u64 * 10), at(i as u64 * 10 + 10), *rows)).collect();
+        let runs = runs(pieces, 10);
+        let wanted: Vec<(u64, u64, u64, u32)> = runs
+            .iter()
+            .map(|run| match run {
+                Run::Fine(p) => (p.low.ticks(), p.high.ticks(), p.rows, 0),
+                Run::TooMuch(p, bins) => (p.low.ticks(), p.high.ticks(), p.rows, *bins),
+            })
+            .collect();
+        assert_eq!(wanted, [(0, 10, 5, 0), (10, 30, 110, 2), (30, 40, 5, 0), (40, 50, 70, 1)]);
+    }
 }

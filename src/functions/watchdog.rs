@@ -80,7 +80,7 @@ async fn watch_table(app: &App, run: &Instance, table: &TableRun) -> Result<(), 
         }
         return Ok(());
     };
-    let quiet = now.since(head.updated);
+    let quiet = now.since(head.plan_due.map_or(head.updated, |due| due.max(head.updated)));
     match head.state {
         TableState::Planning | TableState::Idle if quiet > limits.lease() + limits.clock_margin => {
             repair(table, "its plan is sent again");
@@ -122,7 +122,7 @@ async fn watch_windows(app: &App, table: &TableRun, head: &Head) -> Result<(), E
             _ => {}
         }
     }
-    if held == 0 && now.since(head.updated) > limits.stall_after {
+    if held == 0 && now.since(head.moved) > limits.stall_after {
         repair(table, "it stands still; its next windows are sent again");
         let debts: Vec<Debt> =
             planned.into_iter().take(limits.lanes as usize).map(|name| Debt::chunk(&table.key, name)).collect();

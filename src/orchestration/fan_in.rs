@@ -13,7 +13,7 @@ use std::time::Duration;
 /// How the handling of a chunk message ended.
 #[derive(Debug, Clone, PartialEq)]
 pub enum WindowEnd {
-    /// Posted to ADX; the number of hunting calls it took is counted by the caller.
+    /// Posted to ADX.
     Submitted,
     /// A complete answer without rows, as planned.
     Empty,
@@ -71,7 +71,7 @@ pub fn end(
         });
     }
 
-    let mut head = Head { updated: now, ..head.clone() };
+    let mut head = Head { updated: now, moved: now, ..head.clone() };
     let mut window = Window {
         updated: now,
         owner: None,
@@ -90,6 +90,7 @@ pub fn end(
         WindowEnd::Submitted => {
             if let Some(seal) = &window.seal {
                 head.progress.posted_rows += seal.rows;
+                head.progress.vanished_rows += window.planned_rows.saturating_sub(seal.rows);
                 head.progress.bytes += seal.raw_bytes;
             }
         }
@@ -103,7 +104,8 @@ pub fn end(
             window.failures += 1;
             head.progress.failed += 1;
         }
-        WindowEnd::Empty | WindowEnd::Expired(_) => {}
+        WindowEnd::Expired(_) => head.progress.vanished_rows += window.planned_rows,
+        WindowEnd::Empty => {}
     }
 
     let mut owed: Vec<Debt> = fill_lanes(&mut head, limits).into_iter().map(|name| Debt::chunk(table, name)).collect();

@@ -36,6 +36,17 @@ pub enum RowFormat {
     Full,
 }
 
+/// Where the window id of a row stands in the destination.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ChunkIdPlace {
+    /// In the column `ChunkId`.
+    #[default]
+    Column,
+    /// In the packed row as `_ChunkId`: touches no schema.
+    Row,
+}
+
 /// What a table's first run learned of it, fixed from then on.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Shape {
@@ -43,6 +54,9 @@ pub struct Shape {
     pub axis: CutAxis,
     /// The format of its rows in the destination.
     pub row_format: RowFormat,
+    /// Where its rows carry the id of their window.
+    #[serde(default)]
+    pub chunk_id: ChunkIdPlace,
     /// Scalar columns whose hash splits what no time can.
     pub hash_columns: Vec<String>,
     /// The watermark that the Python app left, where its axis is another one.
@@ -134,6 +148,9 @@ pub struct Progress {
     pub posted_rows: u64,
     /// Rows proved.
     pub rows: u64,
+    /// Rows that were planned and had left the source before they were pulled.
+    #[serde(default)]
+    pub vanished_rows: u64,
     /// Bytes posted, before compression.
     pub bytes: u64,
     /// Hunting calls.
@@ -221,9 +238,17 @@ pub struct Head {
     /// The number of the last count.
     #[serde(default)]
     pub verify_number: u64,
-    /// Debts of the last plan or count.
+    /// Debts of the last plan.
     #[serde(default)]
-    pub owed: Option<HeadDebts>,
+    pub owed_plan: Option<HeadDebts>,
+    /// Debts of the last count.
+    #[serde(default)]
+    pub owed_verify: Option<HeadDebts>,
+    /// When something last came of it: a plan, a window's end, a proof. Counting alone is no progress.
+    pub moved: Timestamp,
+    /// When its plan is tried again, if it waits for the quota.
+    #[serde(default)]
+    pub plan_due: Option<Timestamp>,
     /// When it last changed.
     pub updated: Timestamp,
 }
@@ -255,7 +280,10 @@ impl Head {
             more: false,
             verify: None,
             verify_number: 0,
-            owed: None,
+            owed_plan: None,
+            owed_verify: None,
+            moved: now,
+            plan_due: None,
             updated: now,
         }
     }

@@ -208,13 +208,10 @@ impl State {
         let mut etags = Vec::with_capacity(operations.len());
         for written in operations {
             let row = self.retry(|| self.storage.tables.get(written.key())).await?;
-            match (written, row) {
-                (crate::storage::Operation::Delete(..), None) => etags.push(None),
-                (_, Some(row)) if transaction::is_written_by(&row, operation) => etags.push(Some(row.etag)),
-                _ => return Ok(None),
-            }
+            etags.push(row.filter(|row| transaction::is_written_by(row, operation)).map(|row| row.etag));
         }
-        Ok(Some(etags))
+        // All or nothing: one row that says so proves the whole, even if others have moved on since.
+        Ok(etags.iter().any(Option::is_some).then_some(etags))
     }
 
     /// Sends what a transition owes.

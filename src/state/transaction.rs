@@ -60,6 +60,13 @@ impl Transaction {
         self.write(key(&instance_partition(id), &row)?, table, etag)
     }
 
+    /// Removes a table from a run that has not begun.
+    pub fn delete_table(mut self, id: &InstanceId, table: &TableKey, etag: &ETag) -> Result<Self, Error> {
+        let row = format!("{TABLE_PREFIX}{}", table.as_str());
+        self.operations.push(Operation::Delete(key(&instance_partition(id), &row)?, etag.clone()));
+        Ok(self)
+    }
+
     /// Inserts, or with a version swaps, the head of a table.
     pub fn head(self, table: &TableKey, head: &Head, etag: Option<&ETag>) -> Result<Self, Error> {
         self.write(key(&table_partition(table), HEAD_ROW)?, head, etag)

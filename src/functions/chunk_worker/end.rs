@@ -54,13 +54,17 @@ pub async fn commit_end(
                 log(&ended);
                 return app.state.pay(&ended.owed).await;
             }
-            Err(Error::Conflict) => {
-                let current = app.state.window(table, &message.window).await?;
-                if current.is_none_or(|current| current.etag != window.etag) {
-                    tracing::info!("somebody else ended the window");
+            Err(Error::Conflict) => match app.state.window(table, &message.window).await? {
+                Some(current) if current.etag == window.etag => {}
+                Some(current) if !current.record.state.is_open() => {
+                    tracing::info!("the window has ended already");
+                    return app.state.pay(&current.record.owed).await;
+                }
+                _ => {
+                    tracing::info!("somebody else has the window");
                     return Ok(());
                 }
-            }
+            },
             Err(error) => return Err(error),
         }
     }

@@ -51,6 +51,10 @@ async fn work(app: &App, message: ChunkMessage, id: &str, delivery: u32, deadlin
     };
     let now = app.state.now();
     let run = head.record.run.clone();
+    if run.is_some() && head.record.state == TableState::Planning {
+        // The plan does not know what becomes of this window meanwhile.
+        return app.state.pay(&[Debt::chunk_later(&table, message.window, app.limits.retry_first)]).await;
+    }
     let Some(run) = run.filter(|_| head.record.state == TableState::Running && !head.record.stop) else {
         return recover_only(app, &message, window).await;
     };
@@ -75,10 +79,11 @@ async fn work(app: &App, message: ChunkMessage, id: &str, delivery: u32, deadlin
 async fn recover_only(app: &App, message: &ChunkMessage, window: Stored<Window>) -> Result<(), Error> {
     use crate::orchestration::window::WindowState;
     let over = window.record.lease_until.is_none_or(|until| app.state.now() > until);
-    if window.record.state == WindowState::Sealed && over {
-        return commit_end(app, message, window, WindowEnd::Submitted, None).await;
+    match window.record.state {
+        WindowState::Sealed if over => commit_end(app, message, window, WindowEnd::Submitted, None).await,
+        WindowState::Planned | WindowState::Claimed | WindowState::Sealed => Ok(()),
+        _ => app.state.pay(&window.record.owed).await,
     }
-    Ok(())
 }
 
 /// Stores the window at the version it was read at; `None` when somebody was faster.

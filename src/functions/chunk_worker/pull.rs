@@ -12,7 +12,7 @@ use crate::functions::source;
 use crate::kql::InvalidName;
 use crate::orchestration::fan_in::WindowEnd;
 use crate::orchestration::ids::{WindowId, WindowName};
-use crate::orchestration::ledger::Head;
+use crate::orchestration::ledger::{ChunkIdPlace, Head};
 use crate::orchestration::limits::{MAX_DYNAMIC_BYTES, ROW_CAP};
 use crate::orchestration::plan::{Piece, at_most};
 use crate::orchestration::window::{Seal, Window};
@@ -92,8 +92,11 @@ impl From<CallError> for Unusable {
 /// The state store's.
 pub async fn pull(app: &App, job: &mut Job, head: &Head) -> Result<Outcome, Error> {
     let services = job.services.clone();
+    // A quarter of the time is kept for a split.
+    let mut pulling = Hunting::new(app, &services, job.deadline - app.limits.invocation_deadline / 4);
+    let answer = answer(&mut pulling, job, head).await;
     let mut hunting = Hunting::new(app, &services, job.deadline);
-    let outcome = match answer(&mut hunting, job, head).await {
+    let outcome = match answer {
         Ok(outcome) => outcome,
         Err(Unusable::TooMuch(reason)) => split(app, &mut hunting, job, head, &reason).await,
         // A second broken answer is taken for one that is too large to arrive whole.
@@ -106,7 +109,7 @@ pub async fn pull(app: &App, job: &mut Job, head: &Head) -> Result<Outcome, Erro
         Err(Unusable::Call(error)) => failed(error),
         Err(Unusable::Name(error)) => Outcome::End(WindowEnd::Failed(error.to_string())),
     };
-    job.window.record.calls += hunting.take_calls();
+    job.window.record.calls += pulling.take_calls() + hunting.take_calls();
     Ok(outcome)
 }
 
@@ -126,7 +129,7 @@ async fn answer(hunting: &mut Hunting<'_>, job: &Job, head: &Head) -> Result<Out
     let slice = source::slice(window);
     let partition = source::partition(&job.shape, window.id.part)?;
     let id = window.id.to_string();
-    let chunk_id = job.services.stamps_rows().then_some(id.as_str());
+    let chunk_id = (job.shape.chunk_id == ChunkIdPlace::Row).then_some(id.as_str());
     let query = crate::defender::queries::window(&source, &slice, partition.as_ref(), chunk_id);
 
     let packed = hunting.packed(&query).await?;
@@ -151,8 +154,14 @@ async fn answer(hunting: &mut Hunting<'_>, job: &Job, head: &Head) -> Result<Out
             )));
         }
     }
-    if scan.rows == 0 {
+    if scan.rows == 0 && window.planned_rows == 0 {
         return Ok(Outcome::End(WindowEnd::Empty));
+    }
+    if scan.rows == 0 {
+        return Ok(Outcome::End(WindowEnd::Expired(format!(
+            "{} rows were planned in ({}, {}], and the source no longer shows any of them",
+            window.planned_rows, window.id.low, window.id.high
+        ))));
     }
     if scan.longest_row_bytes > MAX_DYNAMIC_BYTES && job.services.settings.oversize_rows == OversizeRows::Fail {
         return Ok(Outcome::End(WindowEnd::Failed(format!(
@@ -218,6 +227,10 @@ async fn split(app: &App, hunting: &mut Hunting<'_>, job: &Job, head: &Head, rea
     let whole = Piece { low: window.id.low, high: window.id.high, part: window.id.part, rows: window.planned_rows };
     let pieces = match planner.divide(whole, target).await {
         Ok(pieces) => at_most(pieces, MAX_CHILDREN),
+        // The attempt is spent: a window that is always too slow must come to an end.
+        Err(CallError::NoPermit(pause)) => {
+            return Outcome::Later { error: reason.to_owned(), own_fault: true, pause: Some(pause) };
+        }
         Err(error) => return failed(error),
     };
     match pieces.as_slice() {

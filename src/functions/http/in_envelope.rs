@@ -1,28 +1,39 @@
 //! HTTP triggers in the invocation envelope, for a host that does not forward.
 
-use super::super::envelope::Invocation;
+use super::super::envelope::{Invocation, member};
 use super::{Answer, Call, base, query_of};
 use serde_json::{Map, Value, json};
 
-/// The call in an envelope.
+/// The call in an envelope. Hosts differ in the casing of members and in how often they encode.
 pub fn from_envelope(invocation: &Invocation) -> Call {
-    let empty = Map::new();
-    let request = invocation.trigger("req").and_then(Value::as_object).unwrap_or(&empty);
-    let text = |name: &str| request.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
-    let headers = request.get("Headers").and_then(Value::as_object).unwrap_or(&empty);
+    let request = match invocation.trigger("req") {
+        Some(Value::String(text)) => serde_json::from_str(text).unwrap_or_default(),
+        Some(other) => other.clone(),
+        None => Value::Null,
+    };
+    let request = request.as_object().cloned().unwrap_or_default();
+    let object = |name: &str| member(&request, name).and_then(Value::as_object).cloned().unwrap_or_default();
+    let text = |name: &str| member(&request, name).and_then(Value::as_str).unwrap_or_default().to_owned();
+    let headers = object("Headers");
     let header = |name: &str| {
-        let value = headers.iter().find(|(key, _)| key.eq_ignore_ascii_case(name))?.1;
+        let value = member(&headers, name)?;
         value.as_array().and_then(|values| values.first()).unwrap_or(value).as_str()
     };
     let url = text("Url");
     let scheme = header("x-forwarded-proto").or_else(|| url.split_once("://").map(|(scheme, _)| scheme));
-    let route = request.get("Params").and_then(Value::as_object).unwrap_or(&empty);
+    let mut query = query_of(&url);
+    for (name, value) in object("Query") {
+        if let Value::String(value) = value {
+            query.entry(name.to_ascii_lowercase()).or_insert(value);
+        }
+    }
+    let route = object("Params");
     Call {
         method: text("Method").to_ascii_uppercase(),
         base: base(scheme, header("host")),
-        query: query_of(&url),
+        query,
         route: route.iter().filter_map(|(name, value)| Some((name.clone(), value.as_str()?.to_owned()))).collect(),
-        body: match request.get("Body") {
+        body: match member(&request, "Body") {
             Some(Value::String(body)) => body.clone(),
             Some(Value::Null) | None => String::new(),
             Some(other) => other.to_string(),

@@ -41,7 +41,8 @@ pub struct Answer {
 impl Call {
     /// A route value, empty if left out.
     pub fn route(&self, name: &str) -> &str {
-        self.route.get(name).map_or("", String::as_str)
+        let named = self.route.iter().find(|(key, _)| key.eq_ignore_ascii_case(name));
+        named.map_or("", |(_, value)| value.as_str())
     }
 
     /// A query value.

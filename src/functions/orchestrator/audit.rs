@@ -72,18 +72,15 @@ fn audit_row(id: &InstanceId, table: &TableRun, result: &TableResult, windows: &
 fn failure_rows(id: &InstanceId, table: &TableRun, windows: &[Window], now: Timestamp) -> Vec<FailureRow> {
     windows
         .iter()
-        .enumerate()
-        .filter(|(_, window)| {
-            window.failures > 0 && matches!(window.state, WindowState::Failed | WindowState::Verified)
-        })
-        .map(|(index, window)| {
-            let proved = window.state == WindowState::Verified;
+        .filter(|window| window.failures > 0 && (window.state.is_terminal() || window.state == WindowState::Failed))
+        .map(|window| {
+            let proved = window.state.is_terminal();
             FailureRow {
                 ingestion_id: id.to_string(),
                 ingestion_timestamp: now,
                 folder: table.config.folder.clone(),
                 table: table.config.destination.clone(),
-                chunk_id: u32::try_from(index + 1).unwrap_or(u32::MAX),
+                chunk_id: chunk_number(window),
                 success: proved,
                 records_count: window.planned_rows,
                 records_processed: if proved { window.seal.as_ref().map_or(0, |seal| seal.rows) } else { 0 },
@@ -94,4 +91,14 @@ fn failure_rows(id: &InstanceId, table: &TableRun, windows: &[Window], now: Time
             }
         })
         .collect()
+}
+
+/// The number that stands for a window in the failure table, the same in every run: 31 bits of its range and part.
+fn chunk_number(window: &Window) -> u32 {
+    let id = window.id;
+    let mixed = id.low.ticks()
+        ^ id.high.ticks().rotate_left(17)
+        ^ u64::from(id.part.index) << 32
+        ^ u64::from(id.part.count) << 48;
+    ((mixed ^ mixed >> 31) & 0x7fff_ffff) as u32
 }

@@ -72,6 +72,11 @@ async fn begin(
 
     let mut transaction = Transaction::new().instance(&begun, Some(&run.etag))?;
     if tables.len() > TABLES_WITH_RUN {
+        for old in app.state.tables(&id).await? {
+            if tables.iter().all(|table| table.key != old.record.key) {
+                app.state.commit(Transaction::new().delete_table(&id, &old.record.key, &old.etag)?).await?;
+            }
+        }
         for table in &tables {
             let old = app.state.table(&id, &table.key).await?;
             let write = Transaction::new().table(&id, table, old.as_ref().map(|old| &old.etag))?;
@@ -97,7 +102,7 @@ fn tables_of(
 ) -> Vec<TableRun> {
     let settings = &services.settings;
     let key = |source: &str, destination: &str| {
-        TableKey::new(&settings.tenant, source, settings.cluster.as_str(), &settings.database, destination)
+        TableKey::new(&settings.tenant, source, &settings.cluster_name(), &settings.database, destination)
     };
     let mut tables = Vec::new();
     let mut seen = HashSet::new();

@@ -2,7 +2,7 @@
 //! is repeatable: a redelivery goes through all of it again and changes nothing.
 
 use super::audit;
-use crate::adx::catalog::LedgerEntry;
+use crate::adx::catalog::{LedgerEntry, WatermarkMove};
 use crate::app::{App, Services};
 use crate::functions::control::release;
 use crate::orchestration::ids::{InstanceId, TableKey};
@@ -27,8 +27,8 @@ pub async fn finish_table(app: &App, services: &Services, id: &InstanceId, key: 
     let windows: Vec<Window> = app.state.windows(key).await?.into_iter().map(|(_, window)| window.record).collect();
     let verified_up_to = verified_prefix(head.verified_up_to, &windows);
     if table.record.result.is_none() {
-        let error = move_watermark(app, services, key, &head, verified_up_to, deadline).await.err();
-        let result = result_of(&head, &table.record, &windows, verified_up_to, error);
+        let moved = move_watermark(app, services, key, &head, verified_up_to, deadline).await;
+        let result = result_of(&head, &table.record, &windows, verified_up_to, moved);
         let relevant: Vec<Window> = windows.into_iter().filter(|w| w.run.as_ref() == Some(id)).collect();
         end_table(app, Some(services), id, key, result, &relevant, deadline).await?;
     } else {
@@ -46,11 +46,10 @@ async fn move_watermark(
     head: &Head,
     verified_up_to: Timestamp,
     deadline: Instant,
-) -> Result<(), crate::adx::Error> {
-    if verified_up_to == Timestamp::MIN {
-        return Ok(());
-    }
-    let Some(shape) = &head.shape else { return Ok(()) };
+) -> Result<WatermarkMove, crate::adx::Error> {
+    let Some(shape) = head.shape.as_ref().filter(|_| verified_up_to > Timestamp::MIN) else {
+        return Ok(WatermarkMove::Moved);
+    };
     let ledger = head.ledger.to_string();
     let axis = shape.axis.to_string();
     let entry = LedgerEntry { source: &head.source, destination: &head.destination, ledger_id: &ledger, axis: &axis };
@@ -58,7 +57,7 @@ async fn move_watermark(
     let tag = format!("watermark{}{ledger}{:016x}", key.as_str(), verified_up_to.ticks());
     let moved = services.catalog.advance_watermark(&entry, verified_up_to, app.state.now(), &tag, deadline).await?;
     tracing::info!(table = head.source, verified_up_to = %verified_up_to, ?moved, "the watermark");
-    Ok(())
+    Ok(moved)
 }
 
 fn result_of(
@@ -66,7 +65,7 @@ fn result_of(
     table: &TableRun,
     windows: &[Window],
     verified_up_to: Timestamp,
-    error: Option<crate::adx::Error>,
+    moved: Result<WatermarkMove, crate::adx::Error>,
 ) -> TableResult {
     let progress = &head.progress;
     let failed: Vec<&Window> = windows.iter().filter(|window| window.state == WindowState::Failed).collect();
@@ -80,15 +79,28 @@ fn result_of(
             first.id
         ));
     }
-    if let Some(error) = error {
+    if let Err(error) = &moved {
         errors.push(format!(
-            "every row is proved, but the watermark could not be written ({error}); the next run writes it"
+            "everything up to {verified_up_to} is proved, but the watermark could not be written ({error}); the next run writes it"
+        ));
+    }
+    if errors.is_empty() && verified_up_to < head.planned_to {
+        errors.push(format!(
+            "only what arrived up to {verified_up_to} is proved, of what was planned up to {}",
+            head.planned_to
         ));
     }
     let mut warnings = Vec::new();
-    let expired = windows.iter().filter(|window| window.state == WindowState::Expired).count();
-    if expired > 0 {
-        warnings.push(format!("{expired} windows lie behind the source's retention and are a gap"));
+    if moved.is_ok_and(|moved| moved == WatermarkMove::Held) {
+        warnings.push("the watermark was not moved: meta_Ledger already has another range on record".to_owned());
+    }
+    let expired = windows.iter().filter(|w| w.state == WindowState::Expired && w.run == head.run);
+    warnings.extend(expired.filter_map(|window| window.error.clone()));
+    if progress.vanished_rows > 0 {
+        warnings.push(format!(
+            "{} rows that were planned had left the source before they were pulled",
+            progress.vanished_rows
+        ));
     }
     if let Some(moved) = table.config.high_watermark
         && head.plan.is_some()

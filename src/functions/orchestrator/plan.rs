@@ -52,24 +52,43 @@ pub async fn handle(app: &App, id: &InstanceId, key: &TableKey, attempt: u32) ->
             end_table(app, Some(services), id, key, result, &[], deadline).await
         }
         Taken::UnderWay(head) => resume(app, services, id, key, *head).await,
-        Taken::Ours(head) => match plan(app, services, id, &table, *head, deadline).await {
-            Ok(()) => Ok(()),
-            Err(StepError::State(Error::Conflict)) => {
-                // Another delivery took the plan over, or a late worker moved the head: look again.
-                let again = ControlMessage::Plan { instance: id.clone(), table: key.clone(), attempt };
-                app.state.pay(&[Debt::control(again, app.limits.retry_first)]).await
+        Taken::Ours(head) => {
+            let draft = head.record.draft.clone();
+            match plan(app, services, id, &table, *head, deadline).await {
+                Ok(()) => Ok(()),
+                Err(StepError::State(Error::Conflict)) => {
+                    if app.state.head(key).await?.is_none_or(|now| now.record.draft != draft) {
+                        tracing::info!("another delivery took the plan over");
+                        return Ok(());
+                    }
+                    // A late worker of an earlier run moved the head: look again.
+                    let again = ControlMessage::Plan { instance: id.clone(), table: key.clone(), attempt };
+                    app.state.pay(&[Debt::control(again, app.limits.retry_first)]).await
+                }
+                Err(StepError::State(error)) => Err(error),
+                Err(StepError::Later { error, pause }) if attempt + 1 < STEP_ATTEMPTS || pause.is_some() => {
+                    tracing::warn!(error, attempt, "a plan is tried again later");
+                    let attempt = attempt + u32::from(pause.is_none());
+                    let again = ControlMessage::Plan { instance: id.clone(), table: key.clone(), attempt };
+                    let pause = pause.unwrap_or_else(|| app.limits.retry_pause(attempt));
+                    wait(app, key, app.state.now() + pause).await?;
+                    app.state.pay(&[Debt::control(again, pause)]).await
+                }
+                Err(StepError::Later { error, .. } | StepError::Failed(error)) => {
+                    end_with_error(app, Some(services), id, &table, error).await
+                }
             }
-            Err(StepError::State(error)) => Err(error),
-            Err(StepError::Later { error, pause }) if attempt + 1 < STEP_ATTEMPTS || pause.is_some() => {
-                tracing::warn!(error, attempt, "a plan is tried again later");
-                let attempt = attempt + u32::from(pause.is_none());
-                let again = ControlMessage::Plan { instance: id.clone(), table: key.clone(), attempt };
-                app.state.pay(&[Debt::control(again, pause.unwrap_or_else(|| app.limits.retry_pause(attempt)))]).await
-            }
-            Err(StepError::Later { error, .. } | StepError::Failed(error)) => {
-                end_with_error(app, Some(services), id, &table, error).await
-            }
-        },
+        }
+    }
+}
+
+/// Tells the watchdog until when the plan waits. Whoever moves the head meanwhile knows better.
+async fn wait(app: &App, key: &TableKey, until: Timestamp) -> Result<(), Error> {
+    let Some(head) = app.state.head(key).await? else { return Ok(()) };
+    let waiting = Head { plan_due: Some(until), ..head.record };
+    match app.state.commit(Transaction::new().head(key, &waiting, Some(&head.etag))?).await {
+        Ok(_) | Err(Error::Conflict) => Ok(()),
+        Err(error) => Err(error),
     }
 }
 
@@ -141,9 +160,9 @@ async fn resume(app: &App, services: &Services, id: &InstanceId, key: &TableKey,
     if head.state == TableState::Finishing {
         return finish_table(app, services, id, key).await;
     }
-    match &head.owed {
-        Some(debts) if debts.step.starts_with("plan:") => app.state.pay(&debts.messages).await,
-        _ => Ok(()),
+    match &head.owed_plan {
+        Some(debts) => app.state.pay(&debts.messages).await,
+        None => Ok(()),
     }
 }
 
@@ -171,7 +190,8 @@ async fn plan(
     if !learn::destination(services, table, &mut head.record, deadline).await? {
         learn::ownership(services, &head.record, deadline).await?;
     }
-    if head.record.shape.is_none() && !learn::shape(services, table, &mut head.record, &mut hunting).await? {
+    let learned = head.record.shape.is_none();
+    if learned && !learn::shape(services, table, &mut head.record, &mut hunting).await? {
         // Nothing to learn from: the source shows no row. The next run is a first run again.
         let result = TableResult {
             success: true,
@@ -182,9 +202,16 @@ async fn plan(
         release_head(app, key, head).await?;
         return Ok(end_table(app, Some(services), id, key, result, &[], deadline).await?);
     }
+    if learned {
+        // Not to be found out again, should the rest of the plan have to wait.
+        head.record.progress.calls += hunting.take_calls();
+        let swap = Transaction::new().head(key, &head.record, Some(&head.etag))?;
+        head.etag = first(app.state.commit(swap).await?)?;
+    }
     let planned = if load_new { new_windows(app, table, &mut head.record, &mut hunting).await? } else { Vec::new() };
     head.record.progress.calls += hunting.take_calls();
-    write(app, services, id, key, head, found, planned, table.high).await
+    let end = load_new.then_some(table.high);
+    write(app, services, id, key, head, found, planned, end).await
 }
 
 /// A `Full` table is loaded once.
@@ -294,11 +321,12 @@ async fn write(
     mut head: Stored<Head>,
     found: Survey,
     planned: Vec<(WindowName, Window)>,
-    high: Timestamp,
+    end: Option<Timestamp>,
 ) -> Step<()> {
     let now = app.state.now();
     let mut names: Vec<WindowName> = Vec::new();
     let mut lanes = 0;
+    let mut messages: Vec<Debt> = Vec::new();
     let mut writes: Vec<(WindowName, Window, Option<crate::storage::ETag>)> = Vec::new();
     let mut counts = found.counts;
     for (name, stored) in found.left {
@@ -310,7 +338,11 @@ async fn write(
         }
         match state {
             WindowState::Planned => names.push(name),
-            WindowState::Claimed | WindowState::Sealed => lanes += 1,
+            WindowState::Claimed | WindowState::Sealed => {
+                lanes += 1;
+                let lease = stored.record.lease_until.unwrap_or(now) + app.limits.clock_margin;
+                messages.push(Debt::chunk_later(key, name, lease.since(now)));
+            }
             _ => {}
         }
         head.record.progress.windows += 1;
@@ -333,7 +365,8 @@ async fn write(
         let batch: Vec<_> = writes.drain(..TRANSACTION_WINDOWS).collect();
         head.etag = first(commit_batch(app, key, &head.record, &head.etag, &batch).await?)?;
     }
-    let mut next = Head { planned_to: head.record.planned_to.max(high), counts, ..head.record.clone() };
+    let mut next =
+        Head { planned_to: head.record.planned_to.max(end.unwrap_or(Timestamp::MIN)), counts, ..head.record.clone() };
     next.plan = Some(plan.clone());
     next.draft = None;
     next.state = TableState::Running;
@@ -343,16 +376,17 @@ async fn write(
     next.cursor = names.last().cloned();
     next.ready = names;
     next.updated = now;
+    next.moved = now;
+    next.plan_due = None;
     let stop = app.state.instance(id).await?.is_none_or(|run| run.record.status.is_final());
     next.stop = stop;
-    let mut messages: Vec<Debt> =
-        fill_lanes(&mut next, &app.limits).into_iter().map(|name| Debt::chunk(key, name)).collect();
+    messages.extend(fill_lanes(&mut next, &app.limits).into_iter().map(|name| Debt::chunk(key, name)));
     if next.is_through() {
         next.state = TableState::Finishing;
     } else if next.counts.submitted > 0 {
         messages.push(schedule_verify(key, &mut next, app.limits.verify_first, now));
     }
-    next.owed = Some(HeadDebts { step: format!("plan:{plan}"), messages: messages.clone() });
+    next.owed_plan = Some(HeadDebts { step: format!("plan:{plan}"), messages: messages.clone() });
     commit_batch(app, key, &next, &head.etag, &writes).await?;
     tracing::info!(
         table = next.source,

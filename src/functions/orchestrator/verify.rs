@@ -28,14 +28,20 @@ type Submitted = (WindowName, Stored<Window>);
 #[tracing::instrument(skip_all, fields(table = key.as_str(), number))]
 pub async fn handle(app: &App, key: &TableKey, number: u64) -> Result<(), Error> {
     let Some(Stored { record: head, .. }) = app.state.head(key).await? else { return Ok(()) };
-    let Ok(services) = &app.services else { return Ok(()) };
+    let services = match &app.services {
+        Ok(services) => services,
+        Err(reason) => {
+            tracing::error!(reason, table = head.source, "the table cannot be counted with these settings");
+            return Ok(());
+        }
+    };
     let Some(run) = head.run.clone() else { return Ok(()) };
     if head.state == TableState::Finishing {
         return finish_table(app, services, &run, key).await;
     }
     if head.verify.as_ref().is_none_or(|due| due.number != number) {
         // A count that was overtaken. If it is the one before, its debts may not have been paid.
-        return match &head.owed {
+        return match &head.owed_verify {
             Some(debts) if debts.step == step_name(number) => app.state.pay(&debts.messages).await,
             _ => Ok(()),
         };
@@ -45,8 +51,13 @@ pub async fn handle(app: &App, key: &TableKey, number: u64) -> Result<(), Error>
     }
     let deadline = Instant::now() + app.limits.invocation_deadline;
     let windows = app.state.windows(key).await?;
+    let at_work = windows.iter().any(|(_, w)| matches!(w.record.state, WindowState::Claimed | WindowState::Sealed));
     let submitted: Vec<Submitted> =
         windows.into_iter().filter(|(_, w)| w.record.state == WindowState::Submitted).collect();
+    if head.stop && submitted.is_empty() && !at_work {
+        // What is still planned is for the next run.
+        return Ok(());
+    }
     let judged = judge_all(app, services, &head, submitted, deadline).await;
     let through = record(app, services, key, number, judged, deadline).await?;
     if through { finish_table(app, services, &run, key).await } else { Ok(()) }
@@ -73,26 +84,28 @@ async fn judge_all(
     let mut hunting = Hunting::new(app, services, deadline);
     for batch in submitted.chunks(COUNT_BATCH) {
         let ids: Vec<String> = batch.iter().map(|(_, window)| window.record.id.to_string()).collect();
+        // A re-post is judged by a count made after this instant.
+        let now = app.state.now();
         let counted = count(services, head, &ids, deadline).await;
         for (name, window) in batch {
             let mut window = window.clone();
             let verdict = match &counted {
                 Ok(counts) => {
                     let found = counts.get(&window.record.id.to_string()).copied().unwrap_or_default();
-                    let mut verdict = judged_one(head, &window.record, found, app.state.now(), &app.limits);
+                    let mut verdict = judged_one(head, &window.record, found, now, &app.limits);
                     if verdict == Verdict::CountNullWatermarks {
                         match null_watermarks(&mut hunting, head, &window.record).await {
                             Ok(counted) => {
                                 window.record.null_watermarks = Some(counted);
-                                verdict = judged_one(head, &window.record, found, app.state.now(), &app.limits);
+                                verdict = judged_one(head, &window.record, found, now, &app.limits);
                             }
-                            Err(error) => tracing::warn!(error, "null watermarks could not be counted at the source"),
+                            Err(error) => verdict = without_a_count(&window.record, &error, now, &app.limits),
                         }
                     }
                     explained(services, head, &window.record, verdict, deadline).await
                 }
                 // Without a count nothing is proved and nothing is posted again; after the deadline a person is told.
-                Err(error) => without_a_count(&window.record, error, app.state.now(), &app.limits),
+                Err(error) => without_a_count(&window.record, error, now, &app.limits),
             };
             judged.push(Judged { name: name.clone(), window, verdict });
         }
@@ -122,7 +135,7 @@ async fn count(
     let watermark = Identifier::new(&head.watermark_column).map_err(|error| error.to_string())?;
     let counts = services
         .catalog
-        .counts(&table, &watermark, services.chunk_id_mode(), ids, deadline)
+        .counts(&table, &watermark, services.chunk_id_mode(head), ids, deadline)
         .await
         .map_err(|error| error.to_string())?;
     Ok(counts
@@ -183,7 +196,7 @@ async fn record(
             }
         }
     }
-    if let Some(debts) = &head.owed {
+    if let Some(debts) = &head.owed_verify {
         app.state.pay(&debts.messages).await?;
     }
     Ok(head.state == TableState::Finishing)
@@ -217,15 +230,19 @@ async fn commit(
         }
         if let Some(progressed) = last {
             crate::functions::chunk_worker::refill(app, key, &mut head).await?;
+            let ready = head.ready.len();
             let mut messages: Vec<Debt> =
                 fill_lanes(&mut head, &app.limits).into_iter().map(|name| Debt::chunk(key, name)).collect();
+            if !batch.is_empty() || head.ready.len() < ready {
+                head.moved = now;
+            }
             if head.is_through() {
                 head.state = TableState::Finishing;
-            } else if !(head.stop && head.counts.submitted == 0 && head.lanes == 0) {
+            } else {
                 let pause = next_pause(&head, progressed, &app.limits);
                 messages.push(schedule_verify(key, &mut head, pause, now));
             }
-            head.owed = Some(HeadDebts { step: step_name(number), messages });
+            head.owed_verify = Some(HeadDebts { step: step_name(number), messages });
         }
         let mut transaction = Transaction::new().head(key, &head, Some(&etag))?;
         for (name, window, etag) in &windows {

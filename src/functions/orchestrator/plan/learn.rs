@@ -25,11 +25,18 @@ const MOST_HASH_COLUMNS: usize = 4;
 /// Makes or extends the destination. Gives whether it was made now.
 pub async fn destination(services: &Services, table: &TableRun, head: &mut Head, deadline: Instant) -> Step<bool> {
     let config = &table.config;
+    if head.shape.is_some() && head.watermark_column != config.watermark_column {
+        return Err(StepError::Failed(format!(
+            "WatermarkColumn is now {}, but {} was copied by {} so far and its rows have no value in another column: set it back, or \
+             copy to another DestinationTable",
+            config.watermark_column, config.destination, head.watermark_column
+        )));
+    }
     let wanted = Destination {
         table: Identifier::new(&config.destination).map_err(StepError::name)?,
         folder: config.folder.clone(),
         watermark_column: Identifier::new(&config.watermark_column).map_err(StepError::name)?,
-        chunk_id: services.chunk_id_mode(),
+        chunk_id: services.chunk_id_mode(head),
         ours: head.shape.is_some() && head.made_here,
     };
     let readiness = services.catalog.ensure_destination(&wanted, deadline).await?;
@@ -124,6 +131,7 @@ pub async fn shape(services: &Services, table: &TableRun, head: &mut Head, hunti
     let shape = Shape {
         axis,
         row_format: services.settings.row_format.unwrap_or(default_format),
+        chunk_id: services.settings.chunk_id,
         hash_columns: hash_columns(&names),
         handover,
     };
