@@ -181,3 +181,64 @@ async fn the_http_answers_are_those_of_the_python_app() {
     );
     app.assert_equal("DeviceInfo", "DeviceInfo");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_plan_of_hundreds_of_windows_is_written_in_batches_and_wholly_dispatched() {
+    let app = Deployment::start_with(
+        cloud(vec![table("DeviceImageLoadEvents", 2_600, 25)]),
+        &[Copied::incremental("DeviceImageLoadEvents")],
+        &[("CHUNK_SIZE", "10")],
+    )
+    .await;
+    let summary = app.completed().await;
+    assert!(summary["total_chunks_processed"].as_u64().unwrap() > 200, "{summary:#}");
+    app.assert_equal("DeviceImageLoadEvents", "DeviceImageLoadEvents");
+    assert_eq!(app.rows("DeviceImageLoadEvents"), 2_600);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whatever_the_services_do_wrong_every_row_is_there_once() {
+    use localcloud::adx::ingestion::Mishap;
+    use localcloud::faults::{Area, Fault, Plan};
+    let hunting = [
+        Fault::Internal,
+        Fault::Unavailable,
+        Fault::GatewayTimeout,
+        Fault::BadGateway,
+        Fault::Preempted,
+        Fault::CutBody,
+        Fault::TruncatedBody,
+        Fault::EmptyBody,
+    ];
+    let kusto = [Fault::Unavailable, Fault::ErrorAmongRows, Fault::ErrorAtEnd, Fault::CutBody];
+    let mut cloud = cloud(vec![table("DeviceEvents", 3_000, 6), table("AlertInfo", 400, 6)]);
+    cloud.faults = Plan { most: Some(25), ..Plan::default() }
+        .with(Area::Hunting, hunting.map(|fault| (fault, 0.03)))
+        .with(Area::Queries, kusto.map(|fault| (fault, 0.04)))
+        .with(Area::Blobs, [(Fault::Internal, 0.1), (Fault::Preempted, 0.05), (Fault::GatewayTimeout, 0.05)])
+        .with(Area::Queues, [(Fault::Unavailable, 0.1)]);
+    cloud.ingestion.lateness = Duration::from_secs(4);
+    cloud.ingestion.mishaps = vec![(Mishap::Late, 0.1), (Mishap::Lost, 0.1)];
+    let copied = [Copied::incremental("DeviceEvents"), Copied::incremental("AlertInfo")];
+    let app = Deployment::start_with(cloud, &copied, &[("CHUNK_SIZE", "200")]).await;
+    app.completed().await;
+    for (name, rows) in [("DeviceEvents", 3_000), ("AlertInfo", 400)] {
+        app.assert_equal(name, name);
+        assert_eq!(app.rows(name), rows);
+    }
+    assert!(!app.cloud.faults().happened().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_envelopes_of_a_host_that_does_not_forward_are_answered_too() {
+    let app = Deployment::start_with(
+        cloud(vec![table("DeviceInfo", 100, 2)]),
+        &[Copied::incremental("DeviceInfo")],
+        &[("AzureFunctionsJobHost__customHandler__enableForwardingHttpRequest", "false")],
+    )
+    .await;
+    assert_eq!(app.get("/api/status/00000000000000000000000000000000").await.0, 404);
+    assert_eq!(app.post("/api/adxingestor/start_orchestrator", "{\"x\":1}").await.0, 400);
+    app.completed().await;
+    app.assert_equal("DeviceInfo", "DeviceInfo");
+}
