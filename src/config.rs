@@ -1,6 +1,7 @@
 //! The settings, parsed once from a lookup that is passed in; every bad setting is reported in one go, by name
-//! and expected form. Knows no service.
+//! and expected form. Makes no request.
 
+use crate::adx::catalog::Names;
 use crate::kql::Identifier;
 use crate::orchestration::ledger::{ChunkIdPlace, RowFormat};
 use crate::orchestration::limits::{Limits, MAX_ROWS};
@@ -13,6 +14,8 @@ use url::Url;
 /// Graph's hunting endpoint.
 pub const GRAPH_HUNTING: &str = "https://graph.microsoft.com/v1.0/security/runHuntingQuery";
 const GRAPH_RESOURCE: &str = "https://graph.microsoft.com";
+/// Says which ledger owns a destination; stands beside the metadata tables of the Python app.
+const LEDGER_TABLE: &str = "meta_Ledger";
 /// The setting by which the embedded host tells its handler how much to shrink time.
 pub const TIME_SCALE: &str = "ADXINGESTOR_TIME_SCALE";
 
@@ -80,21 +83,6 @@ pub struct Settings {
     pub chunk_id: ChunkIdPlace,
     /// The numbers.
     pub limits: Limits,
-}
-
-/// Names of the metadata objects in ADX.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Names {
-    /// `CONFIG_TABLE`
-    pub config_table: Identifier,
-    /// `CONFIG_VIEW`
-    pub config_view: Identifier,
-    /// `AUDIT_TABLE`
-    pub audit_table: Identifier,
-    /// `CHUNK_AUDIT_TABLE`
-    pub chunk_audit_table: Identifier,
-    /// `CHUNK_AUDIT_VIEW`
-    pub chunk_audit_view: Identifier,
 }
 
 /// Where state lives.
@@ -200,6 +188,7 @@ impl Settings {
             reader.identifier("AUDIT_TABLE", "meta_MigrationAudit"),
             reader.identifier("CHUNK_AUDIT_TABLE", "meta_ChunkIngestionFailures"),
             reader.identifier("CHUNK_AUDIT_VIEW", "vw_meta_LatestChunkIngestionFailures"),
+            Identifier::new(LEDGER_TABLE).ok(),
         );
         let row_format = match reader.value("ROW_FORMAT") {
             None => None,
@@ -234,6 +223,7 @@ impl Settings {
                     Some(audit_table),
                     Some(chunk_audit_table),
                     Some(chunk_audit_view),
+                    Some(ledger_table),
                 ),
             ) if reader.problems.is_empty() => Ok(Self {
                 cluster,
@@ -242,7 +232,14 @@ impl Settings {
                 hunting,
                 hunting_resource: hunting_resource.trim_end_matches('/').to_owned(),
                 tenant,
-                names: Names { config_table, config_view, audit_table, chunk_audit_table, chunk_audit_view },
+                names: Names {
+                    config_table,
+                    config_view,
+                    audit_table,
+                    chunk_audit_table,
+                    chunk_audit_view,
+                    ledger_table,
+                },
                 trusted_hosts,
                 row_format,
                 oversize_rows,

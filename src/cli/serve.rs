@@ -1,6 +1,6 @@
 //! `adxingestor serve`: the custom handler. Listens first, so that the host finds it ready.
 
-use adxingestor::adx::catalog::{Catalog, Names};
+use adxingestor::adx::catalog::Catalog;
 use adxingestor::adx::ingestion::Ingestor;
 use adxingestor::adx::{Client as AdxClient, Endpoints, Pace, RandomIds};
 use adxingestor::app::{App, Services};
@@ -8,7 +8,6 @@ use adxingestor::config::{Lookup, Settings, StateStore, time_scale};
 use adxingestor::defender::{Client as DefenderClient, Limits as HuntingLimits};
 use adxingestor::functions;
 use adxingestor::host::{HOST_PID, die_with_parent};
-use adxingestor::kql::Identifier;
 use adxingestor::orchestration::limits::Limits;
 use adxingestor::outbound::{Outbound, TrustedHosts, credential, http_client};
 use adxingestor::random::SystemRandom;
@@ -88,16 +87,7 @@ fn services(lookup: Lookup<'_>, storage: &Storage) -> Result<Services, String> {
         database: settings.database.clone(),
     };
     let adx = AdxClient::new(outbound, endpoints, Arc::clone(&storage.clock), Arc::new(RandomIds), Pace::default());
-    let names = &settings.names;
-    let ledger_table = Identifier::new("meta_Ledger").map_err(|error| error.to_string())?;
-    let names = Names {
-        config_table: names.config_table.clone(),
-        config_view: names.config_view.clone(),
-        audit_table: names.audit_table.clone(),
-        chunk_audit_table: names.chunk_audit_table.clone(),
-        chunk_audit_view: names.chunk_audit_view.clone(),
-        ledger_table,
-    };
+    let catalog = Catalog::new(adx.clone(), settings.names.clone());
     tracing::info!(identity = kind, cluster = %settings.cluster, database = settings.database, hunting = %settings.hunting, "the services");
-    Ok(Services::new(settings, defender, Catalog::new(adx.clone(), names), Ingestor::new(adx)))
+    Ok(Services::new(settings, defender, catalog, Ingestor::new(adx)))
 }

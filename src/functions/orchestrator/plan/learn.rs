@@ -128,7 +128,7 @@ pub async fn shape(services: &Services, table: &TableRun, head: &mut Head, hunti
     }
     let taken_over = table.config.high_watermark.is_some();
     let default_format = if taken_over { RowFormat::Full } else { RowFormat::Compact };
-    let shape = Shape {
+    let mut shape = Shape {
         axis,
         row_format: services.settings.row_format.unwrap_or(default_format),
         chunk_id: services.settings.chunk_id,
@@ -136,9 +136,24 @@ pub async fn shape(services: &Services, table: &TableRun, head: &mut Head, hunti
         handover,
     };
     claim(services, head, &shape.axis, hunting.deadline()).await?;
-    head.bytes_per_row = sample(head, &shape, table.high, hunting).await?;
+    head.bytes_per_row = match sample(head, &shape, table.high, hunting).await {
+        Err(error) if may_be_packed_in_full(&error, services, &shape) => {
+            tracing::warn!(%error, table = head.source, "the service refuses pack_all(true); rows are packed in full");
+            shape.row_format = RowFormat::Full;
+            sample(head, &shape, table.high, hunting).await
+        }
+        other => other,
+    }
+    .map_err(|error| unknown_table(&source_table, error))?;
     head.shape = Some(shape);
     Ok(true)
+}
+
+/// Whether the query was refused while the format of the rows was ours to choose.
+fn may_be_packed_in_full(error: &Error, services: &Services, shape: &Shape) -> bool {
+    matches!(error, Error::Call(call @ HuntingError::Refused { .. }) if !call.is_unknown_table())
+        && shape.row_format == RowFormat::Compact
+        && services.settings.row_format.is_none()
 }
 
 /// The API says the same of a table that does not exist and of one that the tenant may not see.
@@ -153,8 +168,9 @@ fn unknown_table(table: &Identifier, error: Error) -> StepError {
 }
 
 /// Response bytes per row, measured on packed rows of the range; on fewer of them where they are very large.
-async fn sample(head: &Head, shape: &Shape, high: Timestamp, hunting: &mut Hunting<'_>) -> Step<Option<f64>> {
-    let source = source::of(head, shape, shape.handover.is_some()).map_err(StepError::name)?;
+async fn sample(head: &Head, shape: &Shape, high: Timestamp, hunting: &mut Hunting<'_>) -> Result<Option<f64>, Error> {
+    let source = source::of(head, shape, shape.handover.is_some())
+        .map_err(|error| HuntingError::Refused { code: "Name".to_owned(), message: error.to_string() })?;
     let slice = Slice::Range(Range { low: head.planned_to, high });
     let mut take = SAMPLE_ROWS;
     loop {
@@ -162,7 +178,7 @@ async fn sample(head: &Head, shape: &Shape, high: Timestamp, hunting: &mut Hunti
             Err(Error::Call(HuntingError::ResultTooLarge { .. } | HuntingError::TooLarge { .. })) if take > 1 => {
                 take /= 10
             }
-            Err(error) => return Err(error.into()),
+            Err(error) => return Err(error),
             Ok(scan) => return Ok((scan.rows > 0).then(|| scan.response_bytes as f64 / scan.rows as f64)),
         }
     }
