@@ -13,8 +13,10 @@ pub const MAX_RESPONSE_BYTES: u64 = 47_500_000;
 pub const SAMPLE_ROWS: u32 = 2_000;
 /// Attempts of a window, counted in its row; then it has failed for this run.
 pub const WINDOW_ATTEMPTS: u32 = 5;
-/// Attempts of a plan or a start before its error is the result.
-pub const STEP_ATTEMPTS: u32 = 5;
+/// Attempts of a start before its error is the run's: each repeats its requests by itself.
+pub const START_ATTEMPTS: u32 = 3;
+/// Attempts of a plan before its error is the table's result.
+pub const PLAN_ATTEMPTS: u32 = 5;
 /// Window ids in one count query.
 pub const COUNT_BATCH: usize = 500;
 /// Row operations beside the head in one transaction of 100.

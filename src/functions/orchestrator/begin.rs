@@ -7,7 +7,7 @@ use crate::functions::control::release;
 use crate::kql::Identifier;
 use crate::orchestration::ids::{InstanceId, TableKey};
 use crate::orchestration::instance::{Instance, LoadType, TableConfig, TableResult, TableRun};
-use crate::orchestration::limits::STEP_ATTEMPTS;
+use crate::orchestration::limits::START_ATTEMPTS;
 use crate::orchestration::message::{ControlMessage, Debt};
 use crate::state::{Error, Stored, Transaction};
 use std::collections::HashSet;
@@ -37,7 +37,7 @@ pub async fn handle(app: &App, id: &InstanceId, attempt: u32) -> Result<(), Erro
     let deadline = Instant::now() + app.limits.invocation_deadline;
     match services.catalog.read_config(deadline).await {
         Ok(rows) => begin(app, services, run, rows, deadline).await,
-        Err(error) if is_transient(&error) && attempt + 1 < STEP_ATTEMPTS => {
+        Err(error) if is_transient(&error) && attempt + 1 < START_ATTEMPTS => {
             tracing::warn!(%error, attempt, "the configuration could not be read; trying again");
             let again = ControlMessage::Start { instance: id.clone(), attempt: attempt + 1 };
             app.state.pay(&[Debt::control(again, app.limits.retry_pause(attempt))]).await

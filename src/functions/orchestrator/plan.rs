@@ -13,7 +13,7 @@ use crate::orchestration::fan_in::{fill_lanes, schedule_verify};
 use crate::orchestration::ids::{InstanceId, LedgerId, Part, TableKey, WindowId, WindowName};
 use crate::orchestration::instance::{LoadType, TableResult, TableRun};
 use crate::orchestration::ledger::{Counts, Head, HeadDebts, Progress, TableState};
-use crate::orchestration::limits::{READY_NAMES, STEP_ATTEMPTS, TRANSACTION_WINDOWS};
+use crate::orchestration::limits::{READY_NAMES, PLAN_ATTEMPTS, TRANSACTION_WINDOWS};
 use crate::orchestration::message::{ControlMessage, Debt};
 use crate::orchestration::plan::target_rows;
 use crate::orchestration::window::{Window, WindowState};
@@ -66,7 +66,7 @@ pub async fn handle(app: &App, id: &InstanceId, key: &TableKey, attempt: u32) ->
                     app.state.pay(&[Debt::control(again, app.limits.retry_first)]).await
                 }
                 Err(StepError::State(error)) => Err(error),
-                Err(StepError::Later { error, pause }) if attempt + 1 < STEP_ATTEMPTS || pause.is_some() => {
+                Err(StepError::Later { error, pause }) if attempt + 1 < PLAN_ATTEMPTS || pause.is_some() => {
                     tracing::warn!(error, attempt, "a plan is tried again later");
                     let attempt = attempt + u32::from(pause.is_none());
                     let again = ControlMessage::Plan { instance: id.clone(), table: key.clone(), attempt };
