@@ -333,12 +333,26 @@ impl Client {
     /// The scope of tokens for `endpoint`, as the cluster itself names it, asked once.
     async fn scope<'a>(&self, endpoint: &'a Endpoint, deadline: Instant) -> Result<&'a str, Error> {
         // Others may be asking: their wait is theirs, not ours.
-        let asked = endpoint.scope.get_or_try_init(|| self.discover_scope(&endpoint.url, deadline));
+        let asked = endpoint.scope.get_or_try_init(async || {
+            if let Some(scope) = self.discover_scope(&endpoint.url, deadline).await? {
+                return Ok(scope);
+            }
+            let engine = &self.inner.engine;
+            if std::ptr::eq(endpoint, engine) {
+                return Ok(default_scope());
+            }
+            // The engine's cloud is the ingestion endpoint's too.
+            let asked = engine.scope.get_or_try_init(async || {
+                Ok::<_, Error>(self.discover_scope(&engine.url, deadline).await?.unwrap_or_else(default_scope))
+            });
+            asked.await.cloned()
+        });
         let scope = timeout_at(deadline, asked).await;
         Ok(scope.map_err(|_| Error::unavailable("no authentication metadata before the deadline"))??)
     }
 
-    async fn discover_scope(&self, endpoint: &Url, deadline: Instant) -> Result<String, Error> {
+    /// What `endpoint` says itself. One without the address, or with something else there, says nothing.
+    async fn discover_scope(&self, endpoint: &Url, deadline: Instant) -> Result<Option<String>, Error> {
         let text = RequestText { csl: "", database: &self.inner.database, changes: false };
         let url = at_path(endpoint, "/v1/rest/auth/metadata");
         let request = self.inner.outbound.http().get(url).header(ACCEPT, "application/json");
@@ -350,26 +364,28 @@ impl Client {
         let after = retry_after(response.headers(), self.inner.clock.now());
         let body = read_capped(response, 64 * 1024, deadline).await.map_err(|error| text.lost(error.to_string()))?;
         match status {
-            200 => scope_of(&body),
-            404 => Ok(format!("{DEFAULT_RESOURCE}/.default")),
+            200 => Ok(scope_of(&body)),
+            429 => Err(text.error_of_status(status, after, &body)),
+            400..500 => Ok(None),
             _ => Err(text.error_of_status(status, after, &body)),
         }
     }
 }
 
 /// The scope that authentication metadata names (`KustoServiceResourceId`; dataexplorer-docs `api/rest/authentication.md`).
-fn scope_of(metadata: &[u8]) -> Result<String, Error> {
-    let metadata: Value = serde_json::from_slice(metadata)
-        .map_err(|error| Error::corrupt(format!("the authentication metadata is not JSON: {error}")))?;
-    let Some(directory) = metadata.get("AzureAD").filter(|value| value.is_object()) else {
-        return Ok(format!("{DEFAULT_RESOURCE}/.default"));
-    };
-    let named = directory.get("KustoServiceResourceId").and_then(Value::as_str).filter(|text| !text.is_empty());
-    let mut resource = named.unwrap_or(DEFAULT_RESOURCE).trim_end_matches('/').to_owned();
+fn scope_of(metadata: &[u8]) -> Option<String> {
+    let metadata: Value = serde_json::from_slice(metadata).ok()?;
+    let directory = metadata.get("AzureAD")?;
+    let named = directory.get("KustoServiceResourceId").and_then(Value::as_str).filter(|text| !text.is_empty())?;
+    let mut resource = named.trim_end_matches('/').to_owned();
     if directory.get("LoginMfaRequired").and_then(Value::as_bool) == Some(true) {
         resource = resource.replacen(".kusto.", ".kustomfa.", 1);
     }
-    Ok(format!("{resource}/.default"))
+    Some(format!("{resource}/.default"))
+}
+
+fn default_scope() -> String {
+    format!("{DEFAULT_RESOURCE}/.default")
 }
 
 /// A request that got no status. Before a connection stands, nothing can have been done.
@@ -387,7 +403,8 @@ pub(super) fn lost_on_the_way(error: reqwest::Error, text: &RequestText<'_>) -> 
 
 fn at_path(endpoint: &Url, path: &str) -> Url {
     let mut url = endpoint.clone();
-    url.set_path(path);
+    // A gateway may serve the cluster below a path of its own.
+    url.set_path(&format!("{}{path}", endpoint.path().trim_end_matches('/')));
     url.set_query(None);
     url
 }
@@ -408,10 +425,20 @@ mod tests {
         assert_eq!(named(own), "https://kusto.kusto.usgovcloudapi.net/.default");
         let mfa = r#"{"AzureAD":{"LoginMfaRequired":true,"KustoServiceResourceId":"https://kusto.kusto.windows.net"}}"#;
         assert_eq!(named(mfa), "https://kusto.kustomfa.windows.net/.default");
-        for none in [r#"{"AzureAD":null}"#, "{}", "null", r#"{"AzureAD":{}}"#] {
-            assert_eq!(named(none), "https://kusto.kusto.windows.net/.default", "{none}");
+        for none in [r#"{"AzureAD":null}"#, "{}", "null", r#"{"AzureAD":{}}"#, "<html>"] {
+            assert_eq!(scope_of(none.as_bytes()), None, "{none}");
         }
-        assert!(scope_of(b"<html>").is_err());
+    }
+
+    #[test]
+    fn a_path_before_the_services_own_is_kept() {
+        for (base, whole) in [
+            ("https://c.example", "https://c.example/v2/rest/query"),
+            ("https://c.example/", "https://c.example/v2/rest/query"),
+            ("http://127.0.0.1:8080/adx/?x=1", "http://127.0.0.1:8080/adx/v2/rest/query"),
+        ] {
+            assert_eq!(at_path(&Url::parse(base).unwrap(), "/v2/rest/query").as_str(), whole);
+        }
     }
 
     #[test]

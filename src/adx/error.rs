@@ -9,6 +9,9 @@ use std::time::Duration;
 /// The most characters of a service's own words that an error carries.
 const MAX_MESSAGE_CHARS: usize = 2048;
 
+/// What a service may say is not there.
+const ENTITIES: [&str; 5] = ["table", "function", "entity", "view", "mapping"];
+
 /// What a request can end in.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -147,11 +150,15 @@ impl ServiceError {
     }
 
     fn is_missing_entity(&self) -> bool {
-        self.named(&["EntityNotFound", "EntityNameDoesNotExist", "TableNotExist", "DatabaseNotExist"])
-            || (self.named(&["SEM0100"]) && self.message.contains("resolve table"))
-            || self.named(&["SEM0260"])
-            || (self.message.contains("of kind '")
-                && (self.message.contains("was not found") || self.message.contains("does not exist")))
+        let message = self.message.to_lowercase();
+        let says = |parts: &[&str]| parts.iter().any(|part| message.contains(part));
+        // A word of its own: `viewer` is no view.
+        let words = || message.split(|c: char| !c.is_alphanumeric());
+        let about = |nouns: &[&str]| words().any(|word| nouns.contains(&word));
+        self.named(&["EntityNotFound", "EntityNameDoesNotExist", "TableNotExist", "DatabaseNotExist", "SEM0260"])
+            || says(&["failed to resolve table", "failed to resolve entity"])
+            || (says(&["not found", "does not exist", "could not be found", "doesn't exist"])
+                && (says(&["of kind '"]) || (about(&ENTITIES) && !about(&["column", "principal"]))))
     }
 
     fn is_denied(&self) -> bool {
@@ -301,6 +308,15 @@ mod tests {
                 "not found",
             ),
             (400, semantic("Failed to resolve scalar expression named 'ChunkId'"), false, "refused for good"),
+            (400, object("BadRequest", "Failed to resolve table expression named 'T'", true), false, "not found"),
+            (400, object("BadRequest", "failed to resolve entity 'T'", true), false, "not found"),
+            (400, object("General_BadRequest", "Table 'T' could not be found", true), true, "not found"),
+            (400, object("BadRequest", "The function V does not exist.", true), false, "not found"),
+            (400, object("BadRequest", "View 'V' doesn't exist", true), false, "not found"),
+            (400, object("BadRequest", "JSON mapping 'RawDataMap' not found", true), false, "not found"),
+            (400, object("BadRequest", "column 'C' of table 'T' does not exist", true), false, "refused for good"),
+            (400, object("BadRequest", "the viewer was not found", true), false, "refused for good"),
+            (403, object("Forbidden", "principal not found among those of table 'T'", true), false, "denied"),
             (400, object("BadRequest_SyntaxError", "Syntax error", true), true, "refused for good"),
             (429, object("TooManyRequests", "slow down", false), true, "throttled"),
             (400, object("KustoRequestThrottledException", "aborted due to throttling", false), true, "throttled"),

@@ -190,8 +190,8 @@ impl<'a> Row<'a> {
         }
     }
 
-    /// An instant. In a column of type `string` also what `format_datetime(…, 'yyyy-MM-dd HH:mm:ss.fffffff')`
-    /// makes, with the empty text for null.
+    /// An instant; without a zone it is UTC, and `yyyy-MM-dd HH:mm:ss.fffffff` is one, as views format it. The empty
+    /// text is null in a column of type `string`.
     ///
     /// # Errors
     /// As [`Row::text`].
@@ -202,9 +202,8 @@ impl<'a> Row<'a> {
         if ty == Some(Type::String) && text.is_empty() {
             return Ok(None);
         }
-        let parsed = text.parse().or_else(|error| {
-            if ty == Some(Type::String) { format!("{}Z", text.replacen(' ', "T", 1)).parse() } else { Err(error) }
-        });
+        let joined = text.trim().replacen(' ', "T", 1);
+        let parsed = joined.parse().or_else(|_| format!("{joined}Z").parse());
         parsed.map(Some).map_err(|_| self.mismatch(at, "datetime"))
     }
 
@@ -320,7 +319,15 @@ mod tests {
             reads!(datetime, "datetime", json!("2015-01-01T01:01:01.0000001Z")).unwrap(),
             "Some(2015-01-01T01:01:01.0000001Z)"
         );
-        assert!(reads!(datetime, "datetime", json!("2015-01-01 01:01:01")).is_err());
+        for (written, read) in [
+            ("2026-01-31 08:00:00", "Some(2026-01-31T08:00:00.0000000Z)"),
+            ("2026-01-31T08:00:00", "Some(2026-01-31T08:00:00.0000000Z)"),
+            ("2026-01-31 08:00:00.5Z", "Some(2026-01-31T08:00:00.5000000Z)"),
+            ("2026-01-31 08:00:00+01:00", "Some(2026-01-31T07:00:00.0000000Z)"),
+        ] {
+            assert_eq!(reads!(datetime, "datetime", json!(written)).unwrap(), read, "{written}");
+        }
+        assert!(reads!(datetime, "datetime", json!("yesterday")).is_err());
         assert!(reads!(datetime, "datetime", json!("")).is_err());
         assert_eq!(reads!(timespan, "timespan", json!("1.00:00:01.0010001")).unwrap(), "Some(864010010001)");
         assert_eq!(reads!(timespan, "time", json!("-2.00:00:02.0020002")).unwrap(), "Some(-1728020020002)");

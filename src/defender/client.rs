@@ -239,12 +239,14 @@ async fn within<F: Future>(deadline: Instant, doing: &str, future: F) -> Result<
         .map_err(|_| Error::TimedOut { message: format!("the deadline came while {doing}") })
 }
 
-/// A good answer is JSON as it is; a proxy's page or a compressed body is none.
+/// A good answer is JSON as it is, under whatever name that the reader can judge; a proxy's page or a compressed body is none.
 fn check_head(headers: &HeaderMap) -> Result<(), Error> {
     let value = |name| headers.get(name).map(|value| String::from_utf8_lossy(value.as_bytes()).to_ascii_lowercase());
     if let Some(kind) = value(CONTENT_TYPE) {
         let kind = kind.split(';').next().unwrap_or_default().trim();
-        if kind != "application/json" && !(kind.starts_with("application/") && kind.ends_with("+json")) {
+        let page = ["html", "xml"].iter().any(|part| kind.contains(part))
+            || ["image/", "audio/", "video/", "font/", "multipart/"].iter().any(|family| kind.starts_with(family));
+        if page {
             let kind: String = kind.chars().take(80).collect();
             return Err(Error::Corrupt { message: format!("its content type is `{kind}`, not application/json") });
         }

@@ -257,13 +257,12 @@ struct Timespan(Duration);
 
 impl Display for Timespan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        const UNITS: [(u128, &str); 7] = [
+        const UNITS: [(u128, &str); 6] = [
             (864_000_000_000, "d"),
             (36_000_000_000, "h"),
             (600_000_000, "m"),
             (10_000_000, "s"),
             (10_000, "ms"),
-            (10, "microsecond"),
             (1, "tick"),
         ];
         // A bin of nothing is refused by the engine; the smallest one that is not is meant.
@@ -284,8 +283,8 @@ mod tests {
         for (nanos, written) in [
             (0, "1tick"),
             (100, "1tick"),
-            (1_000, "1microsecond"),
-            (1_500_000, "1500microsecond"),
+            (1_000, "10tick"),
+            (1_500_000, "15000tick"),
             (2_000_000, "2ms"),
             (1_000_000_000, "1s"),
             (90_000_000_000, "90s"),

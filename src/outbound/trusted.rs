@@ -36,10 +36,13 @@ struct Listed {
 }
 
 impl TrustedHosts {
-    /// The hosts named in the setting `TRUSTED_HOSTS`, besides the clouds' own suffixes: `host` or `host:port`,
-    /// whole names only. Anything else in the list (a pattern, a URL) matches nothing.
+    /// The hosts named in the setting `TRUSTED_HOSTS`, besides the clouds' own suffixes: `host`, `host:port` or the host
+    /// and port of a URL, whole names only, with commas, semicolons or white space between them. One name of this machine
+    /// stands for all of them. Anything else in the list, such as a pattern, matches nothing.
     pub fn new(listed: Vec<String>) -> Self {
-        Self { listed: listed.iter().filter_map(|entry| Listed::parse(entry)).collect() }
+        let entries =
+            listed.iter().flat_map(|entry| entry.split(|c: char| matches!(c, ',' | ';') || c.is_whitespace()));
+        Self { listed: entries.filter_map(Listed::parse).collect() }
     }
 
     /// Whether `url` may be given a token.
@@ -60,15 +63,22 @@ impl TrustedHosts {
     fn lists(&self, url: &Url) -> bool {
         let Some(host) = url.host() else { return false };
         let host = host.to_owned();
+        let same = |listed: &Host| *listed == host || (names_this_machine(listed) && names_this_machine(&host));
         self.listed.iter().any(|listed| {
-            listed.host == host && listed.port.is_none_or(|port| url.port_or_known_default() == Some(port))
+            same(&listed.host) && listed.port.is_none_or(|port| url.port_or_known_default() == Some(port))
         })
     }
 }
 
 impl Listed {
     fn parse(entry: &str) -> Option<Self> {
-        let entry = entry.trim();
+        let entry = entry.trim().trim_end_matches('/');
+        if entry.contains("://") {
+            let url = Url::parse(entry).ok()?;
+            let plain =
+                matches!(url.scheme(), "http" | "https") && url.username().is_empty() && url.password().is_none();
+            return plain.then(|| url.host().map(|host| Self { host: host.to_owned(), port: url.port() })).flatten();
+        }
         // An IPv6 address holds colons itself: bare, or bracketed with a port behind it.
         if let Ok(address) = entry.parse::<std::net::Ipv6Addr>() {
             return Some(Self { host: Host::Ipv6(address), port: None });
@@ -91,6 +101,15 @@ fn is_known(url: &Url) -> bool {
     });
     let below = |parent: &str| host.strip_suffix(parent).is_some_and(|child| child.ends_with('.'));
     url.port().is_none() && labels_are_plain && (KNOWN_HOSTS.contains(&host) || KNOWN_PARENTS.into_iter().any(below))
+}
+
+/// The three names of the loopback device, which reach the same services.
+fn names_this_machine(host: &Host) -> bool {
+    match host {
+        Host::Domain(name) => name == "localhost",
+        Host::Ipv4(address) => *address == std::net::Ipv4Addr::LOCALHOST,
+        Host::Ipv6(address) => *address == std::net::Ipv6Addr::LOCALHOST,
+    }
 }
 
 fn is_loopback(url: &Url) -> bool {
@@ -183,7 +202,22 @@ mod tests {
             assert!(!trusts(&["hunting.example"], url), "{url}");
         }
         assert!(!trusts(&["hunting.example"], "https://x@hunting.example"));
-        assert!(!trusts(&["*.example", "https://b.example", ".example", ""], "https://b.example"));
+        assert!(!trusts(&["*.example", "https://", ".example", "", "/"], "https://b.example"));
+    }
+
+    #[test]
+    fn a_list_is_read_however_it_is_written() {
+        for listed in ["http://127.0.0.1:8080", "127.0.0.1:8080/", "http://127.0.0.1:8080/adx/", "localhost:8080"] {
+            assert!(trusts(&[listed], "http://127.0.0.1:8080/x"), "{listed}");
+            assert!(!trusts(&[listed], "http://127.0.0.1:8081/x"), "{listed}");
+        }
+        for list in ["a.example;b.example", "a.example b.example", "a.example,\n b.example/", "https://b.example;x"] {
+            assert!(trusts(&[list], "https://b.example"), "{list}");
+        }
+        assert!(!trusts(&["https://b.example:8443"], "https://b.example"));
+        for unusable in ["https://user@b.example", "ftp://b.example", "https://b.example@evil.example"] {
+            assert!(!trusts(&[unusable], "https://b.example"), "{unusable}");
+        }
     }
 
     #[test]
@@ -194,7 +228,12 @@ mod tests {
         assert!(trusts(&["[::1]:40001"], "http://[::1]:40001"));
         assert!(trusts(&["localhost"], "http://localhost:40001"));
         assert!(!trusts(&["127.0.0.1"], "http://127.0.0.2"));
-        assert!(!trusts(&["127.0.0.1"], "http://localhost"));
+        for name in ["localhost", "127.0.0.1", "::1"] {
+            for url in ["http://localhost:1", "http://127.0.0.1:1", "http://[::1]:1"] {
+                assert!(trusts(&[name], url), "{name} {url}");
+            }
+        }
+        assert!(!trusts(&["10.0.0.1", "evil.example"], "http://localhost"));
         assert!(!trusts(&["10.0.0.1"], "http://10.0.0.1"));
         assert!(trusts(&["10.0.0.1"], "https://10.0.0.1"));
     }

@@ -92,20 +92,25 @@ async fn the_configuration_is_read_from_our_view_and_from_the_python_apps() {
 
 #[tokio::test]
 async fn metadata_that_is_there_is_left_alone() {
-    let fake = Fake::start(|seen| {
-        if seen.csl().starts_with(".show tables") {
-            return v1(
-                "TableName:string",
-                &json!([["meta_MigrationConfiguration"], ["meta_MigrationAudit"], ["meta_ChunkIngestionFailures"]]),
-            );
-        }
-        v1("Name:string", &json!([["vw_meta_LatestMigrationConfiguration"], ["vw_meta_LatestChunkIngestionFailures"]]))
+    // The identity may not merge into the Python app's tables, and lists nothing.
+    let fake = Fake::start(|seen| match seen.csl().as_str() {
+        csl if csl.starts_with(".create-merge table meta_Ledger") => v1("TableName:string", &json!([])),
+        csl if csl.ends_with(" | take 0") => v2("X:string", &json!([])),
+        csl if csl.starts_with(".create-merge table") => status(403),
+        _ => status(400),
     })
     .await;
     catalog(&fake).ensure_metadata(soon()).await.unwrap();
-    let changes: Vec<String> = fake.csl().into_iter().filter(|csl| !csl.starts_with(".show")).collect();
-    assert_eq!(changes.len(), 1);
-    assert!(changes[0].starts_with(".create-merge table meta_Ledger"), "{changes:?}");
+    let changes: Vec<String> = fake.csl().into_iter().filter(|csl| csl.starts_with('.')).collect();
+    assert_eq!(changes.len(), 4);
+    assert!(changes.iter().all(|csl| csl.starts_with(".create-merge table ")), "{changes:?}");
+}
+
+#[tokio::test]
+async fn a_metadata_table_that_cannot_be_made_says_why() {
+    let fake = Fake::start(|seen| if seen.csl().starts_with('.') { status(403) } else { missing("Table", "T") }).await;
+    let error = catalog(&fake).ensure_metadata(soon()).await.unwrap_err();
+    assert!(matches!(&error, Error::Denied { message } if message.contains("Database User")), "{error}");
 }
 
 /// A database with one destination.
@@ -156,14 +161,17 @@ impl Held {
 }
 
 async fn ensure(held: Held, chunk_id: ChunkIdMode) -> (Result<Readiness, DestinationError>, Vec<String>) {
-    let fake = Fake::start(move |seen| held.answer(seen)).await;
-    let wanted = Destination {
-        table: name("T"),
-        folder: "f".to_owned(),
-        watermark_column: name("Timestamp"),
-        chunk_id,
-        ours: true,
-    };
+    ensure_at(move |seen| held.answer(seen), chunk_id, true).await
+}
+
+async fn ensure_at(
+    rule: impl Fn(&Seen) -> Reply + Send + Sync + 'static,
+    chunk_id: ChunkIdMode,
+    ours: bool,
+) -> (Result<Readiness, DestinationError>, Vec<String>) {
+    let fake = Fake::start(rule).await;
+    let wanted =
+        Destination { table: name("T"), folder: "f".to_owned(), watermark_column: name("Timestamp"), chunk_id, ours };
     let found = catalog(&fake).ensure_destination(&wanted, soon()).await;
     let changes = fake.csl().into_iter().filter(|csl| !csl.starts_with(".show")).collect();
     (found, changes)
@@ -183,6 +191,53 @@ async fn the_python_apps_table_gains_the_column_and_keeps_its_folder() {
     let (found, changes) = ensure(Held::default(), ChunkIdMode::Constant).await;
     assert_eq!(found.unwrap(), Readiness::Extended);
     assert_eq!(changes, [".create-merge table T (ChunkId:string)"]);
+}
+
+/// A database that shows schemas and answers every other look with `code`.
+fn showing_only_schemas(schema: &'static str, code: u16) -> impl Fn(&Seen) -> Reply + Send + Sync + 'static {
+    move |seen| {
+        let csl = seen.csl();
+        if csl.starts_with(".show") && !csl.ends_with("cslschema") {
+            status(code)
+        } else {
+            Held { schema, ..Held::default() }.answer(seen)
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_service_that_cannot_show_policies_has_none_and_one_that_denies_them_is_not_trusted() {
+    for code in [400, 404, 405] {
+        let rule = showing_only_schemas("Timestamp:datetime,RawData:dynamic", code);
+        let (found, changes) = ensure_at(rule, ChunkIdMode::Constant, true).await;
+        assert_eq!(found.unwrap(), Readiness::Extended, "{code}");
+        assert_eq!(changes[0], ".create-merge table T (ChunkId:string)", "{code}");
+        assert!(changes[1].starts_with(".create-or-alter table T ingestion json mapping"), "{changes:?}");
+    }
+    let rule = showing_only_schemas("Timestamp:datetime,RawData:dynamic", 403);
+    let (found, changes) = ensure_at(rule, ChunkIdMode::Constant, true).await;
+    assert!(matches!(found, Err(DestinationError::Adx(Error::Denied { .. }))), "{found:?}");
+    assert!(changes.is_empty(), "{changes:?}");
+}
+
+#[tokio::test]
+async fn a_mapping_lost_in_a_crash_is_made_by_the_next_run_and_no_other_is_touched() {
+    let (as_made, wider) = (
+        "Timestamp:datetime,RawData:dynamic,ChunkId:string",
+        "Timestamp:datetime,RawData:dynamic,ChunkId:string,X:int",
+    );
+    for (schema, ours, made) in [(as_made, true, 1), (as_made, false, 1), (wider, true, 1), (wider, false, 0)] {
+        let rule = move |seen: &Seen| {
+            if seen.csl().starts_with(".show table T ingestion") {
+                return v1("Name:string,Kind:string", &json!([["Other", "Json"]]));
+            }
+            Held { schema, ..Held::default() }.answer(seen)
+        };
+        let (found, changes) = ensure_at(rule, ChunkIdMode::Constant, ours).await;
+        assert_eq!((found.unwrap(), changes.len()), (Readiness::Ready, made), "{schema} {ours}");
+    }
+    let held = |seen: &Seen| Held { schema: as_made, ..Held::default() }.answer(seen);
+    assert_eq!(ensure_at(held, ChunkIdMode::Constant, false).await.1.len(), 0);
 }
 
 #[tokio::test]

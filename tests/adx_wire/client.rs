@@ -180,6 +180,20 @@ async fn the_scope_is_asked_for_once_and_has_a_default() {
 }
 
 #[tokio::test]
+async fn an_ingestion_endpoint_that_names_no_scope_takes_the_engines() {
+    for (code, text) in [(404, ""), (400, "what?"), (401, ""), (200, "<html>"), (200, "{}")] {
+        let engine = Fake::start(|_| v1("N:long", &json!([[1]])))
+            .await
+            .authenticating(|| body(&json!({"AzureAD": {"KustoServiceResourceId": "https://kusto.example"}})));
+        let ingest = Fake::start(|_| v1("N:long", &json!([[1]])))
+            .await
+            .authenticating(move || crate::fake::Reply { body: text.to_owned(), ..status(code) });
+        engine.client_ingesting_at(&ingest).dm_command(".get x", Effect::Read, soon()).await.unwrap();
+        assert_eq!(*engine.tokens.scopes.lock().unwrap(), ["https://kusto.example/.default"], "{code} {text}");
+    }
+}
+
+#[tokio::test]
 async fn an_error_inside_an_answer_of_200_is_an_error() {
     let fake = Fake::start(|_| {
         body(&json!([

@@ -1,7 +1,7 @@
 //! What the queries and commands mean, by an engine that knows nothing of them: the fake service holds tables and
 //! evaluates the text that it is sent.
 
-use crate::fake::{Fake, Reply, Seen, appended, body, soon, v1};
+use crate::fake::{Fake, Reply, Seen, appended, body, missing, soon, v1};
 use crate::golden::{CONFIG_COLUMNS, ENTRY, HOSTILE, at, audit_row, catalog, name};
 use adxingestor::adx::catalog::{Claim, Counts, LedgerEntry, WatermarkMove};
 use adxingestor::adx::ingestion::ChunkIdMode;
@@ -77,6 +77,12 @@ impl Database {
     fn answer(&mut self, seen: &Seen) -> Reply {
         let csl = seen.csl();
         if seen.path == "/v2/rest/query" {
+            if let Some(entity) = csl.strip_suffix(" | take 0")
+                && !self.tables.contains_key(entity)
+                && !self.functions.contains_key(entity)
+            {
+                return missing("Entity", entity);
+            }
             let (columns, rows) = self.evaluate(&csl);
             let columns: Vec<Json> = columns
                 .iter()
@@ -116,8 +122,8 @@ impl Database {
             self.functions.insert(name.to_owned(), text.trim().trim_end_matches('}').to_owned());
             return v1("Name:string", &json!([]));
         }
-        let listed = self.tables.keys().map(|name| json!([name])).collect();
-        if csl.starts_with(".show functions") { v1("Name:string", &json!([])) } else { v1("TableName:string", &listed) }
+        assert!(csl.starts_with(".create-merge table "), "{csl}");
+        v1("TableName:string", &json!([]))
     }
 }
 

@@ -111,11 +111,13 @@ pub fn appended(rows: u64) -> Reply {
 }
 
 type Rule = Box<dyn Fn(&Seen) -> Reply + Send + Sync>;
+type Authentication = Arc<Mutex<Box<dyn Fn() -> Reply + Send + Sync>>>;
 
 /// The service.
 pub struct Fake {
     pub url: Url,
     seen: Arc<Mutex<Vec<Seen>>>,
+    authentication: Authentication,
     pub clock: Arc<SetClock>,
     pub tokens: Arc<Tokens>,
 }
@@ -126,15 +128,23 @@ impl Fake {
         let rule: Arc<Rule> = Arc::new(Box::new(rule));
         let seen = Arc::new(Mutex::new(Vec::new()));
         let noted = Arc::clone(&seen);
+        let authentication: Authentication = Arc::new(Mutex::new(Box::new(|| status(404))));
+        let asked = Arc::clone(&authentication);
         let app = Router::new().fallback(move |request: Request| {
-            let (rule, noted) = (Arc::clone(&rule), Arc::clone(&noted));
-            async move { answer(request, &rule, &noted).await }
+            let (rule, noted, asked) = (Arc::clone(&rule), Arc::clone(&noted), Arc::clone(&asked));
+            async move { answer(request, &rule, &noted, &asked).await }
         });
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = Url::parse(&format!("http://{}", listener.local_addr().unwrap())).unwrap();
         tokio::spawn(async move { axum::serve(listener, app).await.unwrap() });
         let clock = Arc::new(SetClock(AtomicU64::new("2026-04-14T07:00:00Z".parse::<Timestamp>().unwrap().ticks())));
-        Self { url, seen, clock, tokens: Arc::default() }
+        Self { url, seen, authentication, clock, tokens: Arc::default() }
+    }
+
+    /// Answers questions about authentication.
+    pub fn authenticating(self, answer: impl Fn() -> Reply + Send + Sync + 'static) -> Self {
+        *self.authentication.lock().unwrap() = Box::new(answer);
+        self
     }
 
     pub fn client(&self) -> Client {
@@ -142,10 +152,17 @@ impl Fake {
     }
 
     pub fn client_trusting(&self, hosts: Vec<String>) -> Client {
+        self.client_of(hosts, &self.url)
+    }
+
+    pub fn client_ingesting_at(&self, ingest: &Self) -> Client {
+        self.client_of(vec!["127.0.0.1".to_owned()], &ingest.url)
+    }
+
+    fn client_of(&self, hosts: Vec<String>, ingest: &Url) -> Client {
         let credential: Arc<dyn TokenCredential> = Arc::clone(&self.tokens) as _;
         let outbound = Outbound::new(http_client().unwrap(), credential, TrustedHosts::new(hosts));
-        let endpoints =
-            Endpoints { cluster: self.url.clone(), ingest: self.url.clone(), database: "Hunting".to_owned() };
+        let endpoints = Endpoints { cluster: self.url.clone(), ingest: ingest.clone(), database: "Hunting".to_owned() };
         let pace = Pace { first: Duration::from_millis(1), most: Duration::from_millis(2), times: 4 };
         Client::new(outbound, endpoints, Arc::clone(&self.clock) as _, Arc::new(FixedIds), pace)
     }
@@ -166,7 +183,7 @@ impl Fake {
     }
 }
 
-async fn answer(request: Request, rule: &Rule, noted: &Mutex<Vec<Seen>>) -> Response {
+async fn answer(request: Request, rule: &Rule, noted: &Mutex<Vec<Seen>>, authentication: &Authentication) -> Response {
     let (parts, body) = request.into_parts();
     // A cut upload shows as an error of the body; what came is noted.
     let mut whole = Vec::new();
@@ -183,7 +200,7 @@ async fn answer(request: Request, rule: &Rule, noted: &Mutex<Vec<Seen>>) -> Resp
     };
     noted.lock().unwrap().push(seen.clone());
     let custom = seen.path != "/v1/rest/auth/metadata";
-    let reply = if custom { rule(&seen) } else { status(404) };
+    let reply = if custom { rule(&seen) } else { authentication.lock().unwrap()() };
     let mut response = Response::builder().status(StatusCode::from_u16(reply.status).unwrap());
     for (name, value) in reply.headers {
         response = response.header(name, value);

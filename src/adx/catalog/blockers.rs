@@ -23,12 +23,12 @@ impl Catalog {
     /// The first thing that could break when `table` gains a column, in words.
     pub(super) async fn blocker(&self, table: &Identifier, deadline: Instant) -> Result<Option<String>, Error> {
         let file = include_str!("../../../kql/destination/show_materialized_views.kql");
-        let views = self.show(&fill(file, &[("table", &Text(table.as_str()))]), deadline).await?;
-        if let Some(view) = fragile_view(&views)? {
+        let views = self.show_if_known(&fill(file, &[("table", &Text(table.as_str()))]), deadline).await?;
+        if let Some(view) = views.as_ref().map(fragile_view).transpose()?.flatten() {
             return Ok(Some(format!("the materialized view `{view}`, which takes all its columns with `*`")));
         }
-        let policies =
-            self.show(&fill(include_str!("../../../kql/destination/show_update_policies.kql"), &[]), deadline).await?;
+        let file = include_str!("../../../kql/destination/show_update_policies.kql");
+        let Some(policies) = self.show_if_known(&fill(file, &[]), deadline).await? else { return Ok(None) };
         let (entity, policy) = (policies.column("EntityName")?, policies.column("Policy")?);
         for row in policies.rows() {
             let target = entity_of(row.text(entity)?);
@@ -55,11 +55,9 @@ impl Catalog {
             return Ok(ends_in_a_list(query));
         };
         let file = include_str!("../../../kql/destination/show_function.kql");
-        let found = match self.show(&fill(file, &[("function", &function)]), deadline).await {
-            // No function: the bare name of a table, which passes everything on.
-            Err(Error::NotFound { .. }) => return Ok(false),
-            other => other?,
-        };
+        // No function: the bare name of a table, which passes everything on.
+        let shown = self.show_if_known(&fill(file, &[("function", &function)]), deadline).await?;
+        let Some(found) = shown else { return Ok(false) };
         let body = found.column("Body")?;
         let Some(row) = found.rows().next() else { return Ok(false) };
         Ok(ends_in_a_list(row.text(body)?))

@@ -140,6 +140,13 @@ impl Catalog {
         }
         if wanted.ours {
             self.restore_mapping(wanted, deadline).await?;
+        } else if is_as_made(wanted, &columns, &schema) {
+            // Perhaps a run of this app ended before it noted that the table is its own. Ingestion does not need the
+            // mapping, so where nothing may be altered nothing is lost.
+            match self.restore_mapping(wanted, deadline).await {
+                Err(Error::Denied { message }) => tracing::debug!(%table, %message, "the mapping is left as it is"),
+                other => other?,
+            }
         }
         Ok(if missing.is_empty() { Readiness::Ready } else { Readiness::Extended })
     }
@@ -162,19 +169,19 @@ impl Catalog {
 
     /// The table's own policy, if it has one.
     async fn policy(&self, file: &str, table: &Identifier, deadline: Instant) -> Result<Option<Value>, Error> {
-        let answer = self.show(&fill(file, &[("table", table)]), deadline).await?;
+        let Some(answer) = self.show_if_known(&fill(file, &[("table", table)]), deadline).await? else {
+            return Ok(None);
+        };
         let at = answer.column("Policy")?;
         let Some(row) = answer.rows().next() else { return Ok(None) };
         Ok(row.dynamic(at)?.map(std::borrow::Cow::into_owned))
     }
 
-    /// Makes the mapping again if a crash came between the table and its mapping.
+    /// Makes the mapping again if a crash came between the table and its mapping. Where the service cannot show
+    /// mappings it is made, which is harmless where it is there.
     async fn restore_mapping(&self, wanted: &Destination, deadline: Instant) -> Result<(), Error> {
         let file = include_str!("../../../kql/destination/show_mappings.kql");
-        let mappings = match self.show(&fill(file, &[("table", &wanted.table)]), deadline).await {
-            Err(Error::NotFound { .. }) => None,
-            other => Some(other?),
-        };
+        let mappings = self.show_if_known(&fill(file, &[("table", &wanted.table)]), deadline).await?;
         if let Some(mappings) = mappings {
             let name = mappings.column("Name")?;
             if mappings.rows().any(|row| row.text(name).is_ok_and(|name| name == "RawDataMap")) {
@@ -195,6 +202,13 @@ impl Catalog {
         let csl = fill(file, &[("table", &wanted.table), ("mapping", &SingleQuoted(&mapping))]);
         self.change(&csl, deadline).await.map(drop)
     }
+}
+
+/// Whether a table looks like one that this app makes and no other does: with the column of the window's id.
+fn is_as_made(wanted: &Destination, columns: &[(Identifier, &'static str)], schema: &[(String, String)]) -> bool {
+    wanted.chunk_id != ChunkIdMode::InRow
+        && columns.len() == schema.len()
+        && columns.iter().zip(schema).all(|((name, _), (held, _))| name.as_str() == held)
 }
 
 /// The columns that have to be added.

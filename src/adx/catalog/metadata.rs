@@ -4,7 +4,6 @@ use super::super::template::fill;
 use super::{Catalog, Error};
 use crate::kql::Identifier;
 use crate::timestamp::Timestamp;
-use std::collections::HashSet;
 use tokio::time::Instant;
 
 /// A row of the configuration view, as it is: nothing in it has been checked.
@@ -29,24 +28,21 @@ pub struct ConfigRow {
 }
 
 impl Catalog {
-    /// Makes the metadata tables and views that are missing. What is there stays as it is, the Python app's included.
+    /// Makes the metadata tables and views that are missing. What is there stays as it is, the Python app's included:
+    /// the columns of the tables are exactly its own.
     ///
     /// # Errors
     /// [`Error::Denied`] names the role that is missing, among others.
     pub async fn ensure_metadata(&self, deadline: Instant) -> Result<(), Error> {
         let names = self.names();
-        let held = self.listed(include_str!("../../../kql/metadata/show_tables.kql"), "TableName", deadline).await?;
         for (table, file) in [
             (&names.config_table, include_str!("../../../kql/metadata/config_table.kql")),
             (&names.audit_table, include_str!("../../../kql/metadata/audit_table.kql")),
             (&names.chunk_audit_table, include_str!("../../../kql/metadata/chunk_audit_table.kql")),
             (&names.ledger_table, include_str!("../../../kql/metadata/ledger_table.kql")),
         ] {
-            if !held.contains(table.as_str()) {
-                self.change(&fill(file, &[("table", table)]), deadline).await?;
-            }
+            self.ensure_table(table, &fill(file, &[("table", table)]), deadline).await?;
         }
-        let held = self.listed(include_str!("../../../kql/metadata/show_functions.kql"), "Name", deadline).await?;
         for (view, table, file) in [
             (&names.config_view, &names.config_table, include_str!("../../../kql/metadata/config_view.kql")),
             (
@@ -55,7 +51,7 @@ impl Catalog {
                 include_str!("../../../kql/metadata/chunk_audit_view.kql"),
             ),
         ] {
-            if !held.contains(view.as_str()) {
+            if !self.is_there(view, deadline).await? {
                 self.change(&fill(file, &[("view", view), ("table", table)]), deadline).await?;
             }
         }
@@ -108,10 +104,30 @@ impl Catalog {
         }
     }
 
-    async fn listed(&self, file: &str, column: &str, deadline: Instant) -> Result<HashSet<String>, Error> {
-        let table = self.show(&fill(file, &[]), deadline).await?;
-        let at = table.column(column)?;
-        table.rows().map(|row| row.text(at).map(str::to_owned)).collect()
+    /// Sends the `.create-merge` of a metadata table, which changes nothing where the table has these columns.
+    async fn ensure_table(&self, table: &Identifier, create: &str, deadline: Instant) -> Result<(), Error> {
+        let refused = match self.change(create, deadline).await {
+            Err(error @ (Error::Denied { .. } | Error::Refused { .. })) => error,
+            other => return other.map(drop),
+        };
+        // A table that another identity made may be used without being ours to merge into.
+        match self.is_there(table, deadline).await {
+            Ok(true) => {
+                tracing::debug!(%table, %refused, "a metadata table is taken as it is");
+                Ok(())
+            }
+            _ => Err(refused),
+        }
+    }
+
+    /// Whether a query finds the table or view.
+    async fn is_there(&self, entity: &Identifier, deadline: Instant) -> Result<bool, Error> {
+        let csl = fill(include_str!("../../../kql/metadata/probe.kql"), &[("entity", entity)]);
+        match self.query(&csl, deadline).await {
+            Ok(_) => Ok(true),
+            Err(Error::NotFound { .. }) => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 
     /// The columns of `table` in order with their types, or `None` if it is not there.

@@ -42,6 +42,8 @@ pub struct Names {
 pub struct Catalog {
     client: Client,
     names: std::sync::Arc<Names>,
+    /// Whether a refused look has been told of.
+    refused: std::sync::Arc<std::sync::atomic::AtomicBool>,
 }
 
 /// How everything here is asked: nothing is decided on what may be out of date.
@@ -50,7 +52,7 @@ const EXACT: Options = Options { strong_consistency: true, read_only: true };
 impl Catalog {
     /// The catalog of the client's database under `names`. Nothing is sent yet.
     pub fn new(client: Client, names: Names) -> Self {
-        Self { client, names: std::sync::Arc::new(names) }
+        Self { client, names: std::sync::Arc::new(names), refused: std::sync::Arc::default() }
     }
 
     /// The names in use.
@@ -64,6 +66,25 @@ impl Catalog {
 
     async fn show(&self, csl: &str, deadline: Instant) -> Result<Table, Error> {
         self.client.command(csl, Effect::Read, deadline).await
+    }
+
+    /// As [`Catalog::show`], with `None` where the service has nothing to show or refuses the command for good, as one
+    /// without the feature does. What is denied stays an error: there may be something that cannot be seen.
+    async fn show_if_known(&self, csl: &str, deadline: Instant) -> Result<Option<Table>, Error> {
+        match self.show(csl, deadline).await {
+            Err(Error::NotFound { what }) => {
+                tracing::debug!(command = csl, %what, "nothing to show");
+                Ok(None)
+            }
+            Err(Error::Refused { code, message, permanent: true }) => {
+                // Once, not for every table of every run.
+                if !self.refused.swap(true, std::sync::atomic::Ordering::Relaxed) {
+                    tracing::warn!(command = csl, %code, %message, "the service refuses to show this, taken for none");
+                }
+                Ok(None)
+            }
+            other => other.map(Some),
+        }
     }
 
     async fn change(&self, csl: &str, deadline: Instant) -> Result<Table, Error> {

@@ -202,6 +202,17 @@ async fn answers_that_are_not_whole_json_are_corrupt() {
 }
 
 #[tokio::test]
+async fn json_is_read_whatever_the_service_calls_it() {
+    for kind in ["text/plain; charset=utf-8", "text/json", "application/problem+json", "application/octet-stream"] {
+        let answer = http("200 OK", &format!("content-type: {kind}\r\n"), ONE);
+        assert!(rows_of(answer.clone()).await.is_ok(), "{kind}");
+        assert!(packed_of(answer, Limits::default()).await.is_ok(), "{kind}");
+    }
+    let page = http("200 OK", "content-type: Application/XHTML+XML\r\n", ONE);
+    assert!(matches!(rows_of(page).await, Err(Error::Corrupt { .. })));
+}
+
+#[tokio::test]
 async fn answers_above_the_cap_are_not_read() {
     let limits = Limits { packed_bytes: ONE.len() as u64 - 1, rows_bytes: ONE.len() - 1, ..Limits::default() };
     let unannounced = format!("HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nconnection: close\r\n\r\n{ONE}");

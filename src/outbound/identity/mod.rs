@@ -10,6 +10,7 @@ pub(super) use errors::{explain, is_transient};
 
 use super::Error;
 use crate::secret::Secret;
+use crate::timestamp::{Clock, SystemClock};
 use azure_core::cloud::{CloudConfiguration, CustomConfiguration};
 use azure_core::credentials::TokenCredential;
 use azure_core::http::{ClientOptions, ExponentialRetryOptions, HttpClient, RetryOptions, Transport};
@@ -21,7 +22,7 @@ use azure_identity::{
 use renewing::Renewing;
 use std::path::PathBuf;
 use std::sync::Arc;
-use transport::LegibleErrors;
+use transport::Legible;
 
 type Lookup<'a> = &'a dyn Fn(&str) -> Option<String>;
 
@@ -38,13 +39,17 @@ pub fn credential(
     lookup: Lookup<'_>,
     http: reqwest::Client,
 ) -> Result<(Arc<dyn TokenCredential>, &'static str), Error> {
-    over(lookup, Arc::new(http))
+    over(lookup, Arc::new(http), Arc::new(SystemClock))
 }
 
-fn over(lookup: Lookup<'_>, http: Arc<dyn HttpClient>) -> Result<(Arc<dyn TokenCredential>, &'static str), Error> {
+fn over(
+    lookup: Lookup<'_>,
+    http: Arc<dyn HttpClient>,
+    clock: Arc<dyn Clock>,
+) -> Result<(Arc<dyn TokenCredential>, &'static str), Error> {
     let set = |name: &str| lookup(name).map(|value| value.trim().to_owned()).filter(|value| !value.is_empty());
     let kind = Kind::choose(&set)?;
-    let recipe = Recipe::new(kind, &set, Transport::new(Arc::new(LegibleErrors(http))))?;
+    let recipe = Recipe::new(kind, &set, Transport::new(Arc::new(Legible { http, clock })))?;
     let credential =
         Renewing::new(recipe).map_err(|error| Error::Identity(format!("{}: {}", kind.name(), causes(&error))))?;
     Ok((Arc::new(credential), kind.name()))

@@ -11,6 +11,7 @@ struct Authority {
     calls: AtomicUsize,
     urls: Mutex<Vec<String>>,
     error: Option<(u16, String)>,
+    token: Option<String>,
 }
 
 #[async_trait]
@@ -20,11 +21,21 @@ impl HttpClient for Authority {
         let call = self.calls.fetch_add(1, Ordering::Relaxed);
         let (status, body) = match &self.error {
             Some((status, body)) => (StatusCode::from(*status), body.clone()),
+            None if self.token.is_some() => (StatusCode::Ok, self.token.clone().unwrap()),
             None => {
                 (StatusCode::Ok, format!(r#"{{"token_type":"Bearer","expires_in":3599,"access_token":"t{call}"}}"#))
             }
         };
         Ok(AsyncRawResponse::from_bytes(status, Headers::default(), body.into_bytes()))
+    }
+}
+
+/// 2030-01-01T12:00:00Z, always.
+struct Noon;
+
+impl Clock for Noon {
+    fn now(&self) -> crate::timestamp::Timestamp {
+        "2030-01-01T12:00:00Z".parse().unwrap()
     }
 }
 
@@ -42,7 +53,7 @@ fn outbound(
     authority: Arc<Authority>,
 ) -> Result<(crate::outbound::Outbound, &'static str), Error> {
     let lookup = |name: &str| settings.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned());
-    let (credential, kind) = over(&lookup, authority)?;
+    let (credential, kind) = over(&lookup, authority, Arc::new(Noon))?;
     let http = crate::outbound::http_client()?;
     Ok((crate::outbound::Outbound::new(http, credential, crate::outbound::TrustedHosts::default()), kind))
 }
@@ -114,6 +125,35 @@ async fn a_refused_token_is_renewed_once_for_all_that_had_it_refused() {
         assert_eq!(renewed.unwrap().expose(), "t1");
     }
     assert_eq!(authority.calls.load(Ordering::Relaxed), 2);
+}
+
+#[tokio::test]
+async fn a_token_is_read_however_the_service_spells_its_end() {
+    let managed = [("AZURE_TOKEN_CREDENTIALS", "ManagedIdentityCredential")];
+    let noon = 1_893_499_200_i64;
+    for token in [
+        r#"{"access_token":"t","expires_on":"1893502800","resource":"r","token_type":"Bearer"}"#,
+        r#"{"access_token":"t","expires_on":1893502800}"#,
+        r#"{"access_token":"t","expires_in":3600}"#,
+        r#"{"access_token":"t","expires_in":"3600","ext_expires_in":"3600","expires_on":null,"token_type":null}"#,
+        r#"{"access_token":"t","expires_on":"2030-01-01T13:00:00Z","expires_in":3600.0}"#,
+    ] {
+        for settings in [&APP[..], &managed[..]] {
+            let authority = Arc::new(Authority { token: Some(token.to_owned()), ..Authority::default() });
+            let lookup =
+                |name: &str| settings.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned());
+            let (credential, kind) = over(&lookup, authority.clone(), Arc::new(Noon)).unwrap();
+            let given = credential.get_token(&["s/.default"], None).await.unwrap_or_else(|error| {
+                panic!("{kind} {token}: {}", causes(&error));
+            });
+            assert_eq!(given.token.secret(), "t", "{kind} {token}");
+            if kind == "managed identity" {
+                assert_eq!(given.expires_on.unix_timestamp(), noon + 3600, "{token}");
+            } else {
+                assert!(given.expires_on > azure_core::time::OffsetDateTime::UNIX_EPOCH, "{token}");
+            }
+        }
+    }
 }
 
 #[tokio::test]

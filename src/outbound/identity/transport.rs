@@ -1,38 +1,90 @@
 //! Makes the identity services' errors readable for the SDK: its reader borrows `error_description` from the body and so
 //! fails on every text with an escape in it, which real ones have, and on every answer that is no JSON. What was said
-//! and the status would be lost.
+//! and the status would be lost. Its readers of tokens are as strict about the spelling of numbers and about fields that
+//! nobody uses, so what services leave out or spell otherwise is put right too.
 
+use crate::timestamp::{Clock, Timestamp};
 use async_trait::async_trait;
 use azure_core::http::{AsyncRawResponse, HttpClient, Request};
-use bytes::BytesMut;
-use futures_util::StreamExt;
+use bytes::{Bytes, BytesMut};
+use futures_util::{StreamExt, stream};
 use serde_json::{Value, json};
+use std::fmt;
 use std::sync::Arc;
 
-/// No error of an identity service is larger; of one that is, the rest is left.
+/// No answer of an identity service is larger; of an error that is, the rest is left.
 const BODY_BYTES: usize = 64 * 1024;
 const DESCRIPTION_CHARS: usize = 500;
 
-/// Sends requests on, and rewrites the bodies of answers that are not successful.
-#[derive(Debug)]
-pub(super) struct LegibleErrors(pub(super) Arc<dyn HttpClient>);
+/// Sends requests on, and rewrites the bodies of the answers.
+pub(super) struct Legible {
+    pub(super) http: Arc<dyn HttpClient>,
+    pub(super) clock: Arc<dyn Clock>,
+}
+
+impl fmt::Debug for Legible {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Legible").field("http", &self.http).finish_non_exhaustive()
+    }
+}
 
 #[async_trait]
-impl HttpClient for LegibleErrors {
+impl HttpClient for Legible {
     async fn execute_request(&self, request: &Request) -> azure_core::Result<AsyncRawResponse> {
-        let response = self.0.execute_request(request).await?;
-        if response.status().is_success() {
-            return Ok(response);
-        }
-        let (status, headers, mut stream) = response.deconstruct();
+        let response = self.http.execute_request(request).await?;
+        let (status, headers, mut rest) = response.deconstruct();
         let mut body = BytesMut::new();
-        while let Some(piece) = stream.next().await {
+        while let Some(piece) = rest.next().await {
             body.extend_from_slice(&piece?);
             if body.len() > BODY_BYTES {
+                if status.is_success() {
+                    // Not a token: handed on as it comes.
+                    let read = Bytes::from(body);
+                    let whole = Box::pin(stream::iter([Ok(read)]).chain(rest));
+                    return Ok(AsyncRawResponse::new(status, headers, whole));
+                }
                 break;
             }
         }
-        Ok(AsyncRawResponse::from_bytes(status, headers, legible(u16::from(status), &body)))
+        let body = match status.is_success() {
+            true => uniform(&body, self.clock.now()).unwrap_or_else(|| body.to_vec()),
+            false => legible(u16::from(status), &body),
+        };
+        Ok(AsyncRawResponse::from_bytes(status, headers, body))
+    }
+}
+
+/// A token with all that the SDK's readers ask for: those of a managed identity want `expires_on` as text, those of
+/// Entra ID `expires_in` as a number. `None` if this is no token.
+fn uniform(body: &[u8], now: Timestamp) -> Option<Vec<u8>> {
+    let Ok(Value::Object(mut token)) = serde_json::from_slice(body) else { return None };
+    token.get("access_token")?.as_str()?;
+    let epoch = Timestamp::from(azure_core::time::OffsetDateTime::UNIX_EPOCH);
+    let now = i64::try_from(now.since(epoch).as_secs()).ok()?;
+    let said = |name: &str| token.get(name).and_then(whole_number);
+    let (until, seconds) = (said("expires_on"), said("expires_in"));
+    let extended = said("ext_expires_in");
+    if let Some(until) = until.or_else(|| seconds.map(|seconds| now.saturating_add(seconds))) {
+        token.insert("expires_on".to_owned(), until.to_string().into());
+    }
+    if let Some(seconds) = seconds.or_else(|| until.map(|until| until.saturating_sub(now))) {
+        token.insert("expires_in".to_owned(), seconds.into());
+        token.insert("ext_expires_in".to_owned(), extended.unwrap_or(seconds).into());
+    }
+    for (name, usual) in [("token_type", "Bearer"), ("resource", "")] {
+        if !token.get(name).is_some_and(Value::is_string) {
+            token.insert(name.to_owned(), usual.into());
+        }
+    }
+    serde_json::to_vec(&token).ok()
+}
+
+/// A number, written as one or as text.
+fn whole_number(value: &Value) -> Option<i64> {
+    match value {
+        Value::String(text) => text.trim().parse().ok(),
+        // Some services count in fractions; those do not matter.
+        other => other.as_i64().or_else(|| other.as_f64().map(|number| number as i64)),
     }
 }
 
