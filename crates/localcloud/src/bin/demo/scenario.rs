@@ -13,10 +13,8 @@ use crate::run::run;
 use crate::state_directory::StateDirectory;
 use crate::summary::{Summary, Table, grouped, least_calls};
 use crate::tenant;
-use localcloud::adx::ingestion;
 use localcloud::clock::{Clock, SystemClock};
-use localcloud::cloud::{Cloud, Settings};
-use localcloud::faults;
+use localcloud::cloud::{self, Cloud, Settings};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -187,20 +185,26 @@ impl Play {
     }
 }
 
+/// Starts the cloud where it was last time, so that addresses stay the same; elsewhere if that port is taken now.
 fn start_cloud(arguments: &Arguments, state: &StateDirectory) -> Result<Cloud, Error> {
-    let settings = Settings {
-        port: state.port()?,
-        source: tenant::settings(arguments.seed, arguments.size, SystemClock.now()),
-        faults: if arguments.faults { disturbance::faults() } else { faults::Plan::default() },
-        ingestion: if arguments.faults {
-            disturbance::ingestion(arguments.seed)
-        } else {
-            ingestion::Settings::default()
-        },
-        state_directory: Some(state.cloud()),
-        ..Settings::default()
+    let now = SystemClock.now();
+    let start = |port| {
+        let mut settings = Settings {
+            port,
+            source: tenant::settings(arguments.seed, arguments.size, now),
+            state_directory: Some(state.cloud()),
+            ..Settings::default()
+        };
+        if arguments.faults {
+            settings.faults = disturbance::faults();
+            settings.ingestion = disturbance::ingestion(arguments.seed);
+        }
+        Cloud::start(settings)
     };
-    let cloud = Cloud::start(settings)?;
+    let cloud = match start(state.port()?) {
+        Err(cloud::Error::Listen { .. }) => start(0)?,
+        started => started?,
+    };
     if let Some(port) = cloud.url().rsplit_once(':').and_then(|(_, port)| port.parse().ok()) {
         state.keep_port(port)?;
     }

@@ -1,5 +1,5 @@
 //! The directory that keeps a demo from one invocation to the next: the tenant, the database, the program's own
-//! state, its log, and the cloud's port, which is part of the program's idea of who it works for.
+//! state, its log, and the cloud's port.
 
 use crate::error::Error;
 use std::fs::{self, File, OpenOptions};
