@@ -13,7 +13,7 @@ use crate::orchestration::fan_in::{fill_lanes, schedule_verify};
 use crate::orchestration::ids::{InstanceId, LedgerId, Part, TableKey, WindowId, WindowName};
 use crate::orchestration::instance::{LoadType, TableResult, TableRun};
 use crate::orchestration::ledger::{Counts, Head, HeadDebts, Progress, TableState};
-use crate::orchestration::limits::{READY_NAMES, PLAN_ATTEMPTS, TRANSACTION_WINDOWS};
+use crate::orchestration::limits::{PLAN_ATTEMPTS, READY_NAMES, TRANSACTION_WINDOWS};
 use crate::orchestration::message::{ControlMessage, Debt};
 use crate::orchestration::plan::target_rows;
 use crate::orchestration::window::{Window, WindowState};
