@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 /// How much the tests shrink the host's and the protocol's times.
 pub const TIME_SCALE: f64 = 20.0;
-const PATIENCE: Duration = Duration::from_secs(90);
+const PATIENCE: Duration = Duration::from_secs(240);
 
 /// A copy of one table as its config row asks for it.
 pub struct Copied<'a> {
