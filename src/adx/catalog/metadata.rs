@@ -51,8 +51,14 @@ impl Catalog {
                 include_str!("../../../kql/metadata/chunk_audit_view.kql"),
             ),
         ] {
-            if !self.is_there(view, deadline).await? {
-                self.change(&fill(file, &[("view", view), ("table", table)]), deadline).await?;
+            match self.is_there(view, deadline).await {
+                Ok(true) => {}
+                Ok(false) => drop(self.change(&fill(file, &[("view", view), ("table", table)]), deadline).await?),
+                // Somebody's own view that does not run is there all the same.
+                Err(Error::Refused { code, message, permanent: true }) => {
+                    tracing::warn!(%view, %code, %message, "a view is refused, and left as it is");
+                }
+                Err(error) => return Err(error),
             }
         }
         Ok(())
