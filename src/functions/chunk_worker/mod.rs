@@ -6,6 +6,7 @@ mod pull;
 mod squeeze;
 
 use super::Failed;
+use super::control::status_of;
 use super::envelope::Invocation;
 use crate::app::{App, Services};
 use crate::orchestration::fan_in::WindowEnd;
@@ -51,7 +52,9 @@ async fn work(app: &App, message: ChunkMessage, id: &str, delivery: u32, deadlin
     };
     let now = app.state.now();
     let run = head.record.run.clone();
-    if run.is_some() && head.record.state == TableState::Planning {
+    if let Some(planning) = run.as_ref().filter(|_| head.record.state == TableState::Planning)
+        && status_of(app, planning).await?.is_some_and(|status| !status.is_final())
+    {
         // The plan does not know what becomes of this window meanwhile.
         return app.state.pay(&[Debt::chunk_later(&table, message.window, app.limits.retry_first)]).await;
     }
