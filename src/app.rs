@@ -13,6 +13,7 @@ use crate::orchestration::window::{Seal, Window};
 use crate::state::State;
 use crate::timestamp::Timestamp;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 use tokio::time::Instant;
 
 /// What every function is handed.
@@ -74,9 +75,12 @@ impl Services {
         self.ingestor.post(&submission, deadline).await
     }
 
-    /// Takes a permit for one hunting call: when it may be sent.
-    pub fn permit(&self, now: Timestamp) -> Timestamp {
-        self.budget().take(now)
+    /// Takes a permit for one hunting call that may be sent within `most`.
+    ///
+    /// # Errors
+    /// How long it would be; then no permit is taken, and none is lost to others.
+    pub fn permit(&self, now: Timestamp, most: Duration) -> Result<Timestamp, Duration> {
+        self.budget().take_within(now, most)
     }
 
     /// Whether a permit became void because the service asked for a pause after it was given.

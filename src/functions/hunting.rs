@@ -104,19 +104,15 @@ impl<'a> Hunting<'a> {
     }
 
     async fn permit(&mut self) -> Result<(), Error> {
-        let mut at = self.services.permit(self.app.state.now());
         loop {
-            let wait = at.since(self.app.state.now());
             let left = self.deadline.saturating_duration_since(Instant::now());
-            if wait + self.app.limits.invocation_deadline / SHARE_OF_A_CALL > left {
-                return Err(Error::NoPermit(wait));
-            }
-            tokio::time::sleep(wait).await;
+            let most = left.saturating_sub(self.app.limits.invocation_deadline / SHARE_OF_A_CALL);
+            let at = self.services.permit(self.app.state.now(), most).map_err(Error::NoPermit)?;
+            tokio::time::sleep(at.since(self.app.state.now())).await;
             if !self.services.is_void(at) {
                 self.calls += 1;
                 return Ok(());
             }
-            at = self.services.permit(self.app.state.now());
         }
     }
 

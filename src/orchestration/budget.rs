@@ -26,6 +26,15 @@ impl Budget {
         at
     }
 
+    /// Takes the next permit if its call may be sent within `most`; else takes nothing and says how long it would be.
+    ///
+    /// # Errors
+    /// The wait for the permit that was not taken.
+    pub fn take_within(&mut self, now: Timestamp, most: Duration) -> Result<Timestamp, Duration> {
+        let wait = self.next.max(now).max(self.blocked_until).since(now);
+        if wait > most { Err(wait) } else { Ok(self.take(now)) }
+    }
+
     /// The service asked everyone to pause until `until`.
     pub fn block(&mut self, until: Timestamp) {
         self.blocked_until = self.blocked_until.max(until);
@@ -44,6 +53,16 @@ mod tests {
 
     fn at(seconds: u64) -> Timestamp {
         Timestamp::from_ticks(638_000_000_000_000_000) + Duration::from_secs(seconds)
+    }
+
+    #[test]
+    fn a_permit_that_comes_too_late_is_not_taken() {
+        let mut budget = Budget::new(60);
+        budget.block(at(15));
+        for _ in 0..10 {
+            assert_eq!(budget.take_within(at(0), Duration::from_secs(10)), Err(Duration::from_secs(15)));
+        }
+        assert_eq!(budget.take_within(at(5), Duration::from_secs(10)), Ok(at(15)));
     }
 
     #[test]
