@@ -8,7 +8,8 @@ use std::io::IsTerminal;
 use std::time::Duration;
 
 const LINE_EVERY: Duration = Duration::from_secs(5);
-const TEMPLATE: &str = "  {prefix:22} {bar:28} {msg}";
+/// With the message a line has less than 80 characters.
+const TEMPLATE: &str = " {prefix:20} {bar:8} {msg}";
 
 /// Where progress is shown.
 pub enum Display {
@@ -82,13 +83,13 @@ fn new_bar(table: &str) -> ProgressBar {
 
 fn message(table: &Table) -> String {
     format!(
-        "{:>9} of {:>9} rows proved, {:>2} of {:>2} windows, {:>2} calls, {}",
+        "{:<9} {}/{}, {}/{} windows, {} calls",
+        table.state,
         grouped(table.rows),
         grouped(table.planned_rows),
         table.windows_done,
         table.windows,
-        table.calls,
-        table.state
+        table.calls
     )
 }
 
@@ -137,6 +138,21 @@ mod tests {
             line(&tables, Duration::from_secs(7)),
             "    7 s: 2,500 of 6,000 rows proved, 0 posted, 3 of 12 windows, 9 calls, 1 tables done; copying: B, C"
         );
+    }
+
+    #[test]
+    fn a_bar_fits_a_terminal_of_eighty_columns() {
+        let table = Table {
+            state: "verifying".into(),
+            rows: 290_000,
+            planned_rows: 290_000,
+            windows: 9,
+            windows_done: 9,
+            calls: 12,
+            ..Table::default()
+        };
+        assert_eq!(message(&table), "verifying 290,000/290,000, 9/9 windows, 12 calls");
+        assert!(" ".len() + 20 + " ".len() + 8 + " ".len() + message(&table).len() <= 80);
     }
 
     #[test]
