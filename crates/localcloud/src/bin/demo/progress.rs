@@ -31,8 +31,7 @@ impl Display {
     /// What fits standard output.
     pub fn for_stdout() -> Self {
         if std::io::stdout().is_terminal() {
-            let all = MultiProgress::with_draw_target(ProgressDrawTarget::stdout());
-            Self::Bars { all, tables: BTreeMap::new() }
+            Self::Bars { all: new_bars(), tables: BTreeMap::new() }
         } else {
             Self::Lines { next: LINE_EVERY }
         }
@@ -70,10 +69,18 @@ impl Display {
     /// Ends the display of a run; the bars stay as they are.
     pub fn done(&mut self) {
         match self {
-            Self::Bars { tables, .. } => std::mem::take(tables).into_values().for_each(|bar| bar.abandon()),
+            Self::Bars { all, tables } => {
+                std::mem::take(tables).into_values().for_each(|bar| bar.abandon());
+                // Bars of the next run begin below what is printed until then.
+                *all = new_bars();
+            }
             Self::Lines { next } => *next = LINE_EVERY,
         }
     }
+}
+
+fn new_bars() -> MultiProgress {
+    MultiProgress::with_draw_target(ProgressDrawTarget::stdout())
 }
 
 fn new_bar(table: &str) -> ProgressBar {
