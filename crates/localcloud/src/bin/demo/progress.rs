@@ -71,6 +71,8 @@ impl Display {
         match self {
             Self::Bars { all, tables } => {
                 std::mem::take(tables).into_values().for_each(|bar| bar.abandon());
+                // The cursor stands behind the last bar.
+                println!();
                 // Bars of the next run begin below what is printed until then.
                 *all = new_bars();
             }
