@@ -8,7 +8,8 @@ use std::io::IsTerminal;
 use std::time::Duration;
 
 const LINE_EVERY: Duration = Duration::from_secs(5);
-const TEMPLATE: &str = "  {prefix:22} {bar:28} {msg}";
+/// With the message a line has less than 80 characters.
+const TEMPLATE: &str = " {prefix:20} {bar:8} {msg}";
 
 /// Where progress is shown.
 pub enum Display {
@@ -30,8 +31,7 @@ impl Display {
     /// What fits standard output.
     pub fn for_stdout() -> Self {
         if std::io::stdout().is_terminal() {
-            let all = MultiProgress::with_draw_target(ProgressDrawTarget::stdout());
-            Self::Bars { all, tables: BTreeMap::new() }
+            Self::Bars { all: new_bars(), tables: BTreeMap::new() }
         } else {
             Self::Lines { next: LINE_EVERY }
         }
@@ -69,10 +69,20 @@ impl Display {
     /// Ends the display of a run; the bars stay as they are.
     pub fn done(&mut self) {
         match self {
-            Self::Bars { tables, .. } => std::mem::take(tables).into_values().for_each(|bar| bar.abandon()),
+            Self::Bars { all, tables } => {
+                std::mem::take(tables).into_values().for_each(|bar| bar.abandon());
+                // The cursor stands behind the last bar.
+                println!();
+                // Bars of the next run begin below what is printed until then.
+                *all = new_bars();
+            }
             Self::Lines { next } => *next = LINE_EVERY,
         }
     }
+}
+
+fn new_bars() -> MultiProgress {
+    MultiProgress::with_draw_target(ProgressDrawTarget::stdout())
 }
 
 fn new_bar(table: &str) -> ProgressBar {
@@ -82,13 +92,13 @@ fn new_bar(table: &str) -> ProgressBar {
 
 fn message(table: &Table) -> String {
     format!(
-        "{:>9} of {:>9} rows proved, {:>2} of {:>2} windows, {:>2} calls, {}",
+        "{:<9} {}/{}, {}/{} windows, {} calls",
+        table.state,
         grouped(table.rows),
         grouped(table.planned_rows),
         table.windows_done,
         table.windows,
-        table.calls,
-        table.state
+        table.calls
     )
 }
 
@@ -137,6 +147,21 @@ mod tests {
             line(&tables, Duration::from_secs(7)),
             "    7 s: 2,500 of 6,000 rows proved, 0 posted, 3 of 12 windows, 9 calls, 1 tables done; copying: B, C"
         );
+    }
+
+    #[test]
+    fn a_bar_fits_a_terminal_of_eighty_columns() {
+        let table = Table {
+            state: "verifying".into(),
+            rows: 290_000,
+            planned_rows: 290_000,
+            windows: 9,
+            windows_done: 9,
+            calls: 12,
+            ..Table::default()
+        };
+        assert_eq!(message(&table), "verifying 290,000/290,000, 9/9 windows, 12 calls");
+        assert!(" ".len() + 20 + " ".len() + 8 + " ".len() + message(&table).len() <= 80);
     }
 
     #[test]
