@@ -6,6 +6,9 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use tokio::process::Command;
 
+/// How the variables begin that `cargo run` sets for a program (doc.rust-lang.org/cargo `reference/environment-variables`).
+const OF_THE_RUN: [&str; 4] = ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_CRATE_", "CARGO_BIN_"];
+
 /// The workspace that the demo was built from.
 pub fn workspace_root() -> PathBuf {
     let package = Path::new(env!("CARGO_MANIFEST_DIR"));
@@ -22,6 +25,14 @@ pub async fn build() -> Result<PathBuf, Error> {
     command.args(["build", "--quiet", "--package", "adxingestor"]).current_dir(workspace_root());
     if !cfg!(debug_assertions) {
         command.arg("--release");
+    }
+    // What cargo tells the program that it runs is not for another build: build scripts that watch these would
+    // rerun, and with them all that depends on them, each time.
+    for (name, _) in std::env::vars_os() {
+        let name_text = name.to_string_lossy();
+        if OF_THE_RUN.iter().any(|prefix| name_text.starts_with(prefix)) {
+            command.env_remove(&name);
+        }
     }
     command.stdin(Stdio::null()).kill_on_drop(true);
     let failed = |why: String| Error::Build(why);
