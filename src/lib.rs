@@ -14,4 +14,5 @@ pub mod random;
 pub mod secret;
 pub mod state;
 pub mod storage;
-pub mod timestamp;
+
+pub use adxingestor_ports::timestamp;
