@@ -4,6 +4,8 @@
 #![allow(dead_code, reason = "each test file uses a part of it")]
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
+pub mod azurite;
+
 use localcloud::cloud::{Cloud, Settings as CloudSettings};
 use localcloud::source::{Settings as SourceSettings, TableOptions, TableSettings};
 use serde_json::{Value, json};
