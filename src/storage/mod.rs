@@ -7,5 +7,6 @@ mod memory;
 mod sqlite;
 
 pub use adxingestor_ports::storage::*;
+pub use azure::Connection;
 pub use memory::memory;
 pub use sqlite::{OpenError, sqlite};

@@ -4,4 +4,12 @@
 #![allow(dead_code, reason = "the adapters that use it come next")]
 
 mod account;
+mod authorize;
+mod clock;
+mod connection;
+mod denial;
 mod error;
+mod signing;
+mod transport;
+
+pub use connection::Connection;
