@@ -5,3 +5,4 @@
 
 mod account;
 mod error;
+mod tables;
