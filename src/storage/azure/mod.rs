@@ -10,6 +10,7 @@ mod connection;
 mod denial;
 mod error;
 mod signing;
+mod tables;
 mod transport;
 
 pub use connection::Connection;
