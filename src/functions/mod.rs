@@ -23,7 +23,7 @@ use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::http::{Method, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use envelope::{Invocation, Malformed};
+use envelope::{Invocation, Malformed, Unresolved};
 use http::{Answer, Call};
 use serde_json::Value;
 use std::collections::HashMap;
@@ -45,6 +45,15 @@ enum Failed {
     /// The invocation outran its deadline.
     #[error("the invocation reached its deadline of {0} s and gives its message back")]
     Deadline(u64),
+}
+
+impl From<Unresolved> for Failed {
+    fn from(error: Unresolved) -> Self {
+        match error {
+            Unresolved::Malformed(error) => error.into(),
+            Unresolved::Storage(error) => Self::State(error.into()),
+        }
+    }
 }
 
 /// The routes of the custom handler: what the host forwards keeps the path as the client spelled it.
@@ -142,14 +151,15 @@ async fn invoke(app: Arc<App>, function: String, body: &[u8]) -> Response {
 /// `None` for a function that does not exist.
 async fn dispatch(app: Arc<App>, function: String, invocation: Invocation) -> Option<Result<Value, Failed>> {
     let deadline = app.limits.invocation_deadline;
-    let call = || http::from_envelope(&invocation);
     let work = async {
         Some(match function.as_str() {
             "adxingestor" | "get_status" | "terminate_orchestration" | "instances" => {
-                Ok(http::to_envelope(&answer_of(serve(&app, &function, &call()).await)))
+                let call = http::from_envelope(&invocation);
+                Ok(http::to_envelope(&answer_of(serve(&app, &function, &call).await)))
             }
-            "orchestrator" => orchestrator::handle(&app, &invocation).await.map(|()| envelope::done()),
-            "chunk_worker" => chunk_worker::handle(&app, &invocation).await.map(|()| envelope::done()),
+            "orchestrator" | "chunk_worker" => {
+                on_message(&app, &function, invocation).await.map(|()| envelope::done())
+            }
             "nightly" => nightly::handle(&app).await.map(|()| envelope::done()).map_err(Failed::from),
             "watchdog" => watchdog::handle(&app).await.map(|()| envelope::done()).map_err(Failed::from),
             _ => return None,
@@ -160,6 +170,24 @@ async fn dispatch(app: Arc<App>, function: String, invocation: Invocation) -> Op
         Ok(answer) => answer,
         Err(_) => Some(Err(Failed::Deadline(deadline.as_secs()))),
     }
+}
+
+/// Runs the function of a queue. The body of a message that was too large for it comes from its blob, which goes when the
+/// function has succeeded: whatever the message was to bring about is on record then, and a later delivery that finds
+/// no body has nothing left to do.
+async fn on_message(app: &App, function: &str, invocation: Invocation) -> Result<(), Failed> {
+    let blobs = &app.state.storage().blobs;
+    let (invocation, reference) = invocation.resolved("message", &**blobs).await?;
+    match function {
+        "orchestrator" => orchestrator::handle(app, &invocation).await?,
+        _ => chunk_worker::handle(app, &invocation).await?,
+    }
+    if let Some(reference) = reference
+        && let Err(error) = blobs.delete(reference.blob()).await
+    {
+        tracing::warn!(blob = reference.blob(), %error, "the blob of a message that is done is left over");
+    }
+    Ok(())
 }
 
 #[cfg(test)]
