@@ -72,7 +72,11 @@ impl Invocation {
     ///
     /// # Errors
     /// [`Unresolved`].
-    pub async fn resolved(mut self, name: &str, blobs: &dyn BlobStore) -> Result<(Self, Option<Reference>), Unresolved> {
+    pub async fn resolved(
+        mut self,
+        name: &str,
+        blobs: &dyn BlobStore,
+    ) -> Result<(Self, Option<Reference>), Unresolved> {
         let Some(reference) = self.decoded(name).ok().as_ref().and_then(Reference::of) else { return Ok((self, None)) };
         let Some(body) = blobs.get(reference.blob()).await? else {
             let reason = format!("its body was in the blob {}, which is gone", reference.blob());

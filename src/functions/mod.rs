@@ -157,9 +157,7 @@ async fn dispatch(app: Arc<App>, function: String, invocation: Invocation) -> Op
                 let call = http::from_envelope(&invocation);
                 Ok(http::to_envelope(&answer_of(serve(&app, &function, &call).await)))
             }
-            "orchestrator" | "chunk_worker" => {
-                on_message(&app, &function, invocation).await.map(|()| envelope::done())
-            }
+            "orchestrator" | "chunk_worker" => on_message(&app, &function, invocation).await.map(|()| envelope::done()),
             "nightly" => nightly::handle(&app).await.map(|()| envelope::done()).map_err(Failed::from),
             "watchdog" => watchdog::handle(&app).await.map(|()| envelope::done()).map_err(Failed::from),
             _ => return None,
