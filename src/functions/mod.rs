@@ -191,6 +191,36 @@ async fn on_message(app: &App, function: &str, invocation: Invocation) -> Result
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::orchestration::ids::InstanceId;
+    use crate::orchestration::limits::Limits;
+    use crate::orchestration::message::{ControlMessage, Debt};
+    use crate::random::SystemRandom;
+    use crate::state::{CONTROL_QUEUE, State as Records};
+    use crate::storage::{Body, MAX_MESSAGE_BYTES, memory};
+    use crate::timestamp::SystemClock;
+    use serde_json::json;
+    use std::time::Duration;
+
+    #[tokio::test]
+    async fn a_large_message_is_read_from_its_blob_which_goes_with_its_success() {
+        let raw = memory(Arc::new(SystemClock));
+        let state = Records::new(raw.clone(), Arc::new(SystemRandom));
+        let app = App { state, limits: Limits::scaled(1.0), services: Err("none".to_owned()) };
+        let reason = "because ".repeat(MAX_MESSAGE_BYTES / 8);
+        let message = ControlMessage::Terminate { instance: InstanceId::from_bits(7), reason };
+        app.state.pay(&[Debt::control(message, Duration::ZERO)]).await.unwrap();
+        // What a Functions host sees: it does not know of blobs.
+        let seen = raw.queues.receive(CONTROL_QUEUE, 1, Duration::from_secs(30)).await.unwrap().swap_remove(0);
+        let Body::Bytes(text) = seen.body else { panic!("{seen:?}") };
+        let reference: Value = serde_json::from_slice(&text).unwrap();
+        let blob = reference["bodyInBlob"].as_str().unwrap();
+        let envelope = json!({"Data": {"message": reference.to_string()}, "Metadata": {"DequeueCount": "1"}});
+        let invocation = Invocation::parse(envelope.to_string().as_bytes()).unwrap();
+        on_message(&app, "orchestrator", invocation.clone()).await.unwrap();
+        assert_eq!(raw.blobs.get(blob).await.unwrap(), None);
+        let again = on_message(&app, "orchestrator", invocation).await.unwrap_err();
+        assert!(matches!(again, Failed::Malformed(_)) && again.to_string().contains(blob), "{again}");
+    }
 
     #[test]
     fn forwarded_paths_match_in_any_case_and_with_a_slash_at_the_end() {

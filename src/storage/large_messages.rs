@@ -85,7 +85,12 @@ impl LargeMessages {
         match self.blobs.get(blob).await {
             Ok(Some(body)) => message.body = Body::Bytes(body),
             Ok(None) => {
-                tracing::error!(queue, message.id, blob, "the blob with a message's body is gone; the message is no use");
+                tracing::error!(
+                    queue,
+                    message.id,
+                    blob,
+                    "the blob with a message's body is gone; the message is no use"
+                );
                 message.body = Body::Foreign(reference.to_body());
             }
             Err(error) => {
