@@ -4,4 +4,7 @@
 #![allow(dead_code, reason = "the adapters that use it come next")]
 
 mod account;
+mod blobs;
+mod client;
 mod error;
+mod queues;
