@@ -3,10 +3,12 @@
 mod azure;
 mod change;
 pub mod entity;
+mod large_messages;
 mod memory;
 mod sqlite;
 
 pub use adxingestor_ports::storage::*;
-pub use azure::Connection;
+pub use azure::{ConnectError, Connection, azure};
+pub use large_messages::{Reference, large_messages};
 pub use memory::memory;
 pub use sqlite::{OpenError, sqlite};
