@@ -1,0 +1,366 @@
+//! Stands between a client and the emulator and spoils exchanges: before the service has seen a request, or after it
+//! has done what was asked and the caller does not learn it. Which fault comes when depends on a seed and on nothing
+//! else but the order in which requests arrive.
+//!
+//! Signatures cover path and headers but neither the port nor `Connection`, so requests pass as they are.
+
+#![allow(dead_code, reason = "each test file uses a part of it")]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+
+use crate::azurite::{Ports, Service};
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+use std::collections::BTreeMap;
+use std::io;
+use std::net::Ipv4Addr;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
+
+/// What happens to an exchange.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Fault {
+    /// Nothing.
+    None,
+    /// The request reaches the service late.
+    Delay,
+    /// After the answer the connection is closed, though it was said to be kept.
+    CloseIdle,
+    /// The connection is cut instead of an answer.
+    Cut(When),
+    /// The connection is cut within the answer's head.
+    CutHead,
+    /// The connection is cut within the answer's body.
+    CutBody,
+    /// Another status: 500, 429 or 503, the last two with `Retry-After`.
+    Status(When, u16),
+    /// Bytes that are not HTTP.
+    NotHttp(When),
+    /// A page for people, with 200.
+    Html(When),
+    /// 200 and nothing else.
+    Empty(When),
+    /// The service's answer with half of its body, as if that were all; never for blobs, where half is a body too.
+    Half,
+}
+
+/// Whether the service had done what was asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum When {
+    Before,
+    After,
+}
+
+impl Fault {
+    /// All but [`Fault::None`].
+    pub const ALL: [Self; 19] = [
+        Self::Delay,
+        Self::CloseIdle,
+        Self::Cut(When::Before),
+        Self::Cut(When::After),
+        Self::CutHead,
+        Self::CutBody,
+        Self::Status(When::Before, 500),
+        Self::Status(When::After, 500),
+        Self::Status(When::Before, 503),
+        Self::Status(When::After, 503),
+        Self::Status(When::Before, 429),
+        Self::Status(When::After, 429),
+        Self::NotHttp(When::Before),
+        Self::NotHttp(When::After),
+        Self::Html(When::Before),
+        Self::Html(When::After),
+        Self::Empty(When::Before),
+        Self::Empty(When::After),
+        Self::Half,
+    ];
+
+    /// Whether the service gets the request.
+    fn passes(self) -> bool {
+        !matches!(
+            self,
+            Self::Cut(When::Before)
+                | Self::Status(When::Before, _)
+                | Self::NotHttp(When::Before)
+                | Self::Html(When::Before)
+                | Self::Empty(When::Before)
+        )
+    }
+
+    /// Whether the caller gets the service's answer, whole.
+    pub fn is_harmless(self) -> bool {
+        matches!(self, Self::None | Self::Delay | Self::CloseIdle)
+    }
+}
+
+/// An exchange that came to its end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Exchange {
+    pub service: Service,
+    pub method: String,
+    /// Path and query as sent.
+    pub path: String,
+    pub fault: Fault,
+    /// What the service answered, if it was asked.
+    pub status: Option<u16>,
+}
+
+/// How often an exchange is spoilt, and how.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    pub seed: u64,
+    /// Of 100 exchanges, how many have a fault.
+    pub percent: u32,
+    /// The faults, each as likely as the others.
+    pub faults: Vec<Fault>,
+}
+
+/// A proxy in front of the three services; ends when it is dropped.
+pub struct Proxy {
+    ports: Ports,
+    shared: Arc<Shared>,
+    _accepting: JoinSet<()>,
+}
+
+struct Shared {
+    plan: Plan,
+    random: Mutex<StdRng>,
+    calm: AtomicBool,
+    log: Mutex<Vec<Exchange>>,
+}
+
+impl Proxy {
+    /// Listens for each service of the emulator at `target`.
+    pub async fn start(target: Ports, plan: Plan) -> Self {
+        let random = Mutex::new(StdRng::seed_from_u64(plan.seed));
+        let shared = Arc::new(Shared { plan, random, calm: AtomicBool::new(false), log: Mutex::default() });
+        let mut accepting = JoinSet::new();
+        let mut ports = BTreeMap::new();
+        for service in Service::ALL {
+            let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+            ports.insert(service, listener.local_addr().unwrap().port());
+            accepting.spawn(accept(listener, service, target.of(service), Arc::clone(&shared)));
+        }
+        let ports = Ports { blob: ports[&Service::Blob], queue: ports[&Service::Queue], table: ports[&Service::Table] };
+        Self { ports, shared, _accepting: accepting }
+    }
+
+    /// Where it listens.
+    pub fn ports(&self) -> Ports {
+        self.ports
+    }
+
+    /// From now on exchanges are left alone, or spoilt again.
+    pub fn set_calm(&self, calm: bool) {
+        self.shared.calm.store(calm, Ordering::SeqCst);
+    }
+
+    /// What has happened so far.
+    pub fn log(&self) -> Vec<Exchange> {
+        self.shared.log.lock().unwrap().clone()
+    }
+
+    /// How often each fault has happened.
+    pub fn counts(&self) -> BTreeMap<Fault, usize> {
+        let mut counts = BTreeMap::new();
+        for exchange in self.shared.log.lock().unwrap().iter() {
+            *counts.entry(exchange.fault).or_default() += 1;
+        }
+        counts
+    }
+}
+
+async fn accept(listener: TcpListener, service: Service, target: u16, shared: Arc<Shared>) {
+    let mut connections = JoinSet::new();
+    loop {
+        tokio::select! {
+            Ok((client, _)) = listener.accept() => {
+                let shared = Arc::clone(&shared);
+                connections.spawn(async move {
+                    // A caller that gives up is none of our business: its next request says what it makes of it.
+                    let _ = serve(client, service, target, &shared).await;
+                });
+            }
+            Some(_) = connections.join_next() => {}
+        }
+    }
+}
+
+/// The exchanges of one connection.
+async fn serve(mut client: TcpStream, service: Service, target: u16, shared: &Shared) -> io::Result<()> {
+    let mut unread = Vec::new();
+    while let Some(request) = Request::read(&mut client, &mut unread).await? {
+        let (mut fault, delay) = shared.next();
+        if fault == Fault::Delay {
+            tokio::time::sleep(delay).await;
+        }
+        let answer = if fault.passes() { Some(request.pass_on(target).await?) } else { None };
+        let has_body = answer.as_ref().is_some_and(|answer| answer.body.len() > 1);
+        if (fault == Fault::CutBody && !has_body) || (fault == Fault::Half && (!has_body || service == Service::Blob)) {
+            fault = Fault::CutHead;
+        }
+        let status = answer.as_ref().map(|answer| answer.status);
+        // Written down first: who has an answer finds it here.
+        let (method, path) = (request.method.clone(), request.path.clone());
+        shared.log.lock().unwrap().push(Exchange { service, method, path, fault, status });
+        let (bytes, open) = spoilt(fault, answer, &request.method);
+        client.write_all(&bytes).await?;
+        if !open {
+            return client.shutdown().await;
+        }
+    }
+    Ok(())
+}
+
+impl Shared {
+    fn next(&self) -> (Fault, Duration) {
+        let mut random = self.random.lock().unwrap();
+        let delay = Duration::from_millis(random.random_range(1..60));
+        let spoil = random.random_range(0..100) < self.plan.percent && !self.plan.faults.is_empty();
+        if !spoil || self.calm.load(Ordering::SeqCst) {
+            return (Fault::None, delay);
+        }
+        (self.plan.faults[random.random_range(0..self.plan.faults.len())], delay)
+    }
+}
+
+/// What the caller gets, and whether the connection stays open after it.
+fn spoilt(fault: Fault, answer: Option<Answer>, method: &str) -> (Vec<u8>, bool) {
+    let made_up = |head: &str, body: &str| {
+        (format!("HTTP/1.1 {head}\r\nContent-Length: {}\r\n\r\n{body}", body.len()).into_bytes(), true)
+    };
+    let whole = |answer: Option<Answer>| answer.expect("the service was asked").to_bytes(method);
+    match fault {
+        Fault::None | Fault::Delay => (whole(answer), true),
+        Fault::CloseIdle => (whole(answer), false),
+        Fault::Cut(_) => (Vec::new(), false),
+        Fault::CutHead => {
+            let mut answer = answer.expect("the service was asked");
+            answer.body.clear();
+            let mut bytes = answer.to_bytes(method);
+            bytes.truncate(bytes.len() * 2 / 3);
+            (bytes, false)
+        }
+        Fault::CutBody => {
+            let half = answer.as_ref().map_or(0, |answer| answer.body.len() / 2);
+            let mut bytes = whole(answer);
+            bytes.truncate(bytes.len() - half);
+            (bytes, false)
+        }
+        Fault::Half => {
+            let mut answer = answer.expect("the service was asked");
+            answer.body.truncate(answer.body.len() / 2);
+            (answer.to_bytes(method), true)
+        }
+        Fault::Status(_, 500) => made_up("500 Internal Server Error\r\nx-ms-error-code: InternalError", ""),
+        Fault::Status(_, 503) => {
+            made_up("503 Service Unavailable\r\nRetry-After: 1\r\nx-ms-error-code: ServerBusy", "")
+        }
+        Fault::Status(_, status) => made_up(&format!("{status} Too Many Requests\r\nRetry-After: 1"), ""),
+        Fault::NotHttp(_) => (b"\x16\x03\x01 220 mail ESMTP \xff\xfe\r\n\r\n".to_vec(), false),
+        Fault::Html(_) => made_up(
+            "200 OK\r\nContent-Type: text/html; charset=utf-8",
+            "<!DOCTYPE html><html><head><title>Sign in</title></head><body><p>Please sign in &amp; try again.</body></html>",
+        ),
+        Fault::Empty(_) => made_up("200 OK", ""),
+    }
+}
+
+/// A request, whole.
+struct Request {
+    method: String,
+    path: String,
+    headers: Vec<(String, String)>,
+    body: Vec<u8>,
+}
+
+impl Request {
+    /// The next request of a connection, `None` at its end.
+    async fn read(client: &mut TcpStream, unread: &mut Vec<u8>) -> io::Result<Option<Self>> {
+        let end = loop {
+            if let Some(end) = find_end(unread) {
+                break end;
+            }
+            if client.read_buf(unread).await? == 0 {
+                return Ok(None);
+            }
+        };
+        let head = head_lines(&unread[..end]);
+        let mut words = head[0].split(' ').map(str::to_owned);
+        let (method, path) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
+        let headers = headers(&head[1..]);
+        assert!(value(&headers, "transfer-encoding").is_none(), "{method} {path}: a body without its length");
+        let length: usize = value(&headers, "content-length").map_or(0, |length| length.parse().unwrap());
+        while unread.len() < end + length {
+            if client.read_buf(unread).await? == 0 {
+                return Ok(None);
+            }
+        }
+        let rest = unread.split_off(end + length);
+        let body = std::mem::replace(unread, rest).split_off(end);
+        Ok(Some(Self { method, path, headers, body }))
+    }
+
+    /// The service's answer. Asked in HTTP/1.0, it ends its answer by closing the connection.
+    async fn pass_on(&self, target: u16) -> io::Result<Answer> {
+        let mut service = TcpStream::connect((Ipv4Addr::LOCALHOST, target)).await?;
+        let mut bytes = format!("{} {} HTTP/1.0\r\n", self.method, self.path).into_bytes();
+        for (name, value) in self.headers.iter().filter(|(name, _)| !name.eq_ignore_ascii_case("connection")) {
+            bytes.extend_from_slice(format!("{name}: {value}\r\n").as_bytes());
+        }
+        bytes.extend_from_slice(b"\r\n");
+        bytes.extend_from_slice(&self.body);
+        service.write_all(&bytes).await?;
+        let mut answer = Vec::new();
+        service.read_to_end(&mut answer).await?;
+        let end = find_end(&answer).ok_or(io::ErrorKind::UnexpectedEof)?;
+        let body = answer.split_off(end);
+        let head = head_lines(&answer);
+        let status = head[0].split(' ').nth(1).and_then(|status| status.parse().ok()).expect("a status");
+        Ok(Answer { status, head, body })
+    }
+}
+
+/// An answer of the service, whole.
+struct Answer {
+    status: u16,
+    head: Vec<String>,
+    body: Vec<u8>,
+}
+
+impl Answer {
+    /// As HTTP/1.1 with a length, on a connection that is kept.
+    fn to_bytes(&self, method: &str) -> Vec<u8> {
+        let is_bodiless = method == "HEAD" || self.status == 204 || self.status == 304;
+        let own = |line: &&String| {
+            let name = line.split(':').next().unwrap_or_default().to_ascii_lowercase();
+            let framing = name == "content-length" && !is_bodiless;
+            !(framing || name == "connection" || name == "keep-alive" || name == "transfer-encoding")
+        };
+        let mut text: String = self.head.iter().filter(own).flat_map(|line| [line.as_str(), "\r\n"]).collect();
+        if !is_bodiless {
+            text += &format!("Content-Length: {}\r\n", self.body.len());
+        }
+        [text.as_bytes(), b"\r\n", &self.body].concat()
+    }
+}
+
+/// Where the head ends, its empty line included.
+fn find_end(bytes: &[u8]) -> Option<usize> {
+    bytes.windows(4).position(|window| window == b"\r\n\r\n").map(|at| at + 4)
+}
+
+fn head_lines(head: &[u8]) -> Vec<String> {
+    String::from_utf8_lossy(head).trim_end().split("\r\n").map(str::to_owned).collect()
+}
+
+fn headers(lines: &[String]) -> Vec<(String, String)> {
+    lines.iter().filter_map(|line| line.split_once(':')).map(|(n, v)| (n.to_owned(), v.trim().to_owned())).collect()
+}
+
+fn value<'a>(headers: &'a [(String, String)], name: &str) -> Option<&'a str> {
+    headers.iter().find(|(found, _)| found.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
+}
