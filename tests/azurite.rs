@@ -3,21 +3,27 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 #[path = "support/azurite.rs"]
-mod emulator;
+mod azurite;
+#[path = "support/azurite_grants.rs"]
+mod grants;
 
-use emulator::{Azurite, Service};
+use azurite::{ACCOUNT, Azurite, KEY, Service};
+use grants::{account_sas, bearer_token};
 use std::io::{BufRead, BufReader};
 use std::net::{Ipv4Addr, TcpStream};
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+/// What the table service has to answer in; the others leave it aside.
+const ACCEPT: &str = "application/json;odata=nometadata";
 /// Set for a child that starts an emulator and waits to be killed.
 const ROLE: &str = "AZURITE_TEST_ROLE";
 
 #[tokio::test]
 async fn the_access_log_has_every_answered_request_and_its_service() {
     let Some(azurite) = Azurite::start() else { return };
-    let http = client();
+    let http = client(None);
     for service in Service::ALL {
         let status =
             http.get(format!("{}x-{service:?}?a=b%20c", azurite.endpoint(service))).send().await.unwrap().status();
@@ -39,6 +45,40 @@ fn emulators_are_apart() {
         assert_ne!(one.ports().of(service), other.ports().of(service));
     }
     assert!(one.requests().is_empty() && other.requests().is_empty());
+}
+
+#[tokio::test]
+async fn a_signature_lets_its_bearer_in_until_it_ends() {
+    let Some(azurite) = Azurite::shared() else { return };
+    for (expiry, status) in [("2099-01-01T00:00:00Z", 200), ("2020-01-01T00:00:00Z", 403)] {
+        let signature = account_sas(ACCOUNT, KEY, "rwdlacup", "", expiry);
+        for (service, list) in
+            [(Service::Table, "Tables?"), (Service::Queue, "?comp=list&"), (Service::Blob, "?comp=list&")]
+        {
+            let url = format!("{}{list}{signature}", azurite.endpoint(service));
+            let answer = client(None).get(url).header("accept", ACCEPT).send().await.unwrap();
+            assert_eq!(answer.status().as_u16(), status, "{service:?} until {expiry}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_token_lets_its_bearer_in_over_https() {
+    let Some(azurite) = Azurite::start_with_tls() else { return };
+    let http = client(azurite.authority());
+    for (until, status) in [(4_000_000_000, 200), (1_600_000_001, 403)] {
+        for (service, list) in
+            [(Service::Table, "Tables"), (Service::Queue, "?comp=list"), (Service::Blob, "?comp=list")]
+        {
+            let url = format!("{}{list}", azurite.endpoint(service));
+            let request = http
+                .get(url)
+                .header("x-ms-version", "2022-11-02")
+                .header("accept", ACCEPT)
+                .bearer_auth(bearer_token(1_600_000_000, until));
+            assert_eq!(request.send().await.unwrap().status().as_u16(), status, "{service:?} until {until}");
+        }
+    }
 }
 
 #[test]
@@ -76,7 +116,12 @@ fn starts_and_waits() {
     let _ = std::io::stdin().read_line(&mut String::new());
 }
 
-fn client() -> reqwest::Client {
+fn client(authority: Option<&Path>) -> reqwest::Client {
     let _ = rustls::crypto::ring::default_provider().install_default();
-    reqwest::Client::builder().timeout(Duration::from_secs(20)).build().unwrap()
+    let mut client = reqwest::Client::builder().timeout(Duration::from_secs(20));
+    if let Some(authority) = authority {
+        let authority = reqwest::Certificate::from_pem(&std::fs::read(authority).unwrap()).unwrap();
+        client = client.tls_certs_merge([authority]);
+    }
+    client.build().unwrap()
 }
