@@ -6,9 +6,13 @@
 mod azurite;
 #[path = "support/azurite_grants.rs"]
 mod grants;
+#[path = "support/proxy.rs"]
+mod proxy;
 
 use azurite::{ACCOUNT, Azurite, KEY, Service};
 use grants::{account_sas, bearer_token};
+use proxy::{Fault, Plan, Proxy, When};
+use serde_json::{Value, json};
 use std::io::{BufRead, BufReader};
 use std::net::{Ipv4Addr, TcpStream};
 use std::path::Path;
@@ -78,6 +82,34 @@ async fn a_token_lets_its_bearer_in_over_https() {
                 .bearer_auth(bearer_token(1_600_000_000, until));
             assert_eq!(request.send().await.unwrap().status().as_u16(), status, "{service:?} until {until}");
         }
+    }
+}
+
+#[tokio::test]
+async fn a_fault_takes_the_answer_and_only_one_before_it_takes_the_request() {
+    let Some(azurite) = Azurite::shared() else { return };
+    let (http, signature) = (client(None), account_sas(ACCOUNT, KEY, "rwdlacup", "", "2099-01-01T00:00:00Z"));
+    let url = |base: &str, path: &str| format!("{base}{path}?{signature}");
+    let direct = azurite.endpoint(Service::Table);
+    let post = async |url: String, body: Value| {
+        let answer = http.post(url).header("accept", ACCEPT).json(&body).send().await.ok()?;
+        let status = answer.status().as_u16();
+        Some((status, answer.json::<Value>().await.ok()?))
+    };
+    post(url(&direct, "Tables"), json!({"TableName": "faults"})).await.unwrap();
+    for (n, fault) in Fault::ALL.into_iter().enumerate() {
+        let proxy = Proxy::start(azurite.ports(), Plan { seed: 1, percent: 100, faults: vec![fault] }).await;
+        let spoilt = format!("http://127.0.0.1:{}/{ACCOUNT}/", proxy.ports().table);
+        let answer = post(url(&spoilt, "faults"), json!({"PartitionKey": "p", "RowKey": n.to_string()})).await;
+        let is_whole = answer.is_some_and(|(status, row)| status == 201 && row["RowKey"] == n.to_string());
+        assert_eq!(is_whole, fault.is_harmless(), "{fault:?}");
+
+        let row = http.get(url(&direct, &format!("faults(PartitionKey='p',RowKey='{n}')")));
+        let is_there = row.header("accept", ACCEPT).send().await.unwrap().status() == 200;
+        let is_before = format!("{fault:?}").contains(&format!("{:?}", When::Before));
+        assert_eq!(is_there, !is_before, "{fault:?}");
+        let log = proxy.log();
+        assert_eq!((log[0].fault, log[0].status), (fault, is_there.then_some(201)));
     }
 }
 
