@@ -7,6 +7,8 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
+#[path = "../support/azure.rs"]
+mod azure;
 #[path = "../support/azurite.rs"]
 mod azurite;
 mod blobs;
@@ -16,25 +18,63 @@ mod queue;
 mod rows;
 mod shared;
 
-use adxingestor::storage::{Error, Storage};
-use azurite::Azurite;
-use proxy::{Fault, Plan, Proxy};
+use adxingestor::random::SystemRandom;
+use adxingestor::storage::{self, Error, Storage};
+use azurite::{Azurite, Service};
+use proxy::{Exchange, Fault, Plan, Proxy};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use std::sync::Arc;
 use tokio::task::JoinSet;
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_store_without_faults_is_as_the_model() {
-    let storage = adxingestor::storage::memory(Arc::new(adxingestor::timestamp::SystemClock));
-    let way = Way { spoilt: storage.clone(), direct: storage, run: "run".to_owned() };
-    let (unknown, queue) = run(way, seed()).await;
-    let (messages, bodies) = queue.messages();
-    assert_eq!((unknown, messages), (0, bodies));
-}
-
 const WRITERS: u64 = 8;
 const OPERATIONS: u64 = 1_000;
+/// How many of a hundred exchanges are spoilt.
+const SPOILT: u32 = 25;
+/// How often each fault has to have happened.
+const AT_LEAST: usize = 5;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn behind_the_retry_policy_nothing_is_lost_and_nothing_done_twice() {
+    let Some(azurite) = Azurite::shared() else { return };
+    let retrying = |storage| storage::retrying(storage, Arc::new(SystemRandom));
+    let unknown = spoil(azurite, retrying).await;
+    assert!(unknown <= 5, "{unknown} operations were given up");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_it_no_answer_says_what_is_not_so() {
+    let Some(azurite) = Azurite::shared() else { return };
+    let unknown = spoil(azurite, |storage| storage).await;
+    assert!(unknown > 50, "{unknown} operations met a fault");
+}
+
+/// A run over all faults, on stores made by `wrap`.
+async fn spoil(azurite: &Azurite, wrap: impl Fn(Storage) -> Storage) -> Unknown {
+    let seed = seed();
+    let plan = Plan { seed, percent: SPOILT, faults: Fault::ALL.to_vec() };
+    let proxy = Proxy::start(azurite.ports(), plan).await;
+    let way = Way {
+        spoilt: wrap(azure::open(&azurite.connection_string_with(proxy.ports()))),
+        direct: wrap(azure::open(&azurite.connection_string())),
+        run: format!("f{}", uuid::Uuid::new_v4().simple()),
+    };
+    let (unknown, queue) = run(way, seed).await;
+    let counts = proxy.counts();
+    println!("{unknown} of {OPERATIONS} operations without a clear end; {counts:?}");
+    for fault in Fault::ALL {
+        assert!(counts.get(&fault).is_some_and(|count| *count >= AT_LEAST), "{fault:?} hardly ever: {counts:?}");
+    }
+    let is_put = |exchange: &Exchange| {
+        exchange.service == Service::Queue && exchange.method == "POST" && exchange.status == Some(201)
+    };
+    let put: Vec<_> = proxy.log().into_iter().filter(is_put).collect();
+    let lost = put.iter().filter(|exchange| !exchange.fault.is_harmless()).count();
+    let (messages, bodies) = queue.messages();
+    assert_eq!(messages, put.len(), "messages received, and messages that the service took");
+    assert!(messages - bodies <= lost, "{bodies} bodies in {messages} messages, though only {lost} answers were lost");
+    unknown
+}
 
 /// How many operations ended without telling whether they were done.
 pub type Unknown = usize;
