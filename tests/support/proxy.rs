@@ -13,6 +13,7 @@ mod http;
 use crate::azurite::{Ports, Service};
 use http::{Answer, Request};
 use rand::rngs::StdRng;
+use rand::seq::SliceRandom;
 use rand::{Rng, SeedableRng};
 use std::collections::BTreeMap;
 use std::io;
@@ -118,7 +119,7 @@ pub struct Plan {
     pub seed: u64,
     /// Of 100 exchanges, how many have a fault.
     pub percent: u32,
-    /// The faults, each as likely as the others.
+    /// The faults, which come equally often.
     pub faults: Vec<Fault>,
 }
 
@@ -130,8 +131,7 @@ pub struct Proxy {
 }
 
 struct Shared {
-    plan: Plan,
-    random: Mutex<StdRng>,
+    dealer: Mutex<Dealer>,
     calm: AtomicBool,
     log: Mutex<Vec<Exchange>>,
 }
@@ -139,8 +139,9 @@ struct Shared {
 impl Proxy {
     /// Listens for each service of the emulator at `target`.
     pub async fn start(target: Ports, plan: Plan) -> Self {
-        let random = Mutex::new(StdRng::seed_from_u64(plan.seed));
-        let shared = Arc::new(Shared { plan, random, calm: AtomicBool::new(false), log: Mutex::default() });
+        let dealer = Dealer { random: StdRng::seed_from_u64(plan.seed), plan, deck: Vec::new(), returned: Vec::new() };
+        let dealer = Mutex::new(dealer);
+        let shared = Arc::new(Shared { dealer, calm: AtomicBool::new(false), log: Mutex::default() });
         let mut accepting = JoinSet::new();
         let mut ports = BTreeMap::new();
         for service in Service::ALL {
@@ -204,6 +205,7 @@ async fn serve(mut client: TcpStream, service: Service, target: u16, shared: &Sh
         let answer = if fault.passes() { Some(request.pass_on(target).await?) } else { None };
         let has_body = answer.as_ref().is_some_and(|answer| answer.body.len() > 1);
         if (fault == Fault::CutBody && !has_body) || (fault == Fault::Half && (!has_body || service == Service::Blob)) {
+            shared.dealer.lock().unwrap().returned.push(fault);
             fault = Fault::CutHead;
         }
         let status = answer.as_ref().map(|answer| answer.status);
@@ -221,13 +223,32 @@ async fn serve(mut client: TcpStream, service: Service, target: u16, shared: &Sh
 
 impl Shared {
     fn next(&self) -> (Fault, Duration) {
-        let mut random = self.random.lock().unwrap();
-        let delay = Duration::from_millis(random.random_range(1..60));
-        let spoil = random.random_range(0..100) < self.plan.percent && !self.plan.faults.is_empty();
-        if !spoil || self.calm.load(Ordering::SeqCst) {
+        let (fault, delay) = self.dealer.lock().unwrap().next();
+        if self.calm.load(Ordering::SeqCst) { (Fault::None, delay) } else { (fault, delay) }
+    }
+}
+
+/// Deals the faults like cards, so that each comes as often as the others.
+struct Dealer {
+    random: StdRng,
+    plan: Plan,
+    deck: Vec<Fault>,
+    /// Those that did not fit their exchange.
+    returned: Vec<Fault>,
+}
+
+impl Dealer {
+    fn next(&mut self) -> (Fault, Duration) {
+        let delay = Duration::from_millis(self.random.random_range(1..60));
+        if self.random.random_range(0..100) >= self.plan.percent {
             return (Fault::None, delay);
         }
-        (self.plan.faults[random.random_range(0..self.plan.faults.len())], delay)
+        if self.deck.is_empty() {
+            self.deck = self.plan.faults.clone();
+            self.deck.append(&mut self.returned);
+            self.deck.shuffle(&mut self.random);
+        }
+        (self.deck.pop().unwrap_or(Fault::None), delay)
     }
 }
 
