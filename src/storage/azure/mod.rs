@@ -8,3 +8,4 @@ mod blobs;
 mod client;
 mod error;
 mod queues;
+mod tables;
