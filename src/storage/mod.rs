@@ -1,6 +1,6 @@
 //! Where state lives: the ports, and the adapters behind them. Knows nothing of runs or windows.
 
-pub mod azure;
+mod azure;
 mod change;
 pub mod entity;
 mod large_messages;
@@ -9,6 +9,7 @@ mod retrying;
 mod sqlite;
 
 pub use adxingestor_ports::storage::*;
+pub use azure::{ConnectError, Connection, azure};
 pub use large_messages::{Reference, large_messages};
 pub use memory::memory;
 pub use retrying::retrying;
