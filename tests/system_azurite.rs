@@ -1,0 +1,63 @@
+//! The whole system as it runs in production, its state in Azure Storage (Azurite): the embedded host, the function folders,
+//! the queue triggers and all.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+#[macro_use]
+mod scenarios;
+mod support;
+
+use std::time::Duration;
+use support::azurite::Azurite;
+use support::{Copied, Deployment, Store, cloud, table};
+
+/// An account of its own, empty; `None` where the emulator cannot run.
+fn azurite() -> Option<Store> {
+    let azurite = Azurite::start()?;
+    let connection = azurite.connection_string();
+    Some(Store::new(&[("STATE_STORE", "azure".to_owned()), ("AzureWebJobsStorage", connection)], azurite))
+}
+
+system_tests! {
+    match azurite() {
+        Some(store) => store,
+        None => return,
+    };
+    a_tenant_is_copied_row_by_row_and_the_second_run_loads_only_what_is_new,
+    an_answer_above_a_cap_is_split_and_never_ingested,
+    rows_of_one_instant_are_split_by_a_hash,
+    a_table_without_arrival_times_is_cut_by_its_watermark_column,
+    what_is_wrong_with_one_table_is_said_and_the_others_go_on,
+    a_run_that_is_killed_again_and_again_ends_equal_all_the_same,
+    the_http_answers_are_those_of_the_python_app,
+    a_plan_of_hundreds_of_windows_is_written_in_batches_and_wholly_dispatched,
+    whatever_the_services_do_wrong_every_row_is_there_once,
+    the_envelopes_of_a_host_that_does_not_forward_are_answered_too,
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn three_processes_share_a_run_and_one_of_them_is_killed() {
+    let Some(store) = azurite() else { return };
+    let tables = vec![table("DeviceFileEvents", 9_000, 8), table("DeviceNetworkEvents", 6_000, 8)];
+    let copied = [Copied::incremental("DeviceFileEvents"), Copied::incremental("DeviceNetworkEvents")];
+    let settings = [("CHUNK_SIZE", "200"), ("HUNTING_CALLS_PER_MINUTE", "600")];
+    let mut app = Deployment::start_with(store, cloud(tables), &copied, &settings).await;
+    app.add_app().await;
+    app.add_app().await;
+
+    let id = app.start_run().await;
+    let posts = |app: &Deployment, index| app.log(index).matches("a window was posted").count();
+    while (0..3).any(|index| posts(&app, index) < 2) {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        let (_, status) = app.get(&format!("/api/status/{id}")).await;
+        assert_eq!(status["runtimeStatus"], "Running", "not all processes worked: {status:#}\n{}", app.tail());
+    }
+    app.kill(0);
+    let status = app.ended(&id).await;
+    assert_eq!(status["runtimeStatus"], "Completed", "{status:#}\n{}", app.tail());
+    assert_eq!(status["output"]["result"]["processing_summary"]["failed_tables"], 0, "{status:#}\n{}", app.tail());
+    for (name, rows) in [("DeviceFileEvents", 9_000), ("DeviceNetworkEvents", 6_000)] {
+        app.assert_equal(name, name);
+        assert_eq!(app.rows(name), rows);
+    }
+}
