@@ -7,7 +7,7 @@ mod azurite;
 #[path = "support/azurite_grants.rs"]
 mod grants;
 
-use adxingestor::outbound::http_client;
+use adxingestor::outbound::{http_client, read_capped};
 use adxingestor::storage::{self, Connection, Error, Key, Storage};
 use adxingestor::timestamp::{Clock, SystemClock, Timestamp};
 use axum::Json;
@@ -22,7 +22,9 @@ use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
+use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::net::TcpListener;
+use tokio::time::Instant;
 
 type Settings<'a> = &'a [(&'a str, String)];
 
@@ -325,4 +327,103 @@ async fn a_refused_token_is_renewed_once_and_a_missing_role_is_named() {
         assert!(said.contains(role), "{said}");
     }
     assert_eq!(tokens.lock().unwrap().len(), 3);
+}
+
+/// The program, with these settings and none of this process.
+fn program(arguments: &[&str], settings: Settings<'_>) -> tokio::process::Command {
+    let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_adxingestor"));
+    command.args(arguments).env_clear().envs(settings.iter().map(|(name, value)| (*name, value.as_str())));
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).kill_on_drop(true);
+    command
+}
+
+/// What the program says before it ends with a failure.
+async fn fails(arguments: &[&str], settings: Settings<'_>) -> String {
+    let output = tokio::time::timeout(Duration::from_secs(60), program(arguments, settings).output());
+    let output = output.await.expect("it ends").unwrap();
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(!output.status.success() && !said.contains(KEY), "{said}");
+    said
+}
+
+async fn free_port() -> u16 {
+    TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap().local_addr().unwrap().port()
+}
+
+const STANDALONE: [&str; 3] = ["standalone", "--app-root", env!("CARGO_MANIFEST_DIR")];
+
+fn azure_by(connection: String) -> [(&'static str, String); 2] {
+    [("STATE_STORE", "azure".to_owned()), ("AzureWebJobsStorage", connection)]
+}
+
+#[tokio::test]
+async fn a_file_is_no_state_store_under_a_functions_host() {
+    let port = free_port().await.to_string();
+    let settings = [("FUNCTIONS_CUSTOMHANDLER_PORT", port), ("STATE_STORE", "sqlite:/nonexistent/state.db".to_owned())];
+    let said = fails(&["serve"], &settings).await;
+    assert!(said.contains("only `azure` is possible"), "{said}");
+}
+
+#[tokio::test]
+async fn standalone_ends_when_the_account_can_never_let_it_in() {
+    let said = fails(&STANDALONE, &azure_by(format!("AccountName=contoso;AccountKey={KEY}!"))).await;
+    assert!(said.contains("AzureWebJobsStorage: AccountKey is not base64"), "{said}");
+    let said = fails(&STANDALONE, &[("STATE_STORE", "azure".to_owned()), ("AzureWebJobsStorage", String::new())]).await;
+    assert!(said.contains("AzureWebJobsStorage: is not set"), "{said}");
+    let Some(azurite) = Azurite::shared() else { return };
+    let said = fails(&STANDALONE, &azure_by(azurite.connection_string().replace(KEY, "d3Jvbmcga2V5"))).await;
+    let line = format!("State store: azure, account {ACCOUNT} at 127.0.0.1:{}, by key", azurite.ports().table);
+    assert!(said.contains(&line) && said.contains("the AccountKey in AzureWebJobsStorage is none of"), "{said}");
+}
+
+#[tokio::test]
+async fn standalone_starts_although_the_account_is_not_reached() {
+    let gone = free_port().await;
+    let url = |service: &str| format!("{service}Endpoint=http://127.0.0.1:{gone}/{ACCOUNT}");
+    let connection =
+        format!("AccountName={ACCOUNT};AccountKey={KEY};{};{};{}", url("Table"), url("Queue"), url("Blob"));
+    let port = free_port().await.to_string();
+    let arguments = [&STANDALONE[..], &["--port", &port]].concat();
+    let mut host = program(&arguments, &azure_by(connection)).spawn().unwrap();
+    let mut lines = BufReader::new(host.stdout.take().unwrap()).lines();
+    let mut said = String::new();
+    let started = async {
+        while let Some(line) = lines.next_line().await.unwrap() {
+            said += &format!("{line}\n");
+            if line.contains("/api/") {
+                return true;
+            }
+        }
+        false
+    };
+    let started = tokio::time::timeout(Duration::from_secs(60), started).await.expect("it starts");
+    assert!(started && said.contains("cannot be reached now") && said.contains("emulator running?"), "{said}");
+    host.kill().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_handler_that_is_kept_out_answers_with_the_reason() {
+    let Some(azurite) = Azurite::shared() else { return };
+    let port = free_port().await;
+    let settings = [
+        ("FUNCTIONS_CUSTOMHANDLER_PORT", port.to_string()),
+        ("AzureWebJobsStorage", azurite.connection_string().replace(KEY, "d3Jvbmcga2V5")),
+    ];
+    let mut handler = program(&["serve"], &settings).spawn().unwrap();
+    let url = format!("http://127.0.0.1:{port}/api/status/0123456789abcdef0123456789abcdef");
+    let http = http_client().unwrap();
+    let asked = async {
+        loop {
+            if let Ok(answer) = http.get(&url).send().await {
+                let (status, deadline) = (answer.status().as_u16(), Instant::now() + Duration::from_secs(20));
+                return (status, String::from_utf8(read_capped(answer, 4096, deadline).await.unwrap().into()).unwrap());
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    let (status, said) = tokio::time::timeout(Duration::from_secs(60), asked).await.expect("it answers");
+    assert_eq!(status, 503, "{said}");
+    assert!(said.contains("the AccountKey in AzureWebJobsStorage is none of"), "{said}");
+    assert!(handler.try_wait().unwrap().is_none(), "it goes on");
+    handler.kill().await.unwrap();
 }
