@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a bench fails by panicking")]
 
+use adxingestor::host::HOST_PID;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::process::{Command, Stdio};
@@ -23,6 +24,8 @@ fn start(state: &std::path::Path) -> Duration {
     let mut handler = Command::new(env!("CARGO_BIN_EXE_adxingestor"))
         .arg("serve")
         .env("FUNCTIONS_CUSTOMHANDLER_PORT", port.to_string())
+        // As the embedded host does: without it, a file is no place for the state.
+        .env(HOST_PID, std::process::id().to_string())
         .env("STATE_STORE", format!("sqlite:{}", state.join("state.db").display()))
         .env("ADX_CLUSTER_URI", "https://cluster.westeurope.kusto.windows.net")
         .env("ADX_DATABASE", "Defender")

@@ -142,3 +142,80 @@ fn of_xml(body: &[u8]) -> Option<(String, String)> {
     };
     Some((part("Code")?, part("Message").unwrap_or_default()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use azure_core::http::RawResponse;
+
+    fn refusal(status: u16, named: &[(&'static str, &'static str)], body: &str) -> Refusal {
+        let mut headers = Headers::new();
+        for (name, value) in named {
+            headers.insert(*name, *value);
+        }
+        Refusal::read(status, &headers, body.as_bytes())
+    }
+
+    const XML: &str = "\u{feff}<?xml version=\"1.0\"?><Error><Code>QueueNotFound</Code><Message>It is not there.\nRequestId:1\nTime:2\
+                       </Message><AuthenticationErrorDetail>hunter2</AuthenticationErrorDetail></Error>";
+    const JSON: &str = r#"{"odata.error":{"code":"TableNotFound","message":{"lang":"en-US","value":"It is not there.\nRequestId:1"}}}"#;
+
+    #[test]
+    fn code_and_message_are_read_from_header_json_and_xml() {
+        for (named, body, expected) in [
+            (&[][..], XML, "HTTP 404, QueueNotFound: It is not there."),
+            (&[], JSON, "HTTP 404, TableNotFound: It is not there."),
+            (&[("x-ms-error-code", "BlobNotFound")], "", "HTTP 404, BlobNotFound"),
+            (&[("x-ms-error-code", "BlobNotFound")], XML, "HTTP 404, BlobNotFound: It is not there."),
+            (&[], "<html>Not Found</html>", "HTTP 404, no code"),
+            (&[], "{}", "HTTP 404, no code"),
+        ] {
+            assert_eq!(refusal(404, named, body).to_string(), expected);
+        }
+    }
+
+    #[test]
+    fn the_status_decides_whether_to_come_back() {
+        let kind = |status| match Error::from(refusal(status, &[("retry-after", "7")], XML)) {
+            Error::Throttled { after } => format!("throttled {after:?}"),
+            Error::Unavailable(_) => "unavailable".to_owned(),
+            Error::TooLarge { .. } => "too large".to_owned(),
+            Error::Fatal(_) => "fatal".to_owned(),
+            other => panic!("{other}"),
+        };
+        for (statuses, expected) in [
+            (&[429, 503][..], "throttled Some(7s)"),
+            (&[408, 500, 502, 504], "unavailable"),
+            (&[413], "too large"),
+            (&[301, 400, 404, 409, 412], "fatal"),
+        ] {
+            for status in statuses {
+                assert_eq!(kind(*status), expected, "{status}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_date_to_come_back_at_is_read_by_the_services_own_clock() {
+        let at = ("retry-after", "Tue, 14 Apr 2026 07:00:09 GMT");
+        let with_date = [at, ("date", "Tue, 14 Apr 2026 07:00:00 GMT")];
+        assert_eq!(refusal(503, &with_date, "").after, Some(Duration::from_secs(9)));
+        assert_eq!(refusal(503, &[at], "").after, Some(Duration::ZERO));
+        assert_eq!(refusal(503, &[("retry-after", "soon")], "").after, None);
+    }
+
+    #[test]
+    fn an_error_of_the_sdk_is_what_its_cause_is() {
+        let wrapped =
+            |cause: azure_core::Error| azure_core::Error::with_error(ErrorKind::Other, cause, "a policy failed");
+        let denied = wrapped(azure_core::Error::new(ErrorKind::Credential, Denied("no".to_owned())));
+        assert!(matches!(of(denied), Error::Fatal(reason) if reason.to_string() == "no"));
+        let later = wrapped(azure_core::Error::new(ErrorKind::Credential, NoToken("later".to_owned())));
+        assert!(matches!(of(later), Error::Unavailable(reason) if reason.to_string() == "later"));
+        let cut = azure_core::Error::with_message(ErrorKind::Io, "cut");
+        assert!(matches!(of(cut), Error::Unavailable(_)));
+        let raw_response = Some(Box::new(RawResponse::from_bytes(503.into(), Headers::new(), JSON)));
+        let busy = ErrorKind::HttpResponse { status: 503.into(), error_code: None, raw_response }.into_error();
+        assert!(matches!(of(busy), Error::Throttled { after: None }));
+    }
+}
