@@ -81,12 +81,13 @@ impl Bench {
 
     /// That a version was given which is refused wherever it is used.
     async fn assert_outdated(&self, row: &str, etag: Option<&ETag>) {
-        let before = self.read(row).await;
+        let (before, sent) = (self.read(row).await, self.faulty.count("commit"));
         for store in [&self.writer, &self.other] {
             let refused = store.tables.commit(&[replace(row, 99, etag.expect("a version"))]).await;
             assert!(matches!(refused, Err(Error::Conflict { index: 0 } | Error::NotFound { .. })), "{refused:?}");
         }
         assert_eq!(self.read(row).await, before);
+        assert_eq!(self.faulty.count("commit"), sent, "a version that no service gave was sent to it");
     }
 }
 

@@ -316,10 +316,10 @@ async fn every_message_is_received_until_it_is_deleted_and_never_after() {
             });
         }
         tasks.join_all().await;
+        assert_eq!(raw.queues.approximate_count("queue").await.unwrap(), 0);
         let (sent, received) = (sent.lock().unwrap(), received.lock().unwrap());
         assert_eq!(sent.difference(&received).collect::<Vec<_>>(), Vec::<&String>::new(), "lost");
         assert!(sent.len() > 400 && deleted.lock().unwrap().len() > 400);
-        assert_eq!(raw.queues.approximate_count("queue").await.unwrap(), 0);
     }
 }
 

@@ -99,10 +99,20 @@ impl<'a> Attempts<'a> {
         if elapsed.saturating_add(pause) > self.policy.total - self.policy.attempt {
             return Err(self.give_up(error, elapsed));
         }
-        let (operation, attempt, pause_ms) = (self.operation, self.made, pause.as_millis() as u64);
-        tracing::debug!(operation, attempt, pause_ms, reason = %error, "a storage request is repeated");
+        self.log_repetition(pause, &error);
         sleep(pause).await;
         Ok(())
+    }
+
+    /// Goes on to the next attempt without a pause, when something else has shown that the service answers.
+    pub(super) fn repeat_at_once(&mut self, error: &Error) {
+        self.made += 1;
+        self.log_repetition(Duration::ZERO, error);
+    }
+
+    fn log_repetition(&self, pause: Duration, error: &Error) {
+        let (operation, attempt, pause_ms) = (self.operation, self.made, pause.as_millis() as u64);
+        tracing::debug!(operation, attempt, pause_ms, reason = %error, "a storage request is repeated");
     }
 
     /// From nothing to the ceiling of this pause.

@@ -35,7 +35,7 @@ const LOOKS: usize = 3;
 /// Rows that do not tell what became of a transaction in doubt.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "whether the transaction on {key} was written is unknown: an answer was lost ({last}), and others have changed the rows since; read them again and decide anew"
+    "whether the transaction on {key} was written is unknown: an answer was lost, then came: {last}; and others have changed the rows since; read them again and decide anew"
 )]
 struct Undecided {
     key: String,
@@ -89,7 +89,7 @@ impl Retrying {
                 // It may be our property that is too much for a merge.
                 Err(error @ Error::TooLarge { .. }) if !cut_down => {
                     cut_down = true;
-                    if !self.cut_down_merges(&mut transaction, &name).await? {
+                    if !attempts.in_time(self.cut_down_merges(&mut transaction, &name)).await? {
                         return Err(error);
                     }
                 }
@@ -98,6 +98,8 @@ impl Retrying {
                         return attempts.in_time(self.settle(&transaction, &name, true, error)).await;
                     }
                     Some((Evidence::Never, refusal)) => return Err(refusal),
+                    // The service answers again; what others write during a pause would only blur the traces.
+                    Some((Evidence::NotYet, _)) if !attempts.in_doubt() => attempts.repeat_at_once(&error),
                     _ => attempts.pause_after(error).await?,
                 },
                 Err(error) => attempts.pause_after(error).await?,
@@ -144,7 +146,11 @@ impl Retrying {
             Operation::Insert(..) => Error::Exists { index },
             _ => Error::Conflict { index },
         };
-        Some((operation.evidence(row.as_ref(), name), refusal))
+        let evidence = match (&operation.sent, &row) {
+            (Operation::Insert(..), None) => Evidence::NotYet,
+            _ => operation.evidence(row.as_ref(), name),
+        };
+        Some((evidence, refusal))
     }
 
     /// What became of a transaction in doubt that ended with `last`, a refusal or a lost answer; `found` if a row has named

@@ -1,7 +1,8 @@
 //! Rows as the table service reads and writes them in JSON. Knows no request.
 //!
-//! Rows are read with `odata=minimalmetadata`, although `nometadata` is shorter: only the former says which texts are
-//! whole numbers (`Edm.Int64` is text in JSON), and only it has the ETags of the rows of a page.
+//! Rows are read with `odata=minimalmetadata`, although `nometadata` is shorter (660 and 470 bytes for a window of the
+//! ledger): only the former says which texts are whole numbers (`Edm.Int64` is text in JSON), and only it has the ETags
+//! of the rows of a page.
 //!
 //! | value | as |
 //! |---|---|
@@ -30,10 +31,10 @@ pub(super) const ACCEPT: &str = "application/json;odata=nometadata";
 
 const TYPE: &str = "@odata.type";
 
-/// The body of a write: the row in one line.
+/// The body of a write: the row in one line of ASCII.
 pub(super) fn write(key: &Key, properties: &Properties) -> Result<String, Error> {
     let mut json = Vec::with_capacity(256);
-    let mut serializer = serde_json::Serializer::with_formatter(&mut json, OneLine);
+    let mut serializer = serde_json::Serializer::with_formatter(&mut json, Ascii);
     Entity { key, properties }.serialize(&mut serializer).map_err(|error| Error::Fatal(error.into()))?;
     String::from_utf8(json).map_err(|error| Error::Fatal(error.into()))
 }
@@ -96,19 +97,25 @@ fn typed(value: &Value) -> (Option<&'static str>, Written<'_>) {
     }
 }
 
-/// JSON that no reader takes for several lines: Azurite's reader of batches ends a line at U+2028 and U+2029, too.
-struct OneLine;
+/// JSON in ASCII. Azurite spoils a character whose bytes come in two reads, and its reader of batches ends a line at
+/// U+2028 and U+2029, too.
+struct Ascii;
 
-impl Formatter for OneLine {
+impl Formatter for Ascii {
     fn write_string_fragment<W: ?Sized + io::Write>(&mut self, writer: &mut W, fragment: &str) -> io::Result<()> {
-        let mut rest = fragment;
-        while let Some(at) = rest.find(['\u{2028}', '\u{2029}']) {
-            let (before, line_end) = rest.split_at(at);
-            writer.write_all(before.as_bytes())?;
-            writer.write_all(if line_end.starts_with('\u{2028}') { b"\\u2028" } else { b"\\u2029" })?;
-            rest = &line_end['\u{2028}'.len_utf8()..];
+        if fragment.is_ascii() {
+            return writer.write_all(fragment.as_bytes());
         }
-        writer.write_all(rest.as_bytes())
+        for c in fragment.chars() {
+            if c.is_ascii() {
+                writer.write_all(&[c as u8])?;
+            } else {
+                for unit in c.encode_utf16(&mut [0; 2]) {
+                    write!(writer, "\\u{unit:04x}")?;
+                }
+            }
+        }
+        Ok(())
     }
 }
 
@@ -194,12 +201,12 @@ mod tests {
     fn a_row_is_one_line_of_typed_properties() {
         assert_eq!(
             written(json!({
-                "a": i64::MAX, "b": 7, "c": -1.5, "d": 1.0, "e": -0.0, "f": true, "g": "12\r\n\u{2028}\u{2029}ü", "h": 1e300
+                "a": i64::MAX, "b": 7, "c": -1.5, "d": 1.0, "e": -0.0, "f": true, "g": "12\r\n\u{2028}ü\u{1F980}x", "h": 1e300
             })),
             concat!(
                 r#"{"PartitionKey":"p","RowKey":"r","a@odata.type":"Edm.Int64","a":"9223372036854775807","b":7,"c":-1.5,"#,
                 r#""d@odata.type":"Edm.Double","d":1.0,"e@odata.type":"Edm.Binary","e":"gAAAAAAAAAA=","f":true,"#,
-                r#""g":"12\r\n\u2028\u2029ü","h@odata.type":"Edm.Double","h":1e+300}"#
+                r#""g":"12\r\n\u2028\u00fc\ud83e\udd80x","h@odata.type":"Edm.Double","h":1e+300}"#
             )
         );
     }
@@ -269,8 +276,7 @@ mod tests {
             }
             let key = Key::new("p'", "\u{1F980}").unwrap();
             let json = write(&key, &properties).unwrap();
-            let one_line = !json.contains(['\r', '\n', '\u{2028}', '\u{2029}']);
-            prop_assert!(one_line);
+            prop_assert!(json.is_ascii() && !json.contains(['\r', '\n']));
             let row = read_row(answered(&json).as_bytes()).unwrap();
             prop_assert_eq!(row.key, key);
             // As text, because -0.0 equals 0.0.

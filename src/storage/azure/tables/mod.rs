@@ -17,6 +17,7 @@ mod send;
 mod url;
 
 use super::account::Service;
+use crate::storage::limits::MAX_TRANSACTION_BYTES;
 use crate::storage::{Continuation, ETag, Error, Key, Operation, Page, Range, Row, TableStore, limits};
 use answer::Outcome;
 use async_trait::async_trait;
@@ -137,6 +138,12 @@ impl Tables {
 
     async fn transaction(&self, operations: &[Operation]) -> Result<Vec<Option<ETag>>, Error> {
         let batch = batch::write(&self.urls, operations)?;
+        if batch.body.len() > MAX_TRANSACTION_BYTES {
+            return Err(Error::TooLarge {
+                what: format!("a transaction's request of {} bytes", batch.body.len()),
+                limit: format!("{MAX_TRANSACTION_BYTES} bytes"),
+            });
+        }
         let mut request = Request::new(self.urls.batch(), Method::Post);
         request.insert_header(CONTENT_TYPE, batch.content_type);
         request.set_body(batch.body);

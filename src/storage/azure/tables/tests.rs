@@ -159,6 +159,18 @@ async fn nothing_but_one_version_is_ever_sent_as_a_condition() {
 }
 
 #[tokio::test]
+async fn a_transaction_whose_text_takes_too_many_bytes_in_json_is_not_sent() {
+    let (tables, script) = table();
+    let text = |row: &str| {
+        let properties = (0..10).map(|n| (format!("p{n}"), "ü".repeat(32_000).into())).collect();
+        Operation::Insert(key(row), properties)
+    };
+    let error = tables.commit(&[text("a"), text("b"), text("c")]).await.unwrap_err();
+    assert!(matches!(error, Error::TooLarge { .. }), "{error}");
+    assert_eq!(script.sent().len(), 0);
+}
+
+#[tokio::test]
 async fn a_success_that_is_not_the_expected_one_leaves_the_outcome_open() {
     let etag = VERSION;
     let none: [(&str, &str); 0] = [];
