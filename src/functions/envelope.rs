@@ -2,6 +2,7 @@
 //! `POST /<function>` and what is answered. Shapes: azure-functions-host `ScriptInvocationContextExtensions`
 //! and `HttpScriptInvocationResultExtensions`. Knows no function.
 
+use crate::storage::{BlobStore, Error as StorageError, Reference};
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 
@@ -21,6 +22,17 @@ pub enum Malformed {
     /// The message is not one of ours.
     #[error("the message on the queue is not one of this app: {0}")]
     Message(String),
+}
+
+/// A message whose body was not to be had.
+#[derive(Debug, thiserror::Error)]
+pub enum Unresolved {
+    /// There is none, and there will be none.
+    #[error(transparent)]
+    Malformed(#[from] Malformed),
+    /// The state store failed.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
 }
 
 impl Invocation {
@@ -46,19 +58,43 @@ impl Invocation {
         member(&self.data, name).or_else(|| self.data.values().next())
     }
 
-    /// The text of a queue message, however often it was encoded on its way: the host sends JSON in a string,
-    /// the documentation's samples show it once less.
+    /// A queue message, however often it was encoded on its way: the host sends JSON in a string, the documentation's
+    /// samples show it once less.
     ///
     /// # Errors
     /// [`Malformed::Message`].
     pub fn queue_message<T: DeserializeOwned>(&self, name: &str) -> Result<T, Malformed> {
+        serde_json::from_value(self.decoded(name)?).map_err(|error| Malformed::Message(error.to_string()))
+    }
+
+    /// This invocation with the body of its message, where the message only refers to it, and the reference to the blob
+    /// that is of no use once the message is done.
+    ///
+    /// # Errors
+    /// [`Unresolved`].
+    pub async fn resolved(
+        mut self,
+        name: &str,
+        blobs: &dyn BlobStore,
+    ) -> Result<(Self, Option<Reference>), Unresolved> {
+        let Some(reference) = self.decoded(name).ok().as_ref().and_then(Reference::of) else { return Ok((self, None)) };
+        let Some(body) = blobs.get(reference.blob()).await? else {
+            let reason = format!("its body was in the blob {}, which is gone", reference.blob());
+            return Err(Malformed::Message(reason).into());
+        };
+        let body = serde_json::from_slice(&body).map_err(|error| Malformed::Message(error.to_string()))?;
+        self.data = Map::from_iter([(name.to_owned(), body)]);
+        Ok((self, Some(reference)))
+    }
+
+    fn decoded(&self, name: &str) -> Result<Value, Malformed> {
         let mut value = self.trigger(name).cloned().unwrap_or(Value::Null);
         for _ in 0..3 {
             match value {
                 Value::String(text) => {
                     value = serde_json::from_str(&text).map_err(|error| Malformed::Message(error.to_string()))?;
                 }
-                other => return serde_json::from_value(other).map_err(|error| Malformed::Message(error.to_string())),
+                other => return Ok(other),
             }
         }
         Err(Malformed::Message("it is encoded more often than any host does".to_owned()))
@@ -94,6 +130,9 @@ pub fn done() -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::storage::memory;
+    use crate::timestamp::SystemClock;
+    use std::sync::Arc;
 
     fn invocation(envelope: Value) -> Invocation {
         Invocation::parse(envelope.to_string().as_bytes()).unwrap()
@@ -104,6 +143,35 @@ mod tests {
         for data in [json!("\"{\\\"a\\\":1}\""), json!("{\"a\":1}"), json!({"a": 1})] {
             let message: Value = invocation(json!({"Data": {"message": data}})).queue_message("message").unwrap();
             assert_eq!(message, json!({"a": 1}));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_message_that_refers_to_a_blob_is_read_from_there() {
+        let storage = memory(Arc::new(SystemClock));
+        let blob = "messages/0123456789abcdef0123456789abcdef";
+        storage.blobs.put(blob, "{\"a\":1}".into()).await.unwrap();
+        let reference = json!({"bodyInBlob": blob}).to_string();
+        for text in [json!(reference), json!(json!(reference).to_string())] {
+            let envelope = json!({"Data": {"message": text}, "Metadata": {"DequeueCount": "3"}});
+            let (resolved, used) = invocation(envelope).resolved("message", &*storage.blobs).await.unwrap();
+            assert_eq!(resolved.queue_message::<Value>("message").unwrap(), json!({"a": 1}));
+            assert_eq!((resolved.dequeue_count(), used.unwrap().blob()), (3, blob));
+        }
+        storage.blobs.delete(blob).await.unwrap();
+        let gone = invocation(json!({"Data": {"message": reference}})).resolved("message", &*storage.blobs).await;
+        let error = gone.unwrap_err();
+        assert!(matches!(&error, Unresolved::Malformed(_)) && error.to_string().contains(blob), "{error}");
+    }
+
+    #[tokio::test]
+    async fn a_message_that_refers_to_nothing_stays_as_it_is() {
+        let storage = memory(Arc::new(SystemClock));
+        storage.blobs.put("other", "{}".into()).await.unwrap();
+        for text in ["{\"a\":1}", "hello", "{\"bodyInBlob\":\"other\"}"] {
+            let invocation = invocation(json!({"Data": {"message": text}}));
+            let (resolved, used) = invocation.resolved("message", &*storage.blobs).await.unwrap();
+            assert_eq!((resolved.trigger("message"), used), (Some(&json!(text)), None));
         }
     }
 

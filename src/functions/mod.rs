@@ -23,7 +23,7 @@ use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::http::{Method, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use envelope::{Invocation, Malformed};
+use envelope::{Invocation, Malformed, Unresolved};
 use http::{Answer, Call};
 use serde_json::Value;
 use std::collections::HashMap;
@@ -45,6 +45,15 @@ enum Failed {
     /// The invocation outran its deadline.
     #[error("the invocation reached its deadline of {0} s and gives its message back")]
     Deadline(u64),
+}
+
+impl From<Unresolved> for Failed {
+    fn from(error: Unresolved) -> Self {
+        match error {
+            Unresolved::Malformed(error) => error.into(),
+            Unresolved::Storage(error) => Self::State(error.into()),
+        }
+    }
 }
 
 /// The routes of the custom handler: what the host forwards keeps the path as the client spelled it.
@@ -142,14 +151,13 @@ async fn invoke(app: Arc<App>, function: String, body: &[u8]) -> Response {
 /// `None` for a function that does not exist.
 async fn dispatch(app: Arc<App>, function: String, invocation: Invocation) -> Option<Result<Value, Failed>> {
     let deadline = app.limits.invocation_deadline;
-    let call = || http::from_envelope(&invocation);
     let work = async {
         Some(match function.as_str() {
             "adxingestor" | "get_status" | "terminate_orchestration" | "instances" => {
-                Ok(http::to_envelope(&answer_of(serve(&app, &function, &call()).await)))
+                let call = http::from_envelope(&invocation);
+                Ok(http::to_envelope(&answer_of(serve(&app, &function, &call).await)))
             }
-            "orchestrator" => orchestrator::handle(&app, &invocation).await.map(|()| envelope::done()),
-            "chunk_worker" => chunk_worker::handle(&app, &invocation).await.map(|()| envelope::done()),
+            "orchestrator" | "chunk_worker" => on_message(&app, &function, invocation).await.map(|()| envelope::done()),
             "nightly" => nightly::handle(&app).await.map(|()| envelope::done()).map_err(Failed::from),
             "watchdog" => watchdog::handle(&app).await.map(|()| envelope::done()).map_err(Failed::from),
             _ => return None,
@@ -162,9 +170,57 @@ async fn dispatch(app: Arc<App>, function: String, invocation: Invocation) -> Op
     }
 }
 
+/// Runs the function of a queue. The body of a message that was too large for it comes from its blob, which goes when the
+/// function has succeeded: whatever the message was to bring about is on record then, and a later delivery that finds
+/// no body has nothing left to do.
+async fn on_message(app: &App, function: &str, invocation: Invocation) -> Result<(), Failed> {
+    let blobs = &app.state.storage().blobs;
+    let (invocation, reference) = invocation.resolved("message", &**blobs).await?;
+    match function {
+        "orchestrator" => orchestrator::handle(app, &invocation).await?,
+        _ => chunk_worker::handle(app, &invocation).await?,
+    }
+    if let Some(reference) = reference
+        && let Err(error) = blobs.delete(reference.blob()).await
+    {
+        tracing::warn!(blob = reference.blob(), %error, "the blob of a message that is done is left over");
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::orchestration::ids::InstanceId;
+    use crate::orchestration::limits::Limits;
+    use crate::orchestration::message::{ControlMessage, Debt};
+    use crate::random::SystemRandom;
+    use crate::state::{CONTROL_QUEUE, State as Records};
+    use crate::storage::{Body, MAX_MESSAGE_BYTES, memory};
+    use crate::timestamp::SystemClock;
+    use serde_json::json;
+    use std::time::Duration;
+
+    #[tokio::test]
+    async fn a_large_message_is_read_from_its_blob_which_goes_with_its_success() {
+        let raw = memory(Arc::new(SystemClock));
+        let state = Records::new(raw.clone(), Arc::new(SystemRandom));
+        let app = App { state, limits: Limits::scaled(1.0), services: Err("none".to_owned()) };
+        let reason = "because ".repeat(MAX_MESSAGE_BYTES / 8);
+        let message = ControlMessage::Terminate { instance: InstanceId::from_bits(7), reason };
+        app.state.pay(&[Debt::control(message, Duration::ZERO)]).await.unwrap();
+        // What a Functions host sees: it does not know of blobs.
+        let seen = raw.queues.receive(CONTROL_QUEUE, 1, Duration::from_secs(30)).await.unwrap().swap_remove(0);
+        let Body::Bytes(text) = seen.body else { panic!("{seen:?}") };
+        let reference: Value = serde_json::from_slice(&text).unwrap();
+        let blob = reference["bodyInBlob"].as_str().unwrap();
+        let envelope = json!({"Data": {"message": reference.to_string()}, "Metadata": {"DequeueCount": "1"}});
+        let invocation = Invocation::parse(envelope.to_string().as_bytes()).unwrap();
+        on_message(&app, "orchestrator", invocation.clone()).await.unwrap();
+        assert_eq!(raw.blobs.get(blob).await.unwrap(), None);
+        let again = on_message(&app, "orchestrator", invocation).await.unwrap_err();
+        assert!(matches!(again, Failed::Malformed(_)) && again.to_string().contains(blob), "{again}");
+    }
 
     #[test]
     fn forwarded_paths_match_in_any_case_and_with_a_slash_at_the_end() {

@@ -12,7 +12,7 @@ use crate::orchestration::message::{Debt, Message};
 use crate::orchestration::window::Window;
 use crate::random::Random;
 use crate::storage::entity::from_properties;
-use crate::storage::{Continuation, ETag, Error as StorageError, Key, Range, Row, Storage};
+use crate::storage::{Continuation, ETag, Error as StorageError, Key, Range, Row, Storage, large_messages};
 use crate::timestamp::Timestamp;
 use backon::{ExponentialBuilder, Retryable};
 use serde::de::DeserializeOwned;
@@ -91,9 +91,9 @@ pub struct State {
 }
 
 impl State {
-    /// The records in `storage`.
+    /// The records in `storage`. Messages may have any size there: see [`large_messages`].
     pub fn new(storage: Storage, random: Arc<dyn Random>) -> Self {
-        Self { storage, random }
+        Self { storage: large_messages(storage, Arc::clone(&random)), random }
     }
 
     /// The store's time.

@@ -2,9 +2,11 @@
 
 mod change;
 pub mod entity;
+mod large_messages;
 mod memory;
 mod sqlite;
 
 pub use adxingestor_ports::storage::*;
+pub use large_messages::{Reference, large_messages};
 pub use memory::memory;
 pub use sqlite::{OpenError, sqlite};
