@@ -10,6 +10,8 @@ use serde_json::Value;
 /// signed.
 const MAX_MESSAGE: usize = 200;
 
+const STATUS_LINE: &str = "HTTP/1.1 ";
+
 /// Whether the answer of a transaction says that each of its `operations` was applied.
 ///
 /// # Errors
@@ -17,32 +19,33 @@ const MAX_MESSAGE: usize = 200;
 /// is not whole.
 pub(crate) fn transaction(body: &[u8], operations: usize) -> Result<(), Failure> {
     let garbled = |why: &str| Failure::Garbled(format!("a transaction's answer {why}"));
-    let text = std::str::from_utf8(body).map_err(|_| garbled("is not UTF-8"))?;
-    let batch = text.lines().find(|line| !line.trim().is_empty()).map_or("", str::trim_end);
+    let text = std::str::from_utf8(body).map_err(|_| garbled("is not UTF-8"))?.trim();
+    let batch = text.lines().next().unwrap_or_default();
     let changes = text
         .lines()
-        .take_while(|line| !line.starts_with("HTTP/"))
+        .take_while(|line| !line.starts_with(STATUS_LINE))
         .find_map(|line| line.split_once("boundary=changesetresponse_"))
-        .map(|(_, id)| format!("--changesetresponse_{}", id.trim_end().trim_end_matches('"')));
+        .map(|(_, id)| format!("\n--changesetresponse_{}", id.trim_end().trim_end_matches('"')));
     let (true, Some(changes)) = (batch.starts_with("--batchresponse_"), changes) else {
         return Err(garbled("has no parts"));
     };
+    // A status cut short reads as another one, so that nothing is believed of an answer without its end.
+    let whole = text.strip_suffix(&format!("{batch}--")).and_then(|text| text.trim_end().strip_suffix("--"));
+    let parts = whole.and_then(|text| text.strip_suffix(&changes)).ok_or_else(|| garbled("is cut off"))?;
     let mut applied = 0;
-    let mut closed = false;
-    // The text before the first boundary is the header of the set, that after the last begins with its `--`.
-    for part in text.split(&changes).skip(1) {
-        if part.starts_with("--") {
-            closed = true;
-            break;
+    for (number, part) in parts.split(&changes).enumerate() {
+        let statuses = part.lines().filter(|line| line.starts_with(STATUS_LINE)).count();
+        match (number, statuses) {
+            // What stands before the first part are the headers of the set.
+            (0, 0) => continue,
+            (1.., 1) => {}
+            _ => return Err(garbled("has parts with other than one status")),
         }
         let (status, body) = status_and_body(part).ok_or_else(|| garbled("has a part without a status"))?;
         if !(200..300).contains(&status) {
             return Err(refusal(status, None, body.as_bytes()));
         }
         applied += 1;
-    }
-    if !closed || !text.trim_end().ends_with(&format!("{batch}--")) {
-        return Err(garbled("is cut off"));
     }
     if applied != operations {
         return Err(garbled(&format!("has {applied} parts for {operations} operations")));
