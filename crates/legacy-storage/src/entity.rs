@@ -5,12 +5,38 @@
 
 use crate::failure::Failure;
 use adxingestor_ports::storage::{ETag, Error, Key, Properties, Row};
+use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
 const TYPE: &str = "@odata.type";
 
-/// The JSON of a row.
-pub(crate) fn to_json(key: &Key, properties: &Properties) -> Map<String, Value> {
+/// Which characters of a row's JSON are written as `\uXXXX`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Escaped {
+    /// All that are not ASCII: Azurite joins a body out of chunks that it decodes one by one, which breaks a
+    /// character that stands in two of them.
+    NonAscii,
+    /// U+2028 and U+2029 only: Azurite ends an operation of a transaction at them.
+    LineEnds,
+}
+
+/// The JSON text of a row.
+pub(crate) fn to_json(key: &Key, properties: &Properties, escaped: Escaped) -> Result<Box<RawValue>, Failure> {
+    let unwritable = |_| Failure::Garbled("a row that is no JSON".to_owned());
+    let json = serde_json::to_string(&with_types(key, properties)).map_err(unwritable)?;
+    let mut text = String::with_capacity(json.len());
+    for c in json.chars() {
+        if c.is_ascii() || (escaped == Escaped::LineEnds && !matches!(c, '\u{2028}' | '\u{2029}')) {
+            text.push(c);
+        } else {
+            // Outside of ASCII, JSON has characters in texts and names only.
+            text.extend(c.encode_utf16(&mut [0; 2]).iter().map(|unit| format!("\\u{unit:04x}")));
+        }
+    }
+    RawValue::from_string(text).map_err(unwritable)
+}
+
+fn with_types(key: &Key, properties: &Properties) -> Map<String, Value> {
     let mut json = Map::new();
     json.insert("PartitionKey".to_owned(), key.partition().into());
     json.insert("RowKey".to_owned(), key.row().into());
@@ -75,7 +101,7 @@ mod tests {
     fn numbers_go_out_with_their_type_and_come_back_as_they_were() {
         let properties = object(json!({"i": i64::MIN, "f": 1.0, "t": "12", "b": true}));
         let key = Key::new("p'", "r").unwrap();
-        let mut sent = to_json(&key, &properties);
+        let mut sent = with_types(&key, &properties);
         assert_eq!(
             sent,
             object(
@@ -88,6 +114,25 @@ mod tests {
         let row = from_json(&sent, None).unwrap();
         assert_eq!(row, Row { key, properties, etag: ETag("W/\"1\"".to_owned()) });
         assert!(row.properties["f"].is_f64());
+    }
+
+    #[test]
+    fn characters_that_the_emulator_breaks_are_escaped() {
+        let key = Key::new("é", "r").unwrap();
+        let properties = object(json!({"Größe": "\"a\u{2028}\u{1F980}"}));
+        let json = |escaped| to_json(&key, &properties, escaped).unwrap();
+        assert_eq!(
+            json(Escaped::NonAscii).get(),
+            r#"{"Gr\u00f6\u00dfe":"\"a\u2028\ud83e\udd80","PartitionKey":"\u00e9","RowKey":"r"}"#
+        );
+        assert_eq!(
+            json(Escaped::LineEnds).get(),
+            "{\"Größe\":\"\\\"a\\u2028\u{1F980}\",\"PartitionKey\":\"é\",\"RowKey\":\"r\"}"
+        );
+        for escaped in [Escaped::NonAscii, Escaped::LineEnds] {
+            let read: Map<String, Value> = serde_json::from_str(json(escaped).get()).unwrap();
+            assert_eq!(read, with_types(&key, &properties));
+        }
     }
 
     #[test]

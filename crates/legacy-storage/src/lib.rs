@@ -30,6 +30,9 @@ mod tables;
 mod text;
 mod wire;
 
+#[cfg(test)]
+mod tests;
+
 use adxingestor_ports::storage::{MessageQueue, TableStore};
 use adxingestor_ports::timestamp::Clock;
 use async_trait::async_trait;

@@ -1,8 +1,9 @@
 //! Rows and transactions on `azure_data_tables`. Knows no queue.
 
+use crate::entity::{self, Escaped};
 use crate::failure::Failure;
 use crate::requests::{Operations, context};
-use crate::{entity, wire};
+use crate::wire;
 use adxingestor_ports::storage::{
     Continuation, ETag, Error, Key, Operation, Page, Properties, Range, Row, TableStore, limits,
 };
@@ -12,12 +13,16 @@ use azure_data_tables::clients::{EntityClient, TableClient};
 use azure_data_tables::operations::QueryEntityResponse;
 use azure_data_tables::{Filter, IfMatchCondition, Top};
 use futures_util::StreamExt;
+use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
 type Json = Map<String, Value>;
 
 /// How many rows a page asks for: fewer when they are too large to be answered together.
 const PAGE_ROWS: [u32; 3] = [1000, 100, 10];
+
+/// More than the headers and the URL of an operation of a transaction, with keys of the longest.
+const PART_BYTES: usize = 8 * 1024;
 
 /// One table.
 pub(crate) struct Tables {
@@ -49,15 +54,15 @@ impl Tables {
     }
 
     async fn apply_one(&self, operation: &Operation) -> Result<Option<ETag>, Failure> {
+        // A row at its limit fits into a request even if each of its characters is escaped.
+        let json = |key: &Key, properties: &Properties| entity::to_json(key, properties, Escaped::NonAscii);
         let etag = match operation {
-            Operation::Insert(key, properties) => {
-                self.table.insert::<_, Value>(entity::to_json(key, properties))?.await?.etag
-            }
+            Operation::Insert(key, properties) => self.table.insert::<_, Value>(json(key, properties)?)?.await?.etag,
             Operation::Replace(key, properties, etag) => {
-                self.entity(key).update(entity::to_json(key, properties), matching(etag))?.await?.etag
+                self.entity(key).update(json(key, properties)?, matching(etag))?.await?.etag
             }
             Operation::Merge(key, properties, etag) => {
-                self.entity(key).merge(entity::to_json(key, properties), matching(etag))?.await?.etag
+                self.entity(key).merge(json(key, properties)?, matching(etag))?.await?.etag
             }
             Operation::Delete(key, etag) => {
                 self.entity(key).delete().if_match(matching(etag)).await?;
@@ -70,17 +75,12 @@ impl Tables {
     async fn apply_together(&self, operations: &[Operation]) -> Result<Vec<Option<ETag>>, Failure> {
         let partition = operations.first().map_or("", |operation| operation.key().partition());
         let mut transaction = self.table.partition_key_client(quoted(partition)).transaction();
-        for operation in operations {
+        for (operation, json) in operations.iter().zip(transaction_json(operations)?) {
             let row = quoted(operation.key().row());
-            let json = |key: &Key, properties: &Properties| entity::to_json(key, properties);
             transaction = match operation {
-                Operation::Insert(key, properties) => transaction.insert(json(key, properties)),
-                Operation::Replace(key, properties, etag) => {
-                    transaction.update(row, json(key, properties), Some(matching(etag)))
-                }
-                Operation::Merge(key, properties, etag) => {
-                    transaction.merge(row, json(key, properties), Some(matching(etag)))
-                }
+                Operation::Insert(..) => transaction.insert(json),
+                Operation::Replace(_, _, etag) => transaction.update(row, json, Some(matching(etag))),
+                Operation::Merge(_, _, etag) => transaction.merge(row, json, Some(matching(etag))),
                 Operation::Delete(_, etag) => transaction.delete(row, Some(matching(etag))),
             }?;
         }
@@ -172,6 +172,23 @@ impl TableStore for Tables {
         let next = answer.continuation().map(|next| Continuation(serde_json::json!(next).to_string()));
         Ok(Page { rows, next })
     }
+}
+
+/// The JSON of each operation, nothing for a delete. The limits count bytes before they are escaped: what is too large
+/// for a request with all of them goes out with the few.
+fn transaction_json(operations: &[Operation]) -> Result<Vec<Option<Box<RawValue>>>, Failure> {
+    let all = |escaped| -> Result<Vec<_>, Failure> {
+        let json = |operation: &Operation| match operation {
+            Operation::Insert(key, properties)
+            | Operation::Replace(key, properties, _)
+            | Operation::Merge(key, properties, _) => entity::to_json(key, properties, escaped).map(Some),
+            Operation::Delete(..) => Ok(None),
+        };
+        operations.iter().map(json).collect()
+    };
+    let ascii = all(Escaped::NonAscii)?;
+    let bytes: usize = ascii.iter().flatten().map(|json| json.get().len() + PART_BYTES).sum();
+    if bytes > limits::MAX_TRANSACTION_BYTES { all(Escaped::LineEnds) } else { Ok(ascii) }
 }
 
 /// An insert can miss nothing but its table.
