@@ -7,6 +7,9 @@
 #![allow(dead_code, reason = "each test file uses a part of it")]
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
+#[path = "azurite_tls.rs"]
+mod tls;
+
 use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -85,6 +88,7 @@ pub struct Request {
 pub struct Azurite {
     process: Child,
     ports: Ports,
+    certificate: Option<tls::Certificate>,
     log: PathBuf,
     _directory: tempfile::TempDir,
 }
@@ -98,8 +102,23 @@ impl Azurite {
 
     /// An emulator of one's own; `None` where it cannot run.
     pub fn start() -> Option<Self> {
+        Some(Self::spawn(installed()?, false))
+    }
+
+    /// An emulator of one's own that speaks HTTPS and takes bearer tokens; `None` where it cannot run, or where no
+    /// certificate can be made.
+    pub fn start_with_tls() -> Option<Self> {
         let home = installed()?;
+        if tls::is_possible() {
+            return Some(Self::spawn(home, true));
+        }
+        is_missing("a test on Azurite with HTTPS", "the program openssl");
+        None
+    }
+
+    fn spawn(home: &Path, secure: bool) -> Self {
         let directory = tempfile::tempdir().expect("a temporary directory");
+        let certificate = secure.then(|| tls::certificate(directory.path()));
         let log = directory.path().join("azurite.log");
         let output = File::create(&log).unwrap();
         let mut command = Command::new("node");
@@ -107,6 +126,10 @@ impl Azurite {
         for service in ["blob", "queue", "table"] {
             // The system chooses free ports, and the emulator prints them.
             command.args([format!("--{service}Host"), "127.0.0.1".into(), format!("--{service}Port"), "0".into()]);
+        }
+        if let Some(certificate) = &certificate {
+            command.arg("--oauth").arg("basic");
+            command.arg("--cert").arg(&certificate.certificate).arg("--key").arg(&certificate.key);
         }
         command
             // The official clients ask for a newer version of the service than the emulator knows.
@@ -120,7 +143,12 @@ impl Azurite {
             .stderr(output);
         let mut process = command.spawn().expect("node starts");
         let ports = listening(&mut process, &log);
-        Some(Self { process, ports, log, _directory: directory })
+        Self { process, ports, certificate, log, _directory: directory }
+    }
+
+    /// The authority to trust, as a file of PEM, if the emulator speaks HTTPS.
+    pub fn authority(&self) -> Option<&Path> {
+        self.certificate.as_ref().map(|certificate| certificate.authority.as_path())
     }
 
     /// Where it listens.
@@ -135,7 +163,11 @@ impl Azurite {
 
     /// The same with other ports, for something that stands between.
     pub fn connection_string_with(&self, ports: Ports) -> String {
-        format!("DefaultEndpointsProtocol=http;AccountName={ACCOUNT};AccountKey={KEY};{}", self.endpoints(ports))
+        format!(
+            "DefaultEndpointsProtocol={};AccountName={ACCOUNT};AccountKey={KEY};{}",
+            self.scheme(),
+            self.endpoints(ports)
+        )
     }
 
     /// The same with a shared access signature, without its question mark, in place of the key.
@@ -145,18 +177,22 @@ impl Azurite {
 
     /// A service's address, which ends in a slash.
     pub fn endpoint(&self, service: Service) -> String {
-        format!("http://127.0.0.1:{}/{ACCOUNT}/", self.ports.of(service))
+        format!("{}://127.0.0.1:{}/{ACCOUNT}/", self.scheme(), self.ports.of(service))
+    }
+
+    fn scheme(&self) -> &'static str {
+        if self.certificate.is_some() { "https" } else { "http" }
     }
 
     fn endpoints(&self, Ports { blob, queue, table }: Ports) -> String {
-        format!(
-            "BlobEndpoint=http://127.0.0.1:{blob}/{ACCOUNT};QueueEndpoint=http://127.0.0.1:{queue}/{ACCOUNT};\
-             TableEndpoint=http://127.0.0.1:{table}/{ACCOUNT};"
-        )
+        let url = |port| format!("{}://127.0.0.1:{port}/{ACCOUNT}", self.scheme());
+        format!("BlobEndpoint={};QueueEndpoint={};TableEndpoint={};", url(blob), url(queue), url(table))
     }
 
     /// The requests answered so far, in the order of their answers, each one that anybody has an answer to included.
+    /// Not with HTTPS.
     pub fn requests(&self) -> Vec<Request> {
+        assert!(self.certificate.is_none(), "the log is read without HTTPS only");
         // A line is written after the answer was handed over and before the next request of its service is taken: the
         // line of a request made now stands behind all those.
         static MARKS: AtomicU64 = AtomicU64::new(0);
@@ -239,14 +275,19 @@ fn installed() -> Option<&'static Path> {
     let home = HOME.get_or_init(|| match missing() {
         None => Some(install()),
         Some(missing) => {
-            let ci = std::env::var_os("CI").is_some_and(|value| !value.is_empty());
-            assert!(!ci, "the tests on Azurite need {missing}; install it, they are not skipped under CI");
-            // Written past the capture of the test's output.
-            let _ = writeln!(std::io::stderr(), "skipped: all tests on Azurite, for want of {missing}");
+            is_missing("all tests on Azurite", &missing);
             None
         }
     });
     home.as_deref()
+}
+
+/// Says that tests are skipped; fails under CI, where none may be.
+fn is_missing(tests: &str, what: &str) {
+    let ci = std::env::var_os("CI").is_some_and(|value| !value.is_empty());
+    assert!(!ci, "{tests} need {what}; install it, nothing is skipped under CI");
+    // Written past the capture of the test's output.
+    let _ = writeln!(std::io::stderr(), "skipped: {tests}, for want of {what}");
 }
 
 /// What this machine lacks.

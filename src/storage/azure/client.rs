@@ -61,13 +61,20 @@ impl Failure {
 
 impl From<Failure> for Error {
     fn from(failure: Failure) -> Self {
-        // The service goes on deleting after it has said that it has.
-        let passing = failure.is("QueueBeingDeleted") || failure.is("ContainerBeingDeleted");
         match failure {
-            Failure::Service(error) if !passing => error::of(error),
+            Failure::Service(error) if !is_passing(&error) => error::of(error),
             other => Self::Unavailable(other.into()),
         }
     }
+}
+
+/// Whether the same call may well succeed later, whatever is usual for its status.
+fn is_passing(error: &azure_core::Error) -> bool {
+    let ErrorKind::HttpResponse { status, error_code, .. } = error.kind() else { return false };
+    // The service goes on deleting after it has said that it has.
+    let deleting = matches!(error_code.as_deref(), Some("QueueBeingDeleted" | "ContainerBeingDeleted"));
+    // A success that the call never has: something on the way made it.
+    deleting || status.is_success()
 }
 
 /// The end of `call`, if it comes within `limit`.

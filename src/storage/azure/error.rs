@@ -1,0 +1,144 @@
+//! What an answer of Azure Storage that is no success, or none at all, means to a caller of the ports. Decided here for
+//! tables, queues and blobs alike; each of them looks at the codes that mean something special to it before.
+
+use crate::outbound::{causes, retry_after};
+use crate::storage::Error;
+use crate::timestamp::Timestamp;
+use azure_core::error::ErrorKind;
+use azure_core::http::headers::{HeaderName, Headers};
+use reqwest::header::{HeaderMap, HeaderValue, RETRY_AFTER};
+use serde_json::Value;
+use std::time::Duration;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc2822;
+
+const ERROR_CODE: HeaderName = HeaderName::from_static("x-ms-error-code");
+const AFTER: HeaderName = HeaderName::from_static("retry-after");
+const DATE: HeaderName = HeaderName::from_static("date");
+/// The first line of a service's message is short; a page of something in between is not.
+const MESSAGE_CHARS: usize = 300;
+
+/// Why a service cannot be used, in words that say what to do. Repeating does not help.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(super) struct Denied(pub(super) String);
+
+/// No token can be had now; it may be later.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(super) struct NoToken(pub(super) String);
+
+/// An answer that is no success (rest-api-ref `Status-and-Error-Codes2`).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Refusal {
+    /// The status.
+    pub(super) status: u16,
+    /// The service's code, such as `TableNotFound`; empty if there is none.
+    pub(super) code: String,
+    /// The first line of what the service said.
+    pub(super) message: String,
+    /// How long it asks to wait.
+    pub(super) after: Option<Duration>,
+}
+
+impl Refusal {
+    /// Reads the code from the header, or from the body: JSON of tables, XML of the others.
+    pub(super) fn read(status: u16, headers: &Headers, body: &[u8]) -> Self {
+        let (code, message) = of_json(body).or_else(|| of_xml(body)).unwrap_or_default();
+        let code = headers.get_optional_string(&ERROR_CODE).filter(|code| !code.is_empty()).unwrap_or(code);
+        let line = message.lines().next().unwrap_or_default().trim();
+        let message = line.chars().filter(|c| !c.is_control()).take(MESSAGE_CHARS).collect();
+        Self { status, code, message, after: after(headers) }
+    }
+}
+
+impl std::fmt::Display for Refusal {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let code = if self.code.is_empty() { "no code" } else { &self.code };
+        write!(f, "HTTP {}, {code}", self.status)?;
+        if self.message.is_empty() { Ok(()) } else { write!(f, ": {}", self.message) }
+    }
+}
+
+impl std::error::Error for Refusal {}
+
+impl From<Refusal> for Error {
+    fn from(refusal: Refusal) -> Self {
+        match refusal.status {
+            429 | 503 => Self::Throttled { after: refusal.after },
+            // The write may have been applied before the service gave up.
+            408 | 500 | 502 | 504 => Self::Unavailable(refusal.into()),
+            413 => Self::TooLarge { what: "the request".to_owned(), limit: format!("the service ({refusal})") },
+            _ => Self::Fatal(refusal.into()),
+        }
+    }
+}
+
+/// What an error of the SDK means.
+pub(super) fn of(error: azure_core::Error) -> Error {
+    if let ErrorKind::HttpResponse { status, error_code, raw_response } = error.kind() {
+        let mut refusal = match raw_response {
+            Some(response) => Refusal::read(u16::from(*status), response.headers(), response.body()),
+            None => Refusal::read(u16::from(*status), &Headers::new(), b""),
+        };
+        if let (true, Some(code)) = (refusal.code.is_empty(), error_code) {
+            refusal.code.clone_from(code);
+        }
+        return refusal.into();
+    }
+    if let Some(Denied(reason)) = cause(&error) {
+        return Error::Fatal(reason.clone().into());
+    }
+    if let Some(NoToken(reason)) = cause(&error) {
+        return Error::Unavailable(reason.clone().into());
+    }
+    match error.kind() {
+        // A success that cannot be read was spoilt on its way.
+        ErrorKind::Connection | ErrorKind::Io | ErrorKind::DataConversion => Error::Unavailable(causes(&error).into()),
+        _ => Error::Fatal(causes(&error).into()),
+    }
+}
+
+/// The cause of this type, at whatever depth.
+fn cause<T: std::error::Error + 'static>(error: &azure_core::Error) -> Option<&T> {
+    let mut next: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    while let Some(error) = next {
+        let inner = error.downcast_ref::<azure_core::Error>().and_then(azure_core::Error::downcast_ref::<T>);
+        if let Some(found) = inner.or_else(|| error.downcast_ref::<T>()) {
+            return Some(found);
+        }
+        next = error.source();
+    }
+    None
+}
+
+/// What the service says the time is.
+pub(super) fn date(headers: &Headers) -> Option<Timestamp> {
+    let text = headers.get_optional_str(&DATE)?.trim();
+    OffsetDateTime::parse(text, &Rfc2822).ok().map(Timestamp::from)
+}
+
+fn after(headers: &Headers) -> Option<Duration> {
+    let text = headers.get_optional_str(&AFTER)?;
+    let header = HeaderMap::from_iter([(RETRY_AFTER, HeaderValue::from_str(text).ok()?)]);
+    // A date says how long only beside the service's own.
+    retry_after(&header, date(headers).unwrap_or(Timestamp::MAX))
+}
+
+/// Code and message of `{"odata.error":{"code":…,"message":{"value":…}}}`.
+fn of_json(body: &[u8]) -> Option<(String, String)> {
+    let body: Value = serde_json::from_slice(body).ok()?;
+    let error = body.get("odata.error").or_else(|| body.get("error"))?;
+    let message = error["message"]["value"].as_str().or_else(|| error["message"].as_str());
+    Some((error["code"].as_str()?.to_owned(), message.unwrap_or_default().to_owned()))
+}
+
+/// Code and message of `<Error><Code>…</Code><Message>…</Message></Error>`.
+fn of_xml(body: &[u8]) -> Option<(String, String)> {
+    let body = std::str::from_utf8(body).ok()?;
+    let part = |name: &str| {
+        let (_, rest) = body.split_once(&format!("<{name}>"))?;
+        rest.split_once(&format!("</{name}>")).map(|(text, _)| text.to_owned())
+    };
+    Some((part("Code")?, part("Message").unwrap_or_default()))
+}

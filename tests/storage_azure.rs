@@ -1,0 +1,22 @@
+//! The adapters of Azure Storage against the promises of the ports, on the emulator.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+#[path = "support/azure.rs"]
+mod azure;
+#[path = "support/azurite.rs"]
+mod azurite;
+#[path = "support/azurite_grants.rs"]
+mod grants;
+#[macro_use]
+mod conformance;
+
+use azurite::Azurite;
+use conformance::{Harness, Time};
+
+conformance_tests!(on_azurite, crate::on_azurite());
+
+fn on_azurite() -> Option<Harness> {
+    let azurite = Azurite::shared()?;
+    Some(Harness::new(azure::open(&azurite.connection_string()), Time::Wait, ()))
+}
