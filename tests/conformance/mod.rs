@@ -71,15 +71,18 @@ pub struct Harness {
     /// Part of every name of this case, so that cases can share a store.
     name: String,
     time: Time,
+    /// Whether the store knows how large a merge makes a row. Azurite does not look, Azure does (rest-api-ref
+    /// `Merge-Entity`), and no client can know without reading the row.
+    pub bounds_merged_rows: bool,
     _keep: Box<dyn Any + Send + Sync>,
 }
 
 /// How time passes for the store under test.
+#[allow(dead_code, reason = "a store has one of them")]
 pub enum Time {
     /// By setting its clock.
     Set(Arc<SettableClock>),
     /// By waiting, for a service with a clock of its own.
-    #[allow(dead_code, reason = "for the adapters of services")]
     Wait,
 }
 
@@ -87,6 +90,7 @@ pub enum Time {
 pub struct SettableClock(AtomicU64);
 
 impl SettableClock {
+    #[allow(dead_code, reason = "a service has a clock of its own")]
     pub fn new() -> Arc<Self> {
         let start: Timestamp = "2026-04-14T07:00:00.1234567Z".parse().unwrap();
         Arc::new(Self(AtomicU64::new(start.ticks())))
@@ -107,7 +111,8 @@ impl Clock for SettableClock {
 impl Harness {
     /// `keep` lives as long as the harness: a directory or process of the store.
     pub fn new(storage: Storage, time: Time, keep: impl Any + Send + Sync) -> Self {
-        Self { storage, name: format!("c{}", uuid::Uuid::new_v4().simple()), time, _keep: Box::new(keep) }
+        let name = format!("c{}", uuid::Uuid::new_v4().simple());
+        Self { storage, name, time, bounds_merged_rows: true, _keep: Box::new(keep) }
     }
 
     /// The same with another store in front.

@@ -12,6 +12,8 @@ mod azure;
 #[path = "../support/azurite.rs"]
 mod azurite;
 mod blobs;
+#[path = "../support/azurite_grants.rs"]
+mod grants;
 #[path = "../support/proxy.rs"]
 mod proxy;
 mod queue;
@@ -32,7 +34,7 @@ const OPERATIONS: u64 = 1_000;
 /// How many of a hundred exchanges are spoilt.
 const SPOILT: u32 = 25;
 /// How often each fault has to have happened.
-const AT_LEAST: usize = 5;
+const AT_LEAST: usize = 10;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn behind_the_retry_policy_nothing_is_lost_and_nothing_done_twice() {
