@@ -36,5 +36,6 @@ fn stores(azurite: &Azurite, access: Access, clock: Arc<dyn Clock>) -> Stores {
         queues: endpoint(Service::Queue),
         access,
     };
-    adxingestor_legacy_storage::open(account, "conformance", http_client().unwrap(), clock).unwrap()
+    adxingestor_legacy_storage::open(account, "conformance", http_client().unwrap(), clock, Arc::new(|_, _| {}))
+        .unwrap()
 }

@@ -8,7 +8,7 @@ mod trusted;
 
 pub use body::{BodyError, read_capped};
 pub use http::{http_client, retry_after, service_time};
-pub use identity::{causes, credential};
+pub use identity::{MANAGED_IDENTITY_RESOURCE_ID, causes, credential};
 pub use trusted::TrustedHosts;
 
 use crate::secret::Secret;

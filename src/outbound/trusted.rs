@@ -23,10 +23,36 @@ const KNOWN_PARENTS: [&str; 11] = [
     "kusto.chinacloudapi.cn",
 ];
 
+/// Parents of the hosts of storage accounts in the clouds, DNS zones included (azure-docs `storage-account-overview`). They
+/// are no place for other tokens: anybody can have an account there.
+const STORAGE_PARENTS: [&str; 12] = [
+    "table.core.windows.net",
+    "queue.core.windows.net",
+    "blob.core.windows.net",
+    "table.core.usgovcloudapi.net",
+    "queue.core.usgovcloudapi.net",
+    "blob.core.usgovcloudapi.net",
+    "table.core.chinacloudapi.cn",
+    "queue.core.chinacloudapi.cn",
+    "blob.core.chinacloudapi.cn",
+    "table.storage.azure.net",
+    "queue.storage.azure.net",
+    "blob.storage.azure.net",
+];
+
 /// Hosts that may be given a token.
 #[derive(Debug, Clone, Default)]
 pub struct TrustedHosts {
+    known: Known,
     listed: Vec<Listed>,
+}
+
+/// What the tokens are for.
+#[derive(Debug, Clone, Copy, Default)]
+enum Known {
+    #[default]
+    HuntingAndKusto,
+    Storage,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,7 +68,12 @@ impl TrustedHosts {
     pub fn new(listed: Vec<String>) -> Self {
         let entries =
             listed.iter().flat_map(|entry| entry.split(|c: char| matches!(c, ',' | ';') || c.is_whitespace()));
-        Self { listed: entries.filter_map(Listed::parse).collect() }
+        Self { known: Known::HuntingAndKusto, listed: entries.filter_map(Listed::parse).collect() }
+    }
+
+    /// The same for tokens of storage accounts.
+    pub fn of_storage(listed: Vec<String>) -> Self {
+        Self { known: Known::Storage, ..Self::new(listed) }
     }
 
     /// Whether `url` may be given a token.
@@ -53,7 +84,7 @@ impl TrustedHosts {
         let trusted = url.username().is_empty()
             && url.password().is_none()
             && match url.scheme() {
-                "https" => is_known(url) || self.lists(url),
+                "https" => self.known.has(url) || self.lists(url),
                 "http" => is_loopback(url) && self.lists(url),
                 _ => false,
             };
@@ -91,16 +122,22 @@ impl Listed {
     }
 }
 
-/// A service's own name, on the port of https. `Url` has lower-cased it and turned other scripts into `xn--` labels.
-fn is_known(url: &Url) -> bool {
-    let Some(Host::Domain(host)) = url.host() else { return false };
-    let labels_are_plain = host.split('.').all(|label| {
-        !label.is_empty()
-            && !label.starts_with("xn--")
-            && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
-    });
-    let below = |parent: &str| host.strip_suffix(parent).is_some_and(|child| child.ends_with('.'));
-    url.port().is_none() && labels_are_plain && (KNOWN_HOSTS.contains(&host) || KNOWN_PARENTS.into_iter().any(below))
+impl Known {
+    /// A service's own name, on the port of https. `Url` has lower-cased it and turned other scripts into `xn--` labels.
+    fn has(self, url: &Url) -> bool {
+        let Some(Host::Domain(host)) = url.host() else { return false };
+        let labels_are_plain = host.split('.').all(|label| {
+            !label.is_empty()
+                && !label.starts_with("xn--")
+                && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+        });
+        let below = |parent: &&str| host.strip_suffix(*parent).is_some_and(|child| child.ends_with('.'));
+        let named = match self {
+            Self::HuntingAndKusto => KNOWN_HOSTS.contains(&host) || KNOWN_PARENTS.iter().any(below),
+            Self::Storage => STORAGE_PARENTS.iter().any(below),
+        };
+        url.port().is_none() && labels_are_plain && named
+    }
 }
 
 /// The three names of the loopback device, which reach the same services.
@@ -154,6 +191,31 @@ mod tests {
             "https://c.r.kusto.chinacloudapi.cn",
         ] {
             assert!(trusts(&[], url), "{url}");
+        }
+    }
+
+    #[test]
+    fn tokens_of_storage_and_of_other_services_go_different_ways() {
+        let storage = TrustedHosts::of_storage(vec!["10.0.0.1".to_owned()]);
+        let others = TrustedHosts::new(vec!["10.0.0.1".to_owned()]);
+        for (url, of_storage, of_others) in [
+            ("https://contoso.table.core.windows.net", true, false),
+            ("https://contoso.queue.core.usgovcloudapi.net", true, false),
+            ("https://contoso.blob.core.chinacloudapi.cn", true, false),
+            ("https://contoso.z07.blob.storage.azure.net", true, false),
+            ("https://contoso.file.core.windows.net", false, false),
+            ("https://core.windows.net", false, false),
+            ("https://table.core.windows.net", false, false),
+            ("https://evil-table.core.windows.net", false, false),
+            ("https://contoso.table.core.windows.net.evil.example", false, false),
+            ("https://contoso.table.core.windows.net:8443", false, false),
+            ("http://contoso.table.core.windows.net", false, false),
+            ("https://graph.microsoft.com", false, true),
+            ("https://c.r.kusto.windows.net", false, true),
+            ("https://10.0.0.1", true, true),
+        ] {
+            let url = Url::parse(url).unwrap();
+            assert_eq!((storage.check(&url).is_ok(), others.check(&url).is_ok()), (of_storage, of_others), "{url}");
         }
     }
 

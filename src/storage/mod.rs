@@ -9,6 +9,7 @@ mod retrying;
 mod sqlite;
 
 pub use adxingestor_ports::storage::*;
+pub use azure::{ConnectError, Connection, azure};
 pub use large_messages::{Reference, large_messages};
 pub use memory::memory;
 pub use retrying::retrying;

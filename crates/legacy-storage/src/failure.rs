@@ -44,6 +44,11 @@ impl Failure {
         matches!(self, Self::Refused { status: 404, .. })
     }
 
+    /// Whether the service did not let the request in.
+    pub(crate) fn is_forbidden(&self) -> bool {
+        matches!(self, Self::Refused { status: 403, .. })
+    }
+
     /// The refused operation of a transaction of `operations`.
     pub(crate) fn index(&self, operations: usize) -> Option<usize> {
         match self {

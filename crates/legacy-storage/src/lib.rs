@@ -17,7 +17,7 @@
 //! | an answer without `x-ms-request-id` and friends is an error although it was applied | the outcome counts as unknown |
 //! | `TokenCredential` and `Error` are those of `azure_core` 0.21 | [`TokenSource`] and the ports' error instead |
 //! | a log line at debug level holds the whole request, `Authorization` and SAS in clear | [`wire`] stands before the policy that writes it; SAS and token are added there |
-//! | `x-ms-date` is the machine's time | [`requests`] puts the clock's |
+//! | `x-ms-date` is the machine's time | [`requests`] puts the clock's, again if the service has just set it right |
 //! | an update of a message overwrites its text | [`requests`] sends it without a body |
 //! | a time to live cannot be "never"; times are rounded down | [`requests`] adds `messagettl=-1`; [`queues`] rounds up |
 
@@ -34,12 +34,13 @@ mod wire;
 mod tests;
 
 use adxingestor_ports::storage::{MessageQueue, TableStore};
-use adxingestor_ports::timestamp::Clock;
+use adxingestor_ports::timestamp::{Clock, Timestamp};
 use async_trait::async_trait;
 use azure_core::auth::Secret;
 use azure_core::{ClientOptions, RetryOptions};
 use azure_storage::{CloudLocation, StorageCredentials};
 use std::sync::Arc;
+use std::time::Duration;
 use url::Url;
 use wire::{Authorize, Wire};
 
@@ -56,6 +57,9 @@ pub trait TokenSource: Send + Sync {
     /// Whatever kept the source from giving one; its text may be logged.
     async fn token(&self, refused: Option<&str>) -> Result<String, BoxError>;
 }
+
+/// Told the `Date` of each answer, and how long it took from the request to the headers of the answer.
+pub type OnDate = Arc<dyn Fn(Timestamp, Duration) + Send + Sync>;
 
 /// How requests are authorized.
 pub enum Access {
@@ -115,16 +119,22 @@ pub enum OpenError {
 }
 
 /// The table `table`, made by its first write, and the queues of `account`. `http` pools connections and should follow no redirects;
-/// requests are dated by `clock`.
+/// requests are dated by `clock`, which `on_date` may set right: a request that was refused for its date is sent once more.
 ///
 /// # Errors
 /// [`OpenError`]; nothing is sent yet.
-pub fn open(account: Account, table: &str, http: reqwest::Client, clock: Arc<dyn Clock>) -> Result<Stores, OpenError> {
+pub fn open(
+    account: Account,
+    table: &str,
+    http: reqwest::Client,
+    clock: Arc<dyn Clock>,
+    on_date: OnDate,
+) -> Result<Stores, OpenError> {
     if !is_table_name(table) {
         return Err(OpenError::Table(table.to_owned()));
     }
     let (credentials, authorize) = authorization(&account)?;
-    let wire = Arc::new(Wire::new(http, authorize, Arc::clone(&clock)));
+    let wire = Arc::new(Wire::new(http, authorize, Arc::clone(&clock), on_date));
     let options = || {
         let mut options = ClientOptions::default().retry(RetryOptions::none());
         options.per_call_policies_mut().push(Arc::new(requests::Adjust::new(Arc::clone(&clock))));

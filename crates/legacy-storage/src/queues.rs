@@ -81,18 +81,18 @@ impl MessageQueue for Queues {
     async fn extend(&self, queue: &str, id: &str, receipt: &Receipt, hide: Duration) -> Result<Receipt, Error> {
         limits::queue_name(queue)?;
         limits::delay(hide)?;
-        let receipt = self.client(queue).pop_receipt_client(PopReceipt::new(id, &receipt.0));
+        let receipt = self.client(queue).pop_receipt_client(pop_receipt(id, receipt)?);
         // Without a body, the text stays what it is (rest-api-ref `Update-Message`).
         let update = receipt.update("", whole_seconds(hide)).context(context(BodyInstead(Bytes::new())));
         match update.await.map_err(Failure::from) {
-            Ok(answer) => Ok(Receipt(answer.pop_receipt)),
+            Ok(answer) => Ok(bound(id, &answer.pop_receipt)),
             Err(failure) => Err(failed_message(failure, queue, id)),
         }
     }
 
     async fn delete(&self, queue: &str, id: &str, receipt: &Receipt) -> Result<(), Error> {
         limits::queue_name(queue)?;
-        let receipt = self.client(queue).pop_receipt_client(PopReceipt::new(id, &receipt.0));
+        let receipt = self.client(queue).pop_receipt_client(pop_receipt(id, receipt)?);
         receipt.delete().await.map(|_| ()).map_err(|error| failed_message(error.into(), queue, id))
     }
 
@@ -109,13 +109,28 @@ impl MessageQueue for Queues {
 fn delivered(message: azure_storage_queues::operations::Message) -> Message {
     let expires = Timestamp::from(message.expiration_time);
     Message {
+        receipt: bound(&message.message_id, &message.pop_receipt),
         id: message.message_id,
         body: message::from_text(message.message_text),
         dequeue_count: u32::try_from(message.dequeue_count).unwrap_or(u32::MAX),
-        receipt: Receipt(message.pop_receipt),
         inserted: message.insertion_time.into(),
         expires: if expires >= FOREVER { Timestamp::MAX } else { expires },
         next_visible: message.time_next_visible.into(),
+    }
+}
+
+/// The messages of one receive may have the same pop receipt, at least in Azurite, which makes it of the time alone. With
+/// the id in it a receipt is good for its message only.
+fn bound(id: &str, pop_receipt: &str) -> Receipt {
+    Receipt(format!("{id} {pop_receipt}"))
+}
+
+fn pop_receipt(id: &str, receipt: &Receipt) -> Result<PopReceipt, Error> {
+    match receipt.0.split_once(' ') {
+        Some((message, _)) if message != id => Err(Error::Conflict { index: 0 }),
+        Some((_, pop_receipt)) => Ok(PopReceipt::new(id, pop_receipt)),
+        // Not one of ours; the service says what it thinks of it.
+        None => Ok(PopReceipt::new(id, &receipt.0)),
     }
 }
 

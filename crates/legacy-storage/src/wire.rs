@@ -4,17 +4,18 @@
 
 use crate::failure::Failure;
 use crate::requests::{HoldsMessages, Operations};
-use crate::{BoxError, TokenSource, answer, text};
+use crate::{BoxError, OnDate, TokenSource, answer, text};
 use adxingestor_ports::timestamp::Clock;
 use async_trait::async_trait;
 use azure_core::error::ErrorKind;
 use azure_core::headers::Headers;
 use azure_core::{Body, BytesStream, Context, Policy, PolicyResult, Request, Response, StatusCode};
 use bytes::{Bytes, BytesMut};
-use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue, RETRY_AFTER};
+use reqwest::header::{AUTHORIZATION, DATE, HeaderMap, HeaderValue, RETRY_AFTER};
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::time::Instant;
 
 /// How long a request and its answer may take together. The service gives up after 30 s itself (rest-api-ref
 /// `Query-Timeout-and-Pagination`).
@@ -37,6 +38,7 @@ pub(crate) struct Wire {
     http: reqwest::Client,
     authorize: Authorize,
     clock: Arc<dyn Clock>,
+    on_date: OnDate,
 }
 
 struct Answer {
@@ -46,8 +48,8 @@ struct Answer {
 }
 
 impl Wire {
-    pub(crate) fn new(http: reqwest::Client, authorize: Authorize, clock: Arc<dyn Clock>) -> Self {
-        Self { http, authorize, clock }
+    pub(crate) fn new(http: reqwest::Client, authorize: Authorize, clock: Arc<dyn Clock>, on_date: OnDate) -> Self {
+        Self { http, authorize, clock, on_date }
     }
 
     /// A request that was refused for its token was not carried out: it is sent once more with another.
@@ -81,7 +83,12 @@ impl Wire {
         if let Body::Bytes(bytes) = request.body() {
             outgoing = outgoing.body(bytes.clone());
         }
+        let sent = Instant::now();
         let mut incoming = outgoing.send().await.map_err(unreachable)?;
+        let date = incoming.headers().get(DATE).and_then(|date| date.to_str().ok());
+        if let Some(date) = date.and_then(|date| azure_core::date::parse_rfc1123(date).ok()) {
+            (self.on_date)(date.into(), sent.elapsed());
+        }
         let (status, headers) = (incoming.status().as_u16(), std::mem::take(incoming.headers_mut()));
         let mut body = BytesMut::new();
         while let Some(chunk) = incoming.chunk().await.map_err(unreachable)? {

@@ -24,6 +24,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use transport::Legible;
 
+/// A user-assigned managed identity by its resource id, in place of `AZURE_CLIENT_ID`.
+pub const MANAGED_IDENTITY_RESOURCE_ID: &str = "AZURE_MANAGED_IDENTITY_RESOURCE_ID";
+
 type Lookup<'a> = &'a dyn Fn(&str) -> Option<String>;
 
 /// The identity that the settings describe, and its kind in words for the start-up line.
@@ -112,6 +115,7 @@ struct Recipe {
     kind: Kind,
     tenant: Option<String>,
     client: Option<String>,
+    resource: Option<String>,
     secret: Option<Secret>,
     token_file: Option<PathBuf>,
     cloud: CloudConfiguration,
@@ -133,6 +137,7 @@ impl Recipe {
             kind,
             tenant: set("AZURE_TENANT_ID"),
             client: set("AZURE_CLIENT_ID"),
+            resource: set(MANAGED_IDENTITY_RESOURCE_ID),
             secret: set("AZURE_CLIENT_SECRET").map(Secret::new),
             token_file: set("AZURE_FEDERATED_TOKEN_FILE").map(PathBuf::from),
             cloud: cloud(set("AZURE_AUTHORITY_HOST"))?,
@@ -168,7 +173,10 @@ impl Recipe {
                 token_file_path: self.token_file.clone(),
             }))?,
             Kind::Managed => ManagedIdentityCredential::new(Some(ManagedIdentityCredentialOptions {
-                user_assigned_id: self.client.clone().map(UserAssignedId::ClientId),
+                user_assigned_id: match (&self.resource, &self.client) {
+                    (Some(resource), _) => Some(UserAssignedId::ResourceId(resource.clone())),
+                    (None, client) => client.clone().map(UserAssignedId::ClientId),
+                },
                 client_options,
             }))?,
             Kind::Developer => DeveloperToolsCredential::new(None)?,

@@ -33,7 +33,7 @@ fn http() -> reqwest::Client {
 
 fn opened(url: &Url, access: Access) -> Result<Stores, OpenError> {
     let account = Account { name: "account".to_owned(), tables: url.clone(), queues: url.clone(), access };
-    open(account, "state", http(), Arc::new(Fixed))
+    open(account, "state", http(), Arc::new(Fixed), Arc::new(|_, _| {}))
 }
 
 fn stores(service: &StandIn) -> Stores {
@@ -179,6 +179,40 @@ async fn requests_are_dated_by_the_clock_and_say_what_the_crates_cannot() {
     assert!(asked.iter().all(|request| request.head.contains("x-ms-date: Tue, 14 Apr 2026 07:00:00 GMT")));
 }
 
+/// A clock that is wrong until an answer tells it the time.
+struct Wrong(Mutex<Timestamp>);
+
+impl Clock for Wrong {
+    fn now(&self) -> Timestamp {
+        *self.0.lock().unwrap()
+    }
+}
+
+#[tokio::test]
+async fn a_request_that_was_refused_for_its_date_is_sent_once_more_with_the_right_one() {
+    let denied = answer("403 Forbidden", "x-ms-error-code: AuthenticationFailed\r\n", "");
+    let gone = answer("404 Not Found", "x-ms-error-code: ResourceNotFound\r\n", "");
+    for (machine, answers, requests, found) in [
+        ("2026-04-14T06:30:00Z", vec![denied.clone(), gone], 2, true),
+        ("2026-04-14T06:30:00Z", vec![denied.clone()], 2, false),
+        ("2026-04-14T07:00:00Z", vec![denied], 1, false),
+    ] {
+        let service = StandIn::start(answers).await;
+        let clock = Arc::new(Wrong(Mutex::new(machine.parse().unwrap())));
+        let told = Arc::clone(&clock);
+        let access = Access::Key("a2V5".to_owned());
+        let (tables, queues) = (service.url.clone(), service.url.clone());
+        let account = Account { name: "account".to_owned(), tables, queues, access };
+        let on_date: crate::OnDate = Arc::new(move |date, _| *told.0.lock().unwrap() = date);
+        let stores = open(account, "state", http(), clock, on_date).unwrap();
+        let result = stores.tables.get(&key("r")).await;
+        let asked = service.asked();
+        assert_eq!((asked.len(), result.is_ok()), (requests, found), "{machine}: {result:?}");
+        let last = &asked[requests - 1].head;
+        assert!(last.contains("x-ms-date: Tue, 14 Apr 2026 07:00:00 GMT"), "{last}");
+    }
+}
+
 #[tokio::test]
 async fn the_time_that_a_throttling_service_names_is_passed_on() {
     for (after, expected) in [
@@ -260,7 +294,7 @@ async fn a_refused_token_is_replaced_once() {
         (&["two\r\nlines"], vec![answer("200 OK", "", "")], (0, false)),
     ] {
         let service = StandIn::start(answers).await;
-        let wire = Wire::new(http(), Authorize::Token(Arc::new(Tokens(tokens))), Arc::new(Fixed));
+        let wire = Wire::new(http(), Authorize::Token(Arc::new(Tokens(tokens))), Arc::new(Fixed), Arc::new(|_, _| {}));
         let answered = wire.send(&Context::new(), &mut Request::new(service.url.clone(), Method::Get), &[]).await;
         let asked = service.asked();
         assert_eq!((asked.len(), answered.is_ok()), expected, "{tokens:?}");
@@ -299,7 +333,7 @@ fn what_cannot_work_is_refused_before_anything_is_sent() {
     let url: Url = "https://host".parse().unwrap();
     for table in ["ab", "1ab", "a-b", "Tables", "ä12", &"t".repeat(64)] {
         let account = Account { name: "a".to_owned(), tables: url.clone(), queues: url.clone(), access: some_key() };
-        let error = open(account, table, http(), Arc::new(Fixed)).err();
+        let error = open(account, table, http(), Arc::new(Fixed), Arc::new(|_, _| {})).err();
         assert_eq!(error, Some(OpenError::Table(table.to_owned())));
     }
 }
