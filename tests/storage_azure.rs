@@ -6,8 +6,6 @@
 mod azure;
 #[path = "support/azurite.rs"]
 mod azurite;
-#[path = "support/azurite_grants.rs"]
-mod grants;
 #[macro_use]
 mod conformance;
 

@@ -2,6 +2,7 @@
 
 mod serve;
 mod standalone;
+mod store;
 
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;

@@ -1,5 +1,6 @@
 //! `adxingestor serve`: the custom handler. Listens first, so that the host finds it ready.
 
+use super::store::{Opened, Unusable, open};
 use adxingestor::adx::catalog::Catalog;
 use adxingestor::adx::ingestion::Ingestor;
 use adxingestor::adx::{Client as AdxClient, Endpoints, Pace, RandomIds};
@@ -12,8 +13,7 @@ use adxingestor::orchestration::limits::Limits;
 use adxingestor::outbound::{Outbound, TrustedHosts, credential, http_client};
 use adxingestor::random::SystemRandom;
 use adxingestor::state::State;
-use adxingestor::storage::{Storage, retrying, sqlite};
-use adxingestor::timestamp::SystemClock;
+use adxingestor::storage::Storage;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 use tokio::net::TcpListener;
@@ -26,7 +26,8 @@ const PORTS: [&str; 2] = ["FUNCTIONS_CUSTOMHANDLER_PORT", "FUNCTIONS_HTTPWORKER_
 /// # Errors
 /// Why the handler cannot serve.
 pub async fn run(lookup: Lookup<'_>) -> Result<(), String> {
-    if let Some(parent) = lookup(HOST_PID).and_then(|pid| pid.parse().ok()) {
+    let host = lookup(HOST_PID).and_then(|pid| pid.parse().ok());
+    if let Some(parent) = host {
         die_with_parent(parent).map_err(|error| error.to_string())?;
     }
     let port = PORTS.iter().find_map(|name| lookup(name)).ok_or_else(|| {
@@ -40,34 +41,44 @@ pub async fn run(lookup: Lookup<'_>) -> Result<(), String> {
         .await
         .map_err(|error| format!("cannot listen on 127.0.0.1:{port}: {error}"))?;
     let store = StateStore::parse(lookup, StateStore::Azure).map_err(|problems| problems.to_string())?;
-    let storage = open(&store)?;
-    tracing::info!(port, state_store = %store, "the handler serves");
+    if host.is_none() && store != StateStore::Azure {
+        return Err(format!(
+            "STATE_STORE is `{store}`, but under a Functions host only `azure` is possible, as its instances share no file; \
+             remove STATE_STORE or set it to `azure` (on one machine, `adxingestor standalone` takes a file)"
+        ));
+    }
+    let http = http_client().map_err(|error| error.to_string());
+    let opened = open(&store, lookup, || http.clone())?;
+    tracing::info!(port, state_store = opened.description, "the handler serves");
+    let storage = opened.storage.clone();
     let limits =
         Settings::parse(lookup).map_or_else(|_| Limits::scaled(time_scale(lookup)), |settings| settings.limits);
-    let services = services(lookup, &storage).map(Arc::new).inspect_err(|reason| {
+    let services = services(lookup, http, &storage).map(Arc::new).inspect_err(|reason| {
         tracing::error!(reason, "no table can be copied with these settings; every run will fail with this reason");
     });
     let app = App { state: State::new(storage, Arc::new(SystemRandom)), limits, services };
-    axum::serve(listener, functions::router(app)).await.map_err(|error| format!("the handler stopped: {error}"))
-}
-
-/// Opens the state store, which repeats its requests as far as that is safe.
-///
-/// # Errors
-/// Why it cannot be opened, and what to do.
-pub fn open(store: &StateStore) -> Result<Storage, String> {
-    let storage = match store {
-        StateStore::Sqlite(path) => sqlite(path, Arc::new(SystemClock)).map_err(|error| error.to_string()),
-        StateStore::Azure => {
-            Err("STATE_STORE=azure is not part of this version; run `adxingestor standalone`, which keeps its state in sqlite:PATH".to_owned())
-        }
+    let serving = async {
+        axum::serve(listener, functions::router(app)).await.map_err(|error| format!("the handler stopped: {error}"))
     };
-    storage.map(|storage| retrying(storage, Arc::new(SystemRandom)))
+    let (served, ()) = tokio::join!(serving, look(&opened));
+    served
 }
 
-fn services(lookup: Lookup<'_>, storage: &Storage) -> Result<Services, String> {
+/// Says whether the store can be used, and goes on either way: the host would start an ended handler again and again, and
+/// calls are answered with the reason.
+async fn look(opened: &Opened) {
+    match opened.look().await {
+        Ok(()) => {}
+        Err(error @ Unusable::Refused(_)) => {
+            tracing::error!(%error, "every call will fail with this reason until it is mended");
+        }
+        Err(error @ Unusable::Unreached(_)) => tracing::warn!(%error, "going on; calls fail until it is"),
+    }
+}
+
+fn services(lookup: Lookup<'_>, http: Result<reqwest::Client, String>, storage: &Storage) -> Result<Services, String> {
     let settings = Settings::parse(lookup).map_err(|problems| format!("settings: {problems}"))?;
-    let http = http_client().map_err(|error| error.to_string())?;
+    let http = http?;
     let (identity, kind) = credential(lookup, http.clone()).map_err(|error| error.to_string())?;
     let outbound = Outbound::new(http, identity, TrustedHosts::new(settings.trusted_hosts.clone()));
     for url in [&settings.cluster, &settings.ingest, &settings.hunting] {

@@ -1,8 +1,9 @@
 //! `adxingestor standalone`: the embedded Functions host, with this program as the handler.
 
-use super::serve::open;
+use super::store::{Unusable, open};
 use adxingestor::config::{Lookup, StateStore, TIME_SCALE};
 use adxingestor::host::{Host, Keys, ProcessLauncher, Settings, StandardOutput, local_http_port, local_settings};
+use adxingestor::outbound::http_client;
 use adxingestor::random::SystemRandom;
 use adxingestor::timestamp::SystemClock;
 use clap::Args;
@@ -84,15 +85,20 @@ pub async fn run(arguments: Arguments, lookup: Lookup<'_>) -> Result<(), String>
         Some(port) => port,
         None => local_http_port(&app_root).map_err(|error| error.to_string())?.unwrap_or(DEFAULT_PORT),
     };
-    let storage = open(&store)?;
-    println!("State store: {store}");
+    let opened = open(&store, &merged, || http_client().map_err(|error| error.to_string()))?;
+    println!("State store: {}", opened.description);
+    match opened.look().await {
+        Ok(()) => {}
+        Err(error @ Unusable::Refused(_)) => return Err(error.to_string()),
+        Err(error @ Unusable::Unreached(_)) => tracing::warn!(%error, "starting all the same"),
+    }
     let keys = arguments.keys.as_deref().map(Keys::read).transpose().map_err(|error| error.to_string())?;
     let own_executable =
         std::env::current_exe().map_err(|error| format!("the path of this program is unknown: {error}"))?;
     let settings = Settings {
         app_root,
         bind: SocketAddr::new(arguments.address, port),
-        storage,
+        storage: opened.storage,
         time_scale: arguments.time_scale,
         environment,
         keys,

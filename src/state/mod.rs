@@ -89,8 +89,8 @@ pub struct State {
 }
 
 impl State {
-    /// The records in `storage`, which repeats its requests itself ([`crate::storage::retrying`]). Messages may have any
-    /// size there: see [`large_messages`].
+    /// The records in `storage`, which repeats its requests itself ([`crate::storage::retrying`]). Messages may have any size
+    /// there: see [`large_messages`].
     pub fn new(storage: Storage, random: Arc<dyn Random>) -> Self {
         Self { storage: large_messages(storage, Arc::clone(&random)), random }
     }

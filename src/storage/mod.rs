@@ -1,6 +1,6 @@
 //! Where state lives: the ports, and the adapters behind them. Knows nothing of runs or windows.
 
-pub mod azure;
+mod azure;
 mod change;
 pub mod entity;
 mod large_messages;

@@ -12,8 +12,6 @@ mod azure;
 #[path = "../support/azurite.rs"]
 mod azurite;
 mod blobs;
-#[path = "../support/azurite_grants.rs"]
-mod grants;
 #[path = "../support/proxy.rs"]
 mod proxy;
 mod queue;

@@ -1,19 +1,15 @@
-use crate::azurite::{ACCOUNT, KEY};
-use crate::grants::account_sas;
-use adxingestor::storage::Storage;
-use std::sync::{Arc, OnceLock};
+//! The state store of an Azure connection, opened as the product opens it, without repetitions.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+
+use adxingestor::outbound::http_client;
+use adxingestor::storage::{self, Connection, Storage};
+use adxingestor::timestamp::SystemClock;
+use std::sync::Arc;
+
+/// The store behind a connection string.
 pub fn open(connection: &str) -> Storage {
-    static TABLES: OnceLock<Storage> = OnceLock::new();
-    let memory =
-        TABLES.get_or_init(|| adxingestor::storage::memory(Arc::new(adxingestor::timestamp::SystemClock))).clone();
-    let get = |name: &str| {
-        let value = connection.split(';').find_map(|p| p.strip_prefix(&format!("{name}="))).unwrap();
-        format!("{value}/").parse().unwrap()
-    };
-    adxingestor::storage::azure::temporary(
-        [get("QueueEndpoint"), get("BlobEndpoint")],
-        &account_sas(ACCOUNT, KEY, "rwdlacup", "", "2099-01-01T00:00:00Z"),
-        memory,
-    )
+    let lookup = |name: &str| (name == "AzureWebJobsStorage").then(|| connection.to_owned());
+    let connection = Connection::parse(&lookup).expect("a connection");
+    storage::azure(&connection, &lookup, http_client().unwrap(), Arc::new(SystemClock)).expect("a store").0
 }

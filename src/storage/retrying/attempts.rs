@@ -3,7 +3,7 @@
 use crate::random::Random;
 use crate::storage::Error;
 use std::time::Duration;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 /// How long a call is tried.
 #[derive(Debug, Clone, Copy)]
@@ -20,6 +20,9 @@ pub(super) struct Policy {
 pub(super) const SMALL: Policy = Policy { attempt: Duration::from_secs(10), total: Duration::from_secs(30) };
 /// Blobs: the largest, 256 MiB, takes 30 s at 9 MB/s.
 pub(super) const CONTENT: Policy = Policy { attempt: Duration::from_secs(30), total: Duration::from_secs(60) };
+
+/// The longest that looking at a row takes between two attempts: it only helps.
+pub(super) const LOOK: Duration = Duration::from_secs(2);
 
 /// The ceiling of the first pause; each further one is twice that.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
@@ -62,17 +65,21 @@ impl<'a> Attempts<'a> {
         self.made > 0
     }
 
-    /// When the call must have ended.
-    pub(super) fn end(&self) -> Instant {
-        self.started + self.policy.total
-    }
-
     /// One attempt, bounded in time.
     pub(super) async fn once<T>(&self, request: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
         let waited = self.policy.attempt;
         timeout(waited, request)
             .await
             .unwrap_or_else(|_| Err(Error::Unavailable(Box::new(NoAnswer { operation: self.operation, waited }))))
+    }
+
+    /// Further requests that the call needs to know how it ended, in what is left of its time.
+    pub(super) async fn in_time<T>(&self, requests: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+        let end = self.started + self.policy.total;
+        timeout_at(end, requests).await.unwrap_or_else(|_| {
+            let waited = self.policy.total;
+            Err(Error::Unavailable(Box::new(NoAnswer { operation: self.operation, waited })))
+        })
     }
 
     /// Waits until it is time for the next attempt.

@@ -11,27 +11,35 @@
 //! - else nobody can know: the rows were deleted, inserted anew or written very often since. That is
 //!   [`Error::Unavailable`], never a refusal, which would mean that nothing was written.
 //!
-//! Two limits. A row that was inserted here, then deleted and inserted again by others, all while the answer was in doubt,
-//! counts as theirs alone. And a row within 0.4 KiB of the largest entity has no room for names: it decides nothing.
+//! The sooner the rows are read, the less others have done to them: one row is looked at when an answer is lost, before
+//! anything is repeated.
+//!
+//! Limits. An insert has no version to be conditional on, and a deleted row tells nothing. So if others delete a row within
+//! the 30 s in which its insert is in doubt, the insert may be done again, or be refused as theirs when they have inserted
+//! the row again themselves; a transaction that changes any other row besides is not concerned. And a row within 1.5 KiB of
+//! the largest entity has no room for names: it decides nothing.
 
-use super::attempts::{Attempts, SMALL};
+use super::attempts::{LOOK, SMALL};
 use super::{Retrying, mark};
 use crate::storage::{ETag, Error, Key, Operation, Row, limits};
 use futures_util::{StreamExt, TryStreamExt, stream};
 use mark::History;
-use tokio::time::timeout_at;
+use tokio::time::timeout;
 
 /// How many rows are read at once to find out whether they were written.
 const READS_AT_ONCE: usize = 8;
 
-/// A refusal that may be the echo of a write of one's own, and rows that do not tell.
+/// How often a row is asked for right after an answer was lost, without a pause, as others may be writing it.
+const LOOKS: usize = 3;
+
+/// Rows that do not tell what became of a transaction in doubt.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "whether the transaction on {key} was written is unknown: an answer was lost, the repetition was refused ({refusal}), and others have changed the rows since; read them again and decide anew"
+    "whether the transaction on {key} was written is unknown: an answer was lost ({last}), and others have changed the rows since; read them again and decide anew"
 )]
 struct Undecided {
-    key: Key,
-    refusal: Error,
+    key: String,
+    last: Error,
 }
 
 /// One operation of a transaction, made recognisable.
@@ -46,10 +54,13 @@ struct Named<'a> {
 }
 
 /// What a row says about a transaction in doubt.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Evidence {
     Written,
-    NotWritten,
+    /// Not so far: the row is as the operation wants to find it.
+    NotYet,
+    /// Not, and never again: others were first.
+    Never,
     None,
 }
 
@@ -73,7 +84,7 @@ impl Retrying {
                 Err(refusal @ (Error::Exists { .. } | Error::Conflict { .. } | Error::NotFound { .. }))
                     if attempts.in_doubt() =>
                 {
-                    return self.settle(&transaction, &name, refusal, &attempts).await;
+                    return attempts.in_time(self.settle(&transaction, &name, false, refusal)).await;
                 }
                 // It may be our property that is too much for a merge.
                 Err(error @ Error::TooLarge { .. }) if !cut_down => {
@@ -82,6 +93,13 @@ impl Retrying {
                         return Err(error);
                     }
                 }
+                Err(error @ Error::Unavailable(_)) => match self.look(&transaction, &name).await {
+                    Some((Evidence::Written, _)) => {
+                        return attempts.in_time(self.settle(&transaction, &name, true, error)).await;
+                    }
+                    Some((Evidence::Never, refusal)) => return Err(refusal),
+                    _ => attempts.pause_after(error).await?,
+                },
                 Err(error) => attempts.pause_after(error).await?,
             }
         }
@@ -108,41 +126,56 @@ impl Retrying {
         Ok(any)
     }
 
-    /// What became of a transaction in doubt that was refused in the end.
+    /// What one row says right after an answer was lost, if it can be read, and the refusal that follows from it.
+    async fn look(&self, transaction: &[Named<'_>], name: &str) -> Option<(Evidence, Error)> {
+        let is_write = |operation: &Named<'_>| !matches!(operation.sent, Operation::Delete(..));
+        let index = transaction.iter().position(is_write).unwrap_or_default();
+        let operation = transaction.get(index)?;
+        let read = async {
+            for _ in 0..LOOKS {
+                if let Ok(row) = self.inner.tables.get(operation.sent.key()).await {
+                    return Some(row);
+                }
+            }
+            None
+        };
+        let row = timeout(LOOK, read).await.ok()??;
+        let refusal = match operation.sent {
+            Operation::Insert(..) => Error::Exists { index },
+            _ => Error::Conflict { index },
+        };
+        Some((operation.evidence(row.as_ref(), name), refusal))
+    }
+
+    /// What became of a transaction in doubt that ended with `last`, a refusal or a lost answer; `found` if a row has named
+    /// it already.
     async fn settle(
         &self,
         transaction: &[Named<'_>],
         name: &str,
-        refusal: Error,
-        attempts: &Attempts<'_>,
+        found: bool,
+        last: Error,
     ) -> Result<Vec<Option<ETag>>, Error> {
         let keys: Vec<Key> = transaction.iter().map(|operation| operation.sent.key().clone()).collect();
-        let reads = stream::iter(keys)
+        let rows: Vec<Option<Row>> = stream::iter(keys)
             .map(|key| async move { self.repeat("get", SMALL, || self.inner.tables.get(&key)).await })
             .buffered(READS_AT_ONCE)
-            .try_collect::<Vec<_>>();
-        let rows = timeout_at(attempts.end(), reads)
-            .await
-            .unwrap_or_else(|elapsed| Err(Error::Unavailable(Box::new(elapsed))))?;
-        let says =
-            |evidence| transaction.iter().zip(&rows).any(|(operation, row)| operation.evidence(row, name) == evidence);
-        let all_gone = || {
-            transaction
-                .iter()
-                .zip(&rows)
-                .all(|(operation, row)| matches!(operation.sent, Operation::Delete(..)) && row.is_none())
-        };
-        let key = transaction[0].sent.key();
-        if says(Evidence::Written) {
-            tracing::debug!(%key, "a write whose answer was lost was found");
-            Ok(transaction.iter().zip(rows).map(|(operation, row)| operation.version(row, name)).collect())
-        } else if says(Evidence::NotWritten) {
-            Err(refusal)
-        } else if all_gone() {
-            Ok(vec![None; rows.len()])
-        } else {
-            Err(Error::Unavailable(Box::new(Undecided { key: key.clone(), refusal })))
+            .try_collect()
+            .await?;
+        let pairs = || transaction.iter().zip(&rows);
+        let says = |evidence| pairs().any(|(operation, row)| operation.evidence(row.as_ref(), name) == evidence);
+        if found || says(Evidence::Written) {
+            tracing::debug!(operation = "commit", "a write whose answer was lost was found");
+            return Ok(transaction.iter().zip(rows).map(|(operation, row)| operation.version(row, name)).collect());
         }
+        if says(Evidence::NotYet) || says(Evidence::Never) {
+            return Err(last);
+        }
+        if pairs().all(|(operation, row)| matches!(operation.sent, Operation::Delete(..)) && row.is_none()) {
+            return Ok(vec![None; rows.len()]);
+        }
+        let key = transaction.first().map(|operation| operation.sent.key().to_string()).unwrap_or_default();
+        Err(Error::Unavailable(Box::new(Undecided { key, last })))
     }
 }
 
@@ -188,23 +221,23 @@ impl<'a> Named<'a> {
         }
     }
 
-    /// What `row`, read after the refusal, says about the transaction.
-    fn evidence(&self, row: &Option<Row>, name: &str) -> Evidence {
+    /// What `row`, read while the transaction is in doubt, says about it.
+    fn evidence(&self, row: Option<&Row>, name: &str) -> Evidence {
         let Some(row) = row else { return Evidence::None };
         let history = History::of(row);
-        let unchanged = match &self.sent {
-            Operation::Insert(..) => history.began_unmarked(),
-            Operation::Replace(_, _, etag) | Operation::Merge(_, _, etag) | Operation::Delete(_, etag) => {
-                row.etag == *etag
-            }
-        };
         if history.contains(name) {
-            Evidence::Written
-        } else if unchanged || history.goes_on_from(&self.base) {
-            Evidence::NotWritten
-        } else {
-            Evidence::None
+            return Evidence::Written;
         }
+        let others_first = match &self.sent {
+            Operation::Replace(_, _, etag) | Operation::Merge(_, _, etag) | Operation::Delete(_, etag)
+                if row.etag == *etag =>
+            {
+                return Evidence::NotYet;
+            }
+            Operation::Insert(..) => history.began_unmarked() || history.goes_on_from(&self.base),
+            _ => history.goes_on_from(&self.base),
+        };
+        if others_first { Evidence::Never } else { Evidence::None }
     }
 
     /// The version that a transaction which was written gave to `row`. Where others have written since, no later version

@@ -13,9 +13,9 @@ use std::fmt;
 
 /// The property.
 const PROPERTY: &str = "last_operation";
-/// How many names a row keeps. A commit is in doubt for 30 s at most; a row that is written more often than this in that
-/// time leaves it undecided.
-const REMEMBERED: usize = 8;
+/// How many names a row keeps. A commit is in doubt for 30 s at most; a row that others write more often than this in that
+/// time may leave it undecided.
+const REMEMBERED: usize = 32;
 /// The characters of a name: 128 bits in base64.
 const NAME_LENGTH: usize = 22;
 /// The most bytes the property adds to an entity, as `limits::entity_bytes` counts.

@@ -1,0 +1,90 @@
+//! Opening the state store that the settings name, and one look whether it can be used. Knows nothing of what it holds.
+
+use adxingestor::config::{Lookup, StateStore};
+use adxingestor::random::SystemRandom;
+use adxingestor::storage::{Connection, Error, Key, Storage, azure, retrying, sqlite};
+use adxingestor::timestamp::SystemClock;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How long the look may take.
+const LOOK: Duration = Duration::from_secs(10);
+/// A row, a queue and a blob that nobody has to have written.
+const PROBE: &str = "adxingestor-probe";
+
+/// An open state store.
+pub struct Opened {
+    /// Repeats its requests as far as that is safe.
+    pub storage: Storage,
+    /// Which it is, for the line at start.
+    pub description: String,
+    /// Repeats nothing; `None` for a file, which is known to be usable.
+    remote: Option<Storage>,
+}
+
+/// Why a store cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum Unusable {
+    /// Somebody has to change something.
+    #[error("the state store cannot be used: {0}")]
+    Refused(Error),
+    /// It may be there later.
+    #[error("the state store cannot be reached now: {0}")]
+    Unreached(String),
+}
+
+/// Opens the state store. `http` is asked for the HTTP client only when the store needs one.
+///
+/// # Errors
+/// Why it cannot be opened, and what to do.
+pub fn open(
+    store: &StateStore,
+    lookup: Lookup<'_>,
+    http: impl FnOnce() -> Result<reqwest::Client, String>,
+) -> Result<Opened, String> {
+    let (storage, description, is_remote) = match store {
+        StateStore::Sqlite(path) => {
+            let storage = sqlite(path, Arc::new(SystemClock)).map_err(|error| error.to_string())?;
+            (storage, store.to_string(), false)
+        }
+        StateStore::Azure => {
+            let connection = Connection::parse(lookup).map_err(|problems| problems.to_string())?;
+            let opened = azure(&connection, lookup, http()?, Arc::new(SystemClock));
+            let (storage, place) = opened.map_err(|error| error.to_string())?;
+            (storage, format!("{store}, {place}"), true)
+        }
+    };
+    let remote = is_remote.then(|| storage.clone());
+    Ok(Opened { storage: retrying(storage, Arc::new(SystemRandom)), description, remote })
+}
+
+impl Opened {
+    /// Reads from the table, a queue and the blobs once each: a role or a signature may be missing for one of them.
+    ///
+    /// # Errors
+    /// [`Unusable`].
+    pub async fn look(&self) -> Result<(), Unusable> {
+        let Some(storage) = &self.remote else { return Ok(()) };
+        let key = Key::new(PROBE, PROBE).map_err(Unusable::Refused)?;
+        let looks = async {
+            let (row, messages, payload) = tokio::join!(
+                storage.tables.get(&key),
+                storage.queues.approximate_count(PROBE),
+                storage.blobs.get(PROBE)
+            );
+            [row.err(), messages.err(), payload.err()]
+        };
+        let Ok(errors) = tokio::time::timeout(LOOK, looks).await else {
+            return Err(Unusable::Unreached(format!("no answer within {} s", LOOK.as_secs())));
+        };
+        let (passing, lasting): (Vec<Error>, Vec<Error>) = errors
+            .into_iter()
+            .flatten()
+            .partition(|error| matches!(error, Error::Unavailable(_) | Error::Throttled { .. }));
+        match (lasting.into_iter().next(), passing.into_iter().next()) {
+            (Some(error), _) => Err(Unusable::Refused(error)),
+            (None, Some(error)) => Err(Unusable::Unreached(error.to_string())),
+            (None, None) => Ok(()),
+        }
+    }
+}
