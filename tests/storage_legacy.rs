@@ -4,12 +4,14 @@
 
 #[macro_use]
 mod conformance;
+#[path = "support/azure.rs"]
+mod azure;
 #[path = "support/azurite.rs"]
 mod azurite;
 
 use adxingestor::outbound::http_client;
-use adxingestor::storage::{self, Storage};
-use adxingestor::timestamp::{Clock, SystemClock};
+use adxingestor::storage::Storage;
+use adxingestor::timestamp::Clock;
 use adxingestor_legacy_storage::{Access, Account, Stores};
 use azurite::{Azurite, Service};
 use conformance::{Harness, Time};
@@ -18,12 +20,11 @@ use std::sync::Arc;
 conformance_tests!(legacy, crate::legacy());
 
 fn legacy() -> Option<Harness> {
-    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let stores = stores(Azurite::shared()?, Access::Key(azurite::KEY.to_owned()), Arc::clone(&clock));
-    // The crates have no blobs that are asked for: those of the store are another adapter's, tested as such.
-    let blobs = storage::memory(Arc::clone(&clock)).blobs;
-    let storage = Storage { tables: stores.tables, queues: stores.queues, blobs, clock };
-    let mut harness = Harness::new(storage, Time::Wait, ());
+    let azurite = Azurite::shared()?;
+    // The blobs are those of the official client: the crates have none that are asked for.
+    let storage = azure::open(&azurite.connection_string());
+    let stores = stores(azurite, Access::Key(azurite::KEY.to_owned()), Arc::clone(&storage.clock));
+    let mut harness = Harness::new(Storage { tables: stores.tables, queues: stores.queues, ..storage }, Time::Wait, ());
     harness.bounds_merged_rows = false;
     Some(harness)
 }
