@@ -89,7 +89,7 @@ impl Account {
 }
 
 /// Where tokens come from, and the kind of the identity. They go to the hosts of storage accounts only.
-fn tokens(
+pub(super) fn tokens(
     identity: &Identity,
     lookup: Lookup<'_>,
     http: reqwest::Client,

@@ -20,7 +20,7 @@ use std::time::Duration;
 use time::OffsetDateTime;
 
 /// What tokens are asked for (azure-docs `storage/blobs/authorize-access-azure-active-directory`).
-const SCOPE: &str = "https://storage.azure.com/.default";
+pub(super) const SCOPE: &str = "https://storage.azure.com/.default";
 
 /// What lets requests in.
 #[derive(Clone)]

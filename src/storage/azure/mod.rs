@@ -9,6 +9,8 @@ mod clock;
 mod connection;
 mod denial;
 mod error;
+#[cfg(feature = "legacy-sdk")]
+mod legacy;
 mod queues;
 mod signing;
 mod tables;
@@ -35,6 +37,10 @@ pub enum ConnectError {
     /// An address or a name that the services do not take.
     #[error("AzureWebJobsStorage or STATE_TABLE: {0}")]
     Place(#[from] Error),
+    /// An account that the crates of the 0.21 line cannot reach.
+    #[cfg(feature = "legacy-sdk")]
+    #[error("AzureWebJobsStorage with the legacy SDK: {0}")]
+    Legacy(#[from] adxingestor_legacy_storage::OpenError),
 }
 
 /// The store in the account of `connection`, which is made on first use, and in words where it is and what lets this app
@@ -48,13 +54,17 @@ pub fn azure(
     http: reqwest::Client,
     local: Arc<dyn Clock>,
 ) -> Result<(Storage, String), ConnectError> {
-    let account = Account::new(connection, lookup, http, local)?;
+    let account = Account::new(connection, lookup, http.clone(), local)?;
     let kind = account.identity.map(|kind| format!(" ({kind})")).unwrap_or_default();
     let storage = Storage {
         tables: Arc::new(Tables::new(account.tables, &connection.table)?),
         queues: Arc::new(Queues::new(account.queues)?),
         blobs: Arc::new(Blobs::new(account.blobs, &connection.container())?),
-        clock: account.clock,
+        clock: account.clock.clone(),
     };
-    Ok((storage, format!("{connection}{kind}")))
+    let place = format!("{connection}{kind}");
+    #[cfg(feature = "legacy-sdk")]
+    let (storage, place) =
+        (legacy::replace(storage, connection, lookup, http, account.clock)?, format!("{place}, legacy SDK"));
+    Ok((storage, place))
 }

@@ -41,6 +41,12 @@ impl Key {
         STANDARD.decode(text).ok().filter(|key| !key.is_empty()).map(Self)
     }
 
+    /// The key as text, for a client that signs by itself.
+    #[cfg(feature = "legacy-sdk")]
+    pub(super) fn encoded(&self) -> String {
+        STANDARD.encode(&self.0)
+    }
+
     fn sign(&self, text: &str) -> String {
         // HMAC takes a key of any length.
         let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(&self.0) else { return String::new() };
