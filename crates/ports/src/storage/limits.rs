@@ -231,16 +231,18 @@ fn request_bytes(operation: &Operation) -> usize {
 
 fn json_bytes(value: &Value) -> usize {
     match value {
-        Value::String(text) => text.bytes().map(escaped_bytes).sum::<usize>() + 2,
+        Value::String(text) => text.chars().map(escaped_bytes).sum::<usize>() + 2,
         _ => 26,
     }
 }
 
-fn escaped_bytes(byte: u8) -> usize {
-    match byte {
-        b'"' | b'\\' | b'\n' | b'\r' | b'\t' => 2,
-        ..0x20 => 6,
-        _ => 1,
+/// Beyond ASCII as an escape for each UTF-16 unit, as adapters may write it.
+fn escaped_bytes(character: char) -> usize {
+    match character {
+        '"' | '\\' | '\n' | '\r' | '\t' => 2,
+        '\0'..' ' => 6,
+        ' '..='\x7f' => 1,
+        beyond => 6 * beyond.len_utf16(),
     }
 }
 
