@@ -398,7 +398,7 @@ async fn every_request_is_repeated() {
 #[tokio::test(start_paused = true)]
 async fn a_message_in_doubt_that_is_gone_counts_as_deleted_and_a_stale_receipt_does_not() {
     let hide = Duration::from_secs(60);
-    let bench = bench([Fault::LoseAnswer, Fault::LoseRequest]);
+    let bench = bench([Fault::LoseAnswer, Fault::None, Fault::LoseRequest]);
     for body in [b"x", b"y"] {
         bench.other.queues.send("queue", body, Duration::ZERO).await.unwrap();
     }
