@@ -12,7 +12,7 @@ use adxingestor::orchestration::limits::Limits;
 use adxingestor::outbound::{Outbound, TrustedHosts, credential, http_client};
 use adxingestor::random::SystemRandom;
 use adxingestor::state::State;
-use adxingestor::storage::{Storage, sqlite};
+use adxingestor::storage::{Storage, retrying, sqlite};
 use adxingestor::timestamp::SystemClock;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
@@ -51,17 +51,18 @@ pub async fn run(lookup: Lookup<'_>) -> Result<(), String> {
     axum::serve(listener, functions::router(app)).await.map_err(|error| format!("the handler stopped: {error}"))
 }
 
-/// Opens the state store.
+/// Opens the state store, which repeats its requests as far as that is safe.
 ///
 /// # Errors
 /// Why it cannot be opened, and what to do.
 pub fn open(store: &StateStore) -> Result<Storage, String> {
-    match store {
+    let storage = match store {
         StateStore::Sqlite(path) => sqlite(path, Arc::new(SystemClock)).map_err(|error| error.to_string()),
         StateStore::Azure => {
             Err("STATE_STORE=azure is not part of this version; run `adxingestor standalone`, which keeps its state in sqlite:PATH".to_owned())
         }
-    }
+    };
+    storage.map(|storage| retrying(storage, Arc::new(SystemRandom)))
 }
 
 fn services(lookup: Lookup<'_>, storage: &Storage) -> Result<Services, String> {

@@ -14,11 +14,9 @@ use crate::random::Random;
 use crate::storage::entity::from_properties;
 use crate::storage::{Continuation, ETag, Error as StorageError, Key, Range, Row, Storage};
 use crate::timestamp::Timestamp;
-use backon::{ExponentialBuilder, Retryable};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
-use std::time::Duration;
 
 /// The queue of the function `orchestrator`.
 pub const CONTROL_QUEUE: &str = "adxingestor-control";
@@ -91,7 +89,7 @@ pub struct State {
 }
 
 impl State {
-    /// The records in `storage`.
+    /// The records in `storage`, which repeats its requests itself ([`crate::storage::retrying`]).
     pub fn new(storage: Storage, random: Arc<dyn Random>) -> Self {
         Self { storage, random }
     }
@@ -163,55 +161,17 @@ impl State {
     ) -> Result<(Vec<(WindowName, Stored<Window>)>, bool), Error> {
         let from = after.map_or_else(|| WindowName::PREFIX.to_owned(), |name| format!("{} ", name.as_str()));
         let range = window_range(table, from);
-        let page = self.retry(|| self.storage.tables.page(&range, None)).await?;
+        let page = self.storage.tables.page(&range, None).await?;
         let more = page.next.is_some();
         Ok((page.rows.into_iter().map(named).collect::<Result<_, _>>()?, more))
     }
 
     /// Writes all or nothing; gives the new version of each record in order.
     ///
-    /// An answer that was lost is told from a write that was lost: every row names the transaction that wrote it.
-    ///
     /// # Errors
     /// [`Error::Conflict`] when a record has another version than it was read at.
     pub async fn commit(&self, transaction: Transaction) -> Result<Vec<Option<ETag>>, Error> {
-        let operation = format!("{:032x}", self.random());
-        let operations = transaction.operations(&operation);
-        let mut doubt = false;
-        let mut pause = Duration::from_millis(100);
-        loop {
-            match self.storage.tables.commit(&operations).await {
-                Ok(etags) => return Ok(etags),
-                Err(StorageError::Unavailable(_) | StorageError::Throttled { .. })
-                    if pause < Duration::from_secs(4) =>
-                {
-                    doubt = true;
-                    tokio::time::sleep(pause).await;
-                    pause *= 2;
-                }
-                Err(error) if doubt => {
-                    return match self.written_by(&operations, &operation).await? {
-                        Some(etags) => Ok(etags),
-                        None => Err(error.into()),
-                    };
-                }
-                Err(error) => return Err(error.into()),
-            }
-        }
-    }
-
-    async fn written_by(
-        &self,
-        operations: &[crate::storage::Operation],
-        operation: &str,
-    ) -> Result<Option<Vec<Option<ETag>>>, Error> {
-        let mut etags = Vec::with_capacity(operations.len());
-        for written in operations {
-            let row = self.retry(|| self.storage.tables.get(written.key())).await?;
-            etags.push(row.filter(|row| transaction::is_written_by(row, operation)).map(|row| row.etag));
-        }
-        // All or nothing: one row that says so proves the whole, even if others have moved on since.
-        Ok(etags.iter().any(Option::is_some).then_some(etags))
+        Ok(self.storage.tables.commit(&transaction.into_operations()).await?)
     }
 
     /// Sends what a transition owes.
@@ -228,34 +188,24 @@ impl State {
             Message::Chunk(message) => (CHUNK_QUEUE, serde_json::to_vec(message)),
         };
         let body = body.map_err(|error| Error::Storage(StorageError::Fatal(Box::new(error))))?;
-        self.retry(|| self.storage.queues.send(queue, &body, debt.delay)).await
+        Ok(self.storage.queues.send(queue, &body, debt.delay).await?)
     }
 
     async fn get<T: DeserializeOwned>(&self, key: Key) -> Result<Option<Stored<T>>, Error> {
-        self.retry(|| self.storage.tables.get(&key)).await?.map(read).transpose()
+        self.storage.tables.get(&key).await?.map(read).transpose()
     }
 
     async fn all(&self, range: &Range) -> Result<Vec<Row>, Error> {
         let mut rows = Vec::new();
         let mut after: Option<Continuation> = None;
         loop {
-            let page = self.retry(|| self.storage.tables.page(range, after.as_ref())).await?;
+            let page = self.storage.tables.page(range, after.as_ref()).await?;
             rows.extend(page.rows);
             match page.next {
                 Some(next) => after = Some(next),
                 None => return Ok(rows),
             }
         }
-    }
-
-    /// Repeats what is safe to repeat: reads, and sends (a message may come twice).
-    async fn retry<T, F: Future<Output = Result<T, StorageError>>>(&self, call: impl FnMut() -> F) -> Result<T, Error> {
-        let policy =
-            ExponentialBuilder::default().with_min_delay(Duration::from_millis(100)).with_max_times(5).with_jitter();
-        call.retry(policy)
-            .when(|error| matches!(error, StorageError::Unavailable(_) | StorageError::Throttled { .. }))
-            .await
-            .map_err(Error::from)
     }
 }
 

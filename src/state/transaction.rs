@@ -9,12 +9,8 @@ use crate::orchestration::instance::{Instance, TableRun};
 use crate::orchestration::ledger::Head;
 use crate::orchestration::window::Window;
 use crate::storage::entity::to_properties;
-use crate::storage::{ETag, Key, Operation, Properties, Row};
+use crate::storage::{ETag, Key, Operation};
 use serde::Serialize;
-use serde_json::Value;
-
-/// The property that names the transaction that wrote a row.
-const WRITTEN_BY: &str = "last_operation";
 
 /// Writes to records of one partition, all or none.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -98,27 +94,8 @@ impl Transaction {
         Ok(self)
     }
 
-    /// The operations, each row marked as written by `operation`.
-    pub(super) fn operations(mut self, operation: &str) -> Vec<Operation> {
-        for write in &mut self.operations {
-            match write {
-                Operation::Insert(_, properties)
-                | Operation::Replace(_, properties, _)
-                | Operation::Merge(_, properties, _) => {
-                    mark(properties, operation);
-                }
-                Operation::Delete(..) => {}
-            }
-        }
+    /// The writes.
+    pub(super) fn into_operations(self) -> Vec<Operation> {
         self.operations
     }
-}
-
-fn mark(properties: &mut Properties, operation: &str) {
-    properties.insert(WRITTEN_BY.to_owned(), Value::String(operation.to_owned()));
-}
-
-/// Whether `row` was written by that transaction.
-pub(super) fn is_written_by(row: &Row, operation: &str) -> bool {
-    row.properties.get(WRITTEN_BY).and_then(Value::as_str) == Some(operation)
 }

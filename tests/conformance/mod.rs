@@ -110,6 +110,13 @@ impl Harness {
         Self { storage, name: format!("c{}", uuid::Uuid::new_v4().simple()), time, _keep: Box::new(keep) }
     }
 
+    /// The same with another store in front.
+    #[allow(dead_code, reason = "for the decorators of adapters")]
+    pub fn map(mut self, wrap: impl FnOnce(Storage) -> Storage) -> Self {
+        self.storage = wrap(self.storage);
+        self
+    }
+
     /// A row of this case's partition.
     pub fn key(&self, row: &str) -> Key {
         Key::new(&self.name, row).unwrap()
