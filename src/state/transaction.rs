@@ -4,6 +4,7 @@ use super::{
     ACTIVE_ROW, Active, Error, HEAD_ROW, INSTANCE_ROW, RUN_PARTITION, TABLE_PREFIX, instance_partition, key,
     table_partition,
 };
+use crate::orchestration::budget::Budget;
 use crate::orchestration::ids::{InstanceId, TableKey, WindowName};
 use crate::orchestration::instance::{Instance, TableRun};
 use crate::orchestration::ledger::Head;
@@ -77,6 +78,11 @@ impl Transaction {
         etag: Option<&ETag>,
     ) -> Result<Self, Error> {
         self.write(key(&table_partition(table), name.as_str())?, window, etag)
+    }
+
+    /// Inserts, or with a version swaps, the budget of a tenant.
+    pub(super) fn budget(self, key: Key, budget: &Budget, etag: Option<&ETag>) -> Result<Self, Error> {
+        self.write(key, budget, etag)
     }
 
     /// Removes a window: a draft of a plan that was never completed.
