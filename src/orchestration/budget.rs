@@ -33,7 +33,9 @@ pub struct Quota {
 impl Quota {
     /// The time between two permits.
     pub fn interval(self) -> Duration {
-        (MINUTE + LATENESS) / self.per_minute.max(1)
+        // Rounded up to the resolution of a timestamp.
+        let nanoseconds = (MINUTE + LATENESS).as_nanos().div_ceil(u128::from(self.per_minute.max(1)));
+        Duration::from_nanos(u64::try_from(nanoseconds.next_multiple_of(100)).unwrap_or(u64::MAX))
     }
 }
 

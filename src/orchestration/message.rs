@@ -134,7 +134,7 @@ mod tests {
             Debt::control(ControlMessage::Verify { table, number: 7 }, Duration::from_secs(2)),
             Debt::control(ControlMessage::Start { instance: InstanceId::from_bits(1), attempt: 0 }, Duration::ZERO),
         ];
-        let permitted = debts[0].clone().permitted(Timestamp::MAX, Timestamp::MIN, Duration::ZERO);
+        let permitted = debts[0].clone().permitted(Timestamp::MAX, Timestamp::MAX, Duration::ZERO);
         for debt in debts.into_iter().chain([permitted]) {
             let text = serde_json::to_string(&debt).unwrap();
             assert_eq!(serde_json::from_str::<Debt>(&text).unwrap(), debt, "{text}");
