@@ -1,6 +1,9 @@
 //! Timer `watchdog`: finds what stopped moving and carries out its repairs (`orchestration::watchdog` decides). Three
 //! storage transactions when idle: the page of places, and a receive on each poison queue.
 
+#[cfg(test)]
+mod tests;
+
 use super::chunk_worker::commit_end;
 use super::control::release;
 use super::orchestrator::{end_table, swap_run};

@@ -331,7 +331,7 @@ mod tests {
     fn names_are_taken_until_enough_are_ready() {
         let mut before = head(200, 0, &[]);
         let name = |n: u64| WindowName::new(Timestamp::from_ticks(n), "0");
-        let state = |n: u64| if n % 2 == 0 { WindowState::Planned } else { WindowState::Verified };
+        let state = |n: u64| if n.is_multiple_of(2) { WindowState::Planned } else { WindowState::Verified };
         take_names(&mut before, (0..200).map(|n| (name(n), state(n))), false);
         assert_eq!((before.ready.len(), before.more), (READY_NAMES, true));
         assert_eq!(before.cursor, Some(name(2 * READY_NAMES as u64 - 2)));
