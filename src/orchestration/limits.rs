@@ -38,6 +38,12 @@ pub struct Limits {
     pub clock_margin: Duration,
     /// How long after a post of unknown outcome the same blob may be posted again.
     pub resubmit_after: Duration,
+    /// How long after it was put a post may still be taken up: a message that names no lifetime is gone after 7 days
+    /// (rest-api-ref Put-Message). Rows that land later are not reckoned with anywhere.
+    pub post_lifetime: Duration,
+    /// How long an ingestion that has read its blob may go on: no management command runs longer than an hour
+    /// (dataexplorer-docs `concepts/query-limits.md`).
+    pub ingestion_longest: Duration,
     /// How long after its submission a window may take to be counted.
     pub verify_deadline: Duration,
     /// The first pause between two counts of a table.
@@ -75,6 +81,8 @@ impl Limits {
             invocation_deadline: scaled(240.0),
             clock_margin: scaled(60.0),
             resubmit_after: scaled(600.0),
+            post_lifetime: scaled(7.0 * 86_400.0),
+            ingestion_longest: scaled(3600.0),
             verify_deadline: scaled(1800.0),
             verify_first: scaled(2.0).max(Duration::from_millis(200)),
             verify_longest: scaled(60.0),

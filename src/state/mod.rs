@@ -15,13 +15,13 @@ use crate::orchestration::instance::{Instance, TableRun};
 use crate::orchestration::ledger::Head;
 use crate::orchestration::limits::READY_NAMES;
 use crate::orchestration::message::{Debt, Message};
+use crate::orchestration::run::place::Active;
 use crate::orchestration::window::Window;
 use crate::random::Random;
 use crate::storage::entity::from_properties;
 use crate::storage::{Continuation, ETag, Error as StorageError, Key, Operation, Range, Row, Storage};
 use crate::timestamp::Timestamp;
 use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{Mutex, MutexGuard};
@@ -36,6 +36,8 @@ pub const CHUNK_QUEUE: &str = "adxingestor-chunks";
 const TURNS: usize = 16;
 const RUN_PARTITION: &str = "run";
 const ACTIVE_ROW: &str = "active";
+/// The places of runs beside the active one; they sort after it.
+const BESIDE_PREFIX: &str = "beside:";
 const INSTANCE_ROW: &str = "i";
 const HEAD_ROW: &str = "h";
 /// `t:` sorts before this and nothing of ours lies between.
@@ -83,15 +85,6 @@ pub struct Stored<T> {
     pub etag: ETag,
 }
 
-/// The one running instance.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Active {
-    /// Its id.
-    pub instance: InstanceId,
-    /// When it took the place.
-    pub since: Timestamp,
-}
-
 /// The records in a store.
 #[derive(Clone)]
 pub struct State {
@@ -128,6 +121,17 @@ impl State {
     /// The place that all starts race for.
     pub async fn active(&self) -> Result<Option<Stored<Active>>, Error> {
         self.get(key(RUN_PARTITION, ACTIVE_ROW)?).await
+    }
+
+    /// The place of a run beside the active one.
+    pub async fn beside(&self, id: &InstanceId) -> Result<Option<Stored<Active>>, Error> {
+        self.get(key(RUN_PARTITION, &beside_row(id))?).await
+    }
+
+    /// All runs that hold a place, the active one first: one page.
+    pub async fn places(&self) -> Result<Vec<Stored<Active>>, Error> {
+        let range = Range { partition: RUN_PARTITION.to_owned(), from: ACTIVE_ROW.to_owned(), to: None };
+        self.all(&range).await?.into_iter().map(read).collect()
     }
 
     /// A run.
@@ -274,6 +278,10 @@ impl State {
 
 fn key(partition: &str, row: &str) -> Result<Key, Error> {
     Key::new(partition, row).map_err(Error::from)
+}
+
+fn beside_row(id: &InstanceId) -> String {
+    format!("{BESIDE_PREFIX}{id}")
 }
 
 fn instance_partition(id: &InstanceId) -> String {

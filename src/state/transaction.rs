@@ -1,13 +1,14 @@
 //! The writes of one entity-group transaction. No write is blind: insert, or swap at a version.
 
 use super::{
-    ACTIVE_ROW, Active, Error, HEAD_ROW, INSTANCE_ROW, RUN_PARTITION, TABLE_PREFIX, instance_partition, key,
+    ACTIVE_ROW, Error, HEAD_ROW, INSTANCE_ROW, RUN_PARTITION, TABLE_PREFIX, beside_row, instance_partition, key,
     table_partition,
 };
 use crate::orchestration::budget::Budget;
 use crate::orchestration::ids::{InstanceId, TableKey, WindowName};
 use crate::orchestration::instance::{Instance, TableRun};
 use crate::orchestration::ledger::Head;
+use crate::orchestration::run::place::Active;
 use crate::orchestration::window::Window;
 use crate::storage::entity::to_properties;
 use crate::storage::{ETag, Key, Operation};
@@ -43,6 +44,17 @@ impl Transaction {
     /// Frees the place of the running instance.
     pub fn release_active(mut self, etag: &ETag) -> Result<Self, Error> {
         self.operations.push(Operation::Delete(key(RUN_PARTITION, ACTIVE_ROW)?, etag.clone()));
+        Ok(self)
+    }
+
+    /// Inserts the place of a run beside the active one.
+    pub fn beside(self, place: &Active) -> Result<Self, Error> {
+        self.write(key(RUN_PARTITION, &beside_row(&place.instance))?, place, None)
+    }
+
+    /// Frees the place of a run beside the active one.
+    pub fn release_beside(mut self, id: &InstanceId, etag: &ETag) -> Result<Self, Error> {
+        self.operations.push(Operation::Delete(key(RUN_PARTITION, &beside_row(id))?, etag.clone()));
         Ok(self)
     }
 

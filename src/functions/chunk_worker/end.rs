@@ -2,10 +2,9 @@
 
 use super::Job;
 use crate::app::App;
-use crate::orchestration::fan_in::{Ended, WindowEnd, end, wants_names};
+use crate::orchestration::fan_in::{Ended, WindowEnd, end, take_names, wants_names};
 use crate::orchestration::ids::TableKey;
 use crate::orchestration::ledger::Head;
-use crate::orchestration::limits::READY_NAMES;
 use crate::orchestration::message::{ChunkMessage, Debt};
 use crate::orchestration::window::{Window, WindowState};
 use crate::state::{Error, Stored, Transaction};
@@ -113,17 +112,7 @@ fn log(window: &Window) {
 pub async fn refill(app: &App, table: &TableKey, head: &mut Head) -> Result<(), Error> {
     while wants_names(head, &app.limits) {
         let (windows, more) = app.state.windows_after(table, head.cursor.as_ref()).await?;
-        head.more = more;
-        for (name, window) in windows {
-            if head.ready.len() >= READY_NAMES {
-                head.more = true;
-                break;
-            }
-            head.cursor = Some(name.clone());
-            if window.record.state == WindowState::Planned && !head.ready.contains(&name) {
-                head.ready.push(name);
-            }
-        }
+        take_names(head, windows.into_iter().map(|(name, window)| (name, window.record.state)), more);
     }
     Ok(())
 }
