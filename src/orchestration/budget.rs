@@ -2,9 +2,8 @@
 //! `now` comes in, and whoever stores the record swaps it, so that all processes of a tenant share it.
 //!
 //! The minute is a pace: one call every 61/60 of its share, burst 1, so that calls up to a second late still keep to
-//! the quota in any minute. The hour is a count of the permits of its minutes and not a second pace: at Graph's
-//! quota (45 a minute, 1,500 an hour) a pace of the hour would always be the later one and hold every run to 25 calls
-//! a minute, also those that need far fewer than 1,500.
+//! the quota in any minute. The hour, where the service limits it, is a count of the permits of its minutes and not a
+//! second pace (`docs/decisions/0003-the-hour-is-counted.md`).
 
 use crate::timestamp::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -21,13 +20,14 @@ const LONGEST_BACKOFF: Duration = Duration::from_secs(5 * 60);
 /// A 429 this long after the last pause is a new one.
 const BACKOFF_MEMORY: Duration = Duration::from_secs(2 * 60);
 
-/// The calls that a tenant has (learn.microsoft.com "Use the Microsoft Graph security API: hunting", quotas).
+/// The calls that a tenant has (learn.microsoft.com "Advanced hunting quotas and usage parameters", and for the hour
+/// "Advanced hunting API" of Defender for Endpoint).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Quota {
     /// In any minute.
     pub per_minute: u32,
-    /// In any hour.
-    pub per_hour: u32,
+    /// In any hour, where that is limited too.
+    pub per_hour: Option<u32>,
 }
 
 impl Quota {
@@ -65,13 +65,14 @@ impl Budget {
     /// or the same, never a later one.
     pub fn opens(&self, quota: Quota, from: Timestamp) -> Timestamp {
         let mut at = self.next.max(from).max(self.blocked_until);
+        let Some(per_hour) = quota.per_hour else { return at };
         loop {
             let minute = minute_of(at);
             let mut counting = self.minutes.iter().filter(|(then, _)| then + HOUR_MINUTES > minute).peekable();
             let oldest = counting.peek().map(|(then, _)| *then);
             let taken: u64 = counting.map(|(_, permits)| u64::from(*permits)).sum();
             match oldest {
-                Some(oldest) if taken >= u64::from(quota.per_hour.max(1)) => at = start_of(oldest + HOUR_MINUTES),
+                Some(oldest) if taken >= u64::from(per_hour.max(1)) => at = start_of(oldest + HOUR_MINUTES),
                 _ => return at,
             }
         }
@@ -145,7 +146,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    const GRAPH: Quota = Quota { per_minute: 45, per_hour: 1_500 };
+    const QUOTA: Quota = Quota { per_minute: 45, per_hour: Some(1_500) };
 
     fn at(seconds: u64) -> Timestamp {
         at_ms(seconds * 1000)
@@ -175,16 +176,16 @@ mod tests {
         let mut budget = Budget::default();
         budget.block(at(0), Some(Duration::from_secs(15)));
         for _ in 0..10 {
-            let refused = budget.take_within(GRAPH, at(0), Duration::from_secs(10));
+            let refused = budget.take_within(QUOTA, at(0), Duration::from_secs(10));
             assert_eq!(refused, Err(Duration::from_secs(15)));
         }
-        assert_eq!(budget.take_within(GRAPH, at(5), Duration::from_secs(10)), Ok(at(15)));
+        assert_eq!(budget.take_within(QUOTA, at(5), Duration::from_secs(10)), Ok(at(15)));
     }
 
     #[test]
     fn a_run_within_the_hours_quota_goes_at_the_pace_of_the_minute() {
         let mut budget = Budget::default();
-        let last = (0..1_500).map(|_| budget.take(GRAPH, at(0))).last().unwrap();
+        let last = (0..1_500).map(|_| budget.take(QUOTA, at(0))).last().unwrap();
         let bound = Duration::from_secs(1_500 * 60 / 45);
         assert!(last.since(at(0)) <= bound.mul_f64(1.05), "{:?}", last.since(at(0)));
     }
@@ -192,32 +193,40 @@ mod tests {
     #[test]
     fn a_long_run_uses_the_hours_quota_within_a_twentieth() {
         let mut budget = Budget::default();
-        let last = (0..15_000).map(|_| budget.take(GRAPH, at(0))).last().unwrap();
+        let last = (0..15_000).map(|_| budget.take(QUOTA, at(0))).last().unwrap();
         // Nine hours are full; the last 1,500 calls take what the minute allows.
         let bound = Duration::from_secs(9 * 3600 + 1_500 * 60 / 45);
         assert!(last.since(at(0)) <= bound.mul_f64(1.05), "{:?}", last.since(at(0)));
     }
 
     #[test]
+    fn without_a_quota_of_the_hour_only_the_minute_counts() {
+        let mut budget = Budget::default();
+        let quota = Quota { per_hour: None, ..QUOTA };
+        let last = (0..3_000).map(|_| budget.take(quota, at(0))).last().unwrap();
+        assert_eq!(last, at(0) + quota.interval() * 2_999);
+    }
+
+    #[test]
     fn unused_time_is_not_saved_up() {
         let mut budget = Budget::default();
-        budget.take(GRAPH, at(0));
-        assert_eq!(budget.take(GRAPH, at(100)), at(100));
-        assert!(budget.take(GRAPH, at(100)) > at(101));
+        budget.take(QUOTA, at(0));
+        assert_eq!(budget.take(QUOTA, at(100)), at(100));
+        assert!(budget.take(QUOTA, at(100)) > at(101));
     }
 
     #[test]
     fn a_pause_voids_what_was_given_before_it_and_holds_for_everyone() {
         let mut budget = Budget::default();
-        let before = (budget.take(GRAPH, at(0)), budget.take(GRAPH, at(0)));
+        let before = (budget.take(QUOTA, at(0)), budget.take(QUOTA, at(0)));
         assert!(budget.allows(before.1, before.1));
         budget.block(at(0), Some(Duration::from_secs(30)));
         assert!(!budget.allows(before.1, before.1));
-        let after = budget.take(GRAPH, at(0));
+        let after = budget.take(QUOTA, at(0));
         assert_eq!(after, at(30));
         assert!(budget.allows(after, after));
         budget.block(at(1), Some(Duration::from_secs(9)));
-        assert!(budget.take(GRAPH, at(0)) > at(31), "a shorter pause takes nothing back");
+        assert!(budget.take(QUOTA, at(0)) > at(31), "a shorter pause takes nothing back");
     }
 
     #[test]
@@ -242,7 +251,7 @@ mod tests {
         let mut budget = Budget::default();
         let mut from = at(0);
         for _ in 0..5_000 {
-            from = budget.take(GRAPH, from + Duration::from_secs(5));
+            from = budget.take(QUOTA, from + Duration::from_secs(5));
         }
         assert!(budget.minutes.len() <= 62, "{}", budget.minutes.len());
     }
@@ -255,7 +264,7 @@ mod tests {
             per_hour in 1u32..400,
             steps in prop::collection::vec((0u64..40_000, 0u64..=1000, 1usize..12, prop::bool::weighted(0.02)), 1..250),
         ) {
-            let quota = Quota { per_minute, per_hour };
+            let quota = Quota { per_minute, per_hour: Some(per_hour) };
             let mut budget = Budget::default();
             let mut calls = Vec::new();
             let mut now = 0;
@@ -278,16 +287,16 @@ mod tests {
         fn an_older_state_never_opens_later(takes in 0usize..200, block in prop::option::of(1u64..500), now in 0u64..9000) {
             let mut budget = Budget::default();
             for _ in 0..20 {
-                budget.take(GRAPH, at(0));
+                budget.take(QUOTA, at(0));
             }
             let old = budget.clone();
             for _ in 0..takes {
-                budget.take(GRAPH, at(now / 2));
+                budget.take(QUOTA, at(now / 2));
             }
             if let Some(pause) = block {
                 budget.block(at(now / 2), Some(Duration::from_secs(pause)));
             }
-            prop_assert!(old.opens(GRAPH, at(now)) <= budget.opens(GRAPH, at(now)));
+            prop_assert!(old.opens(QUOTA, at(now)) <= budget.opens(QUOTA, at(now)));
         }
     }
 }

@@ -94,7 +94,7 @@ impl Limits {
             lanes: 8,
             window_rows: MAX_ROWS,
             window_bytes: MAX_RESPONSE_BYTES,
-            quota: Quota { per_minute: 45, per_hour: 1_500 },
+            quota: Quota { per_minute: 45, per_hour: None },
             pickup: scaled(2.0),
         }
     }

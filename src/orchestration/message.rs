@@ -57,6 +57,13 @@ pub struct ChunkMessage {
     pub permit: Option<Timestamp>,
 }
 
+impl ChunkMessage {
+    /// The message as delivery `delivery` of it may use it: an earlier one may have sent the call of its permit.
+    pub fn delivered(self, delivery: u32) -> Self {
+        Self { permit: self.permit.filter(|_| delivery <= 1), ..self }
+    }
+}
+
 /// A message and the queue it is for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged)]
@@ -148,5 +155,14 @@ mod tests {
         let lead = Duration::from_secs(3);
         let delay = |seconds| window.clone().permitted(now + Duration::from_secs(seconds), now, lead).delay;
         assert_eq!((delay(1), delay(13)), (Duration::ZERO, Duration::from_secs(10)));
+    }
+
+    #[test]
+    fn a_permit_is_good_for_the_first_delivery_alone() {
+        let table = TableKey::new("t", "s", "c", "d", "x");
+        let message =
+            ChunkMessage { table, window: WindowName::new(Timestamp::MIN, "0"), permit: Some(Timestamp::MAX) };
+        assert_eq!(message.clone().delivered(1), message);
+        assert_eq!(message.delivered(2).permit, None);
     }
 }

@@ -59,7 +59,7 @@ impl TableStore for Slow {
     }
 }
 
-const QUOTA: Quota = Quota { per_minute: 45, per_hour: 1_500 };
+const QUOTA: Quota = Quota { per_minute: 45, per_hour: Some(1_500) };
 
 struct Store {
     storage: Storage,

@@ -4,6 +4,8 @@
 mod end;
 mod pull;
 mod squeeze;
+#[cfg(test)]
+mod tests;
 
 use super::Failed;
 use super::envelope::Invocation;
@@ -41,13 +43,10 @@ pub(super) struct Job {
 /// # Errors
 /// [`Failed`]: the message is not ours, or the state store failed.
 pub(super) async fn handle(app: &App, invocation: &Invocation) -> Result<(), Failed> {
-    let mut message: ChunkMessage = invocation.queue_message("message")?;
+    let message: ChunkMessage = invocation.queue_message("message")?;
     let id = invocation.metadata("Id").unwrap_or_default();
     let delivery = invocation.dequeue_count();
-    if delivery > 1 {
-        // An earlier delivery may have sent its call.
-        message.permit = None;
-    }
+    let message = message.delivered(delivery);
     let deadline = Instant::now() + app.limits.invocation_deadline;
     Ok(work(app, message, &id, delivery, deadline).await?)
 }
