@@ -2,7 +2,9 @@
 //! and expected form. Makes no request.
 
 use crate::adx::catalog::Names;
+use crate::defender::Dialect;
 use crate::kql::Identifier;
+use crate::orchestration::budget::Quota;
 use crate::orchestration::ledger::{ChunkIdPlace, RowFormat};
 use crate::orchestration::limits::{Limits, MAX_ROWS};
 use std::fmt;
@@ -208,7 +210,7 @@ impl Settings {
             ChunkIdPlace::Column,
             &[("column", ChunkIdPlace::Column), ("row", ChunkIdPlace::Row)],
         );
-        let limits = limits(&mut reader);
+        let limits = limits(&mut reader, hunting.as_ref().map_or(Dialect::Graph, Dialect::of));
         let tenant = reader.value("AZURE_TENANT_ID").unwrap_or_default();
         let trusted_hosts = trusted_hosts(lookup);
         match (cluster, ingest, database, hunting, names) {
@@ -275,15 +277,32 @@ pub fn time_scale(lookup: Lookup<'_>) -> f64 {
     lookup(TIME_SCALE).and_then(|text| text.parse().ok()).filter(|scale: &f64| *scale >= 1.0).unwrap_or(1.0)
 }
 
-fn limits(reader: &mut Reader<'_>) -> Limits {
+fn limits(reader: &mut Reader<'_>, dialect: Dialect) -> Limits {
     let mut limits = Limits::scaled(time_scale(reader.lookup));
     limits.tables_at_once = reader.number("MAX_CONCURRENT_TASKS", limits.tables_at_once, 1, 100);
     limits.lanes = reader.number("MAX_THREAD_WORKERS", limits.lanes, 1, 100);
     limits.window_rows = reader.number("CHUNK_SIZE", limits.window_rows, 1, 10_000_000).min(MAX_ROWS);
-    limits.calls_per_minute = reader.number("HUNTING_CALLS_PER_MINUTE", limits.calls_per_minute, 1, 100_000);
+    limits.quota = quota(reader, limits.quota, dialect);
+    // The permits of all lanes together are good for a minute at most: a longer queue of them would only be voided by
+    // the next pause.
+    limits.lanes = limits.lanes.min((limits.quota.per_minute / limits.tables_at_once).max(1));
     let lag = reader.number("SETTLING_LAG_MINUTES", limits.settling_lag.as_secs_f64() / 60.0, 0.0, 1440.0);
     limits.settling_lag = Duration::from_secs_f64(lag * 60.0);
     limits
+}
+
+/// Calls an hour for each a minute, in the quota of Defender for Endpoint: 1,500 and 45 (learn.microsoft.com "Advanced
+/// hunting API"). The other endpoints name none for the hour.
+const HOUR_TO_MINUTE: u32 = 1_500 / 45;
+
+fn quota(reader: &mut Reader<'_>, default: Quota, dialect: Dialect) -> Quota {
+    let per_minute = reader.number("HUNTING_CALLS_PER_MINUTE", default.per_minute, 1, 100_000);
+    let documented = (dialect == Dialect::Mde).then(|| (per_minute * HOUR_TO_MINUTE).max(1_500));
+    let per_hour = match reader.value("HUNTING_CALLS_PER_HOUR") {
+        Some(_) => Some(reader.number("HUNTING_CALLS_PER_HOUR", 1_500, 1, 6_000_000)),
+        None => documented,
+    };
+    Quota { per_minute, per_hour }
 }
 
 impl StateStore {
@@ -387,6 +406,25 @@ mod tests {
     fn chunk_size_never_exceeds_what_the_api_can_answer() {
         let settings = parse(&[GOOD[0], GOOD[1], ("CHUNK_SIZE", "500000")]).unwrap();
         assert_eq!(settings.limits.window_rows, MAX_ROWS);
+    }
+
+    #[test]
+    fn the_lanes_of_all_tables_fit_a_minute_of_the_quota() {
+        let limits = |more: &[(&str, &str)]| parse(&[&GOOD, more].concat()).unwrap().limits;
+        assert_eq!((limits(&[]).lanes, limits(&[]).quota.per_minute), (8, 45));
+        assert_eq!(limits(&[("HUNTING_CALLS_PER_MINUTE", "20")]).lanes, 4);
+        assert_eq!(limits(&[("HUNTING_CALLS_PER_MINUTE", "1")]).lanes, 1);
+        assert_eq!(limits(&[("MAX_THREAD_WORKERS", "40"), ("MAX_CONCURRENT_TASKS", "1")]).lanes, 40);
+    }
+
+    #[test]
+    fn the_hour_is_limited_where_the_service_or_a_setting_does() {
+        let hour = |more: &[(&str, &str)]| parse(&[&GOOD, more].concat()).unwrap().limits.quota.per_hour;
+        let older = ("DEFENDER_HUNTING_API_URL", "https://api.security.microsoft.com/api/advancedqueries/run");
+        assert_eq!((hour(&[]), hour(&[older])), (None, Some(1_500)));
+        assert_eq!(hour(&[("HUNTING_CALLS_PER_HOUR", "700")]), Some(700));
+        let problems = parse(&[GOOD[0], GOOD[1], ("HUNTING_CALLS_PER_HOUR", "0")]).unwrap_err();
+        assert_eq!(problems.0[0].name, "HUNTING_CALLS_PER_HOUR");
     }
 
     #[test]

@@ -12,7 +12,7 @@ use adxingestor::host::{HOST_PID, die_with_parent};
 use adxingestor::orchestration::limits::Limits;
 use adxingestor::outbound::{Outbound, TrustedHosts, credential, http_client};
 use adxingestor::random::SystemRandom;
-use adxingestor::state::State;
+use adxingestor::state::{State, Tenant};
 use adxingestor::storage::Storage;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
@@ -51,12 +51,15 @@ pub async fn run(lookup: Lookup<'_>) -> Result<(), String> {
     let opened = open(&store, lookup, || http.clone())?;
     tracing::info!(port, state_store = opened.description, "the handler serves");
     let storage = opened.storage.clone();
-    let limits =
-        Settings::parse(lookup).map_or_else(|_| Limits::scaled(time_scale(lookup)), |settings| settings.limits);
+    let (tenant, limits) = match Settings::parse(lookup) {
+        Ok(settings) => (settings.tenant, settings.limits),
+        Err(_) => (String::new(), Limits::scaled(time_scale(lookup))),
+    };
     let services = services(lookup, http, &storage).map(Arc::new).inspect_err(|reason| {
         tracing::error!(reason, "no table can be copied with these settings; every run will fail with this reason");
     });
-    let app = App { state: State::new(storage, Arc::new(SystemRandom)), limits, services };
+    let state = State::new(storage, Arc::new(SystemRandom), Tenant::new(&tenant, &limits));
+    let app = App { state, limits, services };
     let serving = async {
         axum::serve(listener, functions::router(app)).await.map_err(|error| format!("the handler stopped: {error}"))
     };
@@ -101,5 +104,5 @@ fn services(lookup: Lookup<'_>, http: Result<reqwest::Client, String>, storage: 
     let adx = AdxClient::new(outbound, endpoints, Arc::clone(&storage.clock), Arc::new(RandomIds), Pace::default());
     let catalog = Catalog::new(adx.clone(), settings.names.clone());
     tracing::info!(identity = kind, cluster = %settings.cluster, database = settings.database, hunting = %settings.hunting, "the services");
-    Ok(Services::new(settings, defender, catalog, Ingestor::new(adx)))
+    Ok(Services { settings, defender, catalog, ingestor: Ingestor::new(adx) })
 }

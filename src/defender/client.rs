@@ -49,7 +49,8 @@ pub enum Dialect {
 }
 
 impl Dialect {
-    fn of(endpoint: &Url) -> Self {
+    /// The dialect of an endpoint, by its path.
+    pub fn of(endpoint: &Url) -> Self {
         let path = endpoint.path().to_ascii_lowercase();
         if path.contains("/advancedhunting/") {
             Self::Xdr

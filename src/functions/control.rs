@@ -1,12 +1,13 @@
-//! Starting and stopping runs, for every door that does so.
+//! Starting and stopping runs, for every door that does so. The rules are in `orchestration::run`.
 
 use crate::app::App;
 use crate::orchestration::ids::InstanceId;
 use crate::orchestration::instance::{Instance, RuntimeStatus, StartInput};
-use crate::orchestration::message::{ControlMessage, Debt};
-use crate::state::{Active, Error, Stored, Transaction};
+use crate::orchestration::run::place::{Entry, enter, start_debt};
+pub use crate::orchestration::run::terminate::Terminated;
+use crate::orchestration::run::terminate::{answer, request};
+use crate::state::{Error, Stored, Transaction};
 use serde_json::Value;
-use std::time::Duration;
 
 /// What became of a start.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,13 +24,8 @@ pub enum Started {
 /// The state store's.
 pub async fn start(app: &App, input: StartInput, raw_input: Value) -> Result<Started, Error> {
     let id = InstanceId::from_bits(app.state.random());
-    while let Some(active) = try_to_become_active(app, &id).await? {
-        if active != id && input.force {
-            break;
-        }
-        if active != id {
-            return Ok(Started::Active(active));
-        }
+    if let Some(active) = take_place(app, &id, input.force).await? {
+        return Ok(Started::Active(active));
     }
     let run = Instance::pending(id.clone(), input, raw_input, app.state.now());
     app.state.commit(Transaction::new().instance(&run, None)?).await?;
@@ -38,44 +34,27 @@ pub async fn start(app: &App, input: StartInput, raw_input: Value) -> Result<Sta
     Ok(Started::New(id))
 }
 
-/// The message that sets a pending run going.
-pub fn start_debt(id: &InstanceId) -> Debt {
-    Debt::control(ControlMessage::Start { instance: id.clone(), attempt: 0 }, Duration::ZERO)
-}
-
-/// `None`: the place is ours. `Some(other)`: that run is active. `Some(id)` of our own: somebody was faster; look
-/// again.
-async fn try_to_become_active(app: &App, id: &InstanceId) -> Result<Option<InstanceId>, Error> {
-    let now = app.state.now();
-    let place = app.state.active().await?;
-    if let Some(Stored { record, .. }) = &place {
-        let run = app.state.instance(&record.instance).await?;
-        let over = match run {
-            Some(run) => run.record.status.is_final(),
-            None => now.since(record.since) > app.limits.lost_after,
+/// Takes a place for the run; gives the run that is active if that is refused.
+async fn take_place(app: &App, id: &InstanceId, force: bool) -> Result<Option<InstanceId>, Error> {
+    loop {
+        let place = app.state.active().await?;
+        let holder = match &place {
+            Some(place) => status_of(app, &place.record.instance).await?,
+            None => None,
         };
-        if !over {
-            return Ok(Some(record.instance.clone()));
+        let active = place.as_ref().map(|place| &place.record);
+        let swap = match enter(id, force, active, holder, app.state.now(), &app.limits) {
+            Entry::Take(own) => Transaction::new().active(&own, place.as_ref().map(|place| &place.etag))?,
+            Entry::Beside(own) => Transaction::new().beside(&own)?,
+            Entry::Refused(active) => return Ok(Some(active)),
+        };
+        match app.state.commit(swap).await {
+            Ok(_) => return Ok(None),
+            // Somebody was faster: look again.
+            Err(Error::Conflict) => {}
+            Err(error) => return Err(error),
         }
     }
-    let active = Active { instance: id.clone(), since: now };
-    let swap = Transaction::new().active(&active, place.as_ref().map(|place| &place.etag))?;
-    match app.state.commit(swap).await {
-        Ok(_) => Ok(None),
-        Err(Error::Conflict) => Ok(Some(id.clone())),
-        Err(error) => Err(error),
-    }
-}
-
-/// What became of a terminate.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Terminated {
-    /// The run is terminated.
-    Now,
-    /// It had ended before.
-    TooLate,
-    /// There is no such run.
-    Unknown,
 }
 
 /// Terminates a run: the message that stops its tables first, then the run, so that a crash in between loses
@@ -84,19 +63,12 @@ pub enum Terminated {
 /// # Errors
 /// The state store's.
 pub async fn terminate(app: &App, id: &InstanceId, reason: &str) -> Result<Terminated, Error> {
-    match status_of(app, id).await? {
-        None => return Ok(Terminated::Unknown),
-        Some(status) if status.is_final() => return Ok(Terminated::TooLate),
-        Some(_) => {}
+    match request(id, status_of(app, id).await?, reason) {
+        Ok(debt) => app.state.pay(&[debt]).await?,
+        Err(at_once) => return Ok(at_once),
     }
-    let message = ControlMessage::Terminate { instance: id.clone(), reason: reason.to_owned() };
-    app.state.pay(&[Debt::control(message, Duration::ZERO)]).await?;
     mark_terminated(app, id, reason).await?;
-    // The message's handler may have been faster; only another end is too late.
-    Ok(match status_of(app, id).await? {
-        Some(RuntimeStatus::Terminated) => Terminated::Now,
-        _ => Terminated::TooLate,
-    })
+    Ok(answer(status_of(app, id).await?))
 }
 
 /// Swaps a run that has not ended to `Terminated`, and frees its place.
@@ -118,16 +90,19 @@ pub async fn mark_terminated(app: &App, id: &InstanceId, reason: &str) -> Result
     release(app, id).await
 }
 
-/// Frees the place of the active run if this one, now final, still holds it.
+/// Frees the place of a run that is over, if it still holds one.
 ///
 /// # Errors
 /// The state store's.
 pub async fn release(app: &App, id: &InstanceId) -> Result<(), Error> {
-    let Some(Stored { record, etag }) = app.state.active().await? else { return Ok(()) };
-    if record.instance != *id {
-        return Ok(());
-    }
-    match app.state.commit(Transaction::new().release_active(&etag)?).await {
+    let free = match app.state.active().await? {
+        Some(place) if place.record.instance == *id => Transaction::new().release_active(&place.etag)?,
+        _ => match app.state.beside(id).await? {
+            Some(place) => Transaction::new().release_beside(id, &place.etag)?,
+            None => return Ok(()),
+        },
+    };
+    match app.state.commit(free).await {
         Ok(_) | Err(Error::Conflict) => Ok(()),
         Err(error) => Err(error),
     }

@@ -4,11 +4,14 @@
 use super::IllegalTransition;
 use super::ids::{TableKey, WindowName};
 use super::ledger::{Head, TableState, VerifyDue};
-use super::limits::Limits;
+use super::limits::{Limits, READY_NAMES};
 use super::message::{ControlMessage, Debt};
 use super::window::{Window, WindowState};
 use crate::timestamp::Timestamp;
 use std::time::Duration;
+
+/// Digits that a child's path has more than its parent's.
+pub const CHILD_DIGITS: usize = 2;
 
 /// How the handling of a chunk message ended.
 #[derive(Debug, Clone, PartialEq)]
@@ -97,7 +100,7 @@ pub fn end(
         WindowEnd::Split(parts) => {
             head.counts.open += parts.len() as u64;
             head.progress.windows += parts.len() as u64;
-            head.ready.splice(0..0, parts.iter().map(|(name, _)| name.clone()));
+            hand_out_children(&mut head, &parts);
             children = parts;
         }
         WindowEnd::Failed(_) => {
@@ -112,6 +115,20 @@ pub fn end(
     owed.extend(owe_verify(table, &mut head, now, limits));
     window.owed = owed;
     Ok(Ended { head, window, children })
+}
+
+/// Children go first. Nothing but they lies between their parent and the last of them, so a cursor that stood at
+/// their parent moves on: it would hand them out a second time.
+fn hand_out_children(head: &mut Head, children: &[(WindowName, Window)]) {
+    head.ready.splice(0..0, children.iter().map(|(name, _)| name.clone()));
+    let (Some((first, _)), Some((last, _))) = (children.first(), children.last()) else { return };
+    // A child's path is its parent's and two more digits; the first child starts where its parent does.
+    let is_parent = |cursor: &WindowName| {
+        first.as_str().strip_prefix(cursor.as_str()).is_some_and(|rest| rest.len() == CHILD_DIGITS)
+    };
+    if head.cursor.as_ref().is_some_and(is_parent) {
+        head.cursor = Some(last.clone());
+    }
 }
 
 /// Hands out ready windows while lanes are free. Until one window of the destination has been proved, no more
@@ -132,6 +149,29 @@ pub fn fill_lanes(head: &mut Head, limits: &Limits) -> Vec<WindowName> {
 /// Whether the names kept ready are running out although more windows are planned.
 pub fn wants_names(head: &Head, limits: &Limits) -> bool {
     head.more && head.ready.len() < limits.lanes as usize
+}
+
+/// Takes the names of planned windows from the next stretch of the ledger behind the cursor; `more` says whether
+/// another one follows.
+pub fn take_names(head: &mut Head, stretch: impl IntoIterator<Item = (WindowName, WindowState)>, more: bool) {
+    head.more = more;
+    for (name, state) in stretch {
+        if head.ready.len() >= READY_NAMES {
+            head.more = true;
+            break;
+        }
+        head.cursor = Some(name.clone());
+        if state == WindowState::Planned && !head.ready.contains(&name) {
+            head.ready.push(name);
+        }
+    }
+}
+
+/// A window that is planned again is the next to be handed out; one that lies behind the cursor is found there.
+pub fn put_back(head: &mut Head, name: WindowName) {
+    if !head.more || head.cursor.as_ref().is_some_and(|cursor| name <= *cursor) {
+        head.ready.insert(0, name);
+    }
 }
 
 /// Starts the count when the first window is submitted or nothing is left open; starts it afresh when the last
@@ -269,6 +309,44 @@ mod tests {
         assert_eq!((ended.head.counts.open, ended.head.counts.split), (3, 1));
         assert_eq!(ended.head.ready.first().map(WindowName::path), Some("01"));
         assert_eq!(ended.window.owed[0], Debt::chunk(&key(), WindowName::new(Timestamp::from_ticks(10), "00")));
+    }
+
+    #[test]
+    fn children_at_the_cursor_are_not_handed_out_twice() {
+        let child =
+            |low, path: &str| (WindowName::new(Timestamp::from_ticks(low), path), window(low, WindowState::Planned));
+        let limits = Limits { lanes: 1, ..Limits::scaled(1.0) };
+        let mut before = head(9, 1, &[]);
+        before.more = true;
+        before.cursor = Some(WindowName::new(Timestamp::from_ticks(10), "0"));
+        let split = WindowEnd::Split(vec![child(10, "000"), child(15, "001")]);
+        let mut after = end(&key(), &before, &window(10, WindowState::Claimed), split, now(), &limits).unwrap().head;
+        assert_eq!(after.cursor, Some(child(15, "001").0));
+        let behind = WindowName::new(Timestamp::from_ticks(20), "0");
+        take_names(&mut after, [(behind.clone(), WindowState::Planned)], false);
+        assert_eq!((after.ready, after.more), (vec![child(15, "001").0, behind], false));
+    }
+
+    #[test]
+    fn names_are_taken_until_enough_are_ready() {
+        let mut before = head(200, 0, &[]);
+        let name = |n: u64| WindowName::new(Timestamp::from_ticks(n), "0");
+        let state = |n: u64| if n.is_multiple_of(2) { WindowState::Planned } else { WindowState::Verified };
+        take_names(&mut before, (0..200).map(|n| (name(n), state(n))), false);
+        assert_eq!((before.ready.len(), before.more), (READY_NAMES, true));
+        assert_eq!(before.cursor, Some(name(2 * READY_NAMES as u64 - 2)));
+    }
+
+    #[test]
+    fn a_window_behind_the_cursor_is_found_there() {
+        let name = |n: u64| WindowName::new(Timestamp::from_ticks(n), "0");
+        let mut listed = head(9, 0, &[]);
+        listed.cursor = Some(name(50));
+        listed.more = true;
+        put_back(&mut listed, name(60));
+        assert!(listed.ready.is_empty());
+        put_back(&mut listed, name(40));
+        assert_eq!(listed.ready, [name(40)]);
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Every number of the protocol, each with its source or reason. Tests and the demo shrink the times together.
 
+use super::budget::Quota;
 use std::time::Duration;
 
 /// The most rows that a hunting answer is planned to hold: below the API's 100,000, where an answer is cut
@@ -37,6 +38,12 @@ pub struct Limits {
     pub clock_margin: Duration,
     /// How long after a post of unknown outcome the same blob may be posted again.
     pub resubmit_after: Duration,
+    /// How long after it was put a post may still be taken up: a message that names no lifetime is gone after 7 days
+    /// (rest-api-ref Put-Message). Rows that land later are not reckoned with anywhere.
+    pub post_lifetime: Duration,
+    /// How long an ingestion that has read its blob may go on: no management command runs longer than an hour
+    /// (dataexplorer-docs `concepts/query-limits.md`).
+    pub ingestion_longest: Duration,
     /// How long after its submission a window may take to be counted.
     pub verify_deadline: Duration,
     /// The first pause between two counts of a table.
@@ -59,8 +66,10 @@ pub struct Limits {
     pub window_rows: u64,
     /// The most response bytes that a window is planned for.
     pub window_bytes: u64,
-    /// Hunting calls a minute.
-    pub calls_per_minute: u32,
+    /// The tenant's hunting calls.
+    pub quota: Quota,
+    /// How long a visible message may lie until the host polls its queue (`maxPollingInterval` in `host.json`).
+    pub pickup: Duration,
 }
 
 impl Limits {
@@ -72,6 +81,8 @@ impl Limits {
             invocation_deadline: scaled(240.0),
             clock_margin: scaled(60.0),
             resubmit_after: scaled(600.0),
+            post_lifetime: scaled(7.0 * 86_400.0),
+            ingestion_longest: scaled(3600.0),
             verify_deadline: scaled(1800.0),
             verify_first: scaled(2.0).max(Duration::from_millis(200)),
             verify_longest: scaled(60.0),
@@ -83,7 +94,8 @@ impl Limits {
             lanes: 8,
             window_rows: MAX_ROWS,
             window_bytes: MAX_RESPONSE_BYTES,
-            calls_per_minute: 45,
+            quota: Quota { per_minute: 45, per_hour: None },
+            pickup: scaled(2.0),
         }
     }
 

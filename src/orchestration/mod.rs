@@ -4,15 +4,20 @@
 
 pub mod budget;
 pub mod fan_in;
+pub mod head;
 pub mod ids;
 pub mod instance;
 pub mod ledger;
 pub mod limits;
 pub mod message;
 pub mod plan;
+pub mod renewal;
+pub mod run;
 pub mod summary;
 pub mod verification;
+pub mod watchdog;
 pub mod window;
+pub mod write;
 
 /// Why a transition was refused.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]

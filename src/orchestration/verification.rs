@@ -1,7 +1,9 @@
 //! What a count in ADX says of a submitted window. Nothing is called verified on any other ground.
 
+use super::IllegalTransition;
 use super::ledger::Head;
 use super::limits::{Limits, WINDOW_ATTEMPTS};
+use super::renewal;
 use super::window::{Window, WindowState};
 use crate::timestamp::Timestamp;
 
@@ -25,6 +27,8 @@ pub enum Verdict {
     Wait,
     /// None is there and the last post is old enough: record another post, then post the same blob.
     Repost,
+    /// None is there, none can come any more, and the blob is gone: plan it again as another generation.
+    Renew,
     /// Rows have a null watermark: count those at the source, then judge again.
     CountNullWatermarks,
     /// For a person.
@@ -92,31 +96,51 @@ fn judge_content(destination: &str, watermark_column: &str, window: &Window, fou
     }
 }
 
-/// Records the verdict in the window and the head. [`Verdict::Wait`] and the others that end nothing leave the
-/// counts alone.
-pub fn settle(head: &mut Head, window: &Window, verdict: &Verdict, now: Timestamp) -> Window {
-    let mut window = Window { updated: now, ..window.clone() };
-    match verdict {
+/// Judges a submitted window that could not be judged by a count, for `error`. Nothing is proved and nothing is
+/// posted again; after the deadline a person is told.
+pub fn uncounted(window: &Window, error: &str, now: Timestamp, limits: &Limits) -> Verdict {
+    if now.since(window.last_post.unwrap_or(window.updated)) > limits.verify_deadline {
+        return Verdict::Failed(format!("what landed of the window could not be found out: {error}"));
+    }
+    Verdict::Wait
+}
+
+/// Records the verdict in the window and the head. [`Verdict::Wait`] and [`Verdict::CountNullWatermarks`] leave the
+/// counts alone. A window that is renewed is not ready yet: the caller hands it out.
+///
+/// # Errors
+/// [`IllegalTransition`] unless the window is submitted.
+pub fn settle(
+    head: &mut Head,
+    window: &Window,
+    verdict: &Verdict,
+    now: Timestamp,
+) -> Result<Window, IllegalTransition> {
+    window.expect(WindowState::Submitted, "be judged")?;
+    let settled = match verdict {
         Verdict::Verified => {
-            head.counts.moved(window.state, WindowState::Verified);
             head.progress.verified += 1;
             head.progress.rows += window.seal.as_ref().map_or(0, |seal| seal.rows);
-            if window.failures > 0 {
-                head.progress.repaired += 1;
-            }
-            window.state = WindowState::Verified;
-            window.error = None;
+            head.progress.repaired += u64::from(window.failures > 0);
+            Window { state: WindowState::Verified, error: None, ..window.clone() }
         }
         Verdict::Failed(reason) => {
-            head.counts.moved(window.state, WindowState::Failed);
             head.progress.failed += 1;
-            window.state = WindowState::Failed;
-            window.failures += 1;
-            window.error = Some(reason.clone());
+            Window {
+                state: WindowState::Failed,
+                failures: window.failures + 1,
+                error: Some(reason.clone()),
+                ..window.clone()
+            }
         }
-        Verdict::Wait | Verdict::Repost | Verdict::CountNullWatermarks => {}
+        Verdict::Renew => renewal::renewed(window, now)?,
+        Verdict::Repost => window.reposted(now)?,
+        Verdict::Wait | Verdict::CountNullWatermarks => window.clone(),
+    };
+    if settled.state != window.state {
+        head.counts.moved(window.state, settled.state);
     }
-    window
+    Ok(Window { updated: now, ..settled })
 }
 
 #[cfg(test)]
@@ -176,6 +200,14 @@ mod tests {
     }
 
     #[test]
+    fn a_window_that_cannot_be_counted_waits_until_the_deadline() {
+        let judged =
+            |seconds| uncounted(&window(), "503", posted() + Duration::from_secs(seconds), &Limits::scaled(1.0));
+        assert_eq!(judged(1_800), Verdict::Wait);
+        assert!(matches!(judged(1_801), Verdict::Failed(reason) if reason.ends_with("503")));
+    }
+
+    #[test]
     fn null_watermarks_are_held_against_the_source() {
         assert_eq!(judged(&window(), 10, 0, 3, 1), Verdict::CountNullWatermarks);
         let counted = Window { null_watermarks: Some(3), ..window() };
@@ -187,10 +219,21 @@ mod tests {
     fn a_verdict_moves_the_counts_of_the_head() {
         let mut head = Head::new(LedgerId(1), "s", "T", "Timestamp", posted());
         head.counts.submitted = 2;
-        let verified = settle(&mut head, &Window { failures: 1, ..window() }, &Verdict::Verified, posted());
+        let verified = settle(&mut head, &Window { failures: 1, ..window() }, &Verdict::Verified, posted()).unwrap();
         assert_eq!((verified.state, head.progress.rows, head.progress.repaired), (WindowState::Verified, 10, 1));
-        let failed = settle(&mut head, &window(), &Verdict::Failed("x".into()), posted());
+        let failed = settle(&mut head, &window(), &Verdict::Failed("x".into()), posted()).unwrap();
         assert_eq!((failed.state, failed.failures), (WindowState::Failed, 1));
         assert_eq!((head.counts.submitted, head.counts.verified, head.counts.failed), (0, 1, 1));
+        assert!(settle(&mut head, &failed, &Verdict::Verified, posted()).is_err(), "only what is submitted is judged");
+    }
+
+    #[test]
+    fn a_window_that_is_pulled_again_is_open_again() {
+        let mut head = Head::new(LedgerId(1), "s", "T", "Timestamp", posted());
+        head.counts.submitted = 1;
+        let gone = Window { gone_since: Some(posted()), ..window() };
+        let renewed = settle(&mut head, &gone, &Verdict::Renew, posted()).unwrap();
+        assert_eq!((renewed.state, renewed.id.generation), (WindowState::Planned, 1));
+        assert_eq!((head.counts.open, head.counts.submitted), (1, 0));
     }
 }

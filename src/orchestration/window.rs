@@ -7,7 +7,8 @@
 //!               └─> split into children
 //! ```
 //!
-//! How a window's end moves the head of its table is in `fan_in`; how it is proved is in `verification`.
+//! How a window's end moves the head of its table is in `fan_in`; how it is proved is in `verification`; the one way
+//! back from `submitted` to `planned`, as another generation, is in `renewal`.
 
 use super::IllegalTransition;
 use super::ids::{InstanceId, WindowId, WindowName};
@@ -110,6 +111,9 @@ pub struct Window {
     /// When it was last posted, or sealed.
     #[serde(default)]
     pub last_post: Option<Timestamp>,
+    /// Since when its blob is known to be gone: it cannot be posted again.
+    #[serde(default)]
+    pub gone_since: Option<Timestamp>,
     /// Hunting calls made for it so far.
     #[serde(default)]
     pub calls: u64,
@@ -157,6 +161,7 @@ impl Window {
             seal: None,
             posts: 0,
             last_post: None,
+            gone_since: None,
             calls: 0,
             null_watermarks: None,
             error: None,
@@ -267,7 +272,7 @@ impl Window {
         }
     }
 
-    fn expect(&self, state: WindowState, event: &'static str) -> Result<(), IllegalTransition> {
+    pub(super) fn expect(&self, state: WindowState, event: &'static str) -> Result<(), IllegalTransition> {
         if self.state == state {
             return Ok(());
         }

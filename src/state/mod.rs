@@ -1,30 +1,43 @@
 //! The records of runs and ledgers in the state store: keys, versions, transactions and the two queues.
 //! Knows how a record is stored and nothing of when it changes.
 
+mod cache;
+mod permits;
+#[cfg(test)]
+mod tests;
 mod transaction;
 
+pub use permits::Tenant;
 pub use transaction::Transaction;
 
 use crate::orchestration::ids::{InstanceId, TableKey, WindowName};
 use crate::orchestration::instance::{Instance, TableRun};
 use crate::orchestration::ledger::Head;
+use crate::orchestration::limits::READY_NAMES;
 use crate::orchestration::message::{Debt, Message};
+use crate::orchestration::run::place::Active;
 use crate::orchestration::window::Window;
 use crate::random::Random;
 use crate::storage::entity::from_properties;
-use crate::storage::{Continuation, ETag, Error as StorageError, Key, Range, Row, Storage, large_messages};
+use crate::storage::{Continuation, ETag, Error as StorageError, Key, Operation, Range, Row, Storage, large_messages};
 use crate::timestamp::Timestamp;
 use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
 use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{Mutex, MutexGuard};
+use tokio::time::Instant;
 
 /// The queue of the function `orchestrator`.
 pub const CONTROL_QUEUE: &str = "adxingestor-control";
 /// The queue of the function `chunk_worker`.
 pub const CHUNK_QUEUE: &str = "adxingestor-chunks";
 
+/// Heads take turns in this many rows.
+const TURNS: usize = 16;
 const RUN_PARTITION: &str = "run";
 const ACTIVE_ROW: &str = "active";
+/// The places of runs beside the active one; they sort after it.
+const BESIDE_PREFIX: &str = "beside:";
 const INSTANCE_ROW: &str = "i";
 const HEAD_ROW: &str = "h";
 /// `t:` sorts before this and nothing of ours lies between.
@@ -72,27 +85,24 @@ pub struct Stored<T> {
     pub etag: ETag,
 }
 
-/// The one running instance.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Active {
-    /// Its id.
-    pub instance: InstanceId,
-    /// When it took the place.
-    pub since: Timestamp,
-}
-
 /// The records in a store.
 #[derive(Clone)]
 pub struct State {
     storage: Storage,
     random: Arc<dyn Random>,
+    cache: Arc<cache::Cache>,
+    shared: Arc<permits::Shared>,
+    turns: Arc<[Mutex<()>; TURNS]>,
 }
 
 impl State {
     /// The records in `storage`, which repeats its requests itself ([`crate::storage::retrying`]). Messages may have any size
     /// there: see [`large_messages`].
-    pub fn new(storage: Storage, random: Arc<dyn Random>) -> Self {
-        Self { storage: large_messages(storage, Arc::clone(&random)), random }
+    pub fn new(storage: Storage, random: Arc<dyn Random>, tenant: Tenant) -> Self {
+        let storage = large_messages(storage, Arc::clone(&random));
+        let shared = Arc::new(permits::Shared::new(tenant));
+        let turns = Arc::new(std::array::from_fn(|_| Mutex::new(())));
+        Self { storage, random, cache: Arc::default(), shared, turns }
     }
 
     /// The store's time.
@@ -113,6 +123,17 @@ impl State {
     /// The place that all starts race for.
     pub async fn active(&self) -> Result<Option<Stored<Active>>, Error> {
         self.get(key(RUN_PARTITION, ACTIVE_ROW)?).await
+    }
+
+    /// The place of a run beside the active one.
+    pub async fn beside(&self, id: &InstanceId) -> Result<Option<Stored<Active>>, Error> {
+        self.get(key(RUN_PARTITION, &beside_row(id))?).await
+    }
+
+    /// All runs that hold a place, the active one first: one page.
+    pub async fn places(&self) -> Result<Vec<Stored<Active>>, Error> {
+        let range = Range { partition: RUN_PARTITION.to_owned(), from: ACTIVE_ROW.to_owned(), to: None };
+        self.all(&range).await?.into_iter().map(read).collect()
     }
 
     /// A run.
@@ -148,6 +169,24 @@ impl State {
         self.get(key(&table_partition(table), name.as_str())?).await
     }
 
+    /// The head as this process last read or wrote it, at most `age` ago; else read. See the note on old rows in
+    /// `state/cache.rs`.
+    pub async fn recent_head(&self, table: &TableKey, age: Duration) -> Result<Option<Stored<Head>>, Error> {
+        self.recent(key(&table_partition(table), HEAD_ROW)?, age).await
+    }
+
+    /// A window as this process last read or wrote it; else read.
+    pub async fn recent_window(&self, table: &TableKey, name: &WindowName) -> Result<Option<Stored<Window>>, Error> {
+        self.recent(key(&table_partition(table), name.as_str())?, Duration::MAX).await
+    }
+
+    /// Held while a head is swapped, so that the workers of this process do not refuse each other. It decides nothing:
+    /// other processes do not wait for it.
+    pub async fn turn(&self, table: &TableKey) -> MutexGuard<'_, ()> {
+        let place = table.as_str().bytes().fold(0usize, |sum, byte| (sum * 31 + usize::from(byte)) % TURNS);
+        self.turns[place].lock().await
+    }
+
     /// All windows of a table, by range.
     pub async fn windows(&self, table: &TableKey) -> Result<Vec<(WindowName, Stored<Window>)>, Error> {
         let range = window_range(table, WindowName::PREFIX.to_owned());
@@ -162,8 +201,12 @@ impl State {
     ) -> Result<(Vec<(WindowName, Stored<Window>)>, bool), Error> {
         let from = after.map_or_else(|| WindowName::PREFIX.to_owned(), |name| format!("{} ", name.as_str()));
         let range = window_range(table, from);
+        let at = Instant::now();
         let page = self.storage.tables.page(&range, None).await?;
         let more = page.next.is_some();
+        for row in page.rows.iter().take(READY_NAMES) {
+            self.cache.keep(row.clone(), at);
+        }
         Ok((page.rows.into_iter().map(named).collect::<Result<_, _>>()?, more))
     }
 
@@ -172,12 +215,24 @@ impl State {
     /// # Errors
     /// [`Error::Conflict`] when a record has another version than it was read at.
     pub async fn commit(&self, transaction: Transaction) -> Result<Vec<Option<ETag>>, Error> {
-        Ok(self.storage.tables.commit(&transaction.into_operations()).await?)
+        let at = Instant::now();
+        let operations = transaction.into_operations();
+        let written = self.storage.tables.commit(&operations).await;
+        for (index, operation) in operations.into_iter().enumerate() {
+            let etag = written.as_ref().ok().and_then(|etags| etags.get(index)?.clone());
+            match (operation, etag) {
+                (Operation::Insert(key, properties) | Operation::Replace(key, properties, _), Some(etag)) => {
+                    self.cache.keep(Row { key, properties, etag }, at);
+                }
+                (other, _) => self.cache.forget(other.key()),
+            }
+        }
+        Ok(written?)
     }
 
-    /// Sends what a transition owes.
+    /// Sends what a transition owes. Windows that can be pulled at once are sent with permits for their calls.
     pub async fn pay(&self, debts: &[Debt]) -> Result<(), Error> {
-        for debt in debts {
+        for debt in &self.with_permits(debts).await? {
             self.send(debt).await?;
         }
         Ok(())
@@ -193,7 +248,20 @@ impl State {
     }
 
     async fn get<T: DeserializeOwned>(&self, key: Key) -> Result<Option<Stored<T>>, Error> {
-        self.storage.tables.get(&key).await?.map(read).transpose()
+        let at = Instant::now();
+        let row = self.storage.tables.get(&key).await?;
+        match &row {
+            Some(row) => self.cache.keep(row.clone(), at),
+            None => self.cache.forget(&key),
+        }
+        row.map(read).transpose()
+    }
+
+    async fn recent<T: DeserializeOwned>(&self, key: Key, age: Duration) -> Result<Option<Stored<T>>, Error> {
+        match self.cache.get(&key, age) {
+            Some(row) => read(row).map(Some),
+            None => self.get(key).await,
+        }
     }
 
     async fn all(&self, range: &Range) -> Result<Vec<Row>, Error> {
@@ -212,6 +280,10 @@ impl State {
 
 fn key(partition: &str, row: &str) -> Result<Key, Error> {
     Key::new(partition, row).map_err(Error::from)
+}
+
+fn beside_row(id: &InstanceId) -> String {
+    format!("{BESIDE_PREFIX}{id}")
 }
 
 fn instance_partition(id: &InstanceId) -> String {

@@ -1,12 +1,14 @@
 //! The writes of one entity-group transaction. No write is blind: insert, or swap at a version.
 
 use super::{
-    ACTIVE_ROW, Active, Error, HEAD_ROW, INSTANCE_ROW, RUN_PARTITION, TABLE_PREFIX, instance_partition, key,
+    ACTIVE_ROW, Error, HEAD_ROW, INSTANCE_ROW, RUN_PARTITION, TABLE_PREFIX, beside_row, instance_partition, key,
     table_partition,
 };
+use crate::orchestration::budget::Budget;
 use crate::orchestration::ids::{InstanceId, TableKey, WindowName};
 use crate::orchestration::instance::{Instance, TableRun};
 use crate::orchestration::ledger::Head;
+use crate::orchestration::run::place::Active;
 use crate::orchestration::window::Window;
 use crate::storage::entity::to_properties;
 use crate::storage::{ETag, Key, Operation};
@@ -45,6 +47,17 @@ impl Transaction {
         Ok(self)
     }
 
+    /// Inserts the place of a run beside the active one.
+    pub fn beside(self, place: &Active) -> Result<Self, Error> {
+        self.write(key(RUN_PARTITION, &beside_row(&place.instance))?, place, None)
+    }
+
+    /// Frees the place of a run beside the active one.
+    pub fn release_beside(mut self, id: &InstanceId, etag: &ETag) -> Result<Self, Error> {
+        self.operations.push(Operation::Delete(key(RUN_PARTITION, &beside_row(id))?, etag.clone()));
+        Ok(self)
+    }
+
     /// Inserts, or with a version swaps, a run.
     pub fn instance(self, run: &Instance, etag: Option<&ETag>) -> Result<Self, Error> {
         self.write(key(&instance_partition(&run.id), INSTANCE_ROW)?, run, etag)
@@ -77,6 +90,11 @@ impl Transaction {
         etag: Option<&ETag>,
     ) -> Result<Self, Error> {
         self.write(key(&table_partition(table), name.as_str())?, window, etag)
+    }
+
+    /// Inserts, or with a version swaps, the budget of a tenant.
+    pub(super) fn budget(self, key: Key, budget: &Budget, etag: Option<&ETag>) -> Result<Self, Error> {
+        self.write(key, budget, etag)
     }
 
     /// Removes a window: a draft of a plan that was never completed.

@@ -58,7 +58,7 @@ impl Shelf {
         if seen.method == "HEAD" {
             return match blobs.get(&seen.path) {
                 Some(blob) => status(200).with("content-length", &blob.len().to_string()),
-                None => status(404),
+                None => status(404).with("x-ms-error-code", "BlobNotFound"),
             };
         }
         let mut blocks = self.blocks.lock().unwrap();
@@ -361,4 +361,18 @@ async fn a_blob_whose_container_is_not_lent_any_more_is_named() {
     let error = post(&ingestor, "https://gone.blob.core.windows.net/c/b.gz").await.unwrap_err();
     assert!(matches!(&error, Error::NotFound { what } if what.contains("gone.blob")), "{error}");
     assert_eq!((posts(&fake).len(), shelf.sets.load(Ordering::SeqCst)), (0, 2));
+}
+
+#[tokio::test]
+async fn a_blob_is_gone_only_when_storage_says_so() {
+    let (fake, _shelf, ingestor) = service(|seen, _| seen.path.ends_with("odd.gz").then(|| status(404))).await;
+    let stored = upload(&ingestor, &content(100), 100).await.unwrap();
+    assert!(ingestor.has(&stored.url, soon()).await.unwrap());
+    let beside = |name: &str| format!("{}/{name}", stored.url.rsplit_once('/').unwrap().0);
+    assert!(!ingestor.has(&beside("never.gz"), soon()).await.unwrap());
+    for unknown in [beside("odd.gz"), "https://gone.blob.core.windows.net/c/b.gz".to_owned()] {
+        let error = ingestor.has(&unknown, soon()).await.unwrap_err();
+        assert!(matches!(error, Error::NotFound { .. }), "{error}");
+    }
+    drop(fake);
 }

@@ -3,6 +3,7 @@
 //! them to be loaded; whether they were is for the proof query to say. Knows nothing of what the rows are.
 
 mod blob;
+mod lookup;
 mod message;
 mod requests;
 mod resources;
@@ -52,6 +53,14 @@ impl Ingestor {
     /// [`Error::OutcomeUnknown`]: it may be in the queue; count before asking again.
     pub async fn post(&self, submission: &Submission<'_>, deadline: Instant) -> Result<(), Error> {
         message::post(self, submission, deadline).await
+    }
+
+    /// Whether a committed blob is still there. Asks once.
+    ///
+    /// # Errors
+    /// Storage did not say: it is out of order, or the blob's container is not lent any more.
+    pub async fn has(&self, url: &str, deadline: Instant) -> Result<bool, Error> {
+        lookup::has(self, url, deadline).await
     }
 
     async fn resources(&self, deadline: Instant) -> Result<Arc<Resources>, Error> {

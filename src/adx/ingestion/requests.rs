@@ -25,6 +25,8 @@ pub(super) enum Refusal {
     Stale(Error),
     /// 409 or 412: the blob is there already.
     Exists(Error),
+    /// 404 for the blob itself: there is none of that name.
+    Missing(Error),
     /// Anything else.
     Other(Error),
 }
@@ -32,7 +34,7 @@ pub(super) enum Refusal {
 impl Refusal {
     pub fn into_error(self) -> Error {
         match self {
-            Self::Stale(error) | Self::Exists(error) | Self::Other(error) => error,
+            Self::Stale(error) | Self::Exists(error) | Self::Missing(error) | Self::Other(error) => error,
         }
     }
 }
@@ -86,6 +88,7 @@ pub(super) async fn send(
         401 | 403 => Refusal::Stale(Error::Denied {
             message: format!("{message}; the service's own storage refuses the signature that it gave"),
         }),
+        404 if code == "BlobNotFound" => Refusal::Missing(Error::NotFound { what: message }),
         404 => Refusal::Stale(Error::NotFound { what: message }),
         409 | 412 => Refusal::Exists(Error::Refused { code: code.to_owned(), message, permanent: true }),
         429 => Refusal::Other(Error::Throttled { after, message }),

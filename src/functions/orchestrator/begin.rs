@@ -1,20 +1,17 @@
 //! The step `start`: reads the configuration once, freezes the run's end, and sets the run going.
 
-use super::{audit, is_transient};
+use super::{audit, is_transient, store};
 use crate::adx::catalog::ConfigRow;
 use crate::app::{App, Services};
 use crate::functions::control::release;
 use crate::kql::Identifier;
 use crate::orchestration::ids::{InstanceId, TableKey};
-use crate::orchestration::instance::{Instance, LoadType, TableConfig, TableResult, TableRun};
-use crate::orchestration::limits::START_ATTEMPTS;
+use crate::orchestration::instance::{Instance, LoadType, TableConfig, TableRun};
 use crate::orchestration::message::{ControlMessage, Debt};
-use crate::state::{Error, Stored, Transaction};
-use std::collections::HashSet;
+use crate::orchestration::run::begin::{self, Begin, Look, Places, Row};
+use crate::state::{Error, Stored};
+use crate::timestamp::Timestamp;
 use tokio::time::Instant;
-
-/// Tables that fit one transaction with the run.
-const TABLES_WITH_RUN: usize = 98;
 
 /// Handles the step.
 ///
@@ -23,138 +20,90 @@ const TABLES_WITH_RUN: usize = 98;
 #[tracing::instrument(skip_all, fields(instance.id = %id))]
 pub async fn handle(app: &App, id: &InstanceId, attempt: u32) -> Result<(), Error> {
     let Some(run) = app.state.instance(id).await? else { return Ok(()) };
-    if run.record.status.is_final() {
-        return release(app, id).await;
-    }
-    if run.record.status != crate::orchestration::instance::RuntimeStatus::Pending {
-        let tables: Vec<TableRun> = app.state.tables(id).await?.into_iter().map(|t| t.record).collect();
-        return app.state.pay(&run.record.plans_owed(&tables)).await;
+    match begin::look(&run.record) {
+        Look::Over => return release(app, id).await,
+        Look::Again => {
+            let tables: Vec<TableRun> = app.state.tables(id).await?.into_iter().map(|t| t.record).collect();
+            return app.state.pay(&run.record.plans_owed(&tables)).await;
+        }
+        Look::Begin => {}
     }
     let services = match &app.services {
         Ok(services) => services,
-        Err(reason) => return fail(app, run, reason).await,
+        Err(reason) => return fail(app, &run, reason).await,
     };
     let deadline = Instant::now() + app.limits.invocation_deadline;
-    match services.catalog.read_config(deadline).await {
-        Ok(rows) => begin(app, services, run, rows, deadline).await,
-        Err(error) if is_transient(&error) && attempt + 1 < START_ATTEMPTS => {
+    let rows = match services.catalog.read_config(deadline).await {
+        Ok(rows) => rows,
+        Err(error) => {
+            let again = begin::retry(id, attempt, &app.limits).filter(|_| is_transient(&error));
+            let Some(again) = again else {
+                return fail(app, &run, &format!("the configuration cannot be read: {error}")).await;
+            };
             tracing::warn!(%error, attempt, "the configuration could not be read; trying again");
-            let again = ControlMessage::Start { instance: id.clone(), attempt: attempt + 1 };
-            app.state.pay(&[Debt::control(again, app.limits.retry_pause(attempt))]).await
+            return app.state.pay(&[again]).await;
         }
-        Err(error) => fail(app, run, &format!("the configuration cannot be read: {error}")).await,
+    };
+    match set_going(app, services, &run, rows, deadline).await {
+        Err(Error::Conflict) => {
+            // Another delivery of this message, or a person, was faster: look again.
+            let again = ControlMessage::Start { instance: id.clone(), attempt };
+            app.state.pay(&[Debt::control(again, app.limits.retry_first)]).await
+        }
+        other => other,
     }
 }
 
-async fn fail(app: &App, run: Stored<Instance>, reason: &str) -> Result<(), Error> {
+async fn fail(app: &App, run: &Stored<Instance>, reason: &str) -> Result<(), Error> {
     tracing::error!(reason, "the run cannot begin");
     let Ok(failed) = run.record.failed(reason, app.state.now()) else { return Ok(()) };
-    app.state.commit(Transaction::new().instance(&failed, Some(&run.etag))?).await?;
-    release(app, &failed.id).await
+    if store::swap_run(app, run, &failed).await? { release(app, &failed.id).await } else { Ok(()) }
 }
 
-async fn begin(
+async fn set_going(
     app: &App,
     services: &Services,
-    run: Stored<Instance>,
+    run: &Stored<Instance>,
     rows: Vec<ConfigRow>,
     deadline: Instant,
 ) -> Result<(), Error> {
     let now = app.state.now();
+    let id = &run.record.id;
     let high = now - app.limits.settling_lag;
-    let id = run.record.id.clone();
-    let mut tables = tables_of(services, &run.record, rows, high);
-    let Ok(begun) = run.record.begun(&mut tables, app.limits.tables_at_once, now) else { return Ok(()) };
+    let tables = tables_of(services, &run.record, rows, high);
+    let old = store::tables(app, id).await?;
+    let Ok(Begin { before, last, owed, over }) =
+        begin::begin(&run.record, tables.clone(), old, app.limits.tables_at_once, now)
+    else {
+        return Ok(());
+    };
     for table in tables.iter().filter(|table| table.result.is_some()) {
-        tracing::error!(table = table.config.source, error = ?table.result.as_ref().and_then(|r| r.error.as_ref()), "a table is refused");
-        audit::write(services, &id, table, &[], now, deadline).await;
+        let error = table.result.as_ref().and_then(|result| result.error.as_ref());
+        tracing::error!(table = table.config.source, ?error, "a table is refused");
+        audit::write(services, id, table, &[], now, deadline).await;
     }
-
-    let mut transaction = Transaction::new().instance(&begun, Some(&run.etag))?;
-    if tables.len() > TABLES_WITH_RUN {
-        for old in app.state.tables(&id).await? {
-            if tables.iter().all(|table| table.key != old.record.key) {
-                app.state.commit(Transaction::new().delete_table(&id, &old.record.key, &old.etag)?).await?;
-            }
-        }
-        for table in &tables {
-            let old = app.state.table(&id, &table.key).await?;
-            let write = Transaction::new().table(&id, table, old.as_ref().map(|old| &old.etag))?;
-            app.state.commit(write).await?;
-        }
-    } else {
-        for table in &tables {
-            transaction = transaction.table(&id, table, None)?;
-        }
+    let mut etag = run.etag.clone();
+    for write in before.iter().chain([&last]) {
+        etag = store::run(app, write, &etag).await?;
     }
-    app.state.commit(transaction).await?;
     tracing::info!(tables = tables.len(), high = %high, "the run begins");
-    app.state.pay(&begun.plans_owed(&tables)).await?;
-    if begun.status.is_final() { release(app, &id).await } else { Ok(()) }
+    app.state.pay(&owed).await?;
+    if over { release(app, id).await } else { Ok(()) }
 }
 
-/// The tables of a run. What is wrong with a row is that table's result and never the others'.
-fn tables_of(
-    services: &Services,
-    run: &Instance,
-    rows: Vec<ConfigRow>,
-    high: crate::timestamp::Timestamp,
-) -> Vec<TableRun> {
+fn tables_of(services: &Services, run: &Instance, rows: Vec<ConfigRow>, high: Timestamp) -> Vec<TableRun> {
     let settings = &services.settings;
+    let cluster = settings.cluster_name();
     let key = |source: &str, destination: &str| {
-        TableKey::new(&settings.tenant, source, &settings.cluster_name(), &settings.database, destination)
+        TableKey::new(&settings.tenant, source, &cluster, &settings.database, destination)
     };
-    let mut tables = Vec::new();
-    let mut seen = HashSet::new();
-    let wanted = run.input.tables.as_ref();
-    for (index, row) in rows.into_iter().enumerate() {
-        if row.is_active != Some(true) || wanted.is_some_and(|wanted| !wanted.contains(&row.source_table)) {
-            continue;
-        }
-        let (config, mut problem) = validated(row);
-        let mut own = key(&config.source, &config.destination);
-        if !seen.insert(own.clone()) {
-            own = key(&config.source, &format!("{}\u{0}{index}", config.destination));
-            problem = Some(format!(
-                "{} to {} stands twice in {}",
-                config.source, config.destination, settings.names.config_view
-            ));
-        }
-        tables.push((own, config, problem));
-    }
-    for name in wanted.into_iter().flatten() {
-        let own = key(name, "\u{0}");
-        if tables.iter().any(|(_, config, _)| config.source == *name) || !seen.insert(own.clone()) {
-            continue;
-        }
-        let problem = format!(
-            "{name} is not an active table of {}; add a row to {}",
-            settings.names.config_view, settings.names.config_table
-        );
-        tables.push((own, unknown_table(name), Some(problem)));
-    }
-    let run_of = |(ordinal, (key, config, problem)): (usize, (TableKey, TableConfig, Option<String>))| {
-        let result = problem.map(|error| TableResult { error: Some(error), ..TableResult::default() });
-        let ordinal = u32::try_from(ordinal).unwrap_or(u32::MAX);
-        TableRun { key, ordinal, config, high, started: false, result, owed: Vec::new() }
-    };
-    tables.into_iter().enumerate().map(run_of).collect()
-}
-
-fn unknown_table(name: &str) -> TableConfig {
-    TableConfig {
-        source: name.to_owned(),
-        folder: String::new(),
-        destination: String::new(),
-        watermark_column: String::new(),
-        load_type: None,
-        last_refreshed: None,
-        high_watermark: None,
-    }
+    let active = rows.into_iter().filter(|row| row.is_active == Some(true)).map(validated).collect();
+    let places = Places { view: settings.names.config_view.as_str(), table: settings.names.config_table.as_str() };
+    begin::tables(&run.input, active, high, places, key)
 }
 
 /// Checks a config row; gives its first problem.
-fn validated(row: ConfigRow) -> (TableConfig, Option<String>) {
+fn validated(row: ConfigRow) -> Row {
     let name = |column: &str, text: &str| {
         Identifier::new(text)
             .err()
@@ -181,7 +130,7 @@ fn validated(row: ConfigRow) -> (TableConfig, Option<String>) {
         last_refreshed: row.last_refreshed,
         high_watermark: row.high_watermark,
     };
-    (config, problem)
+    Row { config, problem }
 }
 
 #[cfg(test)]
@@ -209,9 +158,9 @@ mod tests {
             (row("A", "B", "Time\"stamp", "Full"), "WatermarkColumn"),
             (row("A", "B", "Timestamp", "Sometimes"), "LoadType"),
         ] {
-            let problem = validated(bad).1.unwrap();
+            let problem = validated(bad).problem.unwrap();
             assert!(problem.starts_with(column) && problem.contains("Correct the row"), "{problem}");
         }
-        assert_eq!(validated(row("A", "B", "Timestamp", "full")).0.load_type, Some(LoadType::Full));
+        assert_eq!(validated(row("A", "B", "Timestamp", "full")).config.load_type, Some(LoadType::Full));
     }
 }

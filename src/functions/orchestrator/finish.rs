@@ -1,15 +1,18 @@
 //! The end of a table in a run: watermark, audit, result; and with the last table the end of the run. Every write
 //! is repeatable: a redelivery goes through all of it again and changes nothing.
 
-use super::audit;
+use super::{audit, store};
 use crate::adx::catalog::{LedgerEntry, WatermarkMove};
 use crate::app::{App, Services};
 use crate::functions::control::release;
+use crate::orchestration::head::finish::{Watermark, is_due, let_go, result};
 use crate::orchestration::ids::{InstanceId, TableKey};
-use crate::orchestration::instance::{TableResult, TableRun};
-use crate::orchestration::ledger::{Head, TableState, verified_prefix};
-use crate::orchestration::window::{Window, WindowState};
-use crate::state::{Error, Stored, Transaction};
+use crate::orchestration::instance::TableResult;
+use crate::orchestration::ledger::{Head, verified_prefix};
+use crate::orchestration::message::Debt;
+use crate::orchestration::run::count::{Counting, count};
+use crate::orchestration::window::Window;
+use crate::state::Error;
 use crate::timestamp::Timestamp;
 use tokio::time::Instant;
 
@@ -18,23 +21,40 @@ use tokio::time::Instant;
 /// # Errors
 /// The state store's.
 pub async fn finish_table(app: &App, services: &Services, id: &InstanceId, key: &TableKey) -> Result<(), Error> {
-    let Some(Stored { record: head, .. }) = app.state.head(key).await? else { return Ok(()) };
-    if head.run.as_ref() != Some(id) || head.state != TableState::Finishing {
+    let Some(head) = app.state.head(key).await?.map(|head| head.record).filter(|head| is_due(head, id)) else {
         return Ok(());
-    }
+    };
     let Some(table) = app.state.table(id, key).await? else { return Ok(()) };
-    let deadline = Instant::now() + app.limits.invocation_deadline / 2;
-    let windows: Vec<Window> = app.state.windows(key).await?.into_iter().map(|(_, window)| window.record).collect();
-    let verified_up_to = verified_prefix(head.verified_up_to, &windows);
-    if table.record.result.is_none() {
-        let moved = move_watermark(app, services, key, &head, verified_up_to, deadline).await;
-        let result = result_of(&head, &table.record, &windows, verified_up_to, moved);
-        let relevant: Vec<Window> = windows.into_iter().filter(|w| w.run.as_ref() == Some(id)).collect();
-        end_table(app, Some(services), id, key, result, &relevant, deadline).await?;
-    } else {
-        end_table(app, Some(services), id, key, TableResult::default(), &[], deadline).await?;
+    if table.record.result.is_some() {
+        return end_again(app, id, key).await;
     }
-    let_go(app, id, key, verified_up_to).await
+    let deadline = Instant::now() + app.limits.invocation_deadline / 2;
+    let windows: Vec<Window> = store::windows(app, key).await?.into_iter().map(|seen| seen.window).collect();
+    let verified_up_to = verified_prefix(head.verified_up_to, &windows);
+    let watermark = move_watermark(app, services, key, &head, verified_up_to, deadline).await;
+    let watermark = match watermark {
+        Ok(WatermarkMove::Moved) => Watermark::Moved,
+        Ok(WatermarkMove::Held) => Watermark::Held,
+        Err(error) => Watermark::Failed(error.to_string()),
+    };
+    let result = result(&head, &table.record, &windows, verified_up_to, &watermark);
+    let relevant: Vec<Window> = windows.into_iter().filter(|w| w.run.as_ref() == Some(id)).collect();
+    end_table(app, Some(services), id, key, result, &relevant, deadline).await?;
+    leave_table(app, id, key, verified_up_to).await
+}
+
+/// Goes again through the end of a table that has its result.
+///
+/// # Errors
+/// The state store's.
+pub async fn end_again(app: &App, id: &InstanceId, key: &TableKey) -> Result<(), Error> {
+    // It is counted already, so no other result comes of this.
+    end_table(app, None, id, key, TableResult::default(), &[], Instant::now()).await?;
+    let Some(head) = app.state.head(key).await?.map(|head| head.record).filter(|head| is_due(head, id)) else {
+        return Ok(());
+    };
+    let windows: Vec<Window> = store::windows(app, key).await?.into_iter().map(|seen| seen.window).collect();
+    leave_table(app, id, key, verified_prefix(head.verified_up_to, &windows)).await
 }
 
 /// `meta_Ledger` first, then the config table: the engine moves the watermark only where the ledger has nothing
@@ -60,76 +80,6 @@ async fn move_watermark(
     Ok(moved)
 }
 
-fn result_of(
-    head: &Head,
-    table: &TableRun,
-    windows: &[Window],
-    verified_up_to: Timestamp,
-    moved: Result<WatermarkMove, crate::adx::Error>,
-) -> TableResult {
-    let progress = &head.progress;
-    let failed: Vec<&Window> = windows.iter().filter(|window| window.state == WindowState::Failed).collect();
-    let mut errors: Vec<String> = Vec::new();
-    if let Some(first) = failed.first() {
-        let reason = first.error.clone().unwrap_or_default();
-        errors.push(format!(
-            "{} of {} windows failed; the first ({}): {reason}",
-            failed.len(),
-            progress.windows,
-            first.id
-        ));
-    }
-    if let Err(error) = &moved {
-        errors.push(format!(
-            "everything up to {verified_up_to} is proved, but the watermark could not be written ({error}); the next run writes it"
-        ));
-    }
-    if errors.is_empty() && verified_up_to < head.planned_to {
-        errors.push(format!(
-            "only what arrived up to {verified_up_to} is proved, of what was planned up to {}",
-            head.planned_to
-        ));
-    }
-    let mut warnings = Vec::new();
-    if moved.is_ok_and(|moved| moved == WatermarkMove::Held) {
-        warnings.push("the watermark was not moved: meta_Ledger already has another range on record".to_owned());
-    }
-    let expired = windows.iter().filter(|w| w.state == WindowState::Expired && w.run == head.run);
-    warnings.extend(expired.filter_map(|window| window.error.clone()));
-    if progress.vanished_rows > 0 {
-        warnings.push(format!(
-            "{} rows that were planned had left the source before they were pulled",
-            progress.vanished_rows
-        ));
-    }
-    if let Some(moved) = table.config.high_watermark
-        && head.plan.is_some()
-        && head.shape.as_ref().is_some_and(|shape| shape.handover.is_none())
-        && moved != head.verified_up_to
-        && head.verified_up_to != Timestamp::MIN
-    {
-        warnings.push(format!(
-            "HighWatermark was {moved} when the run began, but the ledger has proved everything up to {}: the ledger decides",
-            head.verified_up_to
-        ));
-    }
-    TableResult {
-        success: errors.is_empty(),
-        skipped: None,
-        error: (!errors.is_empty()).then(|| errors.join("; ")),
-        warnings,
-        rows: progress.rows,
-        bytes: progress.bytes,
-        windows: progress.windows,
-        windows_done: progress.verified,
-        windows_failed: failed.len() as u64,
-        leftovers: progress.leftovers,
-        repaired: progress.repaired,
-        calls: progress.calls,
-        verified_up_to: (verified_up_to != Timestamp::MIN).then_some(verified_up_to),
-    }
-}
-
 /// Counts a table's result in its run, starts the next table in its place, and with the last one ends the run.
 ///
 /// # Errors
@@ -145,41 +95,25 @@ pub async fn end_table(
 ) -> Result<(), Error> {
     loop {
         let Some(run) = app.state.instance(id).await? else { return Ok(()) };
-        let tables = app.state.tables(id).await?;
-        let Some(own) = tables.iter().find(|table| table.record.key == *key) else { return Ok(()) };
-        if own.record.result.is_some() {
-            app.state.pay(&own.record.owed).await?;
-            return if run.record.status.is_final() { release(app, id).await } else { Ok(()) };
-        }
-        let next = tables.iter().find(|table| !table.record.started && table.record.result.is_none());
+        let rows = store::tables(app, id).await?;
         let now = app.state.now();
-        let Ok((counted, ended, started)) =
-            run.record.table_ended(&own.record, result.clone(), next.map(|next| &next.record), now)
-        else {
-            continue;
+        let (table, write, owed, over) = match count(&run.record, &rows, key, &result, now) {
+            Counting::Unknown => return Ok(()),
+            Counting::Before { owed, over } => return leave(app, id, &owed, over).await,
+            Counting::Now { table, write, owed, over } => (table, write, owed, over),
         };
         if let Some(services) = services {
-            audit::write(services, id, &ended, windows, now, deadline).await;
+            audit::write(services, id, &table, windows, now, deadline).await;
         }
-        let mut transaction =
-            Transaction::new().table(id, &ended, Some(&own.etag))?.instance(&counted, Some(&run.etag))?;
-        if let (Some(started), Some(next)) = (&started, next) {
-            transaction = transaction.table(id, started, Some(&next.etag))?;
-        }
-        match app.state.commit(transaction).await {
+        match store::run(app, &write, &run.etag).await {
             Ok(_) => {
-                tracing::info!(
-                    table = ended.config.source,
-                    success = result.success,
-                    rows = result.rows,
-                    "a table has ended"
-                );
-                app.state.pay(&ended.owed).await?;
-                if counted.status.is_final() {
-                    tracing::info!(instance.id = %id, done = counted.tables_done, failed = counted.tables_failed, "the run has ended");
-                    release(app, id).await?;
+                let (success, rows) = (result.success, result.rows);
+                tracing::info!(table = table.config.source, success, rows, "a table has ended");
+                if over {
+                    let (done, failed) = (write.run.tables_done, write.run.tables_failed);
+                    tracing::info!(instance.id = %id, done, failed, "the run has ended");
                 }
-                return Ok(());
+                return leave(app, id, &owed, over).await;
             }
             Err(Error::Conflict) => {}
             Err(error) => return Err(error),
@@ -187,25 +121,20 @@ pub async fn end_table(
     }
 }
 
+async fn leave(app: &App, id: &InstanceId, owed: &[Debt], over: bool) -> Result<(), Error> {
+    app.state.pay(owed).await?;
+    if over { release(app, id).await } else { Ok(()) }
+}
+
 /// Lets go of the head and keeps how far it is proved.
-async fn let_go(app: &App, id: &InstanceId, key: &TableKey, verified_up_to: Timestamp) -> Result<(), Error> {
-    loop {
-        let Some(Stored { record: head, etag }) = app.state.head(key).await? else { return Ok(()) };
-        if head.run.as_ref() != Some(id) || head.state != TableState::Finishing {
-            return Ok(());
-        }
-        let idle = Head {
-            run: None,
-            state: TableState::Idle,
-            verify: None,
-            verified_up_to: head.verified_up_to.max(verified_up_to),
-            updated: app.state.now(),
-            ..head
-        };
-        match app.state.commit(Transaction::new().head(key, &idle, Some(&etag))?).await {
-            Ok(_) => return Ok(()),
+async fn leave_table(app: &App, id: &InstanceId, key: &TableKey, verified_up_to: Timestamp) -> Result<(), Error> {
+    while let Some(head) = app.state.head(key).await? {
+        let Some(idle) = let_go(&head.record, id, verified_up_to, app.state.now()) else { break };
+        match store::head(app, key, &idle, Some(&head.etag)).await {
+            Ok(_) => break,
             Err(Error::Conflict) => {}
             Err(error) => return Err(error),
         }
     }
+    Ok(())
 }

@@ -6,6 +6,7 @@ mod begin;
 mod finish;
 mod plan;
 mod stop;
+mod store;
 mod verify;
 
 use super::Failed;
@@ -104,3 +105,4 @@ fn is_transient(error: &crate::adx::Error) -> bool {
 
 /// For a plan whose message was poisoned.
 pub(super) use finish::end_table;
+pub(super) use store::swap_run;

@@ -2,24 +2,27 @@
 //! none is left.
 
 use super::finish::finish_table;
+use super::store;
 use crate::app::{App, Services};
 use crate::functions::hunting::{Hunting, number};
 use crate::functions::source;
 use crate::kql::Identifier;
-use crate::orchestration::fan_in::{fill_lanes, schedule_verify};
-use crate::orchestration::ids::{TableKey, WindowName};
-use crate::orchestration::ledger::{Head, HeadDebts, TableState};
+use crate::orchestration::head::verify::{self as rules, Look, Part, Recorded, Verdicts};
+use crate::orchestration::ids::TableKey;
+use crate::orchestration::ledger::Head;
 use crate::orchestration::limits::{COUNT_BATCH, Limits, TRANSACTION_WINDOWS};
-use crate::orchestration::message::Debt;
-use crate::orchestration::verification::{Found, Verdict, judge, settle};
-use crate::orchestration::window::{Window, WindowState};
-use crate::state::{Error, Stored, Transaction};
+use crate::orchestration::renewal::{Blob, before_repost};
+use crate::orchestration::verification::{Found, Verdict, judge, uncounted};
+use crate::orchestration::window::Window;
+use crate::orchestration::write::Seen;
+use crate::state::{Error, Stored};
+use crate::storage::ETag;
 use crate::timestamp::Timestamp;
 use std::collections::HashMap;
 use std::time::Duration;
 use tokio::time::Instant;
 
-type Submitted = (WindowName, Stored<Window>);
+type Judged = rules::Judged<ETag>;
 
 /// Handles the step.
 ///
@@ -35,94 +38,97 @@ pub async fn handle(app: &App, key: &TableKey, number: u64) -> Result<(), Error>
             return Ok(());
         }
     };
-    let Some(run) = head.run.clone() else { return Ok(()) };
-    if head.state == TableState::Finishing {
-        return finish_table(app, services, &run, key).await;
-    }
-    if head.verify.as_ref().is_none_or(|due| due.number != number) {
-        // A count that was overtaken. If it is the one before, its debts may not have been paid.
-        return match &head.owed_verify {
-            Some(debts) if debts.step == step_name(number) => app.state.pay(&debts.messages).await,
-            _ => Ok(()),
-        };
-    }
-    if head.state != TableState::Running {
-        return Ok(());
-    }
+    let run = match rules::look(&head, number) {
+        Look::Over => return Ok(()),
+        Look::Again(owed) => return app.state.pay(&owed).await,
+        Look::Finish(run) => return finish_table(app, services, &run, key).await,
+        Look::Count(run) => run,
+    };
     let deadline = Instant::now() + app.limits.invocation_deadline;
-    let windows = app.state.windows(key).await?;
-    let at_work = windows.iter().any(|(_, w)| matches!(w.record.state, WindowState::Claimed | WindowState::Sealed));
-    let submitted: Vec<Submitted> =
-        windows.into_iter().filter(|(_, w)| w.record.state == WindowState::Submitted).collect();
-    if head.stop && submitted.is_empty() && !at_work {
-        // What is still planned is for the next run.
-        return Ok(());
-    }
+    let Some(submitted) = rules::to_count(&head, store::windows(app, key).await?) else { return Ok(()) };
     let judged = judge_all(app, services, &head, submitted, deadline).await;
     let through = record(app, services, key, number, judged, deadline).await?;
     if through { finish_table(app, services, &run, key).await } else { Ok(()) }
-}
-
-fn step_name(number: u64) -> String {
-    format!("verify:{number}")
-}
-
-struct Judged {
-    name: WindowName,
-    window: Stored<Window>,
-    verdict: Verdict,
 }
 
 async fn judge_all(
     app: &App,
     services: &Services,
     head: &Head,
-    submitted: Vec<Submitted>,
+    submitted: Vec<Seen<ETag>>,
     deadline: Instant,
 ) -> Vec<Judged> {
     let mut judged = Vec::with_capacity(submitted.len());
     let mut hunting = Hunting::new(app, services, deadline);
     for batch in submitted.chunks(COUNT_BATCH) {
-        let ids: Vec<String> = batch.iter().map(|(_, window)| window.record.id.to_string()).collect();
+        let ids: Vec<String> = batch.iter().map(|seen| seen.window.id.to_string()).collect();
         // A re-post is judged by a count made after this instant.
         let now = app.state.now();
         let counted = count(services, head, &ids, deadline).await;
-        for (name, window) in batch {
-            let mut window = window.clone();
-            let verdict = match &counted {
+        for seen in batch {
+            let counting = Counting { services, head, limits: &app.limits, now, deadline };
+            let (window, verdict) = match &counted {
                 Ok(counts) => {
-                    let found = counts.get(&window.record.id.to_string()).copied().unwrap_or_default();
-                    let mut verdict = judged_one(head, &window.record, found, now, &app.limits);
-                    if verdict == Verdict::CountNullWatermarks {
-                        match null_watermarks(&mut hunting, head, &window.record).await {
-                            Ok(counted) => {
-                                window.record.null_watermarks = Some(counted);
-                                verdict = judged_one(head, &window.record, found, now, &app.limits);
-                            }
-                            Err(error) => verdict = without_a_count(&window.record, &error, now, &app.limits),
-                        }
-                    }
-                    explained(services, head, &window.record, verdict, deadline).await
+                    let found = counts.get(&seen.window.id.to_string()).copied().unwrap_or_default();
+                    counting.judge(&mut hunting, &seen.window, found).await
                 }
                 // Without a count nothing is proved and nothing is posted again; after the deadline a person is told.
-                Err(error) => without_a_count(&window.record, error, now, &app.limits),
+                Err(error) => (seen.window.clone(), counting.uncounted(&seen.window, error)),
             };
-            judged.push(Judged { name: name.clone(), window, verdict });
+            judged.push(Judged { seen: Seen { window, ..seen.clone() }, verdict });
         }
     }
     judged
 }
 
-fn judged_one(head: &Head, window: &Window, found: Found, now: Timestamp, limits: &Limits) -> Verdict {
-    judge(&head.destination, &head.watermark_column, window, found, now, limits)
+/// What the windows of one count are judged by.
+struct Counting<'a> {
+    services: &'a Services,
+    head: &'a Head,
+    limits: &'a Limits,
+    /// Before the count.
+    now: Timestamp,
+    deadline: Instant,
 }
 
-fn without_a_count(window: &Window, error: &str, now: Timestamp, limits: &Limits) -> Verdict {
-    tracing::warn!(window.id = %window.id, error, "a window could not be counted");
-    if now.since(window.last_post.unwrap_or(window.updated)) > limits.verify_deadline {
-        return Verdict::Failed(format!("the rows could not be counted: {error}"));
+impl Counting<'_> {
+    /// The verdict, and the window with what was found out about it.
+    async fn judge(&self, hunting: &mut Hunting<'_>, window: &Window, found: Found) -> (Window, Verdict) {
+        let mut window = window.clone();
+        let mut verdict = self.verdict(&window, found);
+        if verdict == Verdict::CountNullWatermarks {
+            verdict = match null_watermarks(hunting, self.head, &window).await {
+                Ok(counted) => {
+                    window.null_watermarks = Some(counted);
+                    self.verdict(&window, found)
+                }
+                Err(error) => self.uncounted(&window, &error),
+            };
+        }
+        if verdict == Verdict::Repost
+            && let Some(seal) = &window.seal
+        {
+            let blob = match self.services.ingestor.has(&seal.blob, self.deadline).await {
+                Ok(true) => Blob::There,
+                Ok(false) => Blob::Gone,
+                Err(error) => Blob::Unknown(error.to_string()),
+            };
+            tracing::warn!(window.id = %window.id, ?blob, "nothing of a window has landed");
+            (window, verdict) = before_repost(&window, &blob, self.now, self.limits);
+        }
+        let verdict = explained(self.services, self.head, &window, verdict, self.deadline).await;
+        (window, verdict)
     }
-    Verdict::Wait
+
+    fn verdict(&self, window: &Window, found: Found) -> Verdict {
+        let Head { destination, watermark_column, .. } = self.head;
+        judge(destination, watermark_column, window, found, self.now, self.limits)
+    }
+
+    fn uncounted(&self, window: &Window, error: &str) -> Verdict {
+        tracing::warn!(window.id = %window.id, error, "a window could not be judged");
+        uncounted(window, error, self.now, self.limits)
+    }
 }
 
 async fn count(
@@ -174,97 +180,70 @@ async fn record(
     judged: Vec<Judged>,
     deadline: Instant,
 ) -> Result<bool, Error> {
-    let (changed, waiting): (Vec<_>, Vec<_>) = judged.into_iter().partition(|j| j.verdict != Verdict::Wait);
-    let progressed = changed.iter().any(|j| j.verdict == Verdict::Verified);
-    tracing::debug!(changed = changed.len(), waiting = waiting.len(), "a count");
-    let mut rest = changed.as_slice();
-    while rest.len() > TRANSACTION_WINDOWS {
-        let (batch, more) = rest.split_at(TRANSACTION_WINDOWS);
-        if commit(app, key, number, batch, None).await?.is_none() {
-            return Ok(false);
-        }
-        rest = more;
+    let Verdicts { batches, last } = rules::verdicts(judged);
+    tracing::debug!(changed = batches.len() * TRANSACTION_WINDOWS + last.len(), "a count");
+    let mut posts = Vec::new();
+    for batch in batches {
+        let Some(recorded) = commit(app, key, number, &batch, Part::Batch).await? else { return Ok(false) };
+        posts.extend(recorded.posts);
     }
-    let Some(head) = commit(app, key, number, rest, Some(progressed)).await? else { return Ok(false) };
-    for Judged { window, verdict, .. } in &changed {
-        if *verdict == Verdict::Repost
-            && let Some(seal) = &window.record.seal
-        {
-            tracing::warn!(window.id = %window.record.id, posts = window.record.posts + 1, "a window is posted again");
-            if let Err(error) = services.post(&head, &window.record, seal, deadline).await {
-                tracing::warn!(%error, "posting a window again failed; the count will tell");
-            }
+    let Some(recorded) = commit(app, key, number, &last, Part::Last).await? else { return Ok(false) };
+    posts.extend(recorded.posts);
+    for window in &posts {
+        let Some(seal) = &window.seal else { continue };
+        tracing::warn!(window.id = %window.id, posts = window.posts, "a window is posted again");
+        if let Err(error) = services.post(&recorded.write.head, window, seal, deadline).await {
+            tracing::warn!(%error, "posting a window again failed; the count will tell");
         }
     }
-    if let Some(debts) = &head.owed_verify {
-        app.state.pay(&debts.messages).await?;
-    }
-    Ok(head.state == TableState::Finishing)
+    app.state.pay(&recorded.owed).await?;
+    Ok(recorded.finish)
 }
 
-/// One transaction. `last` says whether windows were proved in this step, and makes the step's debts.
-/// Gives `None` when another count has taken over.
+/// One transaction. Gives `None` when another count has taken over.
 async fn commit(
     app: &App,
     key: &TableKey,
     number: u64,
     batch: &[Judged],
-    last: Option<bool>,
-) -> Result<Option<Head>, Error> {
-    loop {
-        let Some(Stored { record: mut head, etag }) = app.state.head(key).await? else { return Ok(None) };
-        if head.state != TableState::Running || head.verify.as_ref().is_none_or(|due| due.number != number) {
-            return Ok(None);
-        }
-        let now = app.state.now();
-        head.updated = now;
-        let mut windows = Vec::with_capacity(batch.len());
-        for Judged { name, window, verdict } in batch {
-            let mut settled = settle(&mut head, &window.record, verdict, now);
-            if *verdict == Verdict::Repost
-                && let Ok(reposted) = settled.reposted(now)
-            {
-                settled = reposted;
-            }
-            windows.push((name, settled, &window.etag));
-        }
-        if let Some(progressed) = last {
+    part: Part,
+) -> Result<Option<Recorded<ETag>>, Error> {
+    let _turn = app.state.turn(key).await;
+    // At first the head as this process knows it: the swap tells. That the count is overtaken is decided on a read.
+    let mut stored = app.state.recent_head(key, Duration::MAX).await?;
+    if stored.as_ref().is_some_and(|head| !rules::is_current(&head.record, number)) {
+        stored = app.state.head(key).await?;
+    }
+    while let Some(Stored { record: mut head, etag }) = stored {
+        if part != Part::Batch && rules::is_current(&head, number) {
             crate::functions::chunk_worker::refill(app, key, &mut head).await?;
-            let ready = head.ready.len();
-            let mut messages: Vec<Debt> =
-                fill_lanes(&mut head, &app.limits).into_iter().map(|name| Debt::chunk(key, name)).collect();
-            if !batch.is_empty() || head.ready.len() < ready {
-                head.moved = now;
-            }
-            if head.is_through() {
-                head.state = TableState::Finishing;
-            } else {
-                let pause = next_pause(&head, progressed, &app.limits);
-                messages.push(schedule_verify(key, &mut head, pause, now));
-            }
-            head.owed_verify = Some(HeadDebts { step: step_name(number), messages });
         }
-        let mut transaction = Transaction::new().head(key, &head, Some(&etag))?;
-        for (name, window, etag) in &windows {
-            transaction = transaction.window(key, name, window, Some(etag))?;
-        }
-        match app.state.commit(transaction).await {
-            Ok(_) => return Ok(Some(head)),
-            Err(Error::Conflict) => {
-                // A chunk that ended moved the head: take it in and try again. A window that moved is another count's.
-                for (name, _, etag) in &windows {
-                    if app.state.window(key, name).await?.is_none_or(|window| window.etag != **etag) {
-                        return Ok(None);
-                    }
-                }
+        let recorded = match rules::record(key, &head, number, batch, part, app.state.now(), &app.limits) {
+            Ok(recorded) => recorded,
+            Err(refused) => {
+                tracing::info!(%refused, "another count has taken over");
+                return Ok(None);
             }
+        };
+        match store::table(app, key, &recorded.write, &etag).await {
+            Ok(_) => return Ok(Some(recorded)),
+            Err(Error::Conflict) => stored = app.state.head(key).await?,
             Err(error) => return Err(error),
         }
+        // A chunk that ended moved the head: take it in and try again. A window that moved is another count's.
+        if stored.as_ref().is_some_and(|head| head.etag == etag) && !are_ours(app, key, batch).await? {
+            return Ok(None);
+        }
     }
+    Ok(None)
 }
 
-/// 2 s rising to 60 s while nothing lands.
-fn next_pause(head: &Head, progressed: bool, limits: &Limits) -> Duration {
-    let last = head.verify.as_ref().map_or(limits.verify_first, |due| Duration::from_millis(due.pause_ms));
-    if progressed { limits.verify_first } else { (last * 2).clamp(limits.verify_first, limits.verify_longest) }
+/// Whether the windows still have the versions that they were judged at.
+async fn are_ours(app: &App, key: &TableKey, batch: &[Judged]) -> Result<bool, Error> {
+    for Judged { seen, .. } in batch {
+        if app.state.window(key, &seen.name).await?.is_none_or(|window| window.etag != seen.version) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }

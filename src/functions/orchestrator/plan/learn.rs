@@ -10,8 +10,9 @@ use crate::defender::scanner::{Scan, Scanner};
 use crate::functions::hunting::{Error, Hunting};
 use crate::functions::source::{self, ARRIVAL_COLUMN};
 use crate::kql::Identifier;
+use crate::orchestration::head::learn as rules;
 use crate::orchestration::instance::TableRun;
-use crate::orchestration::ledger::{CutAxis, Handover, Head, RowFormat, Shape};
+use crate::orchestration::ledger::{CutAxis, Head, RowFormat, Shape};
 use crate::orchestration::limits::SAMPLE_ROWS;
 use crate::timestamp::Timestamp;
 use tokio::time::Instant;
@@ -25,13 +26,7 @@ const MOST_HASH_COLUMNS: usize = 4;
 /// Makes or extends the destination. Gives whether it was made now.
 pub async fn destination(services: &Services, table: &TableRun, head: &mut Head, deadline: Instant) -> Step<bool> {
     let config = &table.config;
-    if head.shape.is_some() && head.watermark_column != config.watermark_column {
-        return Err(StepError::Failed(format!(
-            "WatermarkColumn is now {}, but {} was copied by {} so far and its rows have no value in another column: set it back, or \
-             copy to another DestinationTable",
-            config.watermark_column, config.destination, head.watermark_column
-        )));
-    }
+    rules::agree(head, config).map_err(|error| StepError::Failed(error.to_string()))?;
     let wanted = Destination {
         table: Identifier::new(&config.destination).map_err(StepError::name)?,
         folder: config.folder.clone(),
@@ -41,10 +36,7 @@ pub async fn destination(services: &Services, table: &TableRun, head: &mut Head,
     };
     let readiness = services.catalog.ensure_destination(&wanted, deadline).await?;
     let created = readiness == Readiness::Created;
-    head.made_here |= created;
-    if head.shape.is_none() {
-        head.watermark_column.clone_from(&config.watermark_column);
-    }
+    *head = rules::has_destination(head.clone(), config, created);
     Ok(created)
 }
 
@@ -113,19 +105,7 @@ pub async fn shape(services: &Services, table: &TableRun, head: &mut Head, hunti
     }
     let names: Vec<(&str, &str)> =
         rows.columns.iter().map(|c| (c.name.as_str(), c.ty.as_str())).filter(|c| c.0 != "ArrivedAt").collect();
-    let handover = match (&axis, table.config.high_watermark) {
-        (CutAxis::ArrivalTime, Some(watermark)) if table.config.watermark_column != ARRIVAL_COLUMN => {
-            Some(Handover { watermark, refreshed: table.config.last_refreshed.unwrap_or(watermark) })
-        }
-        _ => None,
-    };
-    // Where the Python app's watermark is on our axis, everything up to it is there.
-    if handover.is_none()
-        && let Some(watermark) = table.config.high_watermark
-    {
-        head.planned_to = watermark;
-        head.verified_up_to = watermark;
-    }
+    let handover = rules::handover(&table.config, &axis, watermark == ARRIVAL_COLUMN);
     let taken_over = table.config.high_watermark.is_some();
     let default_format = if taken_over { RowFormat::Full } else { RowFormat::Compact };
     let mut shape = Shape {
@@ -136,6 +116,7 @@ pub async fn shape(services: &Services, table: &TableRun, head: &mut Head, hunti
         handover,
     };
     claim(services, head, &shape.axis, hunting.deadline()).await?;
+    *head = rules::shaped(head.clone(), &table.config, shape.clone());
     head.bytes_per_row = match sample(head, &shape, table.high, hunting).await {
         Err(error) if may_be_packed_in_full(&error, services, &shape) => {
             tracing::warn!(%error, table = head.source, "the service refuses pack_all(true); rows are packed in full");

@@ -1,0 +1,91 @@
+//! What a worker does on what its process knows, while another process writes the same ledger.
+
+use super::*;
+use crate::orchestration::ids::{InstanceId, LedgerId, Part, WindowId, WindowName};
+use crate::orchestration::limits::Limits;
+use crate::random::SystemRandom;
+use crate::state::{CHUNK_QUEUE, State, Tenant};
+use crate::storage::{Storage, memory};
+use crate::timestamp::{SystemClock, Timestamp};
+use serde_json::json;
+
+fn process(storage: &Storage) -> App {
+    let limits = Limits::scaled(1.0);
+    let state = State::new(storage.clone(), Arc::new(SystemRandom), Tenant::new("", &limits));
+    App { state, limits, services: Err("no settings".to_owned()) }
+}
+
+fn table() -> TableKey {
+    TableKey::new("t", "s", "c", "d", "x")
+}
+
+fn name() -> WindowName {
+    WindowName::new(Timestamp::from_ticks(1), "0")
+}
+
+/// Stores a table with one planned window.
+async fn planned(app: &App, state: TableState) {
+    let now = app.state.now();
+    let (low, high) = (Timestamp::from_ticks(1), Timestamp::from_ticks(2));
+    let id = WindowId { ledger: LedgerId(1), low, high, part: Part::WHOLE, generation: 0 };
+    let mut head = Head::new(LedgerId(1), "s", "x", "Timestamp", now);
+    head.state = state;
+    head.run = Some(InstanceId::from_bits(1));
+    (head.counts.open, head.lanes) = (1, 1);
+    let window = Window::planned(id, "p", false, 1, now);
+    let insert =
+        Transaction::new().head(&table(), &head, None).unwrap().window(&table(), &name(), &window, None).unwrap();
+    app.state.commit(insert).await.unwrap();
+}
+
+async fn deliver(app: &App) {
+    let message = json!({"table": table(), "window": name()}).to_string();
+    let envelope = json!({"Data": {"message": message}, "Metadata": {"Id": "m", "DequeueCount": 1}});
+    handle(app, &Invocation::parse(envelope.to_string().as_bytes()).unwrap()).await.unwrap();
+}
+
+async fn messages(app: &App) -> u64 {
+    app.state.storage().queues.approximate_count(CHUNK_QUEUE).await.unwrap()
+}
+
+#[tokio::test]
+async fn a_message_that_meets_the_plan_of_its_table_ends() {
+    let app = process(&memory(Arc::new(SystemClock)));
+    planned(&app, TableState::Planning).await;
+    deliver(&app).await;
+    let window = app.state.window(&table(), &name()).await.unwrap().unwrap().record;
+    assert_eq!((messages(&app).await, window.state), (0, WindowState::Planned), "the plan hands the window out");
+}
+
+#[tokio::test]
+async fn what_another_process_ended_is_not_ended_again_from_an_old_row() {
+    let storage = memory(Arc::new(SystemClock));
+    let (one, other) = (process(&storage), process(&storage));
+    planned(&one, TableState::Running).await;
+    deliver(&other).await;
+    let after = |app: &App| {
+        let state = app.state.clone();
+        async move {
+            let head = state.head(&table()).await.unwrap().unwrap().record;
+            (head.counts.failed, head.counts.open, head.lanes, head.progress.ended)
+        }
+    };
+    assert_eq!(after(&other).await, (1, 0, 0, 1));
+    deliver(&one).await;
+    assert_eq!(after(&one).await, (1, 0, 0, 1));
+}
+
+#[tokio::test]
+async fn a_table_that_another_process_stopped_takes_no_claim_from_an_old_head() {
+    let storage = memory(Arc::new(SystemClock));
+    let (one, other) = (process(&storage), process(&storage));
+    planned(&one, TableState::Running).await;
+    let head = other.state.head(&table()).await.unwrap().unwrap();
+    let stopped = Head { stop: true, ..head.record };
+    let swap = Transaction::new().head(&table(), &stopped, Some(&head.etag)).unwrap();
+    other.state.commit(swap).await.unwrap();
+    tokio::time::sleep(HEAD_KNOWN_FOR + Duration::from_millis(20)).await;
+    deliver(&one).await;
+    let window = one.state.window(&table(), &name()).await.unwrap().unwrap().record;
+    assert_eq!(window.state, WindowState::Planned);
+}

@@ -1,0 +1,159 @@
+//! The event *all windows have ended*: what the run says of the table, and letting go of it. Every step may be
+//! repeated: what is done already changes nothing.
+
+use crate::orchestration::ids::InstanceId;
+use crate::orchestration::instance::{TableResult, TableRun};
+use crate::orchestration::ledger::{Head, TableState};
+use crate::orchestration::window::{Window, WindowState};
+use crate::timestamp::Timestamp;
+
+/// What became of the watermark in the configuration table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Watermark {
+    /// It stands where the proved prefix ends.
+    Moved,
+    /// `meta_Ledger` has another range on record.
+    Held,
+    /// It could not be written.
+    Failed(String),
+}
+
+/// Whether run `id` still has to end this table.
+pub fn is_due(head: &Head, id: &InstanceId) -> bool {
+    head.run.as_ref() == Some(id) && head.state == TableState::Finishing
+}
+
+/// What came of a table in its run. `windows` are all of the table, `verified_up_to` is the end of their proved prefix.
+pub fn result(
+    head: &Head,
+    table: &TableRun,
+    windows: &[Window],
+    verified_up_to: Timestamp,
+    watermark: &Watermark,
+) -> TableResult {
+    let progress = &head.progress;
+    let errors = errors(head, windows, verified_up_to, watermark);
+    TableResult {
+        success: errors.is_empty(),
+        skipped: None,
+        error: (!errors.is_empty()).then(|| errors.join("; ")),
+        warnings: warnings(head, table, windows, watermark),
+        rows: progress.rows,
+        bytes: progress.bytes,
+        windows: progress.windows,
+        windows_done: progress.verified,
+        windows_failed: windows.iter().filter(|window| window.state == WindowState::Failed).count() as u64,
+        leftovers: progress.leftovers,
+        repaired: progress.repaired,
+        calls: progress.calls,
+        verified_up_to: (verified_up_to != Timestamp::MIN).then_some(verified_up_to),
+    }
+}
+
+fn errors(head: &Head, windows: &[Window], verified_up_to: Timestamp, watermark: &Watermark) -> Vec<String> {
+    let mut errors = Vec::new();
+    let failed: Vec<&Window> = windows.iter().filter(|window| window.state == WindowState::Failed).collect();
+    if let Some(first) = failed.first() {
+        let reason = first.error.clone().unwrap_or_default();
+        let (count, all) = (failed.len(), head.progress.windows);
+        errors.push(format!("{count} of {all} windows failed; the first ({}): {reason}", first.id));
+    }
+    if let Watermark::Failed(error) = watermark {
+        errors.push(format!(
+            "everything up to {verified_up_to} is proved, but the watermark could not be written ({error}); the next run writes it"
+        ));
+    }
+    if errors.is_empty() && verified_up_to < head.planned_to {
+        errors.push(format!(
+            "only what arrived up to {verified_up_to} is proved, of what was planned up to {}",
+            head.planned_to
+        ));
+    }
+    errors
+}
+
+fn warnings(head: &Head, table: &TableRun, windows: &[Window], watermark: &Watermark) -> Vec<String> {
+    let mut warnings = Vec::new();
+    if *watermark == Watermark::Held {
+        warnings.push("the watermark was not moved: meta_Ledger already has another range on record".to_owned());
+    }
+    let expired = windows.iter().filter(|w| w.state == WindowState::Expired && w.run == head.run);
+    warnings.extend(expired.filter_map(|window| window.error.clone()));
+    if head.progress.vanished_rows > 0 {
+        warnings.push(format!(
+            "{} rows that were planned had left the source before they were pulled",
+            head.progress.vanished_rows
+        ));
+    }
+    if let Some(moved) = table.config.high_watermark
+        && head.plan.is_some()
+        && head.shape.as_ref().is_some_and(|shape| shape.handover.is_none())
+        && moved != head.verified_up_to
+        && head.verified_up_to != Timestamp::MIN
+    {
+        warnings.push(format!(
+            "HighWatermark was {moved} when the run began, but the ledger has proved everything up to {}: the ledger decides",
+            head.verified_up_to
+        ));
+    }
+    warnings
+}
+
+/// The head without its run, which keeps how far it is proved; `None` when that is done already.
+pub fn let_go(head: &Head, id: &InstanceId, verified_up_to: Timestamp, now: Timestamp) -> Option<Head> {
+    is_due(head, id).then(|| Head {
+        run: None,
+        state: TableState::Idle,
+        verify: None,
+        verified_up_to: head.verified_up_to.max(verified_up_to),
+        updated: now,
+        ..head.clone()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::orchestration::head::testing::{head, id, later, seen, table};
+
+    fn at(ticks: u64) -> Timestamp {
+        Timestamp::from_ticks(ticks)
+    }
+
+    fn finishing(planned_to: u64) -> Head {
+        Head { planned_to: at(planned_to), ..head(TableState::Finishing) }
+    }
+
+    #[test]
+    fn a_table_is_a_success_only_when_everything_planned_is_proved() {
+        let proved = [seen(0, WindowState::Verified).window];
+        assert!(result(&finishing(10), &table(), &proved, at(10), &Watermark::Moved).success);
+        let short = result(&finishing(20), &table(), &proved, at(10), &Watermark::Moved);
+        assert!(!short.success && short.error.unwrap().contains("only what arrived up to"));
+    }
+
+    #[test]
+    fn a_failed_window_is_named_with_its_reason() {
+        let failed = Window { error: Some("no luck".into()), ..seen(0, WindowState::Failed).window };
+        let said = result(&finishing(10), &table(), &[failed], at(0), &Watermark::Moved);
+        assert_eq!((said.success, said.windows_failed), (false, 1));
+        assert!(said.error.unwrap().ends_with("no luck"));
+    }
+
+    #[test]
+    fn a_watermark_that_could_not_be_written_is_an_error_and_one_that_was_held_a_warning() {
+        let said = |watermark| result(&finishing(10), &table(), &[], at(10), &watermark);
+        assert!(!said(Watermark::Failed("403".into())).success);
+        let held = said(Watermark::Held);
+        assert!(held.success && held.warnings.len() == 1);
+    }
+
+    #[test]
+    fn letting_go_keeps_the_farthest_proof_and_happens_once() {
+        let due = Head { verified_up_to: at(50), ..finishing(60) };
+        let idle = let_go(&due, &id(1), at(40), later(1)).unwrap();
+        assert_eq!((idle.run.clone(), idle.verified_up_to), (None, at(50)));
+        assert_eq!(let_go(&idle, &id(1), at(60), later(2)), None);
+        assert_eq!(let_go(&due, &id(2), at(60), later(2)), None);
+    }
+}

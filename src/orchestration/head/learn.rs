@@ -1,0 +1,103 @@
+//! What a table's first run learned, taken into the head. Later runs keep to it.
+
+use crate::orchestration::instance::TableConfig;
+use crate::orchestration::ledger::{CutAxis, Handover, Head, Shape};
+
+/// The configuration asks for what the table's rows do not have.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "WatermarkColumn is now {now}, but {destination} was copied by {before} so far and its rows have no value in another \
+     column: set it back, or copy to another DestinationTable"
+)]
+pub struct OtherWatermarkColumn {
+    destination: String,
+    before: String,
+    now: String,
+}
+
+/// Holds the configuration against what was learned.
+///
+/// # Errors
+/// [`OtherWatermarkColumn`], for a person.
+pub fn agree(head: &Head, config: &TableConfig) -> Result<(), OtherWatermarkColumn> {
+    if head.shape.is_none() || head.watermark_column == config.watermark_column {
+        return Ok(());
+    }
+    Err(OtherWatermarkColumn {
+        destination: config.destination.clone(),
+        before: head.watermark_column.clone(),
+        now: config.watermark_column.clone(),
+    })
+}
+
+/// The destination is there. `created` says whether it was made just now.
+pub fn has_destination(head: Head, config: &TableConfig, created: bool) -> Head {
+    let watermark_column =
+        if head.shape.is_none() { config.watermark_column.clone() } else { head.watermark_column.clone() };
+    Head { made_here: head.made_here || created, watermark_column, ..head }
+}
+
+/// Where the Python app's watermark stands on another axis than ours, its rows are told apart by a predicate.
+/// `by_arrival` says that its watermark is an arrival time.
+pub fn handover(config: &TableConfig, axis: &CutAxis, by_arrival: bool) -> Option<Handover> {
+    match (axis, config.high_watermark) {
+        (CutAxis::ArrivalTime, Some(watermark)) if !by_arrival => {
+            Some(Handover { watermark, refreshed: config.last_refreshed.unwrap_or(watermark) })
+        }
+        _ => None,
+    }
+}
+
+/// The head with its shape. Where the Python app's watermark is on our axis, everything up to it is there.
+pub fn shaped(head: Head, config: &TableConfig, shape: Shape) -> Head {
+    let from = config.high_watermark.filter(|_| shape.handover.is_none());
+    Head {
+        planned_to: from.unwrap_or(head.planned_to),
+        verified_up_to: from.unwrap_or(head.verified_up_to),
+        shape: Some(shape),
+        ..head
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::orchestration::head::testing::{head, now, table};
+    use crate::orchestration::ledger::{ChunkIdPlace, RowFormat, TableState};
+    use crate::timestamp::Timestamp;
+
+    fn shape(handover: Option<Handover>) -> Shape {
+        Shape {
+            axis: CutAxis::ArrivalTime,
+            row_format: RowFormat::Compact,
+            chunk_id: ChunkIdPlace::Column,
+            hash_columns: vec![],
+            handover,
+        }
+    }
+
+    #[test]
+    fn a_watermark_on_our_axis_is_where_the_first_plan_begins() {
+        let config = TableConfig { high_watermark: Some(now()), ..table().config };
+        assert_eq!(handover(&config, &CutAxis::ArrivalTime, true), None);
+        assert_eq!(shaped(head(TableState::Planning), &config, shape(None)).planned_to, now());
+    }
+
+    #[test]
+    fn a_watermark_on_another_axis_begins_at_the_retention_edge_with_a_predicate() {
+        let config = TableConfig { high_watermark: Some(now()), ..table().config };
+        let handover = handover(&config, &CutAxis::ArrivalTime, false);
+        assert_eq!(handover, Some(Handover { watermark: now(), refreshed: now() }));
+        assert_eq!(shaped(head(TableState::Planning), &config, shape(handover)).planned_to, Timestamp::MIN);
+    }
+
+    #[test]
+    fn another_watermark_column_is_refused_once_rows_have_one() {
+        let config = TableConfig { watermark_column: "Other".into(), ..table().config };
+        let fresh = head(TableState::Planning);
+        assert_eq!(agree(&fresh, &config), Ok(()));
+        let copied = Head { shape: Some(shape(None)), ..fresh };
+        assert!(agree(&copied, &config).unwrap_err().to_string().contains("Other"));
+        assert_eq!(has_destination(copied, &config, true).watermark_column, "Timestamp");
+    }
+}

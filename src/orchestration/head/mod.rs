@@ -1,0 +1,19 @@
+//! What moves the head of a table besides the end of a window (`fan_in`): one event, one file.
+//!
+//! ```text
+//! idle ── take ──> planning ── plan ──> running ── verify ──> finishing ── finish ──> idle
+//!   ▲                 │  └─ nothing to do ─┐ └─ plan without open windows ─┘
+//!   └─────────────────┴────────────────────┘       stop: no new claims, in any of these
+//! ```
+//!
+//! A head that a run left behind is taken by the next one in whatever state it is.
+
+pub mod finish;
+pub mod learn;
+pub mod plan;
+pub mod stop;
+pub mod survey;
+pub mod take;
+#[cfg(test)]
+pub(crate) mod testing;
+pub mod verify;

@@ -1,0 +1,387 @@
+//! The event *plan*: leftovers of earlier runs and the windows of the new range, written in transactions that each
+//! swap the head. Only the last one makes the plan valid and owes its messages, so an interrupted plan is thrown away
+//! whole: nothing of it was dispatched.
+
+use super::survey::Survey;
+use crate::orchestration::IllegalTransition;
+use crate::orchestration::fan_in::{fill_lanes, schedule_verify};
+use crate::orchestration::ids::{InstanceId, Part, TableKey, WindowId, WindowName};
+use crate::orchestration::instance::{LoadType, RuntimeStatus, TableRun};
+use crate::orchestration::ledger::{Counts, Head, HeadDebts, TableState};
+use crate::orchestration::limits::{Limits, PLAN_ATTEMPTS, READY_NAMES, TRANSACTION_WINDOWS};
+use crate::orchestration::message::{ControlMessage, Debt};
+use crate::orchestration::plan::Piece;
+use crate::orchestration::window::{Window, WindowState};
+use crate::orchestration::write::{Seen, TableWrite, WindowWrite};
+use crate::timestamp::Timestamp;
+use std::time::Duration;
+
+/// What a plan is to load.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scope {
+    /// What is new, and leftovers.
+    NewRange,
+    /// Leftovers alone: a `Full` table is loaded once.
+    Leftovers,
+    /// Nothing: it was loaded by someone else, and no window is left over.
+    Nothing,
+}
+
+/// Decides what is to be loaded. `leftovers` says whether the survey found windows that are not terminal.
+pub fn scope(table: &TableRun, head: &Head, leftovers: bool) -> Scope {
+    let by_another = table.config.high_watermark.is_some();
+    if table.config.load_type != Some(LoadType::Full) || !(by_another || head.plan.is_some()) {
+        Scope::NewRange
+    } else if leftovers || !by_another {
+        Scope::Leftovers
+    } else {
+        Scope::Nothing
+    }
+}
+
+/// The range `(low, high]` that is new; `None` when nothing is.
+pub fn new_range(table: &TableRun, head: &Head) -> Option<(Timestamp, Timestamp)> {
+    (table.high > head.planned_to).then_some((head.planned_to, table.high))
+}
+
+/// Whether the windows of the new range carry the predicate of a handover: those of the first load do.
+pub fn is_handover(head: &Head) -> bool {
+    head.plan.is_none() && head.shape.as_ref().is_some_and(|shape| shape.handover.is_some())
+}
+
+/// The windows of the pieces that the new range was cut into. The histogram is a complete answer: where it counted
+/// no row, nothing is to be pulled.
+///
+/// # Errors
+/// [`IllegalTransition`] unless the head is being planned.
+pub fn windows_of(
+    head: &Head,
+    pieces: Vec<Piece>,
+    now: Timestamp,
+) -> Result<Vec<(WindowName, Window)>, IllegalTransition> {
+    let draft = draft_of(head)?;
+    let handover = is_handover(head);
+    let windows = pieces.into_iter().enumerate().map(|(index, piece)| {
+        let id = WindowId { ledger: head.ledger, low: piece.low, high: piece.high, part: piece.part, generation: 0 };
+        let path = match (id.is_null_axis(), piece.part) {
+            (false, Part::WHOLE) => "0".to_owned(),
+            (false, part) => format!("p{:04x}", part.index),
+            (true, _) => format!("n{index:04x}"),
+        };
+        let state = if piece.rows == 0 { WindowState::Empty } else { WindowState::Planned };
+        let window = Window { state, ..Window::planned(id, draft, handover, piece.rows, now) };
+        (WindowName::new(piece.low, &path), window)
+    });
+    Ok(windows.collect())
+}
+
+fn draft_of(head: &Head) -> Result<&str, IllegalTransition> {
+    match (&head.draft, head.state) {
+        (Some(draft), TableState::Planning) => Ok(draft),
+        (_, state) => Err(IllegalTransition {
+            what: format!("the head of {}", head.source),
+            event: "be planned",
+            state: format!("{state:?}"),
+        }),
+    }
+}
+
+/// A plan that is to be written: first the batches in order, then what [`Draft::complete`] gives.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Draft<V> {
+    /// All transactions but the last. None of them makes anything valid.
+    pub batches: Vec<TableWrite<V>>,
+    plan: String,
+    head: Head,
+    rest: Vec<WindowWrite<V>>,
+    names: Vec<WindowName>,
+    /// Messages for windows that workers may still hold: one lane each.
+    held: Vec<Debt>,
+}
+
+/// What goes into a plan.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Content<V> {
+    /// What the ledger held.
+    pub found: Survey<V>,
+    /// Windows of the new range.
+    pub planned: Vec<(WindowName, Window)>,
+    /// The end of the new range, if there is to be one.
+    pub end: Option<Timestamp>,
+}
+
+/// Lays a plan of run `id` out.
+///
+/// # Errors
+/// [`IllegalTransition`] unless the head is being planned.
+pub fn lay_out<V>(
+    key: &TableKey,
+    id: &InstanceId,
+    head: Head,
+    content: Content<V>,
+    now: Timestamp,
+    limits: &Limits,
+) -> Result<Draft<V>, IllegalTransition> {
+    let Content { found, planned, end } = content;
+    let plan = draft_of(&head)?.to_owned();
+    let unplanned = head.clone();
+    let mut draft = Draft { batches: Vec::new(), plan, head, rest: Vec::new(), names: Vec::new(), held: Vec::new() };
+    let mut counts = found.counts;
+    for seen in found.left {
+        draft.take_up(key, id, seen, &mut counts, now, limits);
+    }
+    for (name, window) in planned {
+        draft.add(name, window, &mut counts);
+    }
+    draft.names.sort();
+    draft.head.counts = counts;
+    draft.head.planned_to = draft.head.planned_to.max(end.unwrap_or(Timestamp::MIN));
+    while draft.rest.len() > TRANSACTION_WINDOWS {
+        let windows = draft.rest.drain(..TRANSACTION_WINDOWS).collect();
+        draft.batches.push(TableWrite { head: unplanned.clone(), windows });
+    }
+    Ok(draft)
+}
+
+impl<V> Draft<V> {
+    /// A window that an earlier run left: what failed is dispatched, what another worker may still hold is looked at
+    /// when its lease is over, what was posted is for the count.
+    fn take_up(
+        &mut self,
+        key: &TableKey,
+        id: &InstanceId,
+        seen: Seen<V>,
+        counts: &mut Counts,
+        now: Timestamp,
+        limits: &Limits,
+    ) {
+        let Seen { name, window, version } = seen;
+        let progress = &mut self.head.progress;
+        progress.windows += 1;
+        progress.leftovers += 1;
+        progress.planned_rows += window.planned_rows;
+        let taken = window.taken_up(now, limits);
+        let state = taken.as_ref().map_or(window.state, |taken| taken.state);
+        match state {
+            WindowState::Planned => self.names.push(name.clone()),
+            WindowState::Claimed | WindowState::Sealed => {
+                let lease = window.lease_until.unwrap_or(now) + limits.clock_margin;
+                self.held.push(Debt::chunk_later(key, name.clone(), lease.since(now)));
+            }
+            _ => {}
+        }
+        if let Some(taken) = taken {
+            counts.moved(window.state, taken.state);
+            self.rest.push(WindowWrite::Swap(name, Window { run: Some(id.clone()), ..taken }, version));
+        }
+    }
+
+    fn add(&mut self, name: WindowName, window: Window, counts: &mut Counts) {
+        *counts.of(window.state) += 1;
+        if window.state == WindowState::Planned {
+            self.names.push(name.clone());
+            self.head.progress.windows += 1;
+            self.head.progress.planned_rows += window.planned_rows;
+        }
+        self.rest.push(WindowWrite::Insert(name, window));
+    }
+}
+
+/// What a completed plan asks for.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Completed<V> {
+    /// The last transaction.
+    pub write: TableWrite<V>,
+    /// What to send then; nothing when the table is through.
+    pub owed: Vec<Debt>,
+}
+
+impl<V> Draft<V> {
+    /// The last transaction. `run` is the status of the run as read after all batches were written: a plan of a run
+    /// that was terminated meanwhile is valid, for the next run, and dispatches nothing.
+    pub fn complete(self, key: &TableKey, run: Option<RuntimeStatus>, now: Timestamp, limits: &Limits) -> Completed<V> {
+        let Self { plan, head, mut names, held, rest, .. } = self;
+        let more = names.len() > READY_NAMES;
+        names.truncate(READY_NAMES);
+        let mut head = Head {
+            plan: Some(plan.clone()),
+            draft: None,
+            state: TableState::Running,
+            lanes: u32::try_from(held.len()).unwrap_or(u32::MAX),
+            more,
+            cursor: names.last().cloned(),
+            ready: names,
+            stop: run.is_none_or(RuntimeStatus::is_final),
+            plan_due: None,
+            moved: now,
+            updated: now,
+            ..head
+        };
+        let mut owed = held;
+        owed.extend(fill_lanes(&mut head, limits).into_iter().map(|name| Debt::chunk(key, name)));
+        if head.is_through() {
+            head.state = TableState::Finishing;
+        } else if head.counts.submitted > 0 {
+            owed.push(schedule_verify(key, &mut head, limits.verify_first, now));
+        }
+        head.owed_plan = Some(HeadDebts { step: format!("plan:{plan}"), messages: owed.clone() });
+        Completed { write: TableWrite { head, windows: rest }, owed }
+    }
+}
+
+/// A plan that came to nothing this time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Retry {
+    /// Plan again with this message; until then nothing is to be repaired.
+    Later {
+        /// The message.
+        again: ControlMessage,
+        /// After which pause.
+        pause: Duration,
+    },
+    /// The attempts are used up: the error is the table's result.
+    GiveUp,
+}
+
+/// Decides on another attempt. `pause` is set when the attempt failed for the quota: that does not count.
+pub fn retry(id: &InstanceId, table: &TableKey, attempt: u32, pause: Option<Duration>, limits: &Limits) -> Retry {
+    if pause.is_none() && attempt + 1 >= PLAN_ATTEMPTS {
+        return Retry::GiveUp;
+    }
+    let attempt = attempt + u32::from(pause.is_none());
+    let again = ControlMessage::Plan { instance: id.clone(), table: table.clone(), attempt };
+    Retry::Later { again, pause: pause.unwrap_or_else(|| limits.retry_pause(attempt)) }
+}
+
+/// The head while its plan waits until `until`.
+pub fn waiting(head: &Head, until: Timestamp) -> Head {
+    Head { plan_due: Some(until), ..head.clone() }
+}
+
+/// The head of a table for which nothing is to be done in this run.
+pub fn let_go(head: &Head, now: Timestamp) -> Head {
+    Head { run: None, state: TableState::Idle, draft: None, updated: now, ..head.clone() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::orchestration::head::survey::survey;
+    use crate::orchestration::head::testing::{head, id, key, later, now, seen, table};
+    use crate::orchestration::instance::TableConfig;
+    use crate::orchestration::message::Message;
+
+    fn limits() -> Limits {
+        Limits { lanes: 2, ..Limits::scaled(1.0) }
+    }
+
+    fn pieces(count: u64) -> Vec<Piece> {
+        let at = |n: u64| Timestamp::from_ticks(1_000 + 10 * n);
+        (0..count).map(|n| Piece::whole(at(n), at(n + 1), 5)).collect()
+    }
+
+    fn drafted(left: Vec<Seen<u64>>, new: u64) -> Draft<u64> {
+        let head =
+            Head { plan: Some("old".into()), planned_to: Timestamp::from_ticks(1_000), ..head(TableState::Planning) };
+        let planned = windows_of(&head, pieces(new), now()).unwrap();
+        let content = Content { found: survey(&head, left), planned, end: Some(Timestamp::from_ticks(9_000)) };
+        lay_out(&key(), &id(1), head, content, later(1), &limits()).unwrap()
+    }
+
+    fn completed(draft: Draft<u64>) -> Completed<u64> {
+        draft.complete(&key(), Some(RuntimeStatus::Running), later(2), &limits())
+    }
+
+    #[test]
+    fn a_plan_of_hundreds_of_windows_becomes_valid_with_its_last_transaction_only() {
+        let draft = drafted(vec![], 250);
+        assert_eq!(draft.batches.iter().map(|batch| batch.windows.len()).collect::<Vec<_>>(), [99, 99]);
+        for batch in &draft.batches {
+            assert_eq!((batch.head.plan.as_deref(), batch.head.state), (Some("old"), TableState::Planning));
+            assert_eq!(batch.head.planned_to, Timestamp::from_ticks(1_000));
+        }
+        let Completed { write, owed } = completed(draft);
+        assert_eq!((write.windows.len(), owed.len()), (52, 2));
+        assert_eq!((write.head.plan.as_deref(), write.head.draft), (Some("draft"), None));
+        assert_eq!((write.head.counts.open, write.head.lanes, write.head.more), (250, 2, true));
+        assert_eq!(write.head.ready.len(), READY_NAMES - 2);
+        assert_eq!(write.head.planned_to, Timestamp::from_ticks(9_000));
+    }
+
+    #[test]
+    fn leftovers_go_before_what_is_new() {
+        let mut dead = seen(30, WindowState::Claimed);
+        dead.window.lease_until = Some(Timestamp::MIN);
+        let Completed { write, owed } = completed(drafted(vec![seen(20, WindowState::Failed), dead], 3));
+        let Message::Chunk(first) = &owed[0].message else { panic!("{owed:?}") };
+        assert_eq!(first.window, seen(20, WindowState::Failed).name);
+        assert_eq!((write.head.progress.leftovers, write.head.progress.windows), (2, 5));
+        assert_eq!((write.head.counts.open, write.head.counts.failed), (5, 0));
+    }
+
+    #[test]
+    fn what_a_worker_may_still_hold_keeps_its_lane_and_is_looked_at_after_its_lease() {
+        let mut held = seen(30, WindowState::Claimed);
+        held.window.lease_until = Some(later(200));
+        let Completed { write, owed } = completed(drafted(vec![held], 3));
+        assert_eq!(write.head.lanes, 2);
+        assert_eq!(owed[0].delay, Duration::from_secs(199) + limits().clock_margin);
+        assert_eq!(owed.len(), 2);
+    }
+
+    #[test]
+    fn a_run_that_was_terminated_while_it_planned_dispatches_nothing() {
+        let draft = drafted(vec![], 3);
+        let Completed { write, owed } = draft.complete(&key(), Some(RuntimeStatus::Terminated), later(2), &limits());
+        assert!(write.head.stop && owed.is_empty());
+    }
+
+    #[test]
+    fn sealed_leftovers_are_counted_and_never_pulled() {
+        let mut failed = seen(20, WindowState::Failed);
+        failed.window.seal = Some(crate::orchestration::head::testing::seal());
+        let Completed { write, owed } = completed(drafted(vec![failed, seen(30, WindowState::Submitted)], 0));
+        assert_eq!((write.head.counts.submitted, write.head.ready.len(), owed.len()), (2, 0, 1));
+        assert!(matches!(owed[0].message, Message::Control(ControlMessage::Verify { .. })));
+    }
+
+    #[test]
+    fn a_plan_without_windows_finishes_the_table() {
+        let Completed { write, owed } = completed(drafted(vec![], 0));
+        assert_eq!((write.head.state, owed.len()), (TableState::Finishing, 0));
+    }
+
+    #[test]
+    fn only_a_head_that_is_being_planned_can_be() {
+        let running = head(TableState::Running);
+        assert!(windows_of(&running, pieces(1), now()).is_err());
+        let content = Content { found: survey::<u64>(&running, vec![]), planned: vec![], end: None };
+        assert!(lay_out(&key(), &id(1), running, content, now(), &limits()).is_err());
+    }
+
+    #[test]
+    fn a_full_table_is_loaded_once_and_its_leftovers_still_are() {
+        let full = TableRun { config: TableConfig { load_type: Some(LoadType::Full), ..table().config }, ..table() };
+        let by_python =
+            TableRun { config: TableConfig { high_watermark: Some(now()), ..full.config.clone() }, ..full.clone() };
+        let fresh = head(TableState::Planning);
+        let loaded = Head { plan: Some("p".into()), ..fresh.clone() };
+        assert_eq!(scope(&table(), &loaded, false), Scope::NewRange);
+        assert_eq!(scope(&full, &fresh, false), Scope::NewRange);
+        assert_eq!(scope(&full, &loaded, false), Scope::Leftovers);
+        assert_eq!(scope(&by_python, &fresh, false), Scope::Nothing);
+        assert_eq!(scope(&by_python, &loaded, true), Scope::Leftovers);
+    }
+
+    #[test]
+    fn a_pause_for_the_quota_is_no_attempt() {
+        let attempt = |retry| match retry {
+            Retry::Later { again: ControlMessage::Plan { attempt, .. }, .. } => Some(attempt),
+            _ => None,
+        };
+        let pause = Some(Duration::from_secs(9));
+        assert_eq!(attempt(retry(&id(1), &key(), PLAN_ATTEMPTS, pause, &limits())), Some(PLAN_ATTEMPTS));
+        assert_eq!(attempt(retry(&id(1), &key(), 0, None, &limits())), Some(1));
+        assert_eq!(retry(&id(1), &key(), PLAN_ATTEMPTS - 1, None, &limits()), Retry::GiveUp);
+    }
+}

@@ -1,0 +1,27 @@
+//! The event *terminate*, as it reaches a table: no new claims. What is sealed goes on to be counted.
+
+use crate::orchestration::ids::InstanceId;
+use crate::orchestration::ledger::Head;
+use crate::timestamp::Timestamp;
+
+/// The head once `id`, which was terminated, is to stop there; `None` when it holds the table no longer, or is told
+/// already.
+pub fn stop(head: &Head, id: &InstanceId, now: Timestamp) -> Option<Head> {
+    (head.run.as_ref() == Some(id) && !head.stop).then(|| Head { stop: true, updated: now, ..head.clone() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::orchestration::head::testing::{head, id, later};
+    use crate::orchestration::ledger::TableState;
+
+    #[test]
+    fn only_the_run_that_holds_a_table_stops_it_and_once() {
+        let running = head(TableState::Running);
+        let stopped = stop(&running, &id(1), later(1)).unwrap();
+        assert!(stopped.stop);
+        assert_eq!(stop(&stopped, &id(1), later(2)), None);
+        assert_eq!(stop(&running, &id(2), later(1)), None);
+    }
+}

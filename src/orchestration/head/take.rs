@@ -1,0 +1,140 @@
+//! The event *plan message*: a run takes a table, unless another run holds it. A run that has ended lets go of what
+//! it held, in whatever state it left it.
+
+use crate::orchestration::ids::{InstanceId, LedgerId};
+use crate::orchestration::instance::{RuntimeStatus, TableResult, TableRun};
+use crate::orchestration::ledger::{Head, Progress, TableState};
+use crate::orchestration::message::Debt;
+use crate::timestamp::Timestamp;
+
+/// Ids that nobody used before.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fresh {
+    /// For a table that was never copied.
+    pub ledger: LedgerId,
+    /// For the plan.
+    pub draft: String,
+}
+
+impl Fresh {
+    /// The ids made of random bits.
+    pub fn from_bits(bits: u128) -> Self {
+        Self { ledger: LedgerId((bits >> 64) as u64), draft: format!("{:016x}", bits as u64) }
+    }
+}
+
+/// What a plan message finds.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Take {
+    /// Store this head, then plan: whoever planned it before is overtaken.
+    Ours(Box<Head>),
+    /// This run's plan stands already: send again what it owes.
+    Again(Vec<Debt>),
+    /// All windows of this run have ended: go on with the end.
+    Finish,
+    /// Another run holds it.
+    HeldBy(InstanceId),
+}
+
+/// The other run that holds the table, if any: its status must be known to [`take`].
+pub fn other_holder<'a>(head: Option<&'a Head>, id: &InstanceId) -> Option<&'a InstanceId> {
+    head?.run.as_ref().filter(|holder| *holder != id)
+}
+
+/// Takes a table for run `id`. `holder` is the status of [`other_holder`], `None` where there is no such run.
+pub fn take(
+    head: Option<&Head>,
+    table: &TableRun,
+    id: &InstanceId,
+    holder: Option<RuntimeStatus>,
+    fresh: Fresh,
+    now: Timestamp,
+) -> Take {
+    if let Some(other) = other_holder(head, id)
+        && holder.is_some_and(|status| !status.is_final())
+    {
+        return Take::HeldBy(other.clone());
+    }
+    if let Some(own) = head.filter(|head| head.run.as_ref() == Some(id)) {
+        match own.state {
+            TableState::Finishing => return Take::Finish,
+            TableState::Running => {
+                return Take::Again(own.owed_plan.as_ref().map(|debts| debts.messages.clone()).unwrap_or_default());
+            }
+            TableState::Idle | TableState::Planning => {}
+        }
+    }
+    let config = &table.config;
+    let head = head
+        .cloned()
+        .unwrap_or_else(|| Head::new(fresh.ledger, &config.source, &config.destination, &config.watermark_column, now));
+    Take::Ours(Box::new(Head {
+        run: Some(id.clone()),
+        state: TableState::Planning,
+        stop: false,
+        draft: Some(fresh.draft),
+        verify: None,
+        // A count that is still on its way for an earlier run finds another number.
+        verify_number: head.verify_number + 1,
+        progress: Progress::default(),
+        updated: now,
+        ..head
+    }))
+}
+
+/// The result of a table that another run holds.
+pub fn held_by(other: &InstanceId) -> TableResult {
+    TableResult {
+        skipped: Some(format!("held by {other}")),
+        error: Some(format!("skipped: held by {other}")),
+        ..TableResult::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::orchestration::head::testing::{head, id, later, table};
+    use crate::orchestration::ids::WindowName;
+    use crate::orchestration::ledger::HeadDebts;
+
+    fn taken(head: Option<&Head>, bits: u128, holder: Option<RuntimeStatus>) -> Take {
+        take(head, &table(), &id(bits), holder, Fresh::from_bits(7 << 64 | 9), later(1))
+    }
+
+    #[test]
+    fn a_table_that_was_never_copied_gets_a_ledger() {
+        let Take::Ours(taken) = taken(None, 1, None) else { panic!("not taken") };
+        assert_eq!((taken.ledger, taken.state), (LedgerId(7), TableState::Planning));
+        assert_eq!(taken.draft.as_deref(), Some("0000000000000009"));
+    }
+
+    #[test]
+    fn a_table_that_a_living_run_holds_is_left_alone() {
+        let running = head(TableState::Running);
+        assert_eq!(taken(Some(&running), 2, Some(RuntimeStatus::Running)), Take::HeldBy(id(1)));
+        assert_eq!(taken(Some(&running), 2, Some(RuntimeStatus::Suspended)), Take::HeldBy(id(1)));
+        for over in [Some(RuntimeStatus::Terminated), Some(RuntimeStatus::Completed), None] {
+            let stopped = Head { stop: true, ..running.clone() };
+            let Take::Ours(taken) = taken(Some(&stopped), 2, over) else { panic!("{over:?}") };
+            assert_eq!((taken.run, taken.stop), (Some(id(2)), false));
+            assert!(taken.verify_number > running.verify_number, "counts of the earlier run must find another number");
+        }
+    }
+
+    #[test]
+    fn a_plan_message_that_comes_again_pays_again() {
+        let debt = Debt::chunk(&table().key, WindowName::new(Timestamp::MIN, "0"));
+        let owed = HeadDebts { step: "plan:p".into(), messages: vec![debt.clone()] };
+        let running = Head { owed_plan: Some(owed), ..head(TableState::Running) };
+        assert_eq!(taken(Some(&running), 1, None), Take::Again(vec![debt]));
+        assert_eq!(taken(Some(&head(TableState::Finishing)), 1, None), Take::Finish);
+    }
+
+    #[test]
+    fn an_interrupted_plan_is_begun_anew_under_another_id() {
+        let planning = head(TableState::Planning);
+        let Take::Ours(taken) = taken(Some(&planning), 1, None) else { panic!("not taken") };
+        assert_ne!(taken.draft, planning.draft);
+    }
+}

@@ -1,0 +1,78 @@
+//! Heads and windows for the tests of the rules.
+
+use crate::orchestration::ids::{InstanceId, LedgerId, Part, TableKey, WindowId, WindowName};
+use crate::orchestration::instance::{LoadType, TableConfig, TableRun};
+use crate::orchestration::ledger::{Head, TableState};
+use crate::orchestration::window::{Seal, Window, WindowState};
+use crate::orchestration::write::Seen;
+use crate::timestamp::Timestamp;
+use std::time::Duration;
+
+pub(crate) fn now() -> Timestamp {
+    "2026-05-01T00:00:00Z".parse().unwrap()
+}
+
+pub(crate) fn later(seconds: u64) -> Timestamp {
+    now() + Duration::from_secs(seconds)
+}
+
+pub(crate) fn key() -> TableKey {
+    TableKey::new("t", "s", "c", "d", "x")
+}
+
+pub(crate) fn id(bits: u128) -> InstanceId {
+    InstanceId::from_bits(bits)
+}
+
+/// The head of a table in `state` that run 1 holds.
+pub(crate) fn head(state: TableState) -> Head {
+    let mut head = Head::new(LedgerId(1), "s", "x", "Timestamp", now());
+    head.state = state;
+    head.run = (state != TableState::Idle).then(|| id(1));
+    head.draft = (state == TableState::Planning).then(|| "draft".to_owned());
+    head
+}
+
+pub(crate) fn table() -> TableRun {
+    TableRun {
+        key: key(),
+        ordinal: 0,
+        config: TableConfig {
+            source: "s".into(),
+            folder: String::new(),
+            destination: "x".into(),
+            watermark_column: "Timestamp".into(),
+            load_type: Some(LoadType::Incremental),
+            last_refreshed: None,
+            high_watermark: None,
+        },
+        high: Timestamp::from_ticks(10_000),
+        started: true,
+        result: None,
+        owed: Vec::new(),
+    }
+}
+
+pub(crate) fn seal() -> Seal {
+    Seal { blob: "b".into(), rows: 3, raw_bytes: 30, compressed_bytes: 9, longest_row_bytes: 10, sha256: String::new() }
+}
+
+/// A window `(low, low + 10]` of plan `old`, sealed as its state says; its version is its `low`.
+pub(crate) fn seen(low: u64, state: WindowState) -> Seen<u64> {
+    let window_id = WindowId {
+        ledger: LedgerId(1),
+        low: Timestamp::from_ticks(low),
+        high: Timestamp::from_ticks(low + 10),
+        part: Part::WHOLE,
+        generation: 0,
+    };
+    let posted = matches!(state, WindowState::Sealed | WindowState::Submitted | WindowState::Verified);
+    let window = Window {
+        state,
+        seal: posted.then(seal),
+        posts: u32::from(posted),
+        last_post: posted.then(now),
+        ..Window::planned(window_id, "old", false, 3, now())
+    };
+    Seen { name: WindowName::new(Timestamp::from_ticks(low), "0"), window, version: low }
+}

@@ -1,0 +1,328 @@
+//! The event *verify message*: which windows to count, what the counts prove, and when to count again. The head
+//! holds the number of the next count; a message with an older one starts no second loop.
+
+use crate::orchestration::IllegalTransition;
+use crate::orchestration::fan_in::{fill_lanes, put_back, schedule_verify};
+use crate::orchestration::ids::{InstanceId, TableKey};
+use crate::orchestration::ledger::{Head, HeadDebts, TableState};
+use crate::orchestration::limits::{Limits, TRANSACTION_WINDOWS};
+use crate::orchestration::message::{ControlMessage, Debt};
+use crate::orchestration::verification::{Verdict, settle};
+use crate::orchestration::window::{Window, WindowState};
+use crate::orchestration::write::{Seen, TableWrite, WindowWrite};
+use crate::timestamp::Timestamp;
+use std::time::Duration;
+
+/// What a verify message finds.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Look {
+    /// Nothing to do: the run is over, or another count has taken over.
+    Over,
+    /// All windows have ended: this run goes on with the end.
+    Finish(InstanceId),
+    /// This count is on record: send again what it owes.
+    Again(Vec<Debt>),
+    /// Count, for this run.
+    Count(InstanceId),
+}
+
+/// Looks at the head for verify message `number`.
+pub fn look(head: &Head, number: u64) -> Look {
+    let Some(run) = head.run.clone() else { return Look::Over };
+    if head.state == TableState::Finishing {
+        return Look::Finish(run);
+    }
+    if is_current(head, number) {
+        return Look::Count(run);
+    }
+    // A count that was overtaken. If it is the one before, its debts may not have been paid.
+    match &head.owed_verify {
+        Some(debts) if debts.step == step_name(number) => Look::Again(debts.messages.clone()),
+        _ => Look::Over,
+    }
+}
+
+/// Whether the count with this number is the one that is due.
+pub fn is_current(head: &Head, number: u64) -> bool {
+    head.state == TableState::Running && head.verify.as_ref().is_some_and(|due| due.number == number)
+}
+
+/// What the debts of count `number` stand under.
+pub fn step_name(number: u64) -> String {
+    format!("verify:{number}")
+}
+
+/// What goes out again when the count that is due does not come: what the count before it owed, chunks first, and its
+/// own message. `is_planned` says of a chunk message whether its window still waits for it.
+///
+/// A count may have been stored and its worker killed before it sent anything. Were the next count's message alone sent,
+/// that count would store its own debts over these, and no redelivery would pay them any more.
+pub fn overdue(table: &TableKey, head: &Head, is_planned: impl Fn(&Debt) -> bool) -> Vec<Debt> {
+    let Some(due) = &head.verify else { return Vec::new() };
+    let before = due.number.checked_sub(1).map(step_name);
+    let owed = head.owed_verify.as_ref().filter(|debts| Some(&debts.step) == before.as_ref());
+    let chunks = owed.into_iter().flat_map(|debts| &debts.messages).filter(|debt| !head.stop && is_planned(debt));
+    let mut debts: Vec<Debt> = chunks.map(|debt| Debt { delay: Duration::ZERO, ..debt.clone() }).collect();
+    debts.push(message(table, due.number));
+    debts
+}
+
+/// The message of count `number`, due at once.
+pub fn message(table: &TableKey, number: u64) -> Debt {
+    Debt::control(ControlMessage::Verify { table: table.clone(), number }, Duration::ZERO)
+}
+
+/// The windows to count; `None` when the run is to stop and nothing more can become of it: what is still planned is
+/// for the next run.
+pub fn to_count<V>(head: &Head, windows: Vec<Seen<V>>) -> Option<Vec<Seen<V>>> {
+    let at_work = windows.iter().any(|w| matches!(w.window.state, WindowState::Claimed | WindowState::Sealed));
+    let submitted: Vec<_> = windows.into_iter().filter(|w| w.window.state == WindowState::Submitted).collect();
+    (!head.stop || at_work || !submitted.is_empty()).then_some(submitted)
+}
+
+/// A window that was counted.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Judged<V> {
+    /// It, with what the judgement found out about it.
+    pub seen: Seen<V>,
+    /// What follows.
+    pub verdict: Verdict,
+}
+
+/// The verdicts of one count in the order they are stored: a transaction each, and the last one, which may be empty,
+/// makes the count's debts.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Verdicts<V> {
+    /// All but the last.
+    pub batches: Vec<Vec<Judged<V>>>,
+    /// The last.
+    pub last: Vec<Judged<V>>,
+}
+
+/// Sorts verdicts into transactions; those that change nothing are left out.
+pub fn verdicts<V>(judged: Vec<Judged<V>>) -> Verdicts<V> {
+    let mut last: Vec<_> = judged.into_iter().filter(|judged| judged.verdict != Verdict::Wait).collect();
+    let mut batches = Vec::new();
+    while last.len() > TRANSACTION_WINDOWS {
+        batches.push(last.drain(..TRANSACTION_WINDOWS).collect());
+    }
+    Verdicts { batches, last }
+}
+
+/// Which transaction of a count it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Part {
+    /// More follow.
+    Batch,
+    /// The last one, which makes the count's debts.
+    Last,
+}
+
+/// What one transaction of a count stores and asks for.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Recorded<V> {
+    /// The transaction.
+    pub write: TableWrite<V>,
+    /// Windows to post again once it is stored.
+    pub posts: Vec<Window>,
+    /// What to send after that; chunks before the next count, whose message then proves that they were sent.
+    pub owed: Vec<Debt>,
+    /// Whether all windows have ended.
+    pub finish: bool,
+}
+
+/// Records a batch of count `number` in the head as it is now.
+///
+/// # Errors
+/// [`IllegalTransition`] when another count has taken over, or a window is not submitted.
+pub fn record<V: Clone>(
+    table: &TableKey,
+    head: &Head,
+    number: u64,
+    batch: &[Judged<V>],
+    part: Part,
+    now: Timestamp,
+    limits: &Limits,
+) -> Result<Recorded<V>, IllegalTransition> {
+    if !is_current(head, number) {
+        return Err(IllegalTransition {
+            what: format!("count {number} of {}", head.source),
+            event: "be recorded",
+            state: format!("overtaken: the head is {:?} with {:?}", head.state, head.verify),
+        });
+    }
+    let mut head = Head { updated: now, ..head.clone() };
+    let (mut windows, mut posts) = (Vec::with_capacity(batch.len()), Vec::new());
+    for Judged { seen, verdict } in batch {
+        let settled = settle(&mut head, &seen.window, verdict, now)?;
+        match verdict {
+            Verdict::Repost => posts.push(settled.clone()),
+            Verdict::Renew => put_back(&mut head, seen.name.clone()),
+            _ => {}
+        }
+        windows.push(WindowWrite::Swap(seen.name.clone(), settled, seen.version.clone()));
+    }
+    let mut owed = Vec::new();
+    if part == Part::Last {
+        owed.extend(fill_lanes(&mut head, limits).into_iter().map(|name| Debt::chunk(table, name)));
+        if !batch.is_empty() || !owed.is_empty() {
+            head.moved = now;
+        }
+        if head.is_through() {
+            head.state = TableState::Finishing;
+        } else {
+            let pause = next_pause(&head, limits);
+            owed.push(schedule_verify(table, &mut head, pause, now));
+        }
+        head.owed_verify = Some(HeadDebts { step: step_name(number), messages: owed.clone() });
+    }
+    let finish = head.state == TableState::Finishing;
+    Ok(Recorded { write: TableWrite { head, windows }, posts, owed, finish })
+}
+
+/// 2 s rising to 60 s, whatever lands: each count reads the whole table. The end of the last window starts afresh.
+fn next_pause(head: &Head, limits: &Limits) -> Duration {
+    let last = head.verify.as_ref().map_or(limits.verify_first, |due| Duration::from_millis(due.pause_ms));
+    (last * 2).clamp(limits.verify_first, limits.verify_longest)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::orchestration::head::testing::{head, id, key, later, now, seen};
+    use crate::orchestration::ids::WindowName;
+    use crate::orchestration::ledger::VerifyDue;
+    use crate::orchestration::message::Message;
+
+    fn limits() -> Limits {
+        Limits { lanes: 2, ..Limits::scaled(1.0) }
+    }
+
+    fn due(number: u64) -> Head {
+        let mut head = head(TableState::Running);
+        head.verify_number = number;
+        head.verify = Some(VerifyDue { number, at: now(), pause_ms: 2_000 });
+        head
+    }
+
+    fn judged(low: u64, verdict: Verdict) -> Judged<u64> {
+        Judged { seen: seen(low, WindowState::Submitted), verdict }
+    }
+
+    fn recorded(head: &Head, batch: &[Judged<u64>]) -> Recorded<u64> {
+        record(&key(), head, 4, batch, Part::Last, later(5), &limits()).unwrap()
+    }
+
+    fn name(low: u64) -> WindowName {
+        seen(low, WindowState::Planned).name
+    }
+
+    #[test]
+    fn an_older_number_starts_no_second_loop() {
+        let head = due(4);
+        assert_eq!(look(&head, 4), Look::Count(id(1)));
+        assert_eq!(look(&head, 3), Look::Over);
+        assert!(record::<u64>(&key(), &head, 3, &[], Part::Batch, now(), &limits()).is_err());
+    }
+
+    #[test]
+    fn a_count_that_comes_again_pays_again() {
+        let mut before = due(4);
+        before.counts.open = 1;
+        before.ready = vec![name(10)];
+        let Recorded { write, owed, .. } = recorded(&before, &[]);
+        assert_eq!(look(&write.head, 4), Look::Again(owed));
+        assert_eq!(look(&write.head, 5), Look::Count(id(1)));
+    }
+
+    #[test]
+    fn chunks_are_sent_before_the_next_count() {
+        let mut before = due(4);
+        before.counts.open = 3;
+        before.ready = vec![name(10), name(20), name(30)];
+        let owed = recorded(&before, &[]).owed;
+        let kinds: Vec<bool> = owed.iter().map(|debt| matches!(debt.message, Message::Chunk(_))).collect();
+        assert_eq!(kinds, [true, true, false]);
+    }
+
+    #[test]
+    fn a_count_killed_before_its_sends_leaves_its_chunks_to_the_overdue_count() {
+        let mut before = due(4);
+        before.counts.open = 2;
+        before.ready = vec![name(10), name(20)];
+        let Recorded { write, owed, .. } = recorded(&before, &[]);
+        let sent = overdue(&key(), &write.head, |debt| debt.message == owed[1].message);
+        assert_eq!(sent.iter().map(|debt| &debt.message).collect::<Vec<_>>(), [&owed[1].message, &owed[2].message]);
+        assert!(sent.iter().all(|debt| debt.delay.is_zero()));
+    }
+
+    #[test]
+    fn chunks_of_counts_that_were_paid_are_not_sent_again() {
+        let head = due(7);
+        let paid = HeadDebts { step: step_name(4), messages: vec![Debt::chunk(&key(), name(10))] };
+        assert_eq!(overdue(&key(), &Head { owed_verify: Some(paid), ..head }, |_| true), [message(&key(), 7)]);
+    }
+
+    #[test]
+    fn the_last_proof_finishes_the_table() {
+        let mut before = due(4);
+        before.counts.submitted = 1;
+        let Recorded { write, owed, finish, .. } = recorded(&before, &[judged(10, Verdict::Verified)]);
+        assert!(finish && owed.is_empty());
+        assert_eq!(look(&write.head, 4), Look::Finish(id(1)));
+        assert!(matches!(&write.windows[0], WindowWrite::Swap(_, window, 10) if window.state == WindowState::Verified));
+    }
+
+    #[test]
+    fn a_repost_is_recorded_before_it_is_made() {
+        let mut before = due(4);
+        before.counts.submitted = 1;
+        let Recorded { write, posts, .. } = recorded(&before, &[judged(10, Verdict::Repost)]);
+        assert_eq!((posts[0].posts, posts[0].last_post), (2, Some(later(5))));
+        assert!(matches!(&write.windows[0], WindowWrite::Swap(_, window, 10) if *window == posts[0]));
+    }
+
+    #[test]
+    fn a_renewed_window_is_handed_out_first() {
+        let mut before = due(4);
+        before.counts.submitted = 1;
+        before.counts.open = 1;
+        before.counts.verified = 1;
+        before.ready = vec![name(50)];
+        let mut gone = judged(10, Verdict::Renew);
+        gone.seen.window.gone_since = Some(now());
+        let Recorded { write, owed, .. } = recorded(&before, &[gone]);
+        assert_eq!(owed[0], Debt::chunk(&key(), name(10)));
+        assert_eq!((write.head.lanes, write.head.counts.open, write.head.counts.submitted), (2, 2, 0));
+    }
+
+    #[test]
+    fn pauses_double_whatever_lands() {
+        let mut head = due(4);
+        head.counts.submitted = 2;
+        assert_eq!(recorded(&head, &[]).owed[0].delay, Duration::from_secs(4));
+        head.verify = head.verify.map(|due| VerifyDue { pause_ms: 50_000, ..due });
+        assert_eq!(recorded(&head, &[]).owed[0].delay, Duration::from_secs(60));
+        let proved = recorded(&head, &[judged(10, Verdict::Verified), judged(20, Verdict::Wait)]);
+        assert_eq!(proved.owed.last().unwrap().delay, Duration::from_secs(60));
+    }
+
+    #[test]
+    fn hundreds_of_verdicts_go_in_transactions_and_only_the_last_makes_debts() {
+        let all = (0..250).map(|low| judged(low * 10, Verdict::Verified));
+        let sorted = verdicts(all.chain([judged(9_000, Verdict::Wait)]).collect());
+        assert_eq!((sorted.batches.len(), sorted.last.len()), (2, 52));
+        let mut head = due(4);
+        head.counts.submitted = 251;
+        let batch = record(&key(), &head, 4, &sorted.batches[0], Part::Batch, later(1), &limits()).unwrap();
+        assert_eq!((batch.owed.len(), batch.write.head.verify, batch.write.head.owed_verify), (0, head.verify, None));
+    }
+
+    #[test]
+    fn a_stopped_table_is_counted_until_nothing_is_on_its_way() {
+        let stopped = Head { stop: true, ..due(4) };
+        assert_eq!(to_count(&stopped, vec![seen(10, WindowState::Planned)]), None);
+        assert_eq!(to_count(&stopped, vec![seen(10, WindowState::Claimed)]), Some(vec![]));
+        assert_eq!(to_count(&due(4), vec![seen(10, WindowState::Planned)]), Some(vec![]));
+    }
+}

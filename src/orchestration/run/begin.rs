@@ -1,0 +1,253 @@
+//! The event *start message*: the configuration becomes the rows of the run, once. Plans are owed from these rows,
+//! never from a second read.
+
+use crate::orchestration::IllegalTransition;
+use crate::orchestration::ids::{InstanceId, TableKey};
+use crate::orchestration::instance::{Instance, RuntimeStatus, StartInput, TableConfig, TableResult, TableRun};
+use crate::orchestration::limits::{Limits, START_ATTEMPTS, TRANSACTION_WINDOWS};
+use crate::orchestration::message::{ControlMessage, Debt};
+use crate::orchestration::write::{RowWrite, RunWrite};
+use crate::timestamp::Timestamp;
+use std::collections::HashSet;
+
+/// What a start message finds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Look {
+    /// Read the configuration and begin.
+    Begin,
+    /// Begun already: send the plans again.
+    Again,
+    /// Over: leave the place.
+    Over,
+}
+
+/// Looks at the run for a start message.
+pub fn look(run: &Instance) -> Look {
+    match run.status {
+        RuntimeStatus::Pending => Look::Begin,
+        status if status.is_final() => Look::Over,
+        _ => Look::Again,
+    }
+}
+
+/// The start message of another attempt, delayed, or `None` when the attempts are used up.
+pub fn retry(id: &InstanceId, attempt: u32, limits: &Limits) -> Option<Debt> {
+    let again = ControlMessage::Start { instance: id.clone(), attempt: attempt + 1 };
+    (attempt + 1 < START_ATTEMPTS).then(|| Debt::control(again, limits.retry_pause(attempt)))
+}
+
+/// An active row of the configuration and the first thing that is wrong with it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Row {
+    /// It.
+    pub config: TableConfig,
+    /// What is wrong.
+    pub problem: Option<String>,
+}
+
+/// Where tables are named, for messages.
+#[derive(Debug, Clone, Copy)]
+pub struct Places<'a> {
+    /// What is read.
+    pub view: &'a str,
+    /// What a person edits.
+    pub table: &'a str,
+}
+
+/// The tables of a run from the active rows. What is wrong with a row is that table's result and never the others'; a
+/// table that was asked for and is not there is one more result. `key` makes the key of a source and a destination.
+pub fn tables(
+    input: &StartInput,
+    rows: Vec<Row>,
+    high: Timestamp,
+    places: Places<'_>,
+    key: impl Fn(&str, &str) -> TableKey,
+) -> Vec<TableRun> {
+    let wanted = input.tables.as_ref();
+    let mut tables: Vec<TableRun> = Vec::new();
+    let mut seen = HashSet::new();
+    let mut add = |own: TableKey, config: TableConfig, problem: Option<String>| {
+        let result = problem.map(|error| TableResult { error: Some(error), ..TableResult::default() });
+        let ordinal = u32::try_from(tables.len()).unwrap_or(u32::MAX);
+        tables.push(TableRun { key: own, ordinal, config, high, started: false, result, owed: Vec::new() });
+    };
+    let mut sources = HashSet::new();
+    let is_wanted = |row: &Row| wanted.is_none_or(|wanted| wanted.contains(&row.config.source));
+    for (index, Row { config, mut problem }) in rows.into_iter().filter(is_wanted).enumerate() {
+        sources.insert(config.source.clone());
+        let mut own = key(&config.source, &config.destination);
+        if !seen.insert(own.clone()) {
+            // No Kusto name holds these characters: the key is this row's alone.
+            own = key(&config.source, &format!("{}\u{0}{index}", config.destination));
+            problem = Some(format!("{} to {} stands twice in {}", config.source, config.destination, places.view));
+        }
+        add(own, config, problem);
+    }
+    for name in wanted.into_iter().flatten() {
+        if sources.insert(name.clone()) {
+            let (view, table) = (places.view, places.table);
+            let problem = format!("{name} is not an active table of {view}; add a row to {table}");
+            add(key(name, "\u{0}"), unknown_table(name), Some(problem));
+        }
+    }
+    tables
+}
+
+fn unknown_table(name: &str) -> TableConfig {
+    TableConfig {
+        source: name.to_owned(),
+        folder: String::new(),
+        destination: String::new(),
+        watermark_column: String::new(),
+        load_type: None,
+        last_refreshed: None,
+        high_watermark: None,
+    }
+}
+
+/// How a run begins.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Begin<V> {
+    /// Transactions before the last one, in order. Each swaps the run, which stays pending, so that of two deliveries
+    /// that read different configurations only one goes on.
+    pub before: Vec<RunWrite<V>>,
+    /// The transaction that sets the run going.
+    pub last: RunWrite<V>,
+    /// What to send then.
+    pub owed: Vec<Debt>,
+    /// Whether the run is over with it: its place is left then.
+    pub over: bool,
+}
+
+/// Begins a run with these tables. `old` are the rows that an earlier delivery, broken off, left behind.
+///
+/// # Errors
+/// [`IllegalTransition`] unless the run is pending.
+pub fn begin<V>(
+    run: &Instance,
+    mut tables: Vec<TableRun>,
+    old: Vec<(TableRun, V)>,
+    at_once: u32,
+    now: Timestamp,
+) -> Result<Begin<V>, IllegalTransition> {
+    let begun = run.begun(&mut tables, at_once, now)?;
+    let owed = begun.plans_owed(&tables);
+    let over = begun.status.is_final();
+    let mut rows: Vec<RowWrite<V>> = Vec::new();
+    let mut versions: Vec<(TableKey, V)> = Vec::new();
+    for (row, version) in old {
+        if tables.iter().any(|table| table.key == row.key) {
+            versions.push((row.key, version));
+        } else {
+            rows.push(RowWrite::Delete(row.key, version));
+        }
+    }
+    for table in tables {
+        let known = versions.iter().position(|(key, _)| *key == table.key).map(|index| versions.swap_remove(index));
+        rows.push(match known {
+            Some((_, version)) => RowWrite::Swap(table, version),
+            None => RowWrite::Insert(table),
+        });
+    }
+    let mut before = Vec::new();
+    while rows.len() > TRANSACTION_WINDOWS {
+        let batch = rows.drain(..TRANSACTION_WINDOWS).collect();
+        before.push(RunWrite { run: Instance { updated: now, ..run.clone() }, rows: batch });
+    }
+    Ok(Begin { before, last: RunWrite { run: begun, rows }, owed, over })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::orchestration::head::testing::{id, later, now, table};
+    use serde_json::Value;
+
+    const PLACES: Places<'static> = Places { view: "the_view", table: "the_table" };
+
+    fn key(source: &str, destination: &str) -> TableKey {
+        TableKey::new("t", source, "c", "d", destination)
+    }
+
+    fn row(source: &str) -> Row {
+        Row { config: TableConfig { source: source.into(), ..table().config }, problem: None }
+    }
+
+    fn pending() -> Instance {
+        Instance::pending(id(1), StartInput::default(), Value::Null, now())
+    }
+
+    fn of(names: std::ops::Range<u32>) -> Vec<TableRun> {
+        tables(&StartInput::default(), names.map(|n| row(&n.to_string())).collect(), now(), PLACES, key)
+    }
+
+    fn error(table: &TableRun) -> &str {
+        table.result.as_ref().and_then(|result| result.error.as_deref()).unwrap_or_default()
+    }
+
+    #[test]
+    fn what_is_wrong_with_one_row_is_no_other_tables_result() {
+        let bad = Row { problem: Some("LoadType".into()), ..row("b") };
+        let tables = tables(&StartInput::default(), vec![row("a"), bad, row("a")], now(), PLACES, key);
+        assert_eq!(tables.iter().map(error).collect::<Vec<_>>(), ["", "LoadType", "a to x stands twice in the_view"]);
+        assert_eq!(tables.iter().map(|table| table.ordinal).collect::<Vec<_>>(), [0, 1, 2]);
+        assert_ne!(tables[0].key, tables[2].key);
+    }
+
+    #[test]
+    fn a_table_that_was_asked_for_and_is_not_there_is_said_once() {
+        let names = ["b", "nowhere", "nowhere"].map(str::to_owned);
+        let input = StartInput { tables: Some(names.to_vec()), force: false };
+        let tables = tables(&input, vec![row("a"), row("b")], now(), PLACES, key);
+        assert_eq!(tables.iter().map(|table| table.config.source.as_str()).collect::<Vec<_>>(), ["b", "nowhere"]);
+        assert!(error(&tables[1]).contains("add a row to the_table"));
+    }
+
+    #[test]
+    fn up_to_99_tables_begin_in_one_transaction() {
+        let Begin { before, last, owed, over } = begin::<u32>(&pending(), of(0..99), vec![], 5, later(1)).unwrap();
+        assert_eq!((before.len(), last.rows.len(), owed.len(), over), (0, 99, 5, false));
+        assert_eq!(last.run.tables_total, 99);
+    }
+
+    #[test]
+    fn more_tables_are_written_while_the_run_is_pending_still() {
+        let Begin { before, last, .. } = begin::<u32>(&pending(), of(0..230), vec![], 5, later(1)).unwrap();
+        assert_eq!(before.iter().map(|write| write.rows.len()).collect::<Vec<_>>(), [99, 99]);
+        assert!(before.iter().all(|write| write.run.status == RuntimeStatus::Pending));
+        assert_eq!((last.rows.len(), last.run.status), (32, RuntimeStatus::Running));
+    }
+
+    #[test]
+    fn rows_of_a_delivery_that_was_broken_off_are_replaced_as_a_whole() {
+        let old: Vec<(TableRun, u32)> = of(0..3).into_iter().zip(10..).collect();
+        let Begin { last, .. } = begin(&pending(), of(1..4), old, 5, later(1)).unwrap();
+        let changes: Vec<String> = last
+            .rows
+            .iter()
+            .map(|write| match write {
+                RowWrite::Insert(table) => format!("+{}", table.config.source),
+                RowWrite::Swap(table, version) => format!("={} {version}", table.config.source),
+                RowWrite::Delete(_, version) => format!("- {version}"),
+            })
+            .collect();
+        assert_eq!(changes, ["- 10", "=1 11", "=2 12", "+3"]);
+    }
+
+    #[test]
+    fn a_run_without_tables_is_over_at_once_and_none_begins_twice() {
+        let Begin { last, owed, over, .. } = begin::<u32>(&pending(), vec![], vec![], 5, later(1)).unwrap();
+        assert!(over && owed.is_empty());
+        assert_eq!(look(&last.run), Look::Over);
+        let running = begin::<u32>(&pending(), of(0..1), vec![], 5, later(1)).unwrap().last.run;
+        assert_eq!(look(&running), Look::Again);
+        assert!(begin::<u32>(&running, of(0..1), vec![], 5, later(1)).is_err());
+    }
+
+    #[test]
+    fn a_configuration_that_cannot_be_read_is_tried_three_times() {
+        let limits = Limits::scaled(1.0);
+        assert!(retry(&id(1), 0, &limits).is_some() && retry(&id(1), 1, &limits).is_some());
+        assert_eq!(retry(&id(1), 2, &limits), None);
+    }
+}

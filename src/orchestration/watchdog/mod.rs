@@ -1,0 +1,189 @@
+//! The third line of defence: what stopped moving, and what to do about it. In normal operation there is nothing, so
+//! every repair is an event. A repair is a message that should have come, or a place that should be free; what a
+//! message finds decides, so a repair that was not needed does no harm.
+
+pub mod poison;
+#[cfg(test)]
+mod tests;
+
+use super::head::verify;
+use super::ids::{InstanceId, TableKey, WindowName};
+use super::instance::{Instance, RuntimeStatus, TableRun};
+use super::ledger::{Head, TableState};
+use super::limits::Limits;
+use super::message::{ControlMessage, Debt, Message};
+use super::run::place::{Active, is_over, start_debt};
+use super::window::{Window, WindowState};
+use crate::timestamp::Timestamp;
+use std::time::Duration;
+
+/// Something that does not move, and what to do.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Repair {
+    /// What is repaired and how, for the log.
+    pub what: &'static str,
+    /// The run.
+    pub instance: InstanceId,
+    /// The source table, if it is about one.
+    pub table: Option<String>,
+    /// What to do.
+    pub action: Action,
+}
+
+/// What a repair does.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Action {
+    /// Send these.
+    Send(Vec<Debt>),
+    /// Leave the run's place.
+    Leave,
+    /// Swap the run to this, then leave its place.
+    End(Box<Instance>),
+}
+
+/// A table in a run as the watchdog sees it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Sight {
+    /// The table in the run.
+    pub table: TableRun,
+    /// Its head.
+    pub head: Option<Head>,
+    /// Its windows, where [`needs_windows`] asks for them.
+    pub windows: Vec<(WindowName, Window)>,
+}
+
+/// Whether the tables of a run must be looked at.
+pub fn needs_tables(run: Option<&Instance>) -> bool {
+    run.is_some_and(|run| run.status == RuntimeStatus::Running)
+}
+
+/// Whether the head of a table must be looked at.
+pub fn needs_head(table: &TableRun) -> bool {
+    table.started && table.result.is_none()
+}
+
+/// Whether the windows of a table must be looked at.
+pub fn needs_windows(run: &InstanceId, head: Option<&Head>) -> bool {
+    head.is_some_and(|head| {
+        head.run.as_ref() == Some(run) && head.state == TableState::Running && head.counts.open > 0 && !head.stop
+    })
+}
+
+/// What is to be repaired of the run that holds `place`; `run` is `None` when there is no such run. Suspended runs
+/// are left alone.
+pub fn diagnose(
+    place: &Active,
+    run: Option<&Instance>,
+    tables: &[Sight],
+    now: Timestamp,
+    limits: &Limits,
+) -> Vec<Repair> {
+    let repair = |what, action| Repair { what, instance: place.instance.clone(), table: None, action };
+    let Some(run) = run else {
+        let over = is_over(place, None, now, limits);
+        return over
+            .then(|| repair("the active run does not exist and is released", Action::Leave))
+            .into_iter()
+            .collect();
+    };
+    match run.status {
+        status if status.is_final() => vec![repair("the run has ended and is released", Action::Leave)],
+        RuntimeStatus::Pending if now.since(run.updated) > limits.lost_after => {
+            let start = Action::Send(vec![start_debt(&run.id)]);
+            vec![repair("the run was never begun; its start is sent again", start)]
+        }
+        RuntimeStatus::Running if !tables.is_empty() && tables.iter().all(|sight| sight.table.result.is_some()) => {
+            let ended = Instance { status: RuntimeStatus::Completed, updated: now, ..run.clone() };
+            vec![repair("all its tables have their results; the run is ended", Action::End(Box::new(ended)))]
+        }
+        RuntimeStatus::Running => tables
+            .iter()
+            .filter(|sight| needs_head(&sight.table))
+            .flat_map(|sight| Watched { run, sight, now, limits }.diagnose())
+            .collect(),
+        _ => Vec::new(),
+    }
+}
+
+/// A table that is looked at.
+struct Watched<'a> {
+    run: &'a Instance,
+    sight: &'a Sight,
+    now: Timestamp,
+    limits: &'a Limits,
+}
+
+impl Watched<'_> {
+    fn diagnose(&self) -> Vec<Repair> {
+        let limits = self.limits;
+        let Some(head) = self.sight.head.as_ref().filter(|head| head.run.as_ref() == Some(&self.run.id)) else {
+            let lost = self.now.since(self.run.updated) > limits.lease() + limits.lost_after;
+            return lost.then(|| self.plan_again()).into_iter().collect();
+        };
+        let quiet = self.now.since(head.plan_due.map_or(head.updated, |due| due.max(head.updated)));
+        match head.state {
+            TableState::Planning | TableState::Idle if quiet > limits.lease() + limits.clock_margin => {
+                vec![self.plan_again()]
+            }
+            TableState::Running => self.count_again(head).into_iter().chain(self.windows(head)).collect(),
+            TableState::Finishing if quiet > limits.lost_after => {
+                let end = vec![verify::message(self.key(), head.verify_number)];
+                vec![self.send("its end is sent again", end)]
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    fn plan_again(&self) -> Repair {
+        let plan = ControlMessage::Plan { instance: self.run.id.clone(), table: self.key().clone(), attempt: 0 };
+        self.send("its plan is sent again", vec![Debt::control(plan, Duration::ZERO)])
+    }
+
+    fn count_again(&self, head: &Head) -> Option<Repair> {
+        let due = head.verify.as_ref()?;
+        if self.now.since(due.at) <= self.limits.lost_after {
+            return None;
+        }
+        let is_planned = |debt: &Debt| matches!(&debt.message, Message::Chunk(chunk) if self.in_state(WindowState::Planned).any(|name| *name == chunk.window));
+        Some(self.send("its count is sent again", verify::overdue(self.key(), head, is_planned)))
+    }
+
+    fn windows(&self, head: &Head) -> Vec<Repair> {
+        if !needs_windows(&self.run.id, Some(head)) {
+            return Vec::new();
+        }
+        let margin = self.limits.clock_margin;
+        let held = || {
+            let states = [WindowState::Claimed, WindowState::Sealed];
+            self.sight.windows.iter().filter(move |(_, window)| states.contains(&window.state))
+        };
+        let dead = held().filter(|(_, window)| window.lease_until.is_none_or(|until| self.now > until + margin));
+        let mut repairs: Vec<Repair> = dead
+            .map(|(name, _)| {
+                let chunk = vec![Debt::chunk(self.key(), name.clone())];
+                self.send("a window whose worker is gone is sent again", chunk)
+            })
+            .collect();
+        if held().next().is_none() && self.now.since(head.moved) > self.limits.stall_after {
+            let next = self.in_state(WindowState::Planned).take(self.limits.lanes as usize);
+            let debts: Vec<Debt> = next.map(|name| Debt::chunk(self.key(), name.clone())).collect();
+            if !debts.is_empty() {
+                repairs.push(self.send("it stands still; its next windows are sent again", debts));
+            }
+        }
+        repairs
+    }
+
+    fn in_state(&self, state: WindowState) -> impl Iterator<Item = &WindowName> {
+        self.sight.windows.iter().filter(move |(_, window)| window.state == state).map(|(name, _)| name)
+    }
+
+    fn key(&self) -> &TableKey {
+        &self.sight.table.key
+    }
+
+    fn send(&self, what: &'static str, debts: Vec<Debt>) -> Repair {
+        let table = Some(self.sight.table.config.source.clone());
+        Repair { what, instance: self.run.id.clone(), table, action: Action::Send(debts) }
+    }
+}

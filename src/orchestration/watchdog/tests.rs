@@ -1,0 +1,127 @@
+//! What the watchdog repairs, and what it leaves alone.
+
+use super::*;
+use crate::orchestration::head::testing::{head, id, key, later, now, seen, table};
+use crate::orchestration::instance::{StartInput, TableResult};
+use crate::orchestration::ledger::{HeadDebts, VerifyDue};
+use serde_json::Value;
+
+fn limits() -> Limits {
+    Limits { lanes: 2, ..Limits::scaled(1.0) }
+}
+
+fn run(status: RuntimeStatus) -> Instance {
+    Instance { status, ..Instance::pending(id(1), StartInput::default(), Value::Null, now()) }
+}
+
+fn diagnosed(run: Option<&Instance>, tables: &[Sight], seconds: u64) -> Vec<Repair> {
+    let place = Active { instance: id(1), since: now() };
+    diagnose(&place, run, tables, later(seconds), &limits())
+}
+
+fn of_table(head: Option<Head>, windows: Vec<(WindowName, Window)>, seconds: u64) -> Vec<Debt> {
+    let sight = Sight { table: table(), head, windows };
+    let repairs = diagnosed(Some(&run(RuntimeStatus::Running)), &[sight], seconds);
+    let debts = repairs.into_iter().map(|repair| match repair.action {
+        Action::Send(debts) => debts,
+        other => panic!("{other:?}"),
+    });
+    debts.flatten().collect()
+}
+
+fn windows(states: &[WindowState]) -> Vec<(WindowName, Window)> {
+    let seen = states.iter().zip(1..).map(|(state, low)| seen(low * 10, *state));
+    seen.map(|seen| (seen.name, seen.window)).collect()
+}
+
+fn chunk(low: u64) -> Debt {
+    Debt::chunk(&key(), seen(low, WindowState::Planned).name)
+}
+
+#[test]
+fn what_moves_is_left_alone() {
+    assert_eq!(diagnosed(None, &[], 119), []);
+    assert_eq!(diagnosed(Some(&run(RuntimeStatus::Pending)), &[], 119), []);
+    assert_eq!(diagnosed(Some(&run(RuntimeStatus::Suspended)), &[], 99_999), []);
+    assert_eq!(of_table(None, vec![], 419), []);
+    assert_eq!(of_table(Some(head(TableState::Planning)), vec![], 359), []);
+    let mut running = head(TableState::Running);
+    running.counts.open = 1;
+    running.verify = Some(VerifyDue { number: 1, at: now(), pause_ms: 0 });
+    assert_eq!(of_table(Some(running), windows(&[WindowState::Planned]), 119), []);
+}
+
+#[test]
+fn a_place_whose_run_never_came_or_is_over_is_left() {
+    assert_eq!(diagnosed(None, &[], 121)[0].action, Action::Leave);
+    for status in [RuntimeStatus::Completed, RuntimeStatus::Failed, RuntimeStatus::Terminated] {
+        assert_eq!(diagnosed(Some(&run(status)), &[], 0)[0].action, Action::Leave);
+    }
+}
+
+#[test]
+fn a_start_that_was_lost_is_sent_again() {
+    let repairs = diagnosed(Some(&run(RuntimeStatus::Pending)), &[], 121);
+    assert_eq!(repairs[0].action, Action::Send(vec![start_debt(&id(1))]));
+}
+
+#[test]
+fn a_run_whose_tables_all_have_results_is_ended() {
+    let result = Some(TableResult::default());
+    let sight = Sight { table: TableRun { result, ..table() }, head: None, windows: vec![] };
+    let repairs = diagnosed(Some(&run(RuntimeStatus::Running)), &[sight], 0);
+    assert!(matches!(&repairs[0].action, Action::End(run) if run.status == RuntimeStatus::Completed));
+}
+
+#[test]
+fn a_plan_that_was_lost_is_sent_again_and_one_that_waits_is_not() {
+    let is_plan = |debts: Vec<Debt>| matches!(debts[0].message, Message::Control(ControlMessage::Plan { .. }));
+    assert!(is_plan(of_table(None, vec![], 421)));
+    let of_another = Head { run: Some(id(9)), ..head(TableState::Running) };
+    assert!(is_plan(of_table(Some(of_another), vec![], 421)));
+    assert!(is_plan(of_table(Some(head(TableState::Planning)), vec![], 361)));
+    let waiting = Head { plan_due: Some(later(900)), ..head(TableState::Planning) };
+    assert_eq!(of_table(Some(waiting), vec![], 1_200), []);
+}
+
+#[test]
+fn a_count_that_is_overdue_is_sent_with_the_chunks_of_the_count_before_that_still_wait() {
+    let mut running = head(TableState::Running);
+    running.counts.open = 2;
+    running.verify = Some(VerifyDue { number: 5, at: now(), pause_ms: 0 });
+    let owed = HeadDebts { step: "verify:4".into(), messages: vec![chunk(10), chunk(20), verify::message(&key(), 5)] };
+    running.owed_verify = Some(owed);
+    running.moved = later(121);
+    let mut claimed = windows(&[WindowState::Claimed, WindowState::Planned]);
+    claimed[0].1.lease_until = Some(later(300));
+    assert_eq!(of_table(Some(running), claimed, 121), [chunk(20), verify::message(&key(), 5)]);
+}
+
+#[test]
+fn a_window_whose_worker_is_gone_is_sent_again() {
+    let mut running = head(TableState::Running);
+    running.counts.open = 2;
+    let mut held = windows(&[WindowState::Claimed, WindowState::Sealed]);
+    held[0].1.lease_until = Some(later(300));
+    held[1].1.lease_until = Some(later(900));
+    assert_eq!(of_table(Some(running.clone()), held.clone(), 360), []);
+    assert_eq!(of_table(Some(running), held, 361), [chunk(10)]);
+}
+
+#[test]
+fn a_table_that_stands_still_is_dispatched_again_up_to_its_lanes() {
+    let mut running = head(TableState::Running);
+    running.counts.open = 3;
+    let planned = windows(&[WindowState::Planned, WindowState::Planned, WindowState::Planned]);
+    assert_eq!(of_table(Some(running.clone()), planned.clone(), 720), []);
+    assert_eq!(of_table(Some(running.clone()), planned.clone(), 721), [chunk(10), chunk(20)]);
+    running.stop = true;
+    assert_eq!(of_table(Some(running), planned, 721), []);
+}
+
+#[test]
+fn an_end_that_was_lost_is_sent_again() {
+    let finishing = Head { verify_number: 8, ..head(TableState::Finishing) };
+    assert_eq!(of_table(Some(finishing.clone()), vec![], 120), []);
+    assert_eq!(of_table(Some(finishing), vec![], 121), [verify::message(&key(), 8)]);
+}
