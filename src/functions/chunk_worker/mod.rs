@@ -64,7 +64,10 @@ async fn work(app: &App, message: ChunkMessage, id: &str, delivery: u32, deadlin
     match window.record.claim(id, delivery, &run, now, &app.limits) {
         Claim::Ended(owed) => app.state.pay(&owed).await,
         Claim::HeldUntil(at) => app.state.pay(&[Debt::chunk_later(&table, message.window, at.since(now))]).await,
-        Claim::Recover => commit_end(app, &message, window, WindowEnd::Submitted, None).await,
+        Claim::Recover(owned) => {
+            let window = Stored { record: *owned, etag: window.etag };
+            commit_end(app, &message, window, WindowEnd::Submitted, None).await
+        }
         Claim::Claimed(claimed) => {
             let services = match &app.services {
                 Ok(services) => Arc::clone(services),

@@ -45,7 +45,9 @@ pub async fn handle(app: &App, key: &TableKey, number: u64) -> Result<(), Error>
     };
     let deadline = Instant::now() + app.limits.invocation_deadline;
     let Some(submitted) = rules::to_count(&head, store::windows(app, key).await?) else { return Ok(()) };
-    let judged = judge_all(app, services, &head, submitted, deadline).await;
+    // What was found out has to be recorded in the same invocation.
+    let judging = Instant::now() + app.limits.invocation_deadline / 2;
+    let judged = judge_all(app, services, &head, submitted, judging).await;
     let through = record(app, services, key, number, judged, deadline).await?;
     if through { finish_table(app, services, &run, key).await } else { Ok(()) }
 }

@@ -52,18 +52,19 @@ pub fn step_name(number: u64) -> String {
     format!("verify:{number}")
 }
 
-/// What goes out again when the count that is due does not come: what the count before it owed, chunks first, and its
-/// own message. `is_planned` says of a chunk message whether its window still waits for it.
+/// What goes out again when the count that is due does not come: the debts that its message is one of, chunks first.
+/// `is_planned` says of a chunk message whether its window still waits for it.
 ///
-/// A count may have been stored and its worker killed before it sent anything. Were the next count's message alone sent,
-/// that count would store its own debts over these, and no redelivery would pay them any more.
+/// A plan or a count may have been stored and its worker killed before it sent anything. Were this count's message alone
+/// sent, the count would store its own debts over those, and no redelivery would pay them any more.
 pub fn overdue(table: &TableKey, head: &Head, is_planned: impl Fn(&Debt) -> bool) -> Vec<Debt> {
     let Some(due) = &head.verify else { return Vec::new() };
-    let before = due.number.checked_sub(1).map(step_name);
-    let owed = head.owed_verify.as_ref().filter(|debts| Some(&debts.step) == before.as_ref());
+    let count = message(table, due.number);
+    let made_it = |debts: &&HeadDebts| debts.messages.iter().any(|debt| debt.message == count.message);
+    let owed = head.owed_plan.iter().chain(&head.owed_verify).find(made_it);
     let chunks = owed.into_iter().flat_map(|debts| &debts.messages).filter(|debt| !head.stop && is_planned(debt));
     let mut debts: Vec<Debt> = chunks.map(|debt| Debt { delay: Duration::ZERO, ..debt.clone() }).collect();
-    debts.push(message(table, due.number));
+    debts.push(count);
     debts
 }
 
