@@ -90,7 +90,11 @@ fn a_count_that_is_overdue_is_sent_with_the_chunks_of_the_count_before_that_stil
     let mut running = head(TableState::Running);
     running.counts.open = 2;
     running.verify = Some(VerifyDue { number: 5, at: now(), pause_ms: 0 });
-    let owed = HeadDebts { step: "verify:4".into(), messages: vec![chunk(10), chunk(20), verify::message(&key(), 5)] };
+    let owed = HeadDebts {
+        step: "verify:4".into(),
+        by: None,
+        messages: vec![chunk(10), chunk(20), verify::message(&key(), 5)],
+    };
     running.owed_verify = Some(owed);
     running.moved = later(121);
     let mut claimed = windows(&[WindowState::Claimed, WindowState::Planned]);
