@@ -129,7 +129,7 @@ fn a_table_that_was_dispatched_again_is_given_as_long_as_before() {
     let mut running = head(TableState::Running);
     running.counts.open = 1;
     let sight = Sight { table: table(), head: Some(running), windows: windows(&[WindowState::Planned]) };
-    let repairs = diagnosed(Some(&run(RuntimeStatus::Running)), &[sight.clone()], 721);
+    let repairs = diagnosed(Some(&run(RuntimeStatus::Running)), std::slice::from_ref(&sight), 721);
     let Action::Dispatch { head, .. } = &repairs[0].action else { panic!("{repairs:?}") };
     let sight = Sight { head: Some((**head).clone()), ..sight };
     assert_eq!(diagnosed(Some(&run(RuntimeStatus::Running)), &[sight], 1_441), []);
