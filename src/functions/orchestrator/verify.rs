@@ -181,14 +181,14 @@ async fn record(
     judged: Vec<Judged>,
     deadline: Instant,
 ) -> Result<bool, Error> {
-    let Verdicts { batches, last, progressed } = rules::verdicts(judged);
-    tracing::debug!(changed = batches.len() * TRANSACTION_WINDOWS + last.len(), progressed, "a count");
+    let Verdicts { batches, last } = rules::verdicts(judged);
+    tracing::debug!(changed = batches.len() * TRANSACTION_WINDOWS + last.len(), "a count");
     let mut posts = Vec::new();
     for batch in batches {
         let Some(recorded) = commit(app, key, asked, &batch, Part::Batch).await? else { return Ok(false) };
         posts.extend(recorded.posts);
     }
-    let Some(recorded) = commit(app, key, asked, &last, Part::Last { progressed }).await? else { return Ok(false) };
+    let Some(recorded) = commit(app, key, asked, &last, Part::Last).await? else { return Ok(false) };
     posts.extend(recorded.posts);
     for window in &posts {
         let Some(seal) = &window.seal else { continue };

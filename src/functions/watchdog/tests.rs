@@ -6,7 +6,7 @@ use crate::orchestration::ids::InstanceId;
 use crate::orchestration::instance::StartInput;
 use crate::orchestration::limits::Limits;
 use crate::random::Random;
-use crate::state::State;
+use crate::state::{State, Tenant};
 use crate::storage::{
     Continuation, ETag, Error as StorageError, Key, MessageQueue, Operation, Page, Range, Receipt, Row, Storage,
     TableStore, memory,
@@ -109,8 +109,9 @@ fn world() -> World {
     let inner = memory(Arc::clone(&clock) as _);
     let counted = Arc::new(Counted { inner: inner.clone(), asked: Arc::clone(&asked) });
     let storage = Storage { tables: Arc::clone(&counted) as _, queues: counted, ..inner };
-    let state = State::new(storage, Arc::new(Counting(AtomicU64::new(1))));
-    let app = App { state, limits: Limits::scaled(1.0), services: Err("no settings".to_owned()) };
+    let limits = Limits::scaled(1.0);
+    let state = State::new(storage, Arc::new(Counting(AtomicU64::new(1))), Tenant::new("", &limits));
+    let app = App { state, limits, services: Err("no settings".to_owned()) };
     World { app, clock, asked }
 }
 

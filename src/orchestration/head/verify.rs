@@ -109,19 +109,16 @@ pub struct Verdicts<V> {
     pub batches: Vec<Vec<Judged<V>>>,
     /// The last.
     pub last: Vec<Judged<V>>,
-    /// Whether something was proved.
-    pub progressed: bool,
 }
 
 /// Sorts verdicts into transactions; those that change nothing are left out.
 pub fn verdicts<V>(judged: Vec<Judged<V>>) -> Verdicts<V> {
     let mut last: Vec<_> = judged.into_iter().filter(|judged| judged.verdict != Verdict::Wait).collect();
-    let progressed = last.iter().any(|judged| judged.verdict == Verdict::Verified);
     let mut batches = Vec::new();
     while last.len() > TRANSACTION_WINDOWS {
         batches.push(last.drain(..TRANSACTION_WINDOWS).collect());
     }
-    Verdicts { batches, last, progressed }
+    Verdicts { batches, last }
 }
 
 /// Which transaction of a count it is.
@@ -129,11 +126,8 @@ pub fn verdicts<V>(judged: Vec<Judged<V>>) -> Verdicts<V> {
 pub enum Part {
     /// More follow.
     Batch,
-    /// The last one: it says whether windows were proved in this count.
-    Last {
-        /// Whether they were.
-        progressed: bool,
-    },
+    /// The last one, which makes the count's debts.
+    Last,
 }
 
 /// What one transaction of a count stores and asks for.
@@ -181,7 +175,7 @@ pub fn record<V: Clone>(
         windows.push(WindowWrite::Swap(seen.name.clone(), settled, seen.version.clone()));
     }
     let mut owed = Vec::new();
-    if let Part::Last { progressed } = part {
+    if part == Part::Last {
         owed.extend(fill_lanes(&mut head, limits).into_iter().map(|name| Debt::chunk(table, name)));
         if !batch.is_empty() || !owed.is_empty() {
             head.moved = now;
@@ -189,7 +183,7 @@ pub fn record<V: Clone>(
         if head.is_through() {
             head.state = TableState::Finishing;
         } else {
-            let pause = next_pause(&head, progressed, limits);
+            let pause = next_pause(&head, limits);
             owed.push(schedule_verify(table, &mut head, pause, now));
         }
         let (step, by) = (step_name(count.number), Some(count.message.to_owned()));
@@ -199,10 +193,10 @@ pub fn record<V: Clone>(
     Ok(Recorded { write: TableWrite { head, windows }, posts, owed, finish })
 }
 
-/// 2 s rising to 60 s while nothing lands.
-fn next_pause(head: &Head, progressed: bool, limits: &Limits) -> Duration {
+/// 2 s rising to 60 s, whatever lands: each count reads the whole table. The end of the last window starts afresh.
+fn next_pause(head: &Head, limits: &Limits) -> Duration {
     let last = head.verify.as_ref().map_or(limits.verify_first, |due| Duration::from_millis(due.pause_ms));
-    if progressed { limits.verify_first } else { (last * 2).clamp(limits.verify_first, limits.verify_longest) }
+    (last * 2).clamp(limits.verify_first, limits.verify_longest)
 }
 
 #[cfg(test)]
@@ -232,8 +226,8 @@ mod tests {
         Count { number, message: "m" }
     }
 
-    fn recorded(head: &Head, batch: &[Judged<u64>], progressed: bool) -> Recorded<u64> {
-        record(&key(), head, count(4), batch, Part::Last { progressed }, later(5), &limits()).unwrap()
+    fn recorded(head: &Head, batch: &[Judged<u64>]) -> Recorded<u64> {
+        record(&key(), head, count(4), batch, Part::Last, later(5), &limits()).unwrap()
     }
 
     fn name(low: u64) -> WindowName {
@@ -253,7 +247,7 @@ mod tests {
         let mut before = due(4);
         before.counts.open = 1;
         before.ready = vec![name(10)];
-        let Recorded { write, owed, .. } = recorded(&before, &[], false);
+        let Recorded { write, owed, .. } = recorded(&before, &[]);
         assert_eq!(look(&write.head, count(4)), Look::Again(owed));
         let copy = Count { message: "another", ..count(4) };
         assert_eq!(look(&write.head, copy), Look::Over, "it was not this message that counted");
@@ -265,7 +259,7 @@ mod tests {
         let mut before = due(4);
         before.counts.open = 3;
         before.ready = vec![name(10), name(20), name(30)];
-        let owed = recorded(&before, &[], false).owed;
+        let owed = recorded(&before, &[]).owed;
         let kinds: Vec<bool> = owed.iter().map(|debt| matches!(debt.message, Message::Chunk(_))).collect();
         assert_eq!(kinds, [true, true, false]);
     }
@@ -275,7 +269,7 @@ mod tests {
         let mut before = due(4);
         before.counts.open = 2;
         before.ready = vec![name(10), name(20)];
-        let Recorded { write, owed, .. } = recorded(&before, &[], false);
+        let Recorded { write, owed, .. } = recorded(&before, &[]);
         let sent = overdue(&key(), &write.head, |debt| debt.message == owed[1].message);
         assert_eq!(sent.iter().map(|debt| &debt.message).collect::<Vec<_>>(), [&owed[1].message, &owed[2].message]);
         assert!(sent.iter().all(|debt| debt.delay.is_zero()));
@@ -292,7 +286,7 @@ mod tests {
     fn the_last_proof_finishes_the_table() {
         let mut before = due(4);
         before.counts.submitted = 1;
-        let Recorded { write, owed, finish, .. } = recorded(&before, &[judged(10, Verdict::Verified)], true);
+        let Recorded { write, owed, finish, .. } = recorded(&before, &[judged(10, Verdict::Verified)]);
         assert!(finish && owed.is_empty());
         assert_eq!(look(&write.head, count(4)), Look::Finish(id(1)));
         assert!(matches!(&write.windows[0], WindowWrite::Swap(_, window, 10) if window.state == WindowState::Verified));
@@ -302,7 +296,7 @@ mod tests {
     fn a_repost_is_recorded_before_it_is_made() {
         let mut before = due(4);
         before.counts.submitted = 1;
-        let Recorded { write, posts, .. } = recorded(&before, &[judged(10, Verdict::Repost)], false);
+        let Recorded { write, posts, .. } = recorded(&before, &[judged(10, Verdict::Repost)]);
         assert_eq!((posts[0].posts, posts[0].last_post), (2, Some(later(5))));
         assert!(matches!(&write.windows[0], WindowWrite::Swap(_, window, 10) if *window == posts[0]));
     }
@@ -316,26 +310,27 @@ mod tests {
         before.ready = vec![name(50)];
         let mut gone = judged(10, Verdict::Renew);
         gone.seen.window.gone_since = Some(now());
-        let Recorded { write, owed, .. } = recorded(&before, &[gone], false);
+        let Recorded { write, owed, .. } = recorded(&before, &[gone]);
         assert_eq!(owed[0], Debt::chunk(&key(), name(10)));
         assert_eq!((write.head.lanes, write.head.counts.open, write.head.counts.submitted), (2, 2, 0));
     }
 
     #[test]
-    fn pauses_double_while_nothing_lands_and_start_afresh_when_something_does() {
+    fn pauses_double_whatever_lands() {
         let mut head = due(4);
-        head.counts.submitted = 1;
-        assert_eq!(recorded(&head, &[], false).owed[0].delay, Duration::from_secs(4));
+        head.counts.submitted = 2;
+        assert_eq!(recorded(&head, &[]).owed[0].delay, Duration::from_secs(4));
         head.verify = head.verify.map(|due| VerifyDue { pause_ms: 50_000, ..due });
-        assert_eq!(recorded(&head, &[], false).owed[0].delay, Duration::from_secs(60));
-        assert_eq!(recorded(&head, &[], true).owed[0].delay, Duration::from_secs(2));
+        assert_eq!(recorded(&head, &[]).owed[0].delay, Duration::from_secs(60));
+        let proved = recorded(&head, &[judged(10, Verdict::Verified), judged(20, Verdict::Wait)]);
+        assert_eq!(proved.owed.last().unwrap().delay, Duration::from_secs(60));
     }
 
     #[test]
     fn hundreds_of_verdicts_go_in_transactions_and_only_the_last_makes_debts() {
         let all = (0..250).map(|low| judged(low * 10, Verdict::Verified));
         let sorted = verdicts(all.chain([judged(9_000, Verdict::Wait)]).collect());
-        assert_eq!((sorted.batches.len(), sorted.last.len(), sorted.progressed), (2, 52, true));
+        assert_eq!((sorted.batches.len(), sorted.last.len()), (2, 52));
         let mut head = due(4);
         head.counts.submitted = 251;
         let batch = record(&key(), &head, count(4), &sorted.batches[0], Part::Batch, later(1), &limits()).unwrap();
