@@ -19,6 +19,7 @@ use crate::state::{Error, Stored};
 use crate::storage::ETag;
 use crate::timestamp::Timestamp;
 use std::collections::HashMap;
+use std::time::Duration;
 use tokio::time::Instant;
 
 type Judged = rules::Judged<ETag>;
@@ -209,8 +210,13 @@ async fn commit(
     batch: &[Judged],
     part: Part,
 ) -> Result<Option<Recorded<ETag>>, Error> {
-    loop {
-        let Some(Stored { record: mut head, etag }) = app.state.head(key).await? else { return Ok(None) };
+    let _turn = app.state.turn(key).await;
+    // At first the head as this process knows it: the swap tells. That the count is overtaken is decided on a read.
+    let mut stored = app.state.recent_head(key, Duration::MAX).await?;
+    if stored.as_ref().is_some_and(|head| !rules::is_current(&head.record, asked.number)) {
+        stored = app.state.head(key).await?;
+    }
+    while let Some(Stored { record: mut head, etag }) = stored {
         if part != Part::Batch && rules::is_current(&head, asked.number) {
             crate::functions::chunk_worker::refill(app, key, &mut head).await?;
         }
@@ -223,15 +229,23 @@ async fn commit(
         };
         match store::table(app, key, &recorded.write, &etag).await {
             Ok(_) => return Ok(Some(recorded)),
-            Err(Error::Conflict) => {
-                // A chunk that ended moved the head: take it in and try again. A window that moved is another count's.
-                for Judged { seen, .. } in batch {
-                    if app.state.window(key, &seen.name).await?.is_none_or(|window| window.etag != seen.version) {
-                        return Ok(None);
-                    }
-                }
-            }
+            Err(Error::Conflict) => stored = app.state.head(key).await?,
             Err(error) => return Err(error),
         }
+        // A chunk that ended moved the head: take it in and try again. A window that moved is another count's.
+        if stored.as_ref().is_some_and(|head| head.etag == etag) && !are_ours(app, key, batch).await? {
+            return Ok(None);
+        }
     }
+    Ok(None)
+}
+
+/// Whether the windows still have the versions that they were judged at.
+async fn are_ours(app: &App, key: &TableKey, batch: &[Judged]) -> Result<bool, Error> {
+    for Judged { seen, .. } in batch {
+        if app.state.window(key, &seen.name).await?.is_none_or(|window| window.etag != seen.version) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
