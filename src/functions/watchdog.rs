@@ -6,13 +6,15 @@ mod tests;
 
 use super::chunk_worker::commit_end;
 use super::control::release;
-use super::orchestrator::{end_table, swap_run};
+use super::orchestrator::{end_table, swap_head, swap_run};
 use crate::app::App;
+use crate::orchestration::ids::TableKey;
 use crate::orchestration::message::{ChunkMessage, ControlMessage};
 use crate::orchestration::run::place::Active;
 use crate::orchestration::watchdog::{self, Action, Repair, Sight, poison};
 use crate::state::{CHUNK_QUEUE, CONTROL_QUEUE, Error, Stored};
-use crate::storage::{Body, Message as QueueMessage};
+use crate::storage::{Body, ETag, Message as QueueMessage};
+use std::collections::HashMap;
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -40,17 +42,21 @@ pub async fn handle(app: &App) -> Result<(), Error> {
 
 async fn watch(app: &App, place: &Active) -> Result<(), Error> {
     let run = app.state.instance(&place.instance).await?;
-    let tables = if watchdog::needs_tables(run.as_ref().map(|run| &run.record)) {
-        sights(app, place).await?
-    } else {
-        Vec::new()
-    };
     let record = run.as_ref().map(|run| &run.record);
+    let (tables, heads) = if watchdog::needs_tables(record) { sights(app, place).await? } else { Default::default() };
     for repair in watchdog::diagnose(place, record, &tables, app.state.now(), &app.limits) {
         let Repair { what, instance, table, action } = repair;
         tracing::warn!(instance.id = %instance, table, "repair: {what}");
         match (action, &run) {
             (Action::Send(debts), _) => app.state.pay(&debts).await?,
+            (Action::Dispatch { table, head, debts }, _) => {
+                app.state.pay(&debts).await?;
+                match swap_head(app, &table, &head, heads.get(&table)).await {
+                    // It moves after all.
+                    Ok(_) | Err(Error::Conflict) => {}
+                    Err(error) => return Err(error),
+                }
+            }
             (Action::End(ended), Some(read)) => {
                 if swap_run(app, read, &ended).await? {
                     release(app, &instance).await?;
@@ -62,11 +68,15 @@ async fn watch(app: &App, place: &Active) -> Result<(), Error> {
     Ok(())
 }
 
-async fn sights(app: &App, place: &Active) -> Result<Vec<Sight>, Error> {
-    let mut sights = Vec::new();
+/// The tables of a run, and the versions of their heads.
+async fn sights(app: &App, place: &Active) -> Result<(Vec<Sight>, HashMap<TableKey, ETag>), Error> {
+    let (mut sights, mut versions) = (Vec::new(), HashMap::new());
     for Stored { record: table, .. } in app.state.tables(&place.instance).await? {
-        let head =
-            if watchdog::needs_head(&table) { app.state.head(&table.key).await?.map(|head| head.record) } else { None };
+        let stored = if watchdog::needs_head(&table) { app.state.head(&table.key).await? } else { None };
+        let head = stored.map(|stored| {
+            versions.insert(table.key.clone(), stored.etag);
+            stored.record
+        });
         let windows = if watchdog::needs_windows(&place.instance, head.as_ref()) {
             app.state.windows(&table.key).await?.into_iter().map(|(name, window)| (name, window.record)).collect()
         } else {
@@ -74,7 +84,7 @@ async fn sights(app: &App, place: &Active) -> Result<Vec<Sight>, Error> {
         };
         sights.push(Sight { table, head, windows });
     }
-    Ok(sights)
+    Ok((sights, versions))
 }
 
 async fn received(app: &App, queue: &str) -> Result<Vec<QueueMessage>, Error> {

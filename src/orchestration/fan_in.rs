@@ -75,13 +75,8 @@ pub fn end(
     }
 
     let mut head = Head { updated: now, moved: now, ..head.clone() };
-    let mut window = Window {
-        updated: now,
-        owner: None,
-        lease_until: None,
-        error: error.or(window.error.clone()),
-        ..window.clone()
-    };
+    let mut window =
+        Window { updated: now, lease_until: None, error: error.or(window.error.clone()), ..window.clone() };
     head.counts.moved(window.state, state);
     head.lanes = head.lanes.saturating_sub(1);
     head.progress.ended += 1;

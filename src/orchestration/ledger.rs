@@ -173,6 +173,9 @@ pub struct VerifyDue {
 pub struct HeadDebts {
     /// `plan:<plan id>` or `verify:<number>`.
     pub step: String,
+    /// Id of the message that made them and pays them, where only that one is to.
+    #[serde(default)]
+    pub by: Option<String>,
     /// What it owes.
     pub messages: Vec<Debt>,
 }

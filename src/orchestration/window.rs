@@ -90,7 +90,7 @@ pub struct Window {
     /// How often it failed in earlier runs.
     #[serde(default)]
     pub failures: u32,
-    /// Id of the message whose handling holds the claim.
+    /// Id of the message whose handling holds the claim, or ended the window and owes what that owes.
     #[serde(default)]
     pub owner: Option<String>,
     /// Which delivery of that message.
@@ -135,11 +135,12 @@ pub struct Window {
 pub enum Claim {
     /// The window is this invocation's: store it, then pull.
     Claimed(Box<Window>),
-    /// Sealed by an earlier delivery: hand it to the count, which knows when it may be posted again.
-    Recover,
+    /// Sealed by an earlier delivery: hand this on to the count, which knows when it may be posted again.
+    Recover(Box<Window>),
     /// Somebody else holds it: look again at that time.
     HeldUntil(Timestamp),
-    /// Ended already: send what it owes.
+    /// Ended already: send what it owes. That is nothing when another message ended it, which pays its own debts: paid by
+    /// every copy of a message, and by the copies that this makes, they would multiply with each window.
     Ended(Vec<Debt>),
 }
 
@@ -176,7 +177,7 @@ impl Window {
     /// fenced by the ETag. Any other message waits for the lease and the clock margin.
     pub fn claim(&self, message: &str, delivery: u32, run: &InstanceId, now: Timestamp, limits: &Limits) -> Claim {
         let own = self.owner.as_deref() == Some(message) && delivery > self.delivery;
-        let dead = self.lease_until.is_none_or(|until| now > until + limits.clock_margin);
+        let dead = self.is_dead(now, limits);
         match self.state {
             WindowState::Claimed | WindowState::Sealed if !own && !dead => {
                 Claim::HeldUntil(self.lease_until.unwrap_or(now) + limits.clock_margin)
@@ -190,8 +191,11 @@ impl Window {
                 updated: now,
                 ..self.clone()
             })),
-            WindowState::Sealed => Claim::Recover,
-            _ => Claim::Ended(self.owed.clone()),
+            WindowState::Sealed => {
+                Claim::Recover(Box::new(Self { owner: Some(message.to_owned()), delivery, ..self.clone() }))
+            }
+            _ if self.owner.as_deref().is_none_or(|owner| owner == message) => Claim::Ended(self.owed.clone()),
+            _ => Claim::Ended(Vec::new()),
         }
     }
 
@@ -253,7 +257,7 @@ impl Window {
     /// A window that an earlier run left, as this run takes it up: what failed is planned again, or, where its
     /// content is fixed, submitted again for the count to decide.
     pub fn taken_up(&self, now: Timestamp, limits: &Limits) -> Option<Self> {
-        let dead = self.lease_until.is_none_or(|until| now > until + limits.clock_margin);
+        let dead = self.is_dead(now, limits);
         let fresh = |state| Self {
             state,
             attempts: 0,
@@ -270,6 +274,12 @@ impl Window {
             (WindowState::Sealed, _) if dead => Some(fresh(WindowState::Submitted)),
             _ => None,
         }
+    }
+
+    /// Whether the lease of its claim is over, so that its worker may be taken for dead.
+    pub fn is_dead(&self, now: Timestamp, limits: &Limits) -> bool {
+        // From the very instant on at which a message that was told to come back does.
+        self.lease_until.is_none_or(|until| now >= until + limits.clock_margin)
     }
 
     pub(super) fn expect(&self, state: WindowState, event: &'static str) -> Result<(), IllegalTransition> {
@@ -289,7 +299,6 @@ impl Window {
 mod tests {
     use super::*;
     use crate::orchestration::ids::{LedgerId, Part};
-    use std::time::Duration;
 
     fn start() -> Timestamp {
         "2026-05-01T00:00:00Z".parse().unwrap()
@@ -330,15 +339,32 @@ mod tests {
         assert_eq!(claimed(&first, "m2", 1, start()), Claim::HeldUntil(until));
         assert_eq!(claimed(&first, "m1", 1, start()), Claim::HeldUntil(until), "a repeat of the same delivery");
         assert_eq!(taken(claimed(&first, "m1", 2, start())).delivery, 2);
-        assert_eq!(taken(claimed(&first, "m2", 1, until + Duration::from_secs(1))).owner.as_deref(), Some("m2"));
+        assert_eq!(
+            taken(claimed(&first, "m2", 1, until)).owner.as_deref(),
+            Some("m2"),
+            "when it was told to come back"
+        );
     }
 
     #[test]
     fn a_sealed_window_is_never_pulled_again() {
         let sealed = taken(claimed(&window(), "m1", 1, start())).sealed(seal(), start()).unwrap();
-        assert_eq!(claimed(&sealed, "m1", 2, start()), Claim::Recover);
+        assert!(matches!(claimed(&sealed, "m1", 2, start()), Claim::Recover(same) if same.seal == sealed.seal));
         assert!(sealed.retried("x", true, start()).is_err());
         assert!(sealed.sealed(seal(), start()).is_err());
+    }
+
+    #[test]
+    fn whoever_ended_a_window_pays_its_debts_and_nobody_else() {
+        let debt = Debt::chunk(&crate::orchestration::head::testing::key(), window().name("0"));
+        let limits = Limits::scaled(1.0);
+        let sealed = taken(claimed(&window(), "m1", 1, start())).sealed(seal(), start()).unwrap();
+        let late = start() + limits.lease() + limits.clock_margin;
+        let Claim::Recover(recovered) = claimed(&sealed, "m2", 1, late) else { panic!("not recovered") };
+        let ended = Window { state: WindowState::Submitted, owed: vec![debt.clone()], ..*recovered };
+        assert_eq!(claimed(&ended, "m2", 2, late), Claim::Ended(vec![debt.clone()]));
+        assert_eq!(claimed(&ended, "m1", 2, late), Claim::Ended(vec![]));
+        assert_eq!(claimed(&Window { owner: None, ..ended }, "m3", 1, late), Claim::Ended(vec![debt]));
     }
 
     #[test]

@@ -73,7 +73,10 @@ async fn work(app: &App, message: ChunkMessage, id: &str, delivery: u32, deadlin
             Claim::HeldUntil(at) => {
                 return app.state.pay(&[Debt::chunk_later(&table, message.window, at.since(now))]).await;
             }
-            Claim::Recover => return commit_end(app, &message, window, WindowEnd::Submitted, None).await,
+            Claim::Recover(owned) => {
+                let window = Stored { record: *owned, etag: window.etag };
+                return commit_end(app, &message, window, WindowEnd::Submitted, None).await;
+            }
             Claim::Claimed(claimed) => claimed,
         };
         if comes_too_early(app, &message) {

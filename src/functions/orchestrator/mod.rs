@@ -13,6 +13,7 @@ use super::Failed;
 use super::envelope::Invocation;
 use crate::adx::catalog::DestinationError;
 use crate::app::App;
+use crate::orchestration::head::verify::Count;
 use crate::orchestration::message::ControlMessage;
 
 /// Handles a message.
@@ -25,7 +26,10 @@ pub(super) async fn handle(app: &App, invocation: &Invocation) -> Result<(), Fai
     match message {
         ControlMessage::Start { instance, attempt } => begin::handle(app, &instance, attempt).await?,
         ControlMessage::Plan { instance, table, attempt } => plan::handle(app, &instance, &table, attempt).await?,
-        ControlMessage::Verify { table, number } => verify::handle(app, &table, number).await?,
+        ControlMessage::Verify { table, number } => {
+            let id = invocation.metadata("Id").unwrap_or_default();
+            verify::handle(app, &table, Count { number, message: &id }).await?;
+        }
         ControlMessage::Terminate { instance, reason } => stop::handle(app, &instance, &reason).await?,
     }
     Ok(())
@@ -105,4 +109,4 @@ fn is_transient(error: &crate::adx::Error) -> bool {
 
 /// For a plan whose message was poisoned.
 pub(super) use finish::end_table;
-pub(super) use store::swap_run;
+pub(super) use store::{head as swap_head, swap_run};

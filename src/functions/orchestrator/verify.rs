@@ -7,7 +7,7 @@ use crate::app::{App, Services};
 use crate::functions::hunting::{Hunting, number};
 use crate::functions::source;
 use crate::kql::Identifier;
-use crate::orchestration::head::verify::{self as rules, Look, Part, Recorded, Verdicts};
+use crate::orchestration::head::verify::{self as rules, Count, Look, Part, Recorded, Verdicts};
 use crate::orchestration::ids::TableKey;
 use crate::orchestration::ledger::Head;
 use crate::orchestration::limits::{COUNT_BATCH, Limits, TRANSACTION_WINDOWS};
@@ -28,8 +28,8 @@ type Judged = rules::Judged<ETag>;
 ///
 /// # Errors
 /// The state store's.
-#[tracing::instrument(skip_all, fields(table = key.as_str(), number))]
-pub async fn handle(app: &App, key: &TableKey, number: u64) -> Result<(), Error> {
+#[tracing::instrument(skip_all, fields(table = key.as_str(), number = asked.number))]
+pub async fn handle(app: &App, key: &TableKey, asked: Count<'_>) -> Result<(), Error> {
     let Some(Stored { record: head, .. }) = app.state.head(key).await? else { return Ok(()) };
     let services = match &app.services {
         Ok(services) => services,
@@ -38,7 +38,7 @@ pub async fn handle(app: &App, key: &TableKey, number: u64) -> Result<(), Error>
             return Ok(());
         }
     };
-    let run = match rules::look(&head, number) {
+    let run = match rules::look(&head, asked) {
         Look::Over => return Ok(()),
         Look::Again(owed) => return app.state.pay(&owed).await,
         Look::Finish(run) => return finish_table(app, services, &run, key).await,
@@ -46,8 +46,10 @@ pub async fn handle(app: &App, key: &TableKey, number: u64) -> Result<(), Error>
     };
     let deadline = Instant::now() + app.limits.invocation_deadline;
     let Some(submitted) = rules::to_count(&head, store::windows(app, key).await?) else { return Ok(()) };
-    let judged = judge_all(app, services, &head, submitted, deadline).await;
-    let through = record(app, services, key, number, judged, deadline).await?;
+    // What was found out has to be recorded in the same invocation.
+    let judging = Instant::now() + app.limits.invocation_deadline / 2;
+    let judged = judge_all(app, services, &head, submitted, judging).await;
+    let through = record(app, services, key, asked, judged, deadline).await?;
     if through { finish_table(app, services, &run, key).await } else { Ok(()) }
 }
 
@@ -176,7 +178,7 @@ async fn record(
     app: &App,
     services: &Services,
     key: &TableKey,
-    number: u64,
+    asked: Count<'_>,
     judged: Vec<Judged>,
     deadline: Instant,
 ) -> Result<bool, Error> {
@@ -184,10 +186,10 @@ async fn record(
     tracing::debug!(changed = batches.len() * TRANSACTION_WINDOWS + last.len(), "a count");
     let mut posts = Vec::new();
     for batch in batches {
-        let Some(recorded) = commit(app, key, number, &batch, Part::Batch).await? else { return Ok(false) };
+        let Some(recorded) = commit(app, key, asked, &batch, Part::Batch).await? else { return Ok(false) };
         posts.extend(recorded.posts);
     }
-    let Some(recorded) = commit(app, key, number, &last, Part::Last).await? else { return Ok(false) };
+    let Some(recorded) = commit(app, key, asked, &last, Part::Last).await? else { return Ok(false) };
     posts.extend(recorded.posts);
     for window in &posts {
         let Some(seal) = &window.seal else { continue };
@@ -204,21 +206,21 @@ async fn record(
 async fn commit(
     app: &App,
     key: &TableKey,
-    number: u64,
+    asked: Count<'_>,
     batch: &[Judged],
     part: Part,
 ) -> Result<Option<Recorded<ETag>>, Error> {
     let _turn = app.state.turn(key).await;
     // At first the head as this process knows it: the swap tells. That the count is overtaken is decided on a read.
     let mut stored = app.state.recent_head(key, Duration::MAX).await?;
-    if stored.as_ref().is_some_and(|head| !rules::is_current(&head.record, number)) {
+    if stored.as_ref().is_some_and(|head| !rules::is_current(&head.record, asked.number)) {
         stored = app.state.head(key).await?;
     }
     while let Some(Stored { record: mut head, etag }) = stored {
-        if part != Part::Batch && rules::is_current(&head, number) {
+        if part != Part::Batch && rules::is_current(&head, asked.number) {
             crate::functions::chunk_worker::refill(app, key, &mut head).await?;
         }
-        let recorded = match rules::record(key, &head, number, batch, part, app.state.now(), &app.limits) {
+        let recorded = match rules::record(key, &head, asked, batch, part, app.state.now(), &app.limits) {
             Ok(recorded) => recorded,
             Err(refused) => {
                 tracing::info!(%refused, "another count has taken over");

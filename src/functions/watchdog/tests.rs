@@ -184,6 +184,7 @@ async fn a_place_that_a_run_left_behind_is_freed() {
         let failed = run.record.failed("killed before it left its place", world.app.state.now()).unwrap();
         assert!(swap_run(&world.app, &run, &failed).await.unwrap());
     }
+    world.clock.forward(121);
     handle(&world.app).await.unwrap();
     assert!(world.places().await.is_empty());
 }

@@ -11,9 +11,12 @@
 pub mod finish;
 pub mod learn;
 pub mod plan;
+pub mod stall;
 pub mod stop;
 pub mod survey;
 pub mod take;
 #[cfg(test)]
 pub(crate) mod testing;
 pub mod verify;
+#[cfg(test)]
+mod walk;

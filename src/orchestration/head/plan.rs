@@ -224,7 +224,7 @@ impl<V> Draft<V> {
         } else if head.counts.submitted > 0 {
             owed.push(schedule_verify(key, &mut head, limits.verify_first, now));
         }
-        head.owed_plan = Some(HeadDebts { step: format!("plan:{plan}"), messages: owed.clone() });
+        head.owed_plan = Some(HeadDebts { step: format!("plan:{plan}"), by: None, messages: owed.clone() });
         Completed { write: TableWrite { head, windows: rest }, owed }
     }
 }

@@ -77,6 +77,8 @@ pub fn take(
         // A count that is still on its way for an earlier run finds another number.
         verify_number: head.verify_number + 1,
         progress: Progress::default(),
+        owed_plan: None,
+        owed_verify: None,
         updated: now,
         ..head
     }))
@@ -125,7 +127,7 @@ mod tests {
     #[test]
     fn a_plan_message_that_comes_again_pays_again() {
         let debt = Debt::chunk(&table().key, WindowName::new(Timestamp::MIN, "0"));
-        let owed = HeadDebts { step: "plan:p".into(), messages: vec![debt.clone()] };
+        let owed = HeadDebts { step: "plan:p".into(), by: None, messages: vec![debt.clone()] };
         let running = Head { owed_plan: Some(owed), ..head(TableState::Running) };
         assert_eq!(taken(Some(&running), 1, None), Take::Again(vec![debt]));
         assert_eq!(taken(Some(&head(TableState::Finishing)), 1, None), Take::Finish);

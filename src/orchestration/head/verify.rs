@@ -13,6 +13,15 @@ use crate::orchestration::write::{Seen, TableWrite, WindowWrite};
 use crate::timestamp::Timestamp;
 use std::time::Duration;
 
+/// A verify message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Count<'a> {
+    /// Which count it asks for.
+    pub number: u64,
+    /// Its id, the same in every delivery.
+    pub message: &'a str,
+}
+
 /// What a verify message finds.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Look {
@@ -26,18 +35,20 @@ pub enum Look {
     Count(InstanceId),
 }
 
-/// Looks at the head for verify message `number`.
-pub fn look(head: &Head, number: u64) -> Look {
+/// Looks at the head for a verify message.
+pub fn look(head: &Head, count: Count<'_>) -> Look {
     let Some(run) = head.run.clone() else { return Look::Over };
     if head.state == TableState::Finishing {
         return Look::Finish(run);
     }
-    if is_current(head, number) {
+    if is_current(head, count.number) {
         return Look::Count(run);
     }
-    // A count that was overtaken. If it is the one before, its debts may not have been paid.
+    // A count that was overtaken. If it is the one before, its debts may not have been paid; by the message that made
+    // them, or every copy of a message would start a chain of its own.
+    let own = |by: &Option<String>| by.as_deref().is_none_or(|by| by == count.message);
     match &head.owed_verify {
-        Some(debts) if debts.step == step_name(number) => Look::Again(debts.messages.clone()),
+        Some(debts) if debts.step == step_name(count.number) && own(&debts.by) => Look::Again(debts.messages.clone()),
         _ => Look::Over,
     }
 }
@@ -52,18 +63,19 @@ pub fn step_name(number: u64) -> String {
     format!("verify:{number}")
 }
 
-/// What goes out again when the count that is due does not come: what the count before it owed, chunks first, and its
-/// own message. `is_planned` says of a chunk message whether its window still waits for it.
+/// What goes out again when the count that is due does not come: the debts that its message is one of, chunks first.
+/// `is_planned` says of a chunk message whether its window still waits for it.
 ///
-/// A count may have been stored and its worker killed before it sent anything. Were the next count's message alone sent,
-/// that count would store its own debts over these, and no redelivery would pay them any more.
+/// A plan or a count may have been stored and its worker killed before it sent anything. Were this count's message alone
+/// sent, the count would store its own debts over those, and no redelivery would pay them any more.
 pub fn overdue(table: &TableKey, head: &Head, is_planned: impl Fn(&Debt) -> bool) -> Vec<Debt> {
     let Some(due) = &head.verify else { return Vec::new() };
-    let before = due.number.checked_sub(1).map(step_name);
-    let owed = head.owed_verify.as_ref().filter(|debts| Some(&debts.step) == before.as_ref());
+    let count = message(table, due.number);
+    let made_it = |debts: &&HeadDebts| debts.messages.iter().any(|debt| debt.message == count.message);
+    let owed = head.owed_plan.iter().chain(&head.owed_verify).find(made_it);
     let chunks = owed.into_iter().flat_map(|debts| &debts.messages).filter(|debt| !head.stop && is_planned(debt));
     let mut debts: Vec<Debt> = chunks.map(|debt| Debt { delay: Duration::ZERO, ..debt.clone() }).collect();
-    debts.push(message(table, due.number));
+    debts.push(count);
     debts
 }
 
@@ -131,22 +143,22 @@ pub struct Recorded<V> {
     pub finish: bool,
 }
 
-/// Records a batch of count `number` in the head as it is now.
+/// Records a batch of a count in the head as it is now.
 ///
 /// # Errors
 /// [`IllegalTransition`] when another count has taken over, or a window is not submitted.
 pub fn record<V: Clone>(
     table: &TableKey,
     head: &Head,
-    number: u64,
+    count: Count<'_>,
     batch: &[Judged<V>],
     part: Part,
     now: Timestamp,
     limits: &Limits,
 ) -> Result<Recorded<V>, IllegalTransition> {
-    if !is_current(head, number) {
+    if !is_current(head, count.number) {
         return Err(IllegalTransition {
-            what: format!("count {number} of {}", head.source),
+            what: format!("count {} of {}", count.number, head.source),
             event: "be recorded",
             state: format!("overtaken: the head is {:?} with {:?}", head.state, head.verify),
         });
@@ -174,7 +186,8 @@ pub fn record<V: Clone>(
             let pause = next_pause(&head, limits);
             owed.push(schedule_verify(table, &mut head, pause, now));
         }
-        head.owed_verify = Some(HeadDebts { step: step_name(number), messages: owed.clone() });
+        let (step, by) = (step_name(count.number), Some(count.message.to_owned()));
+        head.owed_verify = Some(HeadDebts { step, by, messages: owed.clone() });
     }
     let finish = head.state == TableState::Finishing;
     Ok(Recorded { write: TableWrite { head, windows }, posts, owed, finish })
@@ -209,8 +222,12 @@ mod tests {
         Judged { seen: seen(low, WindowState::Submitted), verdict }
     }
 
+    fn count(number: u64) -> Count<'static> {
+        Count { number, message: "m" }
+    }
+
     fn recorded(head: &Head, batch: &[Judged<u64>]) -> Recorded<u64> {
-        record(&key(), head, 4, batch, Part::Last, later(5), &limits()).unwrap()
+        record(&key(), head, count(4), batch, Part::Last, later(5), &limits()).unwrap()
     }
 
     fn name(low: u64) -> WindowName {
@@ -220,9 +237,9 @@ mod tests {
     #[test]
     fn an_older_number_starts_no_second_loop() {
         let head = due(4);
-        assert_eq!(look(&head, 4), Look::Count(id(1)));
-        assert_eq!(look(&head, 3), Look::Over);
-        assert!(record::<u64>(&key(), &head, 3, &[], Part::Batch, now(), &limits()).is_err());
+        assert_eq!(look(&head, count(4)), Look::Count(id(1)));
+        assert_eq!(look(&head, count(3)), Look::Over);
+        assert!(record::<u64>(&key(), &head, count(3), &[], Part::Batch, now(), &limits()).is_err());
     }
 
     #[test]
@@ -231,8 +248,10 @@ mod tests {
         before.counts.open = 1;
         before.ready = vec![name(10)];
         let Recorded { write, owed, .. } = recorded(&before, &[]);
-        assert_eq!(look(&write.head, 4), Look::Again(owed));
-        assert_eq!(look(&write.head, 5), Look::Count(id(1)));
+        assert_eq!(look(&write.head, count(4)), Look::Again(owed));
+        let copy = Count { message: "another", ..count(4) };
+        assert_eq!(look(&write.head, copy), Look::Over, "it was not this message that counted");
+        assert_eq!(look(&write.head, count(5)), Look::Count(id(1)));
     }
 
     #[test]
@@ -259,7 +278,7 @@ mod tests {
     #[test]
     fn chunks_of_counts_that_were_paid_are_not_sent_again() {
         let head = due(7);
-        let paid = HeadDebts { step: step_name(4), messages: vec![Debt::chunk(&key(), name(10))] };
+        let paid = HeadDebts { step: step_name(4), by: None, messages: vec![Debt::chunk(&key(), name(10))] };
         assert_eq!(overdue(&key(), &Head { owed_verify: Some(paid), ..head }, |_| true), [message(&key(), 7)]);
     }
 
@@ -269,7 +288,7 @@ mod tests {
         before.counts.submitted = 1;
         let Recorded { write, owed, finish, .. } = recorded(&before, &[judged(10, Verdict::Verified)]);
         assert!(finish && owed.is_empty());
-        assert_eq!(look(&write.head, 4), Look::Finish(id(1)));
+        assert_eq!(look(&write.head, count(4)), Look::Finish(id(1)));
         assert!(matches!(&write.windows[0], WindowWrite::Swap(_, window, 10) if window.state == WindowState::Verified));
     }
 
@@ -314,7 +333,7 @@ mod tests {
         assert_eq!((sorted.batches.len(), sorted.last.len()), (2, 52));
         let mut head = due(4);
         head.counts.submitted = 251;
-        let batch = record(&key(), &head, 4, &sorted.batches[0], Part::Batch, later(1), &limits()).unwrap();
+        let batch = record(&key(), &head, count(4), &sorted.batches[0], Part::Batch, later(1), &limits()).unwrap();
         assert_eq!((batch.owed.len(), batch.write.head.verify, batch.write.head.owed_verify), (0, head.verify, None));
     }
 

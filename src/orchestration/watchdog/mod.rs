@@ -6,7 +6,7 @@ pub mod poison;
 #[cfg(test)]
 mod tests;
 
-use super::head::verify;
+use super::head::{stall, verify};
 use super::ids::{InstanceId, TableKey, WindowName};
 use super::instance::{Instance, RuntimeStatus, TableRun};
 use super::ledger::{Head, TableState};
@@ -35,6 +35,15 @@ pub struct Repair {
 pub enum Action {
     /// Send these.
     Send(Vec<Debt>),
+    /// Send these, then swap the head that was looked at to this.
+    Dispatch {
+        /// The table.
+        table: TableKey,
+        /// Its head.
+        head: Box<Head>,
+        /// The messages.
+        debts: Vec<Debt>,
+    },
     /// Leave the run's place.
     Leave,
     /// Swap the run to this, then leave its place.
@@ -86,13 +95,16 @@ pub fn diagnose(
             .into_iter()
             .collect();
     };
+    // Whoever ends a run is about to leave its place, too.
+    let quiet = now.since(run.updated) > limits.lost_after;
+    let done = !tables.is_empty() && tables.iter().all(|sight| sight.table.result.is_some());
     match run.status {
-        status if status.is_final() => vec![repair("the run has ended and is released", Action::Leave)],
-        RuntimeStatus::Pending if now.since(run.updated) > limits.lost_after => {
+        status if status.is_final() && quiet => vec![repair("the run has ended and is released", Action::Leave)],
+        RuntimeStatus::Pending if quiet => {
             let start = Action::Send(vec![start_debt(&run.id)]);
             vec![repair("the run was never begun; its start is sent again", start)]
         }
-        RuntimeStatus::Running if !tables.is_empty() && tables.iter().all(|sight| sight.table.result.is_some()) => {
+        RuntimeStatus::Running if done && quiet => {
             let ended = Instance { status: RuntimeStatus::Completed, updated: now, ..run.clone() };
             vec![repair("all its tables have their results; the run is ended", Action::End(Box::new(ended)))]
         }
@@ -152,12 +164,11 @@ impl Watched<'_> {
         if !needs_windows(&self.run.id, Some(head)) {
             return Vec::new();
         }
-        let margin = self.limits.clock_margin;
         let held = || {
             let states = [WindowState::Claimed, WindowState::Sealed];
             self.sight.windows.iter().filter(move |(_, window)| states.contains(&window.state))
         };
-        let dead = held().filter(|(_, window)| window.lease_until.is_none_or(|until| self.now > until + margin));
+        let dead = held().filter(|(_, window)| window.is_dead(self.now, self.limits));
         let mut repairs: Vec<Repair> = dead
             .map(|(name, _)| {
                 let chunk = vec![Debt::chunk(self.key(), name.clone())];
@@ -165,11 +176,12 @@ impl Watched<'_> {
             })
             .collect();
         if held().next().is_none() && self.now.since(head.moved) > self.limits.stall_after {
-            let next = self.in_state(WindowState::Planned).take(self.limits.lanes as usize);
-            let debts: Vec<Debt> = next.map(|name| Debt::chunk(self.key(), name.clone())).collect();
-            if !debts.is_empty() {
-                repairs.push(self.send("it stands still; its next windows are sent again", debts));
-            }
+            let planned = self.in_state(WindowState::Planned).cloned();
+            let again = stall::dispatch_again(self.key(), head, planned, self.now, self.limits);
+            repairs.extend(again.map(|(head, debts)| {
+                let action = Action::Dispatch { table: self.key().clone(), head: Box::new(head), debts };
+                self.repair("it stands still; its next windows are sent again", action)
+            }));
         }
         repairs
     }
@@ -183,7 +195,11 @@ impl Watched<'_> {
     }
 
     fn send(&self, what: &'static str, debts: Vec<Debt>) -> Repair {
+        self.repair(what, Action::Send(debts))
+    }
+
+    fn repair(&self, what: &'static str, action: Action) -> Repair {
         let table = Some(self.sight.table.config.source.clone());
-        Repair { what, instance: self.run.id.clone(), table, action: Action::Send(debts) }
+        Repair { what, instance: self.run.id.clone(), table, action }
     }
 }

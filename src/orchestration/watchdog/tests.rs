@@ -23,7 +23,7 @@ fn of_table(head: Option<Head>, windows: Vec<(WindowName, Window)>, seconds: u64
     let sight = Sight { table: table(), head, windows };
     let repairs = diagnosed(Some(&run(RuntimeStatus::Running)), &[sight], seconds);
     let debts = repairs.into_iter().map(|repair| match repair.action {
-        Action::Send(debts) => debts,
+        Action::Send(debts) | Action::Dispatch { debts, .. } => debts,
         other => panic!("{other:?}"),
     });
     debts.flatten().collect()
@@ -55,7 +55,8 @@ fn what_moves_is_left_alone() {
 fn a_place_whose_run_never_came_or_is_over_is_left() {
     assert_eq!(diagnosed(None, &[], 121)[0].action, Action::Leave);
     for status in [RuntimeStatus::Completed, RuntimeStatus::Failed, RuntimeStatus::Terminated] {
-        assert_eq!(diagnosed(Some(&run(status)), &[], 0)[0].action, Action::Leave);
+        assert_eq!(diagnosed(Some(&run(status)), &[], 120), [], "whoever ended it is about to leave");
+        assert_eq!(diagnosed(Some(&run(status)), &[], 121)[0].action, Action::Leave);
     }
 }
 
@@ -69,7 +70,7 @@ fn a_start_that_was_lost_is_sent_again() {
 fn a_run_whose_tables_all_have_results_is_ended() {
     let result = Some(TableResult::default());
     let sight = Sight { table: TableRun { result, ..table() }, head: None, windows: vec![] };
-    let repairs = diagnosed(Some(&run(RuntimeStatus::Running)), &[sight], 0);
+    let repairs = diagnosed(Some(&run(RuntimeStatus::Running)), &[sight], 121);
     assert!(matches!(&repairs[0].action, Action::End(run) if run.status == RuntimeStatus::Completed));
 }
 
@@ -89,7 +90,11 @@ fn a_count_that_is_overdue_is_sent_with_the_chunks_of_the_count_before_that_stil
     let mut running = head(TableState::Running);
     running.counts.open = 2;
     running.verify = Some(VerifyDue { number: 5, at: now(), pause_ms: 0 });
-    let owed = HeadDebts { step: "verify:4".into(), messages: vec![chunk(10), chunk(20), verify::message(&key(), 5)] };
+    let owed = HeadDebts {
+        step: "verify:4".into(),
+        by: None,
+        messages: vec![chunk(10), chunk(20), verify::message(&key(), 5)],
+    };
     running.owed_verify = Some(owed);
     running.moved = later(121);
     let mut claimed = windows(&[WindowState::Claimed, WindowState::Planned]);
@@ -104,8 +109,8 @@ fn a_window_whose_worker_is_gone_is_sent_again() {
     let mut held = windows(&[WindowState::Claimed, WindowState::Sealed]);
     held[0].1.lease_until = Some(later(300));
     held[1].1.lease_until = Some(later(900));
-    assert_eq!(of_table(Some(running.clone()), held.clone(), 360), []);
-    assert_eq!(of_table(Some(running), held, 361), [chunk(10)]);
+    assert_eq!(of_table(Some(running.clone()), held.clone(), 359), []);
+    assert_eq!(of_table(Some(running), held, 360), [chunk(10)]);
 }
 
 #[test]
@@ -117,6 +122,17 @@ fn a_table_that_stands_still_is_dispatched_again_up_to_its_lanes() {
     assert_eq!(of_table(Some(running.clone()), planned.clone(), 721), [chunk(10), chunk(20)]);
     running.stop = true;
     assert_eq!(of_table(Some(running), planned, 721), []);
+}
+
+#[test]
+fn a_table_that_was_dispatched_again_is_given_as_long_as_before() {
+    let mut running = head(TableState::Running);
+    running.counts.open = 1;
+    let sight = Sight { table: table(), head: Some(running), windows: windows(&[WindowState::Planned]) };
+    let repairs = diagnosed(Some(&run(RuntimeStatus::Running)), std::slice::from_ref(&sight), 721);
+    let Action::Dispatch { head, .. } = &repairs[0].action else { panic!("{repairs:?}") };
+    let sight = Sight { head: Some((**head).clone()), ..sight };
+    assert_eq!(diagnosed(Some(&run(RuntimeStatus::Running)), &[sight], 1_441), []);
 }
 
 #[test]

@@ -1,0 +1,60 @@
+//! The event *nothing moved for long*: no worker holds a window, open ones are left, and no message seems to be on its
+//! way. The hand-out begins anew from the ledger.
+
+use crate::orchestration::fan_in::{fill_lanes, take_names};
+use crate::orchestration::ids::{TableKey, WindowName};
+use crate::orchestration::ledger::Head;
+use crate::orchestration::limits::Limits;
+use crate::orchestration::message::Debt;
+use crate::orchestration::window::WindowState;
+use crate::timestamp::Timestamp;
+
+/// The head with all lanes free and the first of `planned`, all windows that are planned in order, handed out; and what
+/// to send *before* it is stored, so that a crash between the two repeats this. `None` where nothing may be handed
+/// out.
+pub fn dispatch_again(
+    table: &TableKey,
+    head: &Head,
+    planned: impl IntoIterator<Item = WindowName>,
+    now: Timestamp,
+    limits: &Limits,
+) -> Option<(Head, Vec<Debt>)> {
+    let mut head = Head { lanes: 0, ready: Vec::new(), cursor: None, moved: now, updated: now, ..head.clone() };
+    take_names(&mut head, planned.into_iter().map(|name| (name, WindowState::Planned)), false);
+    let debts: Vec<Debt> = fill_lanes(&mut head, limits).into_iter().map(|name| Debt::chunk(table, name)).collect();
+    (!debts.is_empty()).then_some((head, debts))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::orchestration::head::testing::{head, key, later, seen};
+    use crate::orchestration::ledger::TableState;
+    use crate::orchestration::limits::READY_NAMES;
+
+    fn names(count: u64) -> Vec<WindowName> {
+        (0..count).map(|low| seen(low * 10, WindowState::Planned).name).collect()
+    }
+
+    fn limits() -> Limits {
+        Limits { lanes: 2, ..Limits::scaled(1.0) }
+    }
+
+    #[test]
+    fn lanes_of_messages_that_were_lost_are_free_again() {
+        let mut stuck = head(TableState::Running);
+        stuck.lanes = 2;
+        stuck.ready = names(100)[50..60].to_vec();
+        let (next, debts) = dispatch_again(&key(), &stuck, names(100), later(9), &limits()).unwrap();
+        assert_eq!((debts.len(), next.lanes, next.moved), (2, 2, later(9)));
+        assert_eq!(debts[0], Debt::chunk(&key(), names(1).remove(0)));
+        assert_eq!((next.ready.len(), next.more, next.cursor), (READY_NAMES - 2, true, Some(names(64).remove(63))));
+    }
+
+    #[test]
+    fn nothing_goes_out_where_nothing_may() {
+        let stopped = Head { stop: true, ..head(TableState::Running) };
+        assert_eq!(dispatch_again(&key(), &stopped, names(3), later(9), &limits()), None);
+        assert_eq!(dispatch_again(&key(), &head(TableState::Running), names(0), later(9), &limits()), None);
+    }
+}
