@@ -195,7 +195,7 @@ mod tests {
     use crate::orchestration::limits::Limits;
     use crate::orchestration::message::{ControlMessage, Debt};
     use crate::random::SystemRandom;
-    use crate::state::{CONTROL_QUEUE, State as Records};
+    use crate::state::{CONTROL_QUEUE, State as Records, Tenant};
     use crate::storage::{Body, MAX_MESSAGE_BYTES, memory};
     use crate::timestamp::SystemClock;
     use serde_json::json;
@@ -204,7 +204,8 @@ mod tests {
     #[tokio::test]
     async fn a_large_message_is_read_from_its_blob_which_goes_with_its_success() {
         let raw = memory(Arc::new(SystemClock));
-        let state = Records::new(raw.clone(), Arc::new(SystemRandom));
+        let tenant = Tenant::new("", &Limits::scaled(1.0));
+        let state = Records::new(raw.clone(), Arc::new(SystemRandom), tenant);
         let app = App { state, limits: Limits::scaled(1.0), services: Err("none".to_owned()) };
         let reason = "because ".repeat(MAX_MESSAGE_BYTES / 8);
         let message = ControlMessage::Terminate { instance: InstanceId::from_bits(7), reason };
