@@ -12,6 +12,9 @@ pub const ROW_CAP: u64 = 100_000;
 pub const MAX_RESPONSE_BYTES: u64 = 47_500_000;
 /// Rows of the packed sample that a table's first run takes to learn its bytes per row.
 pub const SAMPLE_ROWS: u32 = 2_000;
+/// What a process knows of a row that it only looks at (the budget before a call, the head before a claim) counts as read for
+/// this long: the host's longest polling interval, which a message may wait for its worker anyway.
+pub const KNOWN_FOR: Duration = Duration::from_secs(2);
 /// Attempts of a window, counted in its row; then it has failed for this run.
 pub const WINDOW_ATTEMPTS: u32 = 5;
 /// Attempts of a start before its error is the run's: each repeats its requests by itself.

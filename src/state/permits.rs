@@ -3,7 +3,7 @@
 
 use super::{Error, State, Stored, Transaction, key};
 use crate::orchestration::budget::{Budget, Quota};
-use crate::orchestration::limits::Limits;
+use crate::orchestration::limits::{KNOWN_FOR, Limits};
 use crate::orchestration::message::Debt;
 use crate::storage::{ETag, Key};
 use crate::timestamp::Timestamp;
@@ -14,8 +14,6 @@ use tokio::time::Instant;
 const BUDGET_ROW: &str = "b";
 /// The tenant's place in a store whose settings name none.
 const DEFAULT_TENANT: &str = "default";
-/// What this process knows of the row counts as read for this long.
-const KNOWN_FOR: Duration = Duration::from_secs(1);
 /// A message becomes visible this long and the host's pickup before its permit's time.
 const EARLIER: Duration = Duration::from_secs(1);
 /// Swaps that may be lost to other processes before the caller has to do without.

@@ -14,6 +14,7 @@ use crate::app::{App, Services};
 use crate::orchestration::fan_in::WindowEnd;
 use crate::orchestration::ids::TableKey;
 use crate::orchestration::ledger::{Head, Shape, TableState};
+use crate::orchestration::limits::KNOWN_FOR;
 use crate::orchestration::message::{ChunkMessage, Debt};
 use crate::orchestration::window::{Claim, Seal, Window, WindowState};
 use crate::state::{Error, Stored, Transaction};
@@ -21,11 +22,7 @@ use end::give_back;
 pub(super) use end::{commit_end, refill};
 use pull::{Outcome, pull};
 use std::sync::Arc;
-use std::time::Duration;
 use tokio::time::Instant;
-
-/// A claim looks whether its run may go on in a head of this age at most.
-const HEAD_KNOWN_FOR: Duration = Duration::from_secs(1);
 
 /// A window that this invocation has claimed.
 pub(super) struct Job {
@@ -104,7 +101,7 @@ async fn work(app: &App, message: ChunkMessage, id: &str, delivery: u32, deadlin
 async fn look(app: &App, message: &ChunkMessage, as_known: bool) -> Result<Option<(Head, Stored<Window>)>, Error> {
     let (table, name) = (&message.table, &message.window);
     if as_known {
-        let head = app.state.recent_head(table, HEAD_KNOWN_FOR).await?;
+        let head = app.state.recent_head(table, KNOWN_FOR).await?;
         let window = app.state.recent_window(table, name).await?;
         if let (Some(head), Some(window)) = (head, window)
             && head.record.state == TableState::Running

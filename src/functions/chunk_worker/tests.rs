@@ -84,7 +84,7 @@ async fn a_table_that_another_process_stopped_takes_no_claim_from_an_old_head() 
     let stopped = Head { stop: true, ..head.record };
     let swap = Transaction::new().head(&table(), &stopped, Some(&head.etag)).unwrap();
     other.state.commit(swap).await.unwrap();
-    tokio::time::sleep(HEAD_KNOWN_FOR + Duration::from_millis(20)).await;
+    tokio::time::sleep(KNOWN_FOR + Duration::from_millis(20)).await;
     deliver(&one).await;
     let window = one.state.window(&table(), &name()).await.unwrap().unwrap().record;
     assert_eq!(window.state, WindowState::Planned);
