@@ -7,15 +7,19 @@
 mod scenarios;
 mod support;
 
+use std::sync::Arc;
 use std::time::Duration;
-use support::azurite::Azurite;
+use support::azurite::{Azurite, Request, Service};
 use support::{Copied, Deployment, Store, cloud, table};
 
 /// An account of its own, empty; `None` where the emulator cannot run.
 fn azurite() -> Option<Store> {
-    let azurite = Azurite::start()?;
+    Azurite::start().map(Arc::new).map(store_in)
+}
+
+fn store_in(azurite: Arc<Azurite>) -> Store {
     let connection = azurite.connection_string();
-    Some(Store::new(&[("STATE_STORE", "azure".to_owned()), ("AzureWebJobsStorage", connection)], azurite))
+    Store::new(&[("STATE_STORE", "azure".to_owned()), ("AzureWebJobsStorage", connection)], azurite)
 }
 
 system_tests! {
@@ -60,4 +64,35 @@ async fn three_processes_share_a_run_and_one_of_them_is_killed() {
         app.assert_equal(name, name);
         assert_eq!(app.rows(name), rows);
     }
+}
+
+/// All requests of host and handler, as the emulator's access log has them. A receive cannot be told there from an empty one;
+/// without faults those with messages are at most as many as messages were deleted.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_window_of_a_hundred_costs_at_most_eight_storage_transactions() {
+    let Some(azurite) = Azurite::start().map(Arc::new) else { return };
+    let copied = [Copied::incremental("DeviceProcessEvents")];
+    let cloud = cloud(vec![table("DeviceProcessEvents", 10_000, 20)]);
+    let app = Deployment::start_with(store_in(Arc::clone(&azurite)), cloud, &copied, &[("CHUNK_SIZE", "100")]).await;
+    let before = azurite.requests().len();
+    let id = app.start_run().await;
+    let status = app.ended(&id).await;
+    assert_eq!(status["runtimeStatus"], "Completed", "{status:#}\n{}", app.tail());
+    let windows = status["customStatus"]["tables"][0]["windows_done"].as_u64().unwrap();
+    let requests = azurite.requests().split_off(before);
+    let of_messages = |method: &str| {
+        let is_one = |request: &&Request| {
+            request.service == Some(Service::Queue) && request.method == method && request.path.contains("/messages")
+        };
+        requests.iter().filter(is_one).count()
+    };
+    let polls = of_messages("GET");
+    let transactions = requests.len() - polls + polls.min(of_messages("DELETE"));
+    let each = transactions as f64 / windows as f64;
+    println!(
+        "{each:.2} storage transactions for each of {windows} windows; {} requests, {polls} of them polls",
+        requests.len()
+    );
+    assert!(windows >= 100, "{status:#}");
+    assert!(each <= 8.0, "{each:.2} storage transactions for each of {windows} windows");
 }

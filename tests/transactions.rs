@@ -299,7 +299,6 @@ async fn a_window_costs_at_most_eight_requests_where_the_quota_binds() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "takes more than two minutes: the quota of Graph, and the protocol's own times"]
-async fn a_window_costs_one_or_two_requests_more_at_the_quota_of_graph() {
-    // Calls are then more than a second apart, so that each looks at the budget and most claims at the head.
-    a_window_costs_at_most(9.5, 45, 1).await;
+async fn a_window_costs_at_most_eight_requests_at_the_quota_of_graph() {
+    a_window_costs_at_most(8.0, 45, 1).await;
 }
