@@ -6,14 +6,11 @@ use crate::adx::ingestion::{ChunkIdMode, Ingestor, StoredBlob, Submission};
 use crate::config::Settings;
 use crate::defender;
 use crate::kql::Identifier;
-use crate::orchestration::budget::Budget;
 use crate::orchestration::ledger::{ChunkIdPlace, Head};
 use crate::orchestration::limits::Limits;
 use crate::orchestration::window::{Seal, Window};
 use crate::state::State;
-use crate::timestamp::Timestamp;
-use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::sync::Arc;
 use tokio::time::Instant;
 
 /// What every function is handed.
@@ -37,16 +34,9 @@ pub struct Services {
     pub catalog: Catalog,
     /// The destination's ingestion.
     pub ingestor: Ingestor,
-    budget: Mutex<Budget>,
 }
 
 impl Services {
-    /// Puts the parts together, with a fresh budget of the tenant's calls.
-    pub fn new(settings: Settings, defender: defender::Client, catalog: Catalog, ingestor: Ingestor) -> Self {
-        let budget = Mutex::new(Budget::new(settings.limits.calls_per_minute));
-        Self { settings, defender, catalog, ingestor, budget }
-    }
-
     /// How the rows of a table learn the id of their window: fixed by its first run, whatever the setting says now.
     pub fn chunk_id_mode(&self, head: &Head) -> ChunkIdMode {
         match head.shape.as_ref().map_or(self.settings.chunk_id, |shape| shape.chunk_id) {
@@ -73,28 +63,5 @@ impl Services {
             chunk_id: self.chunk_id_mode(head),
         };
         self.ingestor.post(&submission, deadline).await
-    }
-
-    /// Takes a permit for one hunting call that may be sent within `most`.
-    ///
-    /// # Errors
-    /// How long it would be; then no permit is taken, and none is lost to others.
-    pub fn permit(&self, now: Timestamp, most: Duration) -> Result<Timestamp, Duration> {
-        self.budget().take_within(now, most)
-    }
-
-    /// Whether a permit became void because the service asked for a pause after it was given.
-    pub fn is_void(&self, permit: Timestamp) -> bool {
-        self.budget().blocked_until() > permit
-    }
-
-    /// The service asked for a pause.
-    pub fn pause_until(&self, until: Timestamp) {
-        self.budget().block(until);
-    }
-
-    fn budget(&self) -> std::sync::MutexGuard<'_, Budget> {
-        // A panic while holding it leaves a state that is still a valid budget.
-        self.budget.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 }

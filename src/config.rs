@@ -3,6 +3,7 @@
 
 use crate::adx::catalog::Names;
 use crate::kql::Identifier;
+use crate::orchestration::budget::Quota;
 use crate::orchestration::ledger::{ChunkIdPlace, RowFormat};
 use crate::orchestration::limits::{Limits, MAX_ROWS};
 use std::fmt;
@@ -280,10 +281,21 @@ fn limits(reader: &mut Reader<'_>) -> Limits {
     limits.tables_at_once = reader.number("MAX_CONCURRENT_TASKS", limits.tables_at_once, 1, 100);
     limits.lanes = reader.number("MAX_THREAD_WORKERS", limits.lanes, 1, 100);
     limits.window_rows = reader.number("CHUNK_SIZE", limits.window_rows, 1, 10_000_000).min(MAX_ROWS);
-    limits.calls_per_minute = reader.number("HUNTING_CALLS_PER_MINUTE", limits.calls_per_minute, 1, 100_000);
+    limits.quota = quota(reader, limits.quota);
+    // The permits of all lanes together are good for a minute at most: a longer queue of them would only be voided by
+    // the next pause.
+    limits.lanes = limits.lanes.min((limits.quota.per_minute / limits.tables_at_once).max(1));
     let lag = reader.number("SETTLING_LAG_MINUTES", limits.settling_lag.as_secs_f64() / 60.0, 0.0, 1440.0);
     limits.settling_lag = Duration::from_secs_f64(lag * 60.0);
     limits
+}
+
+/// Who has more calls a minute than Graph's default has as many more an hour, unless told otherwise.
+fn quota(reader: &mut Reader<'_>, default: Quota) -> Quota {
+    let per_minute = reader.number("HUNTING_CALLS_PER_MINUTE", default.per_minute, 1, 100_000);
+    let in_proportion = per_minute * (default.per_hour / default.per_minute);
+    let per_hour = reader.number("HUNTING_CALLS_PER_HOUR", in_proportion.max(default.per_hour), 1, 6_000_000);
+    Quota { per_minute, per_hour }
 }
 
 impl StateStore {
@@ -387,6 +399,17 @@ mod tests {
     fn chunk_size_never_exceeds_what_the_api_can_answer() {
         let settings = parse(&[GOOD[0], GOOD[1], ("CHUNK_SIZE", "500000")]).unwrap();
         assert_eq!(settings.limits.window_rows, MAX_ROWS);
+    }
+
+    #[test]
+    fn the_lanes_of_all_tables_fit_a_minute_of_the_quota() {
+        let limits = |more: &[(&str, &str)]| parse(&[&GOOD, more].concat()).unwrap().limits;
+        assert_eq!((limits(&[]).lanes, limits(&[]).quota), (8, Quota { per_minute: 45, per_hour: 1_500 }));
+        assert_eq!(limits(&[("HUNTING_CALLS_PER_MINUTE", "20")]).lanes, 4);
+        assert_eq!(limits(&[("HUNTING_CALLS_PER_MINUTE", "1")]).lanes, 1);
+        assert_eq!(limits(&[("MAX_THREAD_WORKERS", "40"), ("MAX_CONCURRENT_TASKS", "1")]).lanes, 40);
+        assert!(limits(&[("HUNTING_CALLS_PER_MINUTE", "600")]).quota.per_hour >= 600 * 30);
+        assert_eq!(limits(&[("HUNTING_CALLS_PER_HOUR", "700")]).quota.per_hour, 700);
     }
 
     #[test]

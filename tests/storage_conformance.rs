@@ -5,6 +5,7 @@
 #[macro_use]
 mod conformance;
 
+use adxingestor::random::SystemRandom;
 use adxingestor::storage::{
     self, BlobStore, Continuation, ETag, Error, Key, Message, MessageQueue, Operation, Page, Range, Receipt, Row,
     Storage, TableStore,
@@ -19,6 +20,8 @@ use std::time::Duration;
 conformance_tests!(memory, crate::memory());
 conformance_tests!(sqlite, crate::sqlite());
 conformance_tests!(sqlite_shared, crate::sqlite_shared());
+conformance_tests!(retrying_memory, crate::retrying(crate::memory()));
+conformance_tests!(retrying_sqlite, crate::retrying(crate::sqlite()));
 
 fn memory() -> Harness {
     let clock = SettableClock::new();
@@ -43,6 +46,11 @@ fn sqlite_shared() -> Harness {
         clock: clock.clone(),
     };
     Harness::new(storage, Time::Set(clock), directory)
+}
+
+/// The same store behind the decorator that repeats requests, which must change no promise.
+fn retrying(harness: Harness) -> Harness {
+    harness.map(|storage| storage::retrying(storage, Arc::new(SystemRandom)))
 }
 
 struct Turns {

@@ -11,8 +11,8 @@ use adxingestor::host::{HOST_PID, die_with_parent};
 use adxingestor::orchestration::limits::Limits;
 use adxingestor::outbound::{Outbound, TrustedHosts, credential, http_client};
 use adxingestor::random::SystemRandom;
-use adxingestor::state::State;
-use adxingestor::storage::{Storage, sqlite};
+use adxingestor::state::{State, Tenant};
+use adxingestor::storage::{Storage, retrying, sqlite};
 use adxingestor::timestamp::SystemClock;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
@@ -42,26 +42,30 @@ pub async fn run(lookup: Lookup<'_>) -> Result<(), String> {
     let store = StateStore::parse(lookup, StateStore::Azure).map_err(|problems| problems.to_string())?;
     let storage = open(&store)?;
     tracing::info!(port, state_store = %store, "the handler serves");
-    let limits =
-        Settings::parse(lookup).map_or_else(|_| Limits::scaled(time_scale(lookup)), |settings| settings.limits);
+    let (tenant, limits) = match Settings::parse(lookup) {
+        Ok(settings) => (settings.tenant, settings.limits),
+        Err(_) => (String::new(), Limits::scaled(time_scale(lookup))),
+    };
     let services = services(lookup, &storage).map(Arc::new).inspect_err(|reason| {
         tracing::error!(reason, "no table can be copied with these settings; every run will fail with this reason");
     });
-    let app = App { state: State::new(storage, Arc::new(SystemRandom)), limits, services };
+    let state = State::new(storage, Arc::new(SystemRandom), Tenant::new(&tenant, &limits));
+    let app = App { state, limits, services };
     axum::serve(listener, functions::router(app)).await.map_err(|error| format!("the handler stopped: {error}"))
 }
 
-/// Opens the state store.
+/// Opens the state store, which repeats its requests as far as that is safe.
 ///
 /// # Errors
 /// Why it cannot be opened, and what to do.
 pub fn open(store: &StateStore) -> Result<Storage, String> {
-    match store {
+    let storage = match store {
         StateStore::Sqlite(path) => sqlite(path, Arc::new(SystemClock)).map_err(|error| error.to_string()),
         StateStore::Azure => {
             Err("STATE_STORE=azure is not part of this version; run `adxingestor standalone`, which keeps its state in sqlite:PATH".to_owned())
         }
-    }
+    };
+    storage.map(|storage| retrying(storage, Arc::new(SystemRandom)))
 }
 
 fn services(lookup: Lookup<'_>, storage: &Storage) -> Result<Services, String> {
@@ -89,5 +93,5 @@ fn services(lookup: Lookup<'_>, storage: &Storage) -> Result<Services, String> {
     let adx = AdxClient::new(outbound, endpoints, Arc::clone(&storage.clock), Arc::new(RandomIds), Pace::default());
     let catalog = Catalog::new(adx.clone(), settings.names.clone());
     tracing::info!(identity = kind, cluster = %settings.cluster, database = settings.database, hunting = %settings.hunting, "the services");
-    Ok(Services::new(settings, defender, catalog, Ingestor::new(adx)))
+    Ok(Services { settings, defender, catalog, ingestor: Ingestor::new(adx) })
 }

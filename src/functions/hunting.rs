@@ -1,17 +1,19 @@
-//! Hunting calls within the tenant's quota: a permit before each call, and a pause for everyone after a 429.
+//! Hunting calls within the tenant's quota: a permit before each call, and a pause for everyone after a 429. Knows no
+//! query.
 
 use crate::app::{App, Services};
 use crate::defender::{Error as HuntingError, Packed, Rows};
+use crate::state::Error as StateError;
 use crate::timestamp::Timestamp;
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// The pause after a 429 that names none.
-const DEFAULT_PAUSE: Duration = Duration::from_secs(15);
 /// A longer `Retry-After` is not believed: the call is tried again after this.
 const LONGEST_PAUSE: Duration = Duration::from_secs(3600);
 /// CPU quota is handed out by the quarter hour (learn.microsoft.com "Advanced hunting quotas").
 const CPU_CYCLE: Duration = Duration::from_secs(15 * 60);
+/// What a window's first call waits for a permit in place; for a later one its message goes back.
+pub const RENEWAL_WAIT: Duration = Duration::from_secs(5);
 /// The part of an invocation's time that a call itself is left when its permit is waited for.
 const SHARE_OF_A_CALL: u32 = 8;
 
@@ -21,6 +23,17 @@ pub enum Error {
     /// The quota has no permit within this invocation's time.
     #[error("the tenant's hunting quota is used up for the next {} s", .0.as_secs())]
     NoPermit(Duration),
+    /// The service asked for a pause, which all workers keep.
+    #[error("{error}; no call is sent for the next {} s", .pause.as_secs())]
+    Paused {
+        /// Its answer.
+        error: HuntingError,
+        /// For how long.
+        pause: Duration,
+    },
+    /// The tenant's budget could not be had from the state store.
+    #[error("the tenant's budget of hunting calls cannot be read or moved: {0}")]
+    Budget(#[from] StateError),
     /// The call failed.
     #[error(transparent)]
     Call(#[from] HuntingError),
@@ -30,20 +43,15 @@ impl Error {
     /// The pause after which the call is worth repeating, where it failed for the quota and not by itself.
     pub fn quota_pause(&self) -> Option<Duration> {
         match self {
-            Self::NoPermit(pause) => Some(*pause),
-            Self::Call(HuntingError::Throttled { after, .. }) => {
-                Some(after.unwrap_or(DEFAULT_PAUSE).min(LONGEST_PAUSE))
-            }
-            Self::Call(_) => None,
+            Self::NoPermit(pause) | Self::Paused { pause, .. } => Some(*pause),
+            Self::Budget(_) | Self::Call(_) => None,
         }
     }
-}
 
-impl Error {
     /// Whether repeating the call in a later invocation may do.
     pub fn is_transient(&self) -> bool {
         match self {
-            Self::NoPermit(_) => true,
+            Self::NoPermit(_) | Self::Paused { .. } | Self::Budget(_) => true,
             Self::Call(HuntingError::Outbound(error)) => error.is_transient(),
             Self::Call(error) => !matches!(
                 error,
@@ -67,12 +75,24 @@ pub struct Hunting<'a> {
     services: &'a Services,
     deadline: Instant,
     calls: u64,
+    first: Option<First>,
+}
+
+/// How the first call of a window comes by its permit.
+struct First {
+    carried: Option<Timestamp>,
 }
 
 impl<'a> Hunting<'a> {
     /// Calls until `deadline`.
     pub fn new(app: &'a App, services: &'a Services, deadline: Instant) -> Self {
-        Self { app, services, deadline, calls: 0 }
+        Self { app, services, deadline, calls: 0, first: None }
+    }
+
+    /// Calls until `deadline` for a window whose message carries this permit. If it is void, the first call waits only
+    /// a few seconds for another.
+    pub fn for_window(app: &'a App, services: &'a Services, deadline: Instant, carried: Option<Timestamp>) -> Self {
+        Self { first: Some(First { carried }), ..Self::new(app, services, deadline) }
     }
 
     /// Calls made so far; asking resets it.
@@ -91,7 +111,10 @@ impl<'a> Hunting<'a> {
     /// [`Error`].
     pub async fn rows(&mut self, query: &str) -> Result<Rows, Error> {
         self.permit().await?;
-        self.services.defender.rows(query, self.deadline).await.map_err(|error| self.failed(error))
+        match self.services.defender.rows(query, self.deadline).await {
+            Ok(answer) => Ok(answer),
+            Err(error) => Err(self.failed(error).await),
+        }
     }
 
     /// An answer of packed rows.
@@ -100,34 +123,52 @@ impl<'a> Hunting<'a> {
     /// [`Error`].
     pub async fn packed(&mut self, query: &str) -> Result<Packed, Error> {
         self.permit().await?;
-        self.services.defender.packed(query, self.deadline).await.map_err(|error| self.failed(error))
+        match self.services.defender.packed(query, self.deadline).await {
+            Ok(answer) => Ok(answer),
+            Err(error) => Err(self.failed(error).await),
+        }
     }
 
     async fn permit(&mut self) -> Result<(), Error> {
+        let state = &self.app.state;
+        let (mut carried, longest) = match self.first.take() {
+            Some(first) => (first.carried, RENEWAL_WAIT),
+            None => (None, Duration::MAX),
+        };
         loop {
             let left = self.deadline.saturating_duration_since(Instant::now());
-            let most = left.saturating_sub(self.app.limits.invocation_deadline / SHARE_OF_A_CALL);
-            let at = self.services.permit(self.app.state.now(), most).map_err(Error::NoPermit)?;
-            tokio::time::sleep(at.since(self.app.state.now())).await;
-            if !self.services.is_void(at) {
+            let most = left.saturating_sub(self.app.limits.invocation_deadline / SHARE_OF_A_CALL).min(longest);
+            let now = state.now();
+            let at = match carried.take().filter(|at| state.may_hold(*at) && at.since(now) <= most) {
+                Some(at) => at,
+                None => state.take_permit(most).await?.map_err(Error::NoPermit)?,
+            };
+            tokio::time::sleep(at.since(now)).await;
+            if state.permit_holds(at).await? {
                 self.calls += 1;
                 return Ok(());
             }
         }
     }
 
-    fn failed(&self, error: HuntingError) -> Error {
-        if let HuntingError::Throttled { after, cpu, .. } = &error {
-            let now = self.app.state.now();
-            let until = match (after, cpu) {
-                (Some(after), _) => now + (*after).min(LONGEST_PAUSE),
-                (None, true) => next_cpu_cycle(now),
-                (None, false) => now + DEFAULT_PAUSE,
-            };
-            tracing::warn!(%error, until = %until, "the hunting API asked for a pause; all workers keep it");
-            self.services.pause_until(until);
+    async fn failed(&self, error: HuntingError) -> Error {
+        let HuntingError::Throttled { after, cpu, .. } = &error else { return error.into() };
+        let now = self.app.state.now();
+        let asked = match (after, cpu) {
+            (Some(after), _) => Some((*after).min(LONGEST_PAUSE)),
+            (None, true) => Some(next_cpu_cycle(now).since(now)),
+            (None, false) => None,
+        };
+        match self.app.state.pause_calls(asked).await {
+            Ok(until) => {
+                tracing::warn!(%error, until = %until, "the hunting API asked for a pause; all workers keep it");
+                Error::Paused { error, pause: until.since(now) }
+            }
+            Err(store) => {
+                tracing::error!(%error, %store, "the hunting API asked for a pause, which could not be recorded");
+                store.into()
+            }
         }
-        error.into()
     }
 }
 

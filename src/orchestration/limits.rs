@@ -1,5 +1,6 @@
 //! Every number of the protocol, each with its source or reason. Tests and the demo shrink the times together.
 
+use super::budget::Quota;
 use std::time::Duration;
 
 /// The most rows that a hunting answer is planned to hold: below the API's 100,000, where an answer is cut
@@ -65,8 +66,10 @@ pub struct Limits {
     pub window_rows: u64,
     /// The most response bytes that a window is planned for.
     pub window_bytes: u64,
-    /// Hunting calls a minute.
-    pub calls_per_minute: u32,
+    /// The tenant's hunting calls.
+    pub quota: Quota,
+    /// How long a visible message may lie until the host polls its queue (`maxPollingInterval` in `host.json`).
+    pub pickup: Duration,
 }
 
 impl Limits {
@@ -91,7 +94,8 @@ impl Limits {
             lanes: 8,
             window_rows: MAX_ROWS,
             window_bytes: MAX_RESPONSE_BYTES,
-            calls_per_minute: 45,
+            quota: Quota { per_minute: 45, per_hour: 1_500 },
+            pickup: scaled(2.0),
         }
     }
 

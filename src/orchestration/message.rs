@@ -2,6 +2,7 @@
 //! twice, late or never.
 
 use super::ids::{InstanceId, TableKey, WindowName};
+use crate::timestamp::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
@@ -50,6 +51,10 @@ pub struct ChunkMessage {
     pub table: TableKey,
     /// The window.
     pub window: WindowName,
+    /// When its hunting call may be sent. None in a recorded debt: a permit is taken when the message is put, or,
+    /// where the quota is idle, when it is handled.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub permit: Option<Timestamp>,
 }
 
 /// A message and the queue it is for.
@@ -80,7 +85,22 @@ impl Debt {
 
     /// A chunk message, due after `delay`.
     pub fn chunk_later(table: &TableKey, window: WindowName, delay: Duration) -> Self {
-        Self { message: Message::Chunk(ChunkMessage { table: table.clone(), window }), delay }
+        Self { message: Message::Chunk(ChunkMessage { table: table.clone(), window, permit: None }), delay }
+    }
+
+    /// Whether it is put with a permit: a window to be pulled at once. One that waits for something else takes its
+    /// permit when that is over.
+    pub fn wants_permit(&self) -> bool {
+        matches!(self.message, Message::Chunk(_)) && self.delay.is_zero()
+    }
+
+    /// This debt with a permit, hidden until `lead` before its time.
+    pub fn permitted(mut self, permit: Timestamp, now: Timestamp, lead: Duration) -> Self {
+        if let Message::Chunk(message) = &mut self.message {
+            message.permit = Some(permit);
+            self.delay = permit.since(now).saturating_sub(lead);
+        }
+        self
     }
 
     /// A control message, due after `delay`.
@@ -105,7 +125,6 @@ mod milliseconds {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::timestamp::Timestamp;
 
     #[test]
     fn messages_survive_the_queue() {
@@ -115,9 +134,19 @@ mod tests {
             Debt::control(ControlMessage::Verify { table, number: 7 }, Duration::from_secs(2)),
             Debt::control(ControlMessage::Start { instance: InstanceId::from_bits(1), attempt: 0 }, Duration::ZERO),
         ];
-        for debt in debts {
+        let permitted = debts[0].clone().permitted(Timestamp::MAX, Timestamp::MAX, Duration::ZERO);
+        for debt in debts.into_iter().chain([permitted]) {
             let text = serde_json::to_string(&debt).unwrap();
             assert_eq!(serde_json::from_str::<Debt>(&text).unwrap(), debt, "{text}");
         }
+    }
+
+    #[test]
+    fn a_message_is_visible_some_time_before_its_permit() {
+        let window = Debt::chunk(&TableKey::new("t", "s", "c", "d", "x"), WindowName::new(Timestamp::MIN, "0"));
+        let now = Timestamp::from_ticks(1 << 60);
+        let lead = Duration::from_secs(3);
+        let delay = |seconds| window.clone().permitted(now + Duration::from_secs(seconds), now, lead).delay;
+        assert_eq!((delay(1), delay(13)), (Duration::ZERO, Duration::from_secs(10)));
     }
 }

@@ -1,30 +1,39 @@
 //! The records of runs and ledgers in the state store: keys, versions, transactions and the two queues.
 //! Knows how a record is stored and nothing of when it changes.
 
+mod cache;
+mod permits;
+#[cfg(test)]
+mod tests;
 mod transaction;
 
+pub use permits::Tenant;
 pub use transaction::Transaction;
 
 use crate::orchestration::ids::{InstanceId, TableKey, WindowName};
 use crate::orchestration::instance::{Instance, TableRun};
 use crate::orchestration::ledger::Head;
+use crate::orchestration::limits::READY_NAMES;
 use crate::orchestration::message::{Debt, Message};
 use crate::orchestration::run::place::Active;
 use crate::orchestration::window::Window;
 use crate::random::Random;
 use crate::storage::entity::from_properties;
-use crate::storage::{Continuation, ETag, Error as StorageError, Key, Range, Row, Storage};
+use crate::storage::{Continuation, ETag, Error as StorageError, Key, Operation, Range, Row, Storage};
 use crate::timestamp::Timestamp;
-use backon::{ExponentialBuilder, Retryable};
 use serde::de::DeserializeOwned;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::{Mutex, MutexGuard};
+use tokio::time::Instant;
 
 /// The queue of the function `orchestrator`.
 pub const CONTROL_QUEUE: &str = "adxingestor-control";
 /// The queue of the function `chunk_worker`.
 pub const CHUNK_QUEUE: &str = "adxingestor-chunks";
 
+/// Heads take turns in this many rows.
+const TURNS: usize = 16;
 const RUN_PARTITION: &str = "run";
 const ACTIVE_ROW: &str = "active";
 /// The places of runs beside the active one; they sort after it.
@@ -81,12 +90,17 @@ pub struct Stored<T> {
 pub struct State {
     storage: Storage,
     random: Arc<dyn Random>,
+    cache: Arc<cache::Cache>,
+    shared: Arc<permits::Shared>,
+    turns: Arc<[Mutex<()>; TURNS]>,
 }
 
 impl State {
-    /// The records in `storage`.
-    pub fn new(storage: Storage, random: Arc<dyn Random>) -> Self {
-        Self { storage, random }
+    /// The records in `storage`, which repeats its requests itself ([`crate::storage::retrying`]).
+    pub fn new(storage: Storage, random: Arc<dyn Random>, tenant: Tenant) -> Self {
+        let shared = Arc::new(permits::Shared::new(tenant));
+        let turns = Arc::new(std::array::from_fn(|_| Mutex::new(())));
+        Self { storage, random, cache: Arc::default(), shared, turns }
     }
 
     /// The store's time.
@@ -153,6 +167,24 @@ impl State {
         self.get(key(&table_partition(table), name.as_str())?).await
     }
 
+    /// The head as this process last read or wrote it, at most `age` ago; else read. See the note on old rows in
+    /// `state/cache.rs`.
+    pub async fn recent_head(&self, table: &TableKey, age: Duration) -> Result<Option<Stored<Head>>, Error> {
+        self.recent(key(&table_partition(table), HEAD_ROW)?, age).await
+    }
+
+    /// A window as this process last read or wrote it; else read.
+    pub async fn recent_window(&self, table: &TableKey, name: &WindowName) -> Result<Option<Stored<Window>>, Error> {
+        self.recent(key(&table_partition(table), name.as_str())?, Duration::MAX).await
+    }
+
+    /// Held while a head is swapped, so that the workers of this process do not refuse each other. It decides nothing:
+    /// other processes do not wait for it.
+    pub async fn turn(&self, table: &TableKey) -> MutexGuard<'_, ()> {
+        let place = table.as_str().bytes().fold(0usize, |sum, byte| (sum * 31 + usize::from(byte)) % TURNS);
+        self.turns[place].lock().await
+    }
+
     /// All windows of a table, by range.
     pub async fn windows(&self, table: &TableKey) -> Result<Vec<(WindowName, Stored<Window>)>, Error> {
         let range = window_range(table, WindowName::PREFIX.to_owned());
@@ -167,60 +199,38 @@ impl State {
     ) -> Result<(Vec<(WindowName, Stored<Window>)>, bool), Error> {
         let from = after.map_or_else(|| WindowName::PREFIX.to_owned(), |name| format!("{} ", name.as_str()));
         let range = window_range(table, from);
-        let page = self.retry(|| self.storage.tables.page(&range, None)).await?;
+        let at = Instant::now();
+        let page = self.storage.tables.page(&range, None).await?;
         let more = page.next.is_some();
+        for row in page.rows.iter().take(READY_NAMES) {
+            self.cache.keep(row.clone(), at);
+        }
         Ok((page.rows.into_iter().map(named).collect::<Result<_, _>>()?, more))
     }
 
     /// Writes all or nothing; gives the new version of each record in order.
     ///
-    /// An answer that was lost is told from a write that was lost: every row names the transaction that wrote it.
-    ///
     /// # Errors
     /// [`Error::Conflict`] when a record has another version than it was read at.
     pub async fn commit(&self, transaction: Transaction) -> Result<Vec<Option<ETag>>, Error> {
-        let operation = format!("{:032x}", self.random());
-        let operations = transaction.operations(&operation);
-        let mut doubt = false;
-        let mut pause = Duration::from_millis(100);
-        loop {
-            match self.storage.tables.commit(&operations).await {
-                Ok(etags) => return Ok(etags),
-                Err(StorageError::Unavailable(_) | StorageError::Throttled { .. })
-                    if pause < Duration::from_secs(4) =>
-                {
-                    doubt = true;
-                    tokio::time::sleep(pause).await;
-                    pause *= 2;
+        let at = Instant::now();
+        let operations = transaction.into_operations();
+        let written = self.storage.tables.commit(&operations).await;
+        for (index, operation) in operations.into_iter().enumerate() {
+            let etag = written.as_ref().ok().and_then(|etags| etags.get(index)?.clone());
+            match (operation, etag) {
+                (Operation::Insert(key, properties) | Operation::Replace(key, properties, _), Some(etag)) => {
+                    self.cache.keep(Row { key, properties, etag }, at);
                 }
-                Err(error) if doubt => {
-                    return match self.written_by(&operations, &operation).await? {
-                        Some(etags) => Ok(etags),
-                        None => Err(error.into()),
-                    };
-                }
-                Err(error) => return Err(error.into()),
+                (other, _) => self.cache.forget(other.key()),
             }
         }
+        Ok(written?)
     }
 
-    async fn written_by(
-        &self,
-        operations: &[crate::storage::Operation],
-        operation: &str,
-    ) -> Result<Option<Vec<Option<ETag>>>, Error> {
-        let mut etags = Vec::with_capacity(operations.len());
-        for written in operations {
-            let row = self.retry(|| self.storage.tables.get(written.key())).await?;
-            etags.push(row.filter(|row| transaction::is_written_by(row, operation)).map(|row| row.etag));
-        }
-        // All or nothing: one row that says so proves the whole, even if others have moved on since.
-        Ok(etags.iter().any(Option::is_some).then_some(etags))
-    }
-
-    /// Sends what a transition owes.
+    /// Sends what a transition owes. Windows that can be pulled at once are sent with permits for their calls.
     pub async fn pay(&self, debts: &[Debt]) -> Result<(), Error> {
-        for debt in debts {
+        for debt in &self.with_permits(debts).await? {
             self.send(debt).await?;
         }
         Ok(())
@@ -232,34 +242,37 @@ impl State {
             Message::Chunk(message) => (CHUNK_QUEUE, serde_json::to_vec(message)),
         };
         let body = body.map_err(|error| Error::Storage(StorageError::Fatal(Box::new(error))))?;
-        self.retry(|| self.storage.queues.send(queue, &body, debt.delay)).await
+        Ok(self.storage.queues.send(queue, &body, debt.delay).await?)
     }
 
     async fn get<T: DeserializeOwned>(&self, key: Key) -> Result<Option<Stored<T>>, Error> {
-        self.retry(|| self.storage.tables.get(&key)).await?.map(read).transpose()
+        let at = Instant::now();
+        let row = self.storage.tables.get(&key).await?;
+        match &row {
+            Some(row) => self.cache.keep(row.clone(), at),
+            None => self.cache.forget(&key),
+        }
+        row.map(read).transpose()
+    }
+
+    async fn recent<T: DeserializeOwned>(&self, key: Key, age: Duration) -> Result<Option<Stored<T>>, Error> {
+        match self.cache.get(&key, age) {
+            Some(row) => read(row).map(Some),
+            None => self.get(key).await,
+        }
     }
 
     async fn all(&self, range: &Range) -> Result<Vec<Row>, Error> {
         let mut rows = Vec::new();
         let mut after: Option<Continuation> = None;
         loop {
-            let page = self.retry(|| self.storage.tables.page(range, after.as_ref())).await?;
+            let page = self.storage.tables.page(range, after.as_ref()).await?;
             rows.extend(page.rows);
             match page.next {
                 Some(next) => after = Some(next),
                 None => return Ok(rows),
             }
         }
-    }
-
-    /// Repeats what is safe to repeat: reads, and sends (a message may come twice).
-    async fn retry<T, F: Future<Output = Result<T, StorageError>>>(&self, call: impl FnMut() -> F) -> Result<T, Error> {
-        let policy =
-            ExponentialBuilder::default().with_min_delay(Duration::from_millis(100)).with_max_times(5).with_jitter();
-        call.retry(policy)
-            .when(|error| matches!(error, StorageError::Unavailable(_) | StorageError::Throttled { .. }))
-            .await
-            .map_err(Error::from)
     }
 }
 

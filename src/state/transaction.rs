@@ -4,18 +4,15 @@ use super::{
     ACTIVE_ROW, Error, HEAD_ROW, INSTANCE_ROW, RUN_PARTITION, TABLE_PREFIX, beside_row, instance_partition, key,
     table_partition,
 };
+use crate::orchestration::budget::Budget;
 use crate::orchestration::ids::{InstanceId, TableKey, WindowName};
 use crate::orchestration::instance::{Instance, TableRun};
 use crate::orchestration::ledger::Head;
 use crate::orchestration::run::place::Active;
 use crate::orchestration::window::Window;
 use crate::storage::entity::to_properties;
-use crate::storage::{ETag, Key, Operation, Properties, Row};
+use crate::storage::{ETag, Key, Operation};
 use serde::Serialize;
-use serde_json::Value;
-
-/// The property that names the transaction that wrote a row.
-const WRITTEN_BY: &str = "last_operation";
 
 /// Writes to records of one partition, all or none.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -95,6 +92,11 @@ impl Transaction {
         self.write(key(&table_partition(table), name.as_str())?, window, etag)
     }
 
+    /// Inserts, or with a version swaps, the budget of a tenant.
+    pub(super) fn budget(self, key: Key, budget: &Budget, etag: Option<&ETag>) -> Result<Self, Error> {
+        self.write(key, budget, etag)
+    }
+
     /// Removes a window: a draft of a plan that was never completed.
     pub fn delete_window(mut self, table: &TableKey, name: &WindowName, etag: &ETag) -> Result<Self, Error> {
         self.operations.push(Operation::Delete(key(&table_partition(table), name.as_str())?, etag.clone()));
@@ -110,27 +112,8 @@ impl Transaction {
         Ok(self)
     }
 
-    /// The operations, each row marked as written by `operation`.
-    pub(super) fn operations(mut self, operation: &str) -> Vec<Operation> {
-        for write in &mut self.operations {
-            match write {
-                Operation::Insert(_, properties)
-                | Operation::Replace(_, properties, _)
-                | Operation::Merge(_, properties, _) => {
-                    mark(properties, operation);
-                }
-                Operation::Delete(..) => {}
-            }
-        }
+    /// The writes.
+    pub(super) fn into_operations(self) -> Vec<Operation> {
         self.operations
     }
-}
-
-fn mark(properties: &mut Properties, operation: &str) {
-    properties.insert(WRITTEN_BY.to_owned(), Value::String(operation.to_owned()));
-}
-
-/// Whether `row` was written by that transaction.
-pub(super) fn is_written_by(row: &Row, operation: &str) -> bool {
-    row.properties.get(WRITTEN_BY).and_then(Value::as_str) == Some(operation)
 }

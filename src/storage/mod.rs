@@ -3,8 +3,10 @@
 mod change;
 pub mod entity;
 mod memory;
+mod retrying;
 mod sqlite;
 
 pub use adxingestor_ports::storage::*;
 pub use memory::memory;
+pub use retrying::retrying;
 pub use sqlite::{OpenError, sqlite};

@@ -4,9 +4,12 @@
 #![allow(dead_code, reason = "each test file uses a part of it")]
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
+pub mod azurite;
+
 use localcloud::cloud::{Cloud, Settings as CloudSettings};
 use localcloud::source::{Settings as SourceSettings, TableOptions, TableSettings};
 use serde_json::{Value, json};
+use std::any::Any;
 use std::fs::File;
 use std::net::TcpListener;
 use std::path::PathBuf;
@@ -31,14 +34,42 @@ impl<'a> Copied<'a> {
     }
 }
 
-/// A cloud and a function app pointed at it.
+/// Where the function app keeps its state.
+pub struct Store {
+    settings: Vec<(String, String)>,
+    _keep: Box<dyn Any + Send + Sync>,
+}
+
+impl Store {
+    /// A store that these settings name; `keep` lives as long as the deployment: a directory or process of the store.
+    pub fn new(settings: &[(&str, String)], keep: impl Any + Send + Sync) -> Self {
+        let settings = settings.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect();
+        Self { settings, _keep: Box::new(keep) }
+    }
+
+    /// One SQLite file.
+    pub fn sqlite() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let state = format!("sqlite:{}", directory.path().join("state.db").display());
+        Self::new(&[("STATE_STORE", state)], directory)
+    }
+}
+
+/// A cloud and a function app pointed at it, in one process or several.
 pub struct Deployment {
     pub cloud: Cloud,
-    state: tempfile::TempDir,
+    logs: tempfile::TempDir,
     settings: Vec<(String, String)>,
-    port: u16,
-    app: Option<Child>,
+    apps: Vec<App>,
     http: reqwest::Client,
+    _store: Store,
+}
+
+/// A process of the function app: the embedded host, whose handler ends with it.
+struct App {
+    port: u16,
+    log: PathBuf,
+    host: Option<Child>,
 }
 
 /// The present, in the ticks of the simulated cloud.
@@ -73,25 +104,25 @@ pub fn cloud(tables: Vec<TableSettings>) -> CloudSettings {
 
 impl Deployment {
     /// Starts cloud and app.
-    pub async fn start(cloud: CloudSettings, copied: &[Copied<'_>]) -> Self {
-        Self::start_with(cloud, copied, &[]).await
+    pub async fn start(store: Store, cloud: CloudSettings, copied: &[Copied<'_>]) -> Self {
+        Self::start_with(store, cloud, copied, &[]).await
     }
 
     /// Starts cloud and app with more settings.
-    pub async fn start_with(cloud: CloudSettings, copied: &[Copied<'_>], more: &[(&str, &str)]) -> Self {
+    pub async fn start_with(store: Store, cloud: CloudSettings, copied: &[Copied<'_>], more: &[(&str, &str)]) -> Self {
         let cloud = Cloud::start(cloud).expect("the cloud starts");
-        let state = tempfile::tempdir().unwrap();
         let mut settings = cloud.product_settings();
-        settings.push(("STATE_STORE".into(), format!("sqlite:{}", state.path().join("state.db").display())));
+        settings.extend(store.settings.iter().cloned());
         settings.push(("SETTLING_LAG_MINUTES".into(), "0".into()));
         settings.push(("HUNTING_CALLS_PER_MINUTE".into(), "6000".into()));
         settings.push(("NIGHTLY_SCHEDULE".into(), "0 0 2 1 1 *".into()));
         settings.extend(more.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
         let _ = rustls::crypto::ring::default_provider().install_default();
         let http = reqwest::Client::builder().timeout(Duration::from_secs(20)).build().unwrap();
-        let mut deployment = Self { cloud, state, settings, port: free_port(), app: None, http };
+        let logs = tempfile::tempdir().unwrap();
+        let mut deployment = Self { cloud, logs, settings, apps: Vec::new(), http, _store: store };
         deployment.metadata(copied);
-        deployment.start_app().await;
+        deployment.add_app().await;
         deployment
     }
 
@@ -128,46 +159,53 @@ impl Deployment {
         self.cloud.adx().run(csl).unwrap_or_else(|error| panic!("{csl}: {error}")).json_rows()
     }
 
-    fn log(&self) -> PathBuf {
-        self.state.path().join("app.log")
+    /// Starts one more process of the app; gives its index.
+    pub async fn add_app(&mut self) -> usize {
+        let index = self.apps.len();
+        let log = self.logs.path().join(format!("app{index}.log"));
+        self.apps.push(App { port: free_port(), log, host: None });
+        self.start_app(index).await;
+        index
     }
 
-    /// Starts the app, again after a kill.
-    pub async fn start_app(&mut self) {
-        let log = File::options().create(true).append(true).open(self.log()).unwrap();
+    /// Starts a process of the app, again after a kill.
+    pub async fn start_app(&mut self, index: usize) {
+        let App { port, log, .. } = &self.apps[index];
+        let url = format!("http://127.0.0.1:{port}/");
+        let log = File::options().create(true).append(true).open(log).unwrap();
         let mut command = Command::new(env!("CARGO_BIN_EXE_adxingestor"));
         command
-            .args([
-                "standalone",
-                "--port",
-                &self.port.to_string(),
-                "--time-scale",
-                &TIME_SCALE.to_string(),
-                "--app-root",
-            ])
+            .args(["standalone", "--port", &port.to_string(), "--time-scale", &TIME_SCALE.to_string(), "--app-root"])
             .arg(env!("CARGO_MANIFEST_DIR"))
             .envs(self.settings.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
             .stdout(log.try_clone().unwrap())
             .stderr(log);
-        self.app = Some(command.spawn().unwrap());
+        self.apps[index].host = Some(command.spawn().unwrap());
         let began = Instant::now();
-        while self.http.get(self.url("/")).send().await.is_err() {
+        while self.http.get(&url).send().await.is_err() {
             assert!(began.elapsed() < PATIENCE, "the app does not start:\n{}", self.tail());
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }
 
-    /// Kills the app with SIGKILL; the handler ends with it.
-    pub fn kill(&mut self) {
-        if let Some(mut app) = self.app.take() {
-            app.kill().unwrap();
-            app.wait().unwrap();
+    /// Kills a process of the app with SIGKILL; its handler ends with it.
+    pub fn kill(&mut self, index: usize) {
+        if let Some(mut host) = self.apps[index].host.take() {
+            host.kill().unwrap();
+            host.wait().unwrap();
         }
     }
 
+    /// What a process of the app has logged.
+    pub fn log(&self, index: usize) -> String {
+        std::fs::read_to_string(&self.apps[index].log).unwrap_or_default()
+    }
+
+    /// At the first process that lives.
     pub fn url(&self, path: &str) -> String {
-        format!("http://127.0.0.1:{}{path}", self.port)
+        let app = self.apps.iter().find(|app| app.host.is_some()).expect("a process of the app lives");
+        format!("http://127.0.0.1:{}{path}", app.port)
     }
 
     pub async fn get(&self, path: &str) -> (u16, Value) {
@@ -217,11 +255,14 @@ impl Deployment {
         summary
     }
 
-    /// The end of the log.
+    /// The end of each log.
     pub fn tail(&self) -> String {
-        let log = std::fs::read_to_string(self.log()).unwrap_or_default();
-        let lines: Vec<&str> = log.lines().collect();
-        lines[lines.len().saturating_sub(60)..].join("\n")
+        let end = |index| {
+            let log = self.log(index);
+            let lines: Vec<&str> = log.lines().collect();
+            format!("process {index}:\n{}", lines[lines.len().saturating_sub(60)..].join("\n"))
+        };
+        (0..self.apps.len()).map(end).collect::<Vec<_>>().join("\n")
     }
 
     /// Panics unless every row of `source` that had arrived by the recorded watermark is in `destination` once.
@@ -259,7 +300,9 @@ impl Deployment {
 
 impl Drop for Deployment {
     fn drop(&mut self) {
-        self.kill();
+        for index in 0..self.apps.len() {
+            self.kill(index);
+        }
     }
 }
 

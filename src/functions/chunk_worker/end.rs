@@ -8,6 +8,7 @@ use crate::orchestration::ledger::Head;
 use crate::orchestration::message::{ChunkMessage, Debt};
 use crate::orchestration::window::{Window, WindowState};
 use crate::state::{Error, Stored, Transaction};
+use crate::storage::ETag;
 use std::time::Duration;
 
 /// How much a new measurement of bytes per row counts against what was known.
@@ -25,46 +26,73 @@ pub async fn commit_end(
     bytes_per_row: Option<f64>,
 ) -> Result<(), Error> {
     let table = &message.table;
-    loop {
-        let Some(head) = app.state.head(table).await? else { return Ok(()) };
+    let turn = app.state.turn(table).await;
+    let owed = loop {
+        // An old head is refused below, and then read.
+        let Some(head) = app.state.recent_head(table, Duration::MAX).await? else { return Ok(()) };
         let mut known = head.record;
         refill(app, table, &mut known).await?;
         if let Some(measured) = bytes_per_row {
             known.bytes_per_row = Some(known.bytes_per_row.map_or(measured, |old| old + LEARNING * (measured - old)));
         }
-        let Ended { head: next, window: ended, children } =
-            match end(table, &known, &window.record, how.clone(), app.state.now(), &app.limits) {
-                Ok(ended) => ended,
-                Err(error) => {
-                    tracing::error!(%error, "the end of a window was refused");
-                    return Ok(());
-                }
-            };
-        let mut transaction = Transaction::new().window(table, &message.window, &ended, Some(&window.etag))?.head(
-            table,
-            &next,
-            Some(&head.etag),
-        )?;
-        for (name, child) in &children {
-            transaction = transaction.window(table, name, child, None)?;
-        }
-        match app.state.commit(transaction).await {
-            Ok(_) => {
-                log(&ended);
-                return app.state.pay(&ended.owed).await;
+        let ended = match end(table, &known, &window.record, how.clone(), app.state.now(), &app.limits) {
+            Ok(ended) => ended,
+            Err(error) => {
+                tracing::error!(%error, "the end of a window was refused");
+                return Ok(());
             }
-            Err(Error::Conflict) => match app.state.window(table, &message.window).await? {
-                Some(current) if current.etag == window.etag => {}
-                Some(current) if !current.record.state.is_open() => {
-                    tracing::info!("the window has ended already");
-                    return app.state.pay(&current.record.owed).await;
-                }
-                _ => {
-                    tracing::info!("somebody else has the window");
-                    return Ok(());
-                }
+        };
+        match app.state.commit(written(message, &ended, &window.etag, &head.etag)?).await {
+            Ok(_) => {
+                log(&ended.window);
+                break ended.window.owed;
+            }
+            Err(Error::Conflict) => match met(app, message, &window.etag, &head.etag).await? {
+                Met::AnotherHead => {}
+                Met::AnotherWindow(owed) => break owed,
             },
             Err(error) => return Err(error),
+        }
+    };
+    drop(turn);
+    app.state.pay(&owed).await
+}
+
+fn written(message: &ChunkMessage, ended: &Ended, window: &ETag, head: &ETag) -> Result<Transaction, Error> {
+    let table = &message.table;
+    let mut transaction = Transaction::new().window(table, &message.window, &ended.window, Some(window))?.head(
+        table,
+        &ended.head,
+        Some(head),
+    )?;
+    for (name, child) in &ended.children {
+        transaction = transaction.window(table, name, child, None)?;
+    }
+    Ok(transaction)
+}
+
+/// What an end that was refused met.
+enum Met {
+    /// The head has moved on: end again.
+    AnotherHead,
+    /// The window is no longer ours; its end may have left debts.
+    AnotherWindow(Vec<Debt>),
+}
+
+async fn met(app: &App, message: &ChunkMessage, window: &ETag, head: &ETag) -> Result<Met, Error> {
+    if app.state.head(&message.table).await?.is_some_and(|now| now.etag != *head) {
+        return Ok(Met::AnotherHead);
+    }
+    match app.state.window(&message.table, &message.window).await? {
+        // The head moved after it was read.
+        Some(current) if current.etag == *window => Ok(Met::AnotherHead),
+        Some(current) if !current.record.state.is_open() => {
+            tracing::info!("the window has ended already");
+            Ok(Met::AnotherWindow(current.record.owed))
+        }
+        _ => {
+            tracing::info!("somebody else has the window");
+            Ok(Met::AnotherWindow(Vec::new()))
         }
     }
 }

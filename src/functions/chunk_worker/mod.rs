@@ -6,20 +6,24 @@ mod pull;
 mod squeeze;
 
 use super::Failed;
-use super::control::status_of;
 use super::envelope::Invocation;
+use super::hunting::RENEWAL_WAIT;
 use crate::app::{App, Services};
 use crate::orchestration::fan_in::WindowEnd;
 use crate::orchestration::ids::TableKey;
 use crate::orchestration::ledger::{Head, Shape, TableState};
 use crate::orchestration::message::{ChunkMessage, Debt};
-use crate::orchestration::window::{Claim, Seal, Window};
+use crate::orchestration::window::{Claim, Seal, Window, WindowState};
 use crate::state::{Error, Stored, Transaction};
 use end::give_back;
 pub(super) use end::{commit_end, refill};
 use pull::{Outcome, pull};
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::time::Instant;
+
+/// A claim looks whether its run may go on in a head of this age at most.
+const HEAD_KNOWN_FOR: Duration = Duration::from_secs(1);
 
 /// A window that this invocation has claimed.
 pub(super) struct Job {
@@ -37,50 +41,88 @@ pub(super) struct Job {
 /// # Errors
 /// [`Failed`]: the message is not ours, or the state store failed.
 pub(super) async fn handle(app: &App, invocation: &Invocation) -> Result<(), Failed> {
-    let message: ChunkMessage = invocation.queue_message("message")?;
+    let mut message: ChunkMessage = invocation.queue_message("message")?;
     let id = invocation.metadata("Id").unwrap_or_default();
+    let delivery = invocation.dequeue_count();
+    if delivery > 1 {
+        // An earlier delivery may have sent its call.
+        message.permit = None;
+    }
     let deadline = Instant::now() + app.limits.invocation_deadline;
-    Ok(work(app, message, &id, invocation.dequeue_count(), deadline).await?)
+    Ok(work(app, message, &id, delivery, deadline).await?)
 }
 
 async fn work(app: &App, message: ChunkMessage, id: &str, delivery: u32, deadline: Instant) -> Result<(), Error> {
     let table = message.table.clone();
-    let (Some(head), Some(window)) = (app.state.head(&table).await?, app.state.window(&table, &message.window).await?)
-    else {
-        tracing::debug!(window = message.window.as_str(), "the window is gone: it was the draft of a plan");
-        return Ok(());
-    };
-    let now = app.state.now();
-    let run = head.record.run.clone();
-    if let Some(planning) = run.as_ref().filter(|_| head.record.state == TableState::Planning)
-        && status_of(app, planning).await?.is_some_and(|status| !status.is_final())
-    {
-        // The plan does not know what becomes of this window meanwhile.
-        return app.state.pay(&[Debt::chunk_later(&table, message.window, app.limits.retry_first)]).await;
-    }
-    let Some(run) = run.filter(|_| head.record.state == TableState::Running && !head.record.stop) else {
-        return recover_only(app, &message, window).await;
-    };
-    match window.record.claim(id, delivery, &run, now, &app.limits) {
-        Claim::Ended(owed) => app.state.pay(&owed).await,
-        Claim::HeldUntil(at) => app.state.pay(&[Debt::chunk_later(&table, message.window, at.since(now))]).await,
-        Claim::Recover => commit_end(app, &message, window, WindowEnd::Submitted, None).await,
-        Claim::Claimed(claimed) => {
-            let services = match &app.services {
-                Ok(services) => Arc::clone(services),
-                Err(reason) => return commit_end(app, &message, window, WindowEnd::Failed(reason.clone()), None).await,
-            };
-            let Some(shape) = head.record.shape.clone() else { return Ok(()) };
-            let Some(window) = swap(app, &table, &message, *claimed, &window).await? else { return Ok(()) };
+    // At first as this process knows them: the swap of the claim tells. Anything but a claim is decided on a read.
+    let mut as_known = true;
+    loop {
+        let Some((head, window)) = look(app, &message, as_known).await? else {
+            tracing::debug!(window = message.window.as_str(), "the window is gone: it was the draft of a plan");
+            return Ok(());
+        };
+        if head.state == TableState::Planning {
+            tracing::debug!(window = message.window.as_str(), "the table is being planned; the plan sends its windows");
+            return Ok(());
+        }
+        let Some(run) = head.run.clone().filter(|_| head.state == TableState::Running && !head.stop) else {
+            return recover_only(app, &message, window).await;
+        };
+        let now = app.state.now();
+        let claimed = match window.record.claim(id, delivery, &run, now, &app.limits) {
+            Claim::Ended(owed) => return app.state.pay(&owed).await,
+            Claim::HeldUntil(at) => {
+                return app.state.pay(&[Debt::chunk_later(&table, message.window, at.since(now))]).await;
+            }
+            Claim::Recover => return commit_end(app, &message, window, WindowEnd::Submitted, None).await,
+            Claim::Claimed(claimed) => claimed,
+        };
+        if comes_too_early(app, &message) {
+            return app.state.pay(&[Debt::chunk(&table, message.window)]).await;
+        }
+        let services = match &app.services {
+            Ok(services) => Arc::clone(services),
+            Err(reason) => return commit_end(app, &message, window, WindowEnd::Failed(reason.clone()), None).await,
+        };
+        let Some(shape) = head.shape.clone() else { return Ok(()) };
+        if let Some(window) = swap(app, &table, &message, *claimed, &window).await? {
             let job = Job { services, message, window, shape, claim: app.state.random(), deadline };
-            run_job(app, job, &head.record).await
+            return run_job(app, job, &head).await;
+        }
+        if !as_known {
+            tracing::debug!(window = message.window.as_str(), "somebody else was faster");
+            return Ok(());
+        }
+        as_known = false;
+    }
+}
+
+/// The head and the window. `as_known` spares the reads where what this process knows says that the window can be
+/// claimed.
+async fn look(app: &App, message: &ChunkMessage, as_known: bool) -> Result<Option<(Head, Stored<Window>)>, Error> {
+    let (table, name) = (&message.table, &message.window);
+    if as_known {
+        let head = app.state.recent_head(table, HEAD_KNOWN_FOR).await?;
+        let window = app.state.recent_window(table, name).await?;
+        if let (Some(head), Some(window)) = (head, window)
+            && head.record.state == TableState::Running
+            && !head.record.stop
+            && window.record.state == WindowState::Planned
+        {
+            return Ok(Some((head.record, window)));
         }
     }
+    let (head, window) = (app.state.head(table).await?, app.state.window(table, name).await?);
+    Ok(head.zip(window).map(|(head, window)| (head.record, window)))
+}
+
+/// Whether the window's permit is void and the next one so far off that the message waits better than its worker.
+fn comes_too_early(app: &App, message: &ChunkMessage) -> bool {
+    !message.permit.is_some_and(|permit| app.state.may_hold(permit)) && app.state.next_permit_in() > RENEWAL_WAIT
 }
 
 /// What is still right when no run drives the table: paying debts and handing over what is sealed.
 async fn recover_only(app: &App, message: &ChunkMessage, window: Stored<Window>) -> Result<(), Error> {
-    use crate::orchestration::window::WindowState;
     let over = window.record.lease_until.is_none_or(|until| app.state.now() > until);
     match window.record.state {
         WindowState::Sealed if over => commit_end(app, message, window, WindowEnd::Submitted, None).await,

@@ -47,7 +47,7 @@ pub enum Outcome {
         error: String,
         /// Whether the attempt counts.
         own_fault: bool,
-        /// When, if that is known.
+        /// When, if that is known. Zero for the quota: its message gets a permit, which has the time.
         pause: Option<Duration>,
     },
 }
@@ -93,7 +93,8 @@ impl From<CallError> for Unusable {
 pub async fn pull(app: &App, job: &mut Job, head: &Head) -> Result<Outcome, Error> {
     let services = job.services.clone();
     // A quarter of the time is kept for a split.
-    let mut pulling = Hunting::new(app, &services, job.deadline - app.limits.invocation_deadline / 4);
+    let until = job.deadline - app.limits.invocation_deadline / 4;
+    let mut pulling = Hunting::for_window(app, &services, until, job.message.permit);
     let answer = answer(&mut pulling, job, head).await;
     let mut hunting = Hunting::new(app, &services, job.deadline);
     let outcome = match answer {
@@ -114,8 +115,11 @@ pub async fn pull(app: &App, job: &mut Job, head: &Head) -> Result<Outcome, Erro
 }
 
 fn failed(error: CallError) -> Outcome {
-    if let Some(pause) = error.quota_pause() {
-        return Outcome::Later { error: error.to_string(), own_fault: false, pause: Some(pause) };
+    if error.quota_pause().is_some() {
+        return Outcome::Later { error: error.to_string(), own_fault: false, pause: Some(Duration::ZERO) };
+    }
+    if let CallError::Budget(error) = error {
+        return Outcome::Later { error: error.to_string(), own_fault: false, pause: None };
     }
     if !error.is_transient() {
         return Outcome::End(WindowEnd::Failed(error.to_string()));
@@ -228,8 +232,8 @@ async fn split(app: &App, hunting: &mut Hunting<'_>, job: &Job, head: &Head, rea
     let pieces = match planner.divide(whole, target).await {
         Ok(pieces) => at_most(pieces, MAX_CHILDREN),
         // The attempt is spent: a window that is always too slow must come to an end.
-        Err(CallError::NoPermit(pause)) => {
-            return Outcome::Later { error: reason.to_owned(), own_fault: true, pause: Some(pause) };
+        Err(CallError::NoPermit(_)) => {
+            return Outcome::Later { error: reason.to_owned(), own_fault: true, pause: Some(Duration::ZERO) };
         }
         Err(error) => return failed(error),
     };

@@ -20,6 +20,9 @@ pub struct Arguments {
     /// Leave everything running at the end, until Ctrl-C.
     #[arg(long)]
     pub keep: bool,
+    /// Only start the simulated cloud, and write down the settings that point a function app at it.
+    #[arg(long, conflicts_with = "keep")]
+    pub cloud_only: bool,
     /// Throttling, server errors, cut answers, and the program killed in mid-run.
     #[arg(long)]
     pub faults: bool,

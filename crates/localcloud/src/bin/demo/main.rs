@@ -45,6 +45,12 @@ fn main() -> ExitCode {
 }
 
 async fn play(arguments: &Arguments) -> Result<(), Error> {
+    if arguments.cloud_only {
+        return tokio::select! {
+            served = scenario::serve_cloud(arguments) => match served? {},
+            () = interrupted() => Ok(()),
+        };
+    }
     let mut played = tokio::select! {
         played = scenario::play(arguments) => played?,
         () = interrupted() => return Err(Error::Interrupted),

@@ -16,6 +16,7 @@ use crate::tenant;
 use localcloud::clock::{Clock, SystemClock};
 use localcloud::cloud::{self, Cloud, Settings};
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -58,6 +59,26 @@ impl Played {
     }
 }
 
+/// Only the cloud, for a function app that somebody else starts. Serves until it is dropped.
+///
+/// # Errors
+/// Why it could not be started.
+pub async fn serve_cloud(arguments: &Arguments) -> Result<Infallible, Error> {
+    let state = state_directory(arguments)?;
+    let cloud = start_cloud(arguments, &state)?;
+    let settings = environment(cloud.product_settings());
+    Administrator::new(http::client()?, &settings)?.configure(tenant::table_names()).await?;
+    let file = state.write_settings(&settings)?;
+    println!("The cloud serves at {} until Ctrl-C.", cloud.url());
+    println!("The settings of a function app for it: set -a; . {}; set +a", file.display());
+    std::future::pending().await
+}
+
+fn state_directory(arguments: &Arguments) -> Result<StateDirectory, Error> {
+    let path = arguments.state.clone().unwrap_or_else(|| workspace_root().join(".demo"));
+    StateDirectory::open(&path, arguments.fresh)
+}
+
 /// Plays it.
 ///
 /// # Errors
@@ -67,7 +88,7 @@ pub async fn play(arguments: &Arguments) -> Result<Played, Error> {
     let program = build().await?;
     let began = Instant::now();
     let root = workspace_root();
-    let state = StateDirectory::open(&arguments.state.clone().unwrap_or_else(|| root.join(".demo")), arguments.fresh)?;
+    let state = state_directory(arguments)?;
     let log = state.log();
     let cloud = Arc::new(start_cloud(arguments, &state)?);
     let mut last_arrival = SystemClock.now();

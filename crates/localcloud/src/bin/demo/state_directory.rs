@@ -47,6 +47,18 @@ impl StateDirectory {
         self.path.join("adxingestor.log")
     }
 
+    /// Writes settings down as a file that a POSIX shell can read (`set -a; . FILE`). Gives its path.
+    ///
+    /// # Errors
+    /// [`Error::State`].
+    pub fn write_settings(&self, settings: &[(String, String)]) -> Result<PathBuf, Error> {
+        let path = self.path.join("cloud.env");
+        let quoted = |value: &str| format!("'{}'", value.replace('\'', "'\\''"));
+        let lines: String = settings.iter().map(|(name, value)| format!("{name}={}\n", quoted(value))).collect();
+        fs::write(&path, lines).map_err(|source| failed(&path, source))?;
+        Ok(path)
+    }
+
     /// The port that the cloud had last time; 0 if there was none.
     ///
     /// # Errors

@@ -1,0 +1,216 @@
+//! The tenant's budget of hunting calls in the store: one row, moved by compare-and-swap, so that all processes on one
+//! store keep to one quota. Knows how the row is swapped and nothing of how a permit is reckoned.
+
+use super::{Error, State, Stored, Transaction, key};
+use crate::orchestration::budget::{Budget, Quota};
+use crate::orchestration::limits::Limits;
+use crate::orchestration::message::Debt;
+use crate::storage::{ETag, Key};
+use crate::timestamp::Timestamp;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::time::Instant;
+
+const BUDGET_ROW: &str = "b";
+/// The tenant's place in a store whose settings name none.
+const DEFAULT_TENANT: &str = "default";
+/// What this process knows of the row counts as read for this long.
+const KNOWN_FOR: Duration = Duration::from_secs(1);
+/// A message becomes visible this long and the host's pickup before its permit's time.
+const EARLIER: Duration = Duration::from_secs(1);
+/// Swaps that may be lost to other processes before the caller has to do without.
+const SWAPS: u32 = 16;
+const FIRST_PAUSE: Duration = Duration::from_millis(5);
+const LONGEST_PAUSE: Duration = Duration::from_millis(320);
+
+/// Whose calls are counted, and how many there may be.
+#[derive(Debug, Clone)]
+pub struct Tenant {
+    name: String,
+    quota: Quota,
+    pickup: Duration,
+}
+
+impl Tenant {
+    /// The tenant of that name; an empty one is that of a store whose settings name none.
+    pub fn new(name: &str, limits: &Limits) -> Self {
+        let plain =
+            |c: char| if c.is_ascii_alphanumeric() || matches!(c, '-' | '.') { c.to_ascii_lowercase() } else { '_' };
+        let name = if name.is_empty() { DEFAULT_TENANT.to_owned() } else { name.chars().map(plain).collect() };
+        Self { name, quota: limits.quota, pickup: limits.pickup }
+    }
+
+    pub(super) fn key(&self) -> Result<Key, Error> {
+        key(&format!("q:{}", self.name), BUDGET_ROW)
+    }
+}
+
+/// What a process has of the budget.
+pub(super) struct Shared {
+    tenant: Tenant,
+    /// The workers of this process swap the row one after the other: they would only refuse each other.
+    turn: tokio::sync::Mutex<()>,
+    known: Mutex<Option<Known>>,
+}
+
+/// The row as last read or swapped; `etag` is `None` where there was none.
+#[derive(Clone)]
+struct Known {
+    budget: Budget,
+    etag: Option<ETag>,
+    at: Instant,
+}
+
+impl Shared {
+    pub fn new(tenant: Tenant) -> Self {
+        Self { tenant, turn: tokio::sync::Mutex::default(), known: Mutex::default() }
+    }
+
+    fn known(&self) -> MutexGuard<'_, Option<Known>> {
+        // Replaced as a whole, so it is good even after a panic elsewhere.
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn learn(&self, known: Known) {
+        let mut place = self.known();
+        if place.as_ref().is_none_or(|old| old.at <= known.at) {
+            *place = Some(known);
+        }
+    }
+}
+
+impl State {
+    /// Takes a permit for a hunting call that may be sent within `most`.
+    ///
+    /// # Errors
+    /// The store's. The inner error says how long it would be; then no permit is taken, and none is lost to others.
+    pub async fn take_permit(&self, most: Duration) -> Result<Result<Timestamp, Duration>, Error> {
+        let quota = self.shared.tenant.quota;
+        self.move_budget(|budget, now| budget.take_within(quota, now, most)).await
+    }
+
+    /// Whether a call may be sent now on this permit: its time is not past, and nobody was asked to pause since.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn permit_holds(&self, permit: Timestamp) -> Result<bool, Error> {
+        if !self.may_hold(permit) {
+            return Ok(false);
+        }
+        let known = self.shared.known().clone().filter(|known| known.at.elapsed() <= KNOWN_FOR);
+        let budget = match known {
+            Some(known) => known.budget,
+            None => self.read_budget().await?.budget,
+        };
+        Ok(budget.allows(permit, self.now()))
+    }
+
+    /// Whether the permit is not void already, as far as this process knows without a look.
+    pub fn may_hold(&self, permit: Timestamp) -> bool {
+        let now = self.now();
+        match self.shared.known().as_ref() {
+            Some(known) => known.budget.allows(permit, now),
+            None => Budget::default().allows(permit, now),
+        }
+    }
+
+    /// How long it is to the next permit at least: what this process knows may be old, and then it is longer.
+    pub fn next_permit_in(&self) -> Duration {
+        let now = self.now();
+        let known = self.shared.known();
+        known.as_ref().map_or(Duration::ZERO, |known| known.budget.opens(self.shared.tenant.quota, now).since(now))
+    }
+
+    /// Makes everybody pause, for `pause` if the service said so. Gives the end of the pause.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn pause_calls(&self, pause: Option<Duration>) -> Result<Timestamp, Error> {
+        self.move_budget(|budget, now| Ok::<_, Duration>(budget.block(now, pause)))
+            .await
+            .map(|until| until.unwrap_or_else(|_: Duration| self.now()))
+    }
+
+    /// The debts as they are put: those of windows that can be pulled at once with a permit each, taken in one swap.
+    ///
+    /// A single window whose permit would be for now gets none: until the host has picked the message up the permit
+    /// might be void, and its worker takes one as cheaply.
+    pub(super) async fn with_permits(&self, debts: &[Debt]) -> Result<Vec<Debt>, Error> {
+        let wanted = debts.iter().filter(|debt| debt.wants_permit()).count();
+        let Tenant { quota, pickup, .. } = self.shared.tenant;
+        if wanted == 0 || (wanted == 1 && self.next_permit_in() < pickup) {
+            return Ok(debts.to_vec());
+        }
+        let take = |budget: &mut Budget, now: Timestamp| {
+            Ok::<_, Duration>((0..wanted).map(|_| budget.take(quota, now + pickup)).collect::<Vec<_>>())
+        };
+        let mut permits = match self.move_budget(take).await {
+            Ok(permits) => permits.unwrap_or_default().into_iter(),
+            Err(Error::Conflict) => {
+                tracing::warn!("the tenant's budget is contended; the workers take their permits themselves");
+                return Ok(debts.to_vec());
+            }
+            Err(error) => return Err(error),
+        };
+        let now = self.now();
+        let permitted = |debt: &Debt| match debt.wants_permit().then(|| permits.next()).flatten() {
+            Some(permit) => debt.clone().permitted(permit, now, pickup + EARLIER),
+            None => debt.clone(),
+        };
+        Ok(debts.iter().map(permitted).collect())
+    }
+
+    /// Changes the row by compare-and-swap; a refusal of `change` leaves it as it is. The first try is on what is
+    /// known: the times in the row only grow, so a refusal on an old one stands, and anything else needs the swap.
+    async fn move_budget<T>(
+        &self,
+        mut change: impl FnMut(&mut Budget, Timestamp) -> Result<T, Duration>,
+    ) -> Result<Result<T, Duration>, Error> {
+        // Held over the swap, whose requests all end: the others of this process would wait for the same row.
+        let _turn = self.shared.turn.lock().await;
+        for lost in 0..SWAPS {
+            let remembered = self.shared.known().clone();
+            let known = match remembered {
+                Some(known) => known,
+                None => self.read_budget().await?,
+            };
+            let mut budget = known.budget;
+            let given = match change(&mut budget, self.now()) {
+                Ok(given) => given,
+                Err(refused) => return Ok(Err(refused)),
+            };
+            let at = Instant::now();
+            let swap = Transaction::new().budget(self.shared.tenant.key()?, &budget, known.etag.as_ref())?;
+            match self.commit(swap).await {
+                Ok(etags) => {
+                    let etag = etags.into_iter().next().flatten();
+                    // Without its version the row is known only after the next read.
+                    *self.shared.known() = etag.map(|etag| Known { budget, etag: Some(etag), at });
+                    return Ok(Ok(given));
+                }
+                Err(error) => {
+                    *self.shared.known() = None;
+                    if !matches!(error, Error::Conflict) {
+                        return Err(error);
+                    }
+                    tokio::time::sleep(self.some_of((FIRST_PAUSE * 2u32.pow(lost.min(8))).min(LONGEST_PAUSE))).await;
+                }
+            }
+        }
+        Err(Error::Conflict)
+    }
+
+    async fn read_budget(&self) -> Result<Known, Error> {
+        let at = Instant::now();
+        let known = match self.get::<Budget>(self.shared.tenant.key()?).await? {
+            Some(Stored { record, etag }) => Known { budget: record, etag: Some(etag), at },
+            None => Known { budget: Budget::default(), etag: None, at },
+        };
+        self.shared.learn(known.clone());
+        Ok(known)
+    }
+
+    fn some_of(&self, most: Duration) -> Duration {
+        most.mul_f64((self.random() % 1000) as f64 / 1000.0)
+    }
+}

@@ -1,0 +1,167 @@
+//! Who wrote a row: a property that names the operations that wrote it last, and versions that carry those names from a
+//! read to the next write. Does no I/O.
+//!
+//! A write that replaces a row also drops the names of earlier writers, and one of them may still be in doubt. So the
+//! names go along: the version handed to a reader holds them, and comes back with the write that is to follow.
+
+use crate::storage::limits::{MAX_PROPERTIES, entity_bytes};
+use crate::storage::{ETag, Error, Key, MAX_ENTITY_BYTES, Operation, Properties, Row};
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde_json::Value;
+use std::fmt;
+
+/// The property.
+const PROPERTY: &str = "last_operation";
+/// How many names a row keeps. A commit is in doubt for 30 s at most; a row that is written more often than this in that
+/// time leaves it undecided.
+const REMEMBERED: usize = 8;
+/// The characters of a name: 128 bits in base64.
+const NAME_LENGTH: usize = 22;
+/// The most bytes the property adds to an entity, as `limits::entity_bytes` counts.
+const MOST_BYTES: usize = 8 + 2 * PROPERTY.len() + 4 + 2 * REMEMBERED * (NAME_LENGTH + 1);
+/// Stands for the beginning of a row.
+const INSERTED: &str = "0";
+/// Stands for a version without names, written before they were introduced.
+const UNMARKED: &str = "-";
+/// Between a version of the service and the names; an entity tag has no space (RFC 9110, section 8.8.3).
+const BY: &str = " by ";
+/// The version of a row that was written and written over before its version could be read. No service gives it.
+const WRITTEN_OVER: &str = "written over";
+
+/// The name of the operation with these bits.
+pub(super) fn name(bits: u128) -> String {
+    URL_SAFE_NO_PAD.encode(bits.to_be_bytes())
+}
+
+/// Which operations wrote a row, the last one first; empty when nothing is known.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct History(Vec<String>);
+
+impl History {
+    /// That of a row that is not there yet.
+    pub(super) fn inserted() -> Self {
+        Self(vec![INSERTED.to_owned()])
+    }
+
+    fn unmarked() -> Self {
+        Self(vec![UNMARKED.to_owned()])
+    }
+
+    /// That of a row as stored.
+    pub(super) fn of(row: &Row) -> Self {
+        match row.properties.get(PROPERTY) {
+            Some(Value::String(names)) => Self::parse(names),
+            None if has_room(&row.key, &row.properties) => Self::unmarked(),
+            _ => Self(Vec::new()),
+        }
+    }
+
+    fn parse(names: &str) -> Self {
+        Self(names.split(',').filter(|name| !name.is_empty()).map(str::to_owned).collect())
+    }
+
+    /// That of the version which `operation` puts on top of this one.
+    fn then(&self, operation: &str) -> Self {
+        let earlier = self.0.iter().take(REMEMBERED - 1).cloned();
+        Self(std::iter::once(operation.to_owned()).chain(earlier).collect())
+    }
+
+    pub(super) fn is_newest(&self, operation: &str) -> bool {
+        self.0.first().is_some_and(|newest| newest == operation)
+    }
+
+    pub(super) fn contains(&self, operation: &str) -> bool {
+        self.0.iter().any(|name| name == operation)
+    }
+
+    /// Whether the row was written on top of the version `base`, with no insert in between.
+    pub(super) fn goes_on_from(&self, base: &Self) -> bool {
+        base.0.first().is_some_and(|newest| self.contains(newest))
+    }
+
+    /// Whether the row, as far as its names go back, was there before there were names.
+    pub(super) fn began_unmarked(&self) -> bool {
+        self.contains(UNMARKED)
+    }
+}
+
+impl fmt::Display for History {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.join(","))
+    }
+}
+
+/// The version of a row as callers see it.
+pub(super) fn version(etag: &ETag, history: &History) -> ETag {
+    if *history == History::unmarked() { etag.clone() } else { ETag(format!("{}{BY}{history}", etag.0)) }
+}
+
+/// The version of the service, and who wrote it.
+pub(super) fn split(version: &ETag) -> (ETag, History) {
+    match version.0.rsplit_once(BY) {
+        Some((etag, names)) => (ETag(etag.to_owned()), History::parse(names)),
+        None => (version.clone(), History::unmarked()),
+    }
+}
+
+/// A version that a row had and will never have again.
+pub(super) fn written_over(operation: &str) -> ETag {
+    ETag(format!("{WRITTEN_OVER}{BY}{operation}"))
+}
+
+pub(super) fn is_written_over(etag: &ETag) -> bool {
+    etag.0 == WRITTEN_OVER
+}
+
+/// The row as callers see it.
+pub(super) fn hidden(mut row: Row) -> Row {
+    row.etag = version(&row.etag, &History::of(&row));
+    row.properties.remove(PROPERTY);
+    row
+}
+
+/// Adds the name of `operation`, which writes on top of `base`, to the properties of a whole row, if there is room. Gives
+/// the history of the row.
+pub(super) fn put_whole(key: &Key, properties: &mut Properties, base: &History, operation: &str) -> History {
+    if has_room(key, properties) { put(properties, base, operation) } else { History(Vec::new()) }
+}
+
+/// Adds the name of `operation`, which writes on top of `base`. Gives the history of the row.
+pub(super) fn put(properties: &mut Properties, base: &History, operation: &str) -> History {
+    let history = base.then(operation);
+    properties.insert(PROPERTY.to_owned(), history.to_string().into());
+    history
+}
+
+/// The properties of a row that is merged, without names.
+pub(super) fn merged(row: &Row, added: &Properties) -> Properties {
+    let mut merged = row.properties.clone();
+    merged.extend(added.clone());
+    merged.remove(PROPERTY);
+    merged
+}
+
+/// # Errors
+/// [`Error::Invalid`] when a row has the property that is not the caller's.
+pub(super) fn check(operations: &[Operation]) -> Result<(), Error> {
+    for operation in operations {
+        let (Operation::Insert(key, properties)
+        | Operation::Replace(key, properties, _)
+        | Operation::Merge(key, properties, _)) = operation
+        else {
+            continue;
+        };
+        if properties.contains_key(PROPERTY) {
+            return Err(Error::Invalid(format!(
+                "the property name `{PROPERTY}` of the row {key} is taken: it says which operation wrote a row; choose another"
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// Whether a row of these properties can have its names beside them.
+fn has_room(key: &Key, properties: &Properties) -> bool {
+    properties.len() < MAX_PROPERTIES && entity_bytes(key, properties) + MOST_BYTES <= MAX_ENTITY_BYTES
+}

@@ -1,0 +1,253 @@
+//! Whole-system scenarios through the public door: the real binary, the real function folders, the simulated cloud.
+//! Each is told where the app keeps its state, and runs there like anywhere else.
+
+use crate::support::{Copied, Deployment, Store, cloud, now, odd_table, only, table, ticks};
+use serde_json::Value;
+use std::time::Duration;
+
+/// Makes a test of each named scenario; `$store` is an expression that opens a [`Store`].
+macro_rules! system_tests {
+    ($store:expr; $($scenario:ident),+ $(,)?) => {
+        $(
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $scenario() {
+                scenarios::$scenario($store).await;
+            }
+        )+
+    };
+}
+
+pub async fn a_tenant_is_copied_row_by_row_and_the_second_run_loads_only_what_is_new(store: Store) {
+    let tables = vec![
+        table("DeviceProcessEvents", 9_000, 20),
+        table("DeviceLogonEvents", 2_500, 10),
+        table("EmailEvents", 800, 3),
+    ];
+    let copied = [
+        Copied::incremental("DeviceProcessEvents"),
+        Copied { destination: "Logons", ..Copied::incremental("DeviceLogonEvents") },
+        Copied { watermark_column: "Watermark_IngestionTime", ..Copied::incremental("EmailEvents") },
+    ];
+    let app = Deployment::start_with(store, cloud(tables), &copied, &[("CHUNK_SIZE", "1000")]).await;
+
+    let first = app.completed().await;
+    assert_eq!(first["total_records_processed"], 12_300);
+    for (source, destination) in [
+        ("DeviceProcessEvents", "DeviceProcessEvents"),
+        ("DeviceLogonEvents", "Logons"),
+        ("EmailEvents", "EmailEvents"),
+    ] {
+        app.assert_equal(source, destination);
+    }
+    assert_eq!(app.rows("DeviceProcessEvents"), 9_000);
+
+    let at = now();
+    app.cloud.source().append("DeviceLogonEvents", 300, at - ticks(Duration::from_millis(500)), at).unwrap();
+    let second = app.completed().await;
+    assert_eq!(second["total_records_processed"], 300, "{second:#}");
+    app.assert_equal("DeviceLogonEvents", "Logons");
+    assert_eq!(app.rows("Logons"), 2_800);
+}
+
+pub async fn an_answer_above_a_cap_is_split_and_never_ingested(store: Store) {
+    let mut cloud = cloud(vec![table("DeviceEvents", 6_000, 2)]);
+    cloud.hunting.limits.result_bytes = 1_000_000;
+    let app = Deployment::start(store, cloud, &[Copied::incremental("DeviceEvents")]).await;
+    app.completed().await;
+    app.assert_equal("DeviceEvents", "DeviceEvents");
+    assert_eq!(app.rows("DeviceEvents"), 6_000);
+}
+
+pub async fn rows_of_one_instant_are_split_by_a_hash(store: Store) {
+    let at = now() - ticks(Duration::from_secs(3600));
+    let burst = localcloud::source::TableSettings::new("DeviceNetworkEvents", 4_000, at, at);
+    let app = Deployment::start_with(
+        store,
+        cloud(vec![burst]),
+        &[Copied::incremental("DeviceNetworkEvents")],
+        &[("CHUNK_SIZE", "700")],
+    )
+    .await;
+    app.completed().await;
+    app.assert_equal("DeviceNetworkEvents", "DeviceNetworkEvents");
+}
+
+pub async fn a_table_without_arrival_times_is_cut_by_its_watermark_column(store: Store) {
+    let options = localcloud::source::TableOptions { has_arrival_time: Some(false), ..Default::default() };
+    let app = Deployment::start(
+        store,
+        cloud(vec![odd_table("IdentityInfo", 900, 5, options)]),
+        &[Copied::incremental("IdentityInfo")],
+    )
+    .await;
+    app.completed().await;
+    assert!(app.rows("IdentityInfo") > 800);
+}
+
+pub async fn what_is_wrong_with_one_table_is_said_and_the_others_go_on(store: Store) {
+    let app = Deployment::start(
+        store,
+        cloud(vec![table("DeviceInfo", 500, 5)]),
+        &[
+            Copied::incremental("DeviceInfo"),
+            Copied { destination: "Licensed", ..Copied::incremental("NotLicensed") },
+            Copied { destination: "X", load_type: "Weekly", ..Copied::incremental("DeviceEvents") },
+            Copied { destination: "Y", ..Copied::incremental("DeviceEvents | take 1") },
+            Copied { destination: "Z\"; .drop table DeviceInfo", ..Copied::incremental("EmailEvents") },
+        ],
+    )
+    .await;
+    let id = app.start_run().await;
+    let status = app.ended(&id).await;
+    assert_eq!(status["runtimeStatus"], "Completed", "{status:#}");
+    let summary = &status["output"]["result"]["processing_summary"];
+    assert_eq!(
+        (summary["failed_tables"].as_u64(), summary["successful_tables"].as_u64()),
+        (Some(4), Some(1)),
+        "{summary:#}"
+    );
+    let exceptions = summary["exceptions"].to_string();
+    for part in ["NotLicensed", "Failed to resolve table", "neither Full nor Incremental", "is not a Kusto name"] {
+        assert!(exceptions.contains(part), "{part}: {exceptions}");
+    }
+    app.assert_equal("DeviceInfo", "DeviceInfo");
+    let audits = app.adx("meta_MigrationAudit | summarize Rows=count() by success | order by success asc");
+    assert_eq!(audits.iter().map(|row| row[1].as_u64().unwrap()).sum::<u64>(), 5, "{audits:?}");
+}
+
+pub async fn a_run_that_is_killed_again_and_again_ends_equal_all_the_same(store: Store) {
+    let seed: u64 = 7;
+    println!("seed {seed}");
+    let tables = vec![table("DeviceFileEvents", 6_000, 8), table("DeviceRegistryEvents", 3_000, 8)];
+    let copied = [Copied::incremental("DeviceFileEvents"), Copied::incremental("DeviceRegistryEvents")];
+    let mut app = Deployment::start_with(
+        store,
+        cloud(tables),
+        &copied,
+        &[("CHUNK_SIZE", "500"), ("HUNTING_CALLS_PER_MINUTE", "600")],
+    )
+    .await;
+    let id = app.start_run().await;
+    for step in 0..5u64 {
+        tokio::time::sleep(Duration::from_millis(150 + (seed * 7919 + step * 104_729) % 700)).await;
+        app.kill(0);
+        app.start_app(0).await;
+    }
+    let status = app.ended(&id).await;
+    assert_eq!(status["runtimeStatus"], "Completed", "{status:#}\n{}", app.tail());
+    assert_eq!(status["output"]["result"]["processing_summary"]["failed_tables"], 0, "{status:#}\n{}", app.tail());
+    for (name, rows) in [("DeviceFileEvents", 6_000), ("DeviceRegistryEvents", 3_000)] {
+        app.assert_equal(name, name);
+        assert_eq!(app.rows(name), rows);
+    }
+}
+
+pub async fn the_http_answers_are_those_of_the_python_app(store: Store) {
+    let app = Deployment::start_with(
+        store,
+        cloud(vec![table("DeviceInfo", 3_000, 5)]),
+        &[Copied::incremental("DeviceInfo")],
+        &[("HUNTING_CALLS_PER_MINUTE", "20")],
+    )
+    .await;
+    for id in ["00000000000000000000000000000000", "nonsense", "..%2F..", "%27%20or%20true"] {
+        assert_eq!(app.get(&format!("/api/status/{id}")).await.0, 404, "{id}");
+        assert_eq!(app.post(&format!("/api/terminate/{id}"), "").await.0, 404, "{id}");
+        assert_eq!(app.get(&format!("/api/instances/{id}")).await.0, 404, "{id}");
+    }
+    assert_eq!(app.get("/api/nothing").await.0, 404);
+    for body in ["{\"nonsense\":1}", "not json", "{\"tables\":[]}"] {
+        assert_eq!(app.post("/api/adxingestor/start_orchestrator", body).await.0, 400, "{body}");
+    }
+    let (status, started) = app.get("/api/adxingestor/start_orchestrator?code=k%2B1").await;
+    assert_eq!(status, 202);
+    let id = started["id"].as_str().unwrap();
+    assert!(started["statusQueryGetUri"].as_str().unwrap().ends_with(&format!("/api/instances/{id}?code=k%2B1")));
+    let (status, refused) = app.post("/api/adxingestor/start_orchestrator", "").await;
+    assert_eq!((status, refused["id"].as_str()), (409, Some(id)));
+    let (status, body) = app.get(&format!("/api/instances/{id}")).await;
+    assert_eq!(status, 202, "{body}");
+
+    let (status, body) = app.post(&format!("/api/terminate/{id}?reason=enough"), "").await;
+    assert_eq!(
+        (status, body["message"].as_str(), body["reason"].as_str()),
+        (200, Some(format!("Orchestration {id} terminated").as_str()), Some("enough"))
+    );
+    assert_eq!(app.post(&format!("/api/terminate/{id}"), "").await.0, 410);
+    let (status, body) = app.get(&format!("/api/status/{id}")).await;
+    assert_eq!((status, body["runtimeStatus"].as_str()), (200, Some("Terminated")));
+    assert_eq!(app.get(&format!("/api/instances/{id}")).await.0, 200);
+
+    // What was cut short is taken up by the next run.
+    let (status, next) = app.post("/api/adxingestor/start_orchestrator", &only(&["DeviceInfo", "Nowhere"])).await;
+    assert_eq!(status, 202, "{next}");
+    let ended = app.ended(next["id"].as_str().unwrap()).await;
+    let summary: &Value = &ended["output"]["result"]["processing_summary"];
+    assert_eq!(
+        (summary["successful_tables"].as_u64(), summary["failed_tables"].as_u64()),
+        (Some(1), Some(1)),
+        "{summary:#}\n{}",
+        app.tail()
+    );
+    app.assert_equal("DeviceInfo", "DeviceInfo");
+}
+
+pub async fn a_plan_of_hundreds_of_windows_is_written_in_batches_and_wholly_dispatched(store: Store) {
+    let app = Deployment::start_with(
+        store,
+        cloud(vec![table("DeviceImageLoadEvents", 2_600, 25)]),
+        &[Copied::incremental("DeviceImageLoadEvents")],
+        &[("CHUNK_SIZE", "10")],
+    )
+    .await;
+    let summary = app.completed().await;
+    assert!(summary["total_chunks_processed"].as_u64().unwrap() > 200, "{summary:#}");
+    app.assert_equal("DeviceImageLoadEvents", "DeviceImageLoadEvents");
+    assert_eq!(app.rows("DeviceImageLoadEvents"), 2_600);
+}
+
+pub async fn whatever_the_services_do_wrong_every_row_is_there_once(store: Store) {
+    use localcloud::adx::ingestion::Mishap;
+    use localcloud::faults::{Area, Fault, Plan};
+    let hunting = [
+        Fault::Internal,
+        Fault::Unavailable,
+        Fault::GatewayTimeout,
+        Fault::BadGateway,
+        Fault::Preempted,
+        Fault::CutBody,
+        Fault::TruncatedBody,
+        Fault::EmptyBody,
+    ];
+    let kusto = [Fault::Unavailable, Fault::ErrorAmongRows, Fault::ErrorAtEnd, Fault::CutBody];
+    let mut cloud = cloud(vec![table("DeviceEvents", 3_000, 6), table("AlertInfo", 400, 6)]);
+    cloud.faults = Plan { most: Some(25), ..Plan::default() }
+        .with(Area::Hunting, hunting.map(|fault| (fault, 0.03)))
+        .with(Area::Queries, kusto.map(|fault| (fault, 0.04)))
+        .with(Area::Blobs, [(Fault::Internal, 0.1), (Fault::Preempted, 0.05), (Fault::GatewayTimeout, 0.05)])
+        .with(Area::Queues, [(Fault::Unavailable, 0.1)]);
+    cloud.ingestion.lateness = Duration::from_secs(4);
+    cloud.ingestion.mishaps = vec![(Mishap::Late, 0.1), (Mishap::Lost, 0.1)];
+    let copied = [Copied::incremental("DeviceEvents"), Copied::incremental("AlertInfo")];
+    let app = Deployment::start_with(store, cloud, &copied, &[("CHUNK_SIZE", "200")]).await;
+    app.completed().await;
+    for (name, rows) in [("DeviceEvents", 3_000), ("AlertInfo", 400)] {
+        app.assert_equal(name, name);
+        assert_eq!(app.rows(name), rows);
+    }
+    assert!(!app.cloud.faults().happened().is_empty());
+}
+
+pub async fn the_envelopes_of_a_host_that_does_not_forward_are_answered_too(store: Store) {
+    let app = Deployment::start_with(
+        store,
+        cloud(vec![table("DeviceInfo", 100, 2)]),
+        &[Copied::incremental("DeviceInfo")],
+        &[("AzureFunctionsJobHost__customHandler__enableForwardingHttpRequest", "false")],
+    )
+    .await;
+    assert_eq!(app.get("/api/status/00000000000000000000000000000000").await.0, 404);
+    assert_eq!(app.post("/api/adxingestor/start_orchestrator", "{\"x\":1}").await.0, 400);
+    app.completed().await;
+    app.assert_equal("DeviceInfo", "DeviceInfo");
+}
