@@ -14,6 +14,8 @@ mod orchestrator;
 mod planner;
 mod source;
 mod terminate_orchestration;
+#[cfg(test)]
+mod testing;
 mod watchdog;
 
 use crate::app::App;
@@ -150,7 +152,7 @@ async fn dispatch(app: Arc<App>, function: String, invocation: Invocation) -> Op
             }
             "orchestrator" => orchestrator::handle(&app, &invocation).await.map(|()| envelope::done()),
             "chunk_worker" => chunk_worker::handle(&app, &invocation).await.map(|()| envelope::done()),
-            "nightly" => nightly::handle(&app).await.map(|()| envelope::done()).map_err(Failed::from),
+            "nightly" => nightly::handle(&app, &invocation).await.map(|()| envelope::done()).map_err(Failed::from),
             "watchdog" => watchdog::handle(&app).await.map(|()| envelope::done()).map_err(Failed::from),
             _ => return None,
         })

@@ -42,6 +42,22 @@ pub enum ControlMessage {
         /// Why.
         reason: String,
     },
+    /// Hold a run and its tables.
+    Suspend {
+        /// The run.
+        instance: InstanceId,
+        /// Which suspension or resumption of the run it is.
+        number: u64,
+        /// Why.
+        reason: String,
+    },
+    /// Let a run and its tables go on.
+    Resume {
+        /// The run.
+        instance: InstanceId,
+        /// Which suspension or resumption of the run it is.
+        number: u64,
+    },
 }
 
 /// A message of the chunk queue: one window to pull.

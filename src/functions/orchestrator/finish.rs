@@ -6,13 +6,16 @@ use crate::adx::catalog::{LedgerEntry, WatermarkMove};
 use crate::app::{App, Services};
 use crate::functions::control::release;
 use crate::orchestration::head::finish::{Watermark, is_due, let_go, result};
+use crate::orchestration::head::purge::{may_be_old, purge};
 use crate::orchestration::ids::{InstanceId, TableKey};
 use crate::orchestration::instance::TableResult;
 use crate::orchestration::ledger::{Head, verified_prefix};
 use crate::orchestration::message::Debt;
 use crate::orchestration::run::count::{Counting, count};
 use crate::orchestration::window::Window;
-use crate::state::Error;
+use crate::orchestration::write::Seen;
+use crate::state::{Error, Stored};
+use crate::storage::ETag;
 use crate::timestamp::Timestamp;
 use tokio::time::Instant;
 
@@ -29,7 +32,8 @@ pub async fn finish_table(app: &App, services: &Services, id: &InstanceId, key: 
         return end_again(app, id, key).await;
     }
     let deadline = Instant::now() + app.limits.invocation_deadline / 2;
-    let windows: Vec<Window> = store::windows(app, key).await?.into_iter().map(|seen| seen.window).collect();
+    let seen = store::windows(app, key).await?;
+    let windows: Vec<Window> = seen.iter().map(|seen| seen.window.clone()).collect();
     let verified_up_to = verified_prefix(head.verified_up_to, &windows);
     let watermark = move_watermark(app, services, key, &head, verified_up_to, deadline).await;
     let watermark = match watermark {
@@ -40,7 +44,40 @@ pub async fn finish_table(app: &App, services: &Services, id: &InstanceId, key: 
     let result = result(&head, &table.record, &windows, verified_up_to, &watermark);
     let relevant: Vec<Window> = windows.into_iter().filter(|w| w.run.as_ref() == Some(id)).collect();
     end_table(app, Some(services), id, key, result, &relevant, deadline).await?;
-    leave_table(app, id, key, verified_up_to).await
+    leave_table(app, id, key, verified_up_to).await?;
+    purge_windows(app, key, seen, deadline).await
+}
+
+/// Removes old windows from a table that its run has left. What does not fit the time is for the next run's end.
+async fn purge_windows(
+    app: &App,
+    key: &TableKey,
+    mut windows: Vec<Seen<ETag>>,
+    deadline: Instant,
+) -> Result<(), Error> {
+    let (now, history) = (app.state.now(), app.limits.history);
+    windows.retain(|seen| may_be_old(&seen.window, now, history));
+    if windows.is_empty() {
+        return Ok(());
+    }
+    let Some(Stored { record: mut head, mut etag }) = app.state.head(key).await? else { return Ok(()) };
+    while Instant::now() < deadline
+        && let Some(write) = purge(&head, &mut windows, now, history)
+    {
+        match store::table(app, key, &write, &etag).await {
+            Ok(next) => etag = next,
+            // Another run has the table.
+            Err(Error::Conflict) => break,
+            Err(error) => return Err(error),
+        }
+        tracing::info!(
+            table = head.source,
+            windows = write.windows.len(),
+            "windows older than HISTORY_DAYS are purged"
+        );
+        head = write.head;
+    }
+    Ok(())
 }
 
 /// Goes again through the end of a table that has its result.
@@ -103,7 +140,7 @@ pub async fn end_table(
             Counting::Now { table, write, owed, over } => (table, write, owed, over),
         };
         if let Some(services) = services {
-            audit::write(services, id, &table, windows, now, deadline).await;
+            audit::write(services, &run.record, &table, windows, now, deadline).await;
         }
         match store::run(app, &write, &run.etag).await {
             Ok(_) => {

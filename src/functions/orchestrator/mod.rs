@@ -4,6 +4,7 @@
 mod audit;
 mod begin;
 mod finish;
+mod hold;
 mod plan;
 mod stop;
 mod store;
@@ -27,6 +28,8 @@ pub(super) async fn handle(app: &App, invocation: &Invocation) -> Result<(), Fai
         ControlMessage::Plan { instance, table, attempt } => plan::handle(app, &instance, &table, attempt).await?,
         ControlMessage::Verify { table, number } => verify::handle(app, &table, number).await?,
         ControlMessage::Terminate { instance, reason } => stop::handle(app, &instance, &reason).await?,
+        ControlMessage::Suspend { instance, number, reason } => hold::suspend(app, &instance, number, &reason).await?,
+        ControlMessage::Resume { instance, number } => hold::resume(app, &instance, number).await?,
     }
     Ok(())
 }

@@ -10,11 +10,12 @@ use crate::functions::control::status_of;
 use crate::functions::hunting::Hunting;
 use crate::functions::planner::{Cut, Planner};
 use crate::functions::source;
+use crate::orchestration::head::hold::{WentOn, go_on};
 use crate::orchestration::head::plan::{self, Completed, Content, Retry, Scope};
 use crate::orchestration::head::survey::{Survey, survey};
-use crate::orchestration::head::take::{Fresh, Take, held_by, other_holder, take};
+use crate::orchestration::head::take::{self, Fresh, Take, held_by, other_holder, take};
 use crate::orchestration::ids::{InstanceId, TableKey, WindowName};
-use crate::orchestration::instance::{TableResult, TableRun};
+use crate::orchestration::instance::{RuntimeStatus, TableResult, TableRun};
 use crate::orchestration::ledger::Head;
 use crate::orchestration::message::{ControlMessage, Debt};
 use crate::orchestration::plan::{Piece, target_rows};
@@ -45,7 +46,8 @@ pub async fn handle(app: &App, id: &InstanceId, key: &TableKey, attempt: u32) ->
     if table.record.result.is_some() {
         return end_again(app, id, key).await;
     }
-    if run.record.status.is_final() {
+    // A run that is suspended sends the message again when it goes on; one that begins again has other messages.
+    if run.record.status != RuntimeStatus::Running {
         return Ok(());
     }
     let table = table.record;
@@ -59,6 +61,7 @@ pub async fn handle(app: &App, id: &InstanceId, key: &TableKey, attempt: u32) ->
         Taken::Ours(head) => planning.attempt(*head, attempt).await,
         Taken::Not(Take::HeldBy(other)) => planning.end(held_by(&other)).await,
         Taken::Not(Take::Again(owed)) => app.state.pay(&owed).await,
+        Taken::Not(Take::GoOn) => planning.go_on().await,
         Taken::Not(_) => finish_table(app, services, id, key).await,
     }
 }
@@ -113,6 +116,32 @@ impl Planning<'_> {
                 Err(error) => return Err(error),
             }
         }
+    }
+
+    /// Dispatches again what waits in a table that was held. The head is read before the run: if that is suspended once
+    /// more, its message finds the head as it was read or changes it, and then the swap here is refused.
+    async fn go_on(&self) -> Result<(), Error> {
+        let (app, key) = (self.app, self.key());
+        while let Some(head) = app.state.head(key).await? {
+            let Some(run) = app.state.instance(self.id).await?.map(|run| run.record) else { break };
+            let is_held = take::is_held(&head.record, self.id);
+            if run.status != RuntimeStatus::Running || !is_held {
+                break;
+            }
+            let windows = store::windows(app, key).await?;
+            let WentOn { head: next, owed } =
+                go_on(key, &head.record, &windows, run.holds, app.state.now(), &app.limits);
+            match store::head(app, key, &next, Some(&head.etag)).await {
+                Ok(_) => {
+                    tracing::info!(table = next.source, owed = owed.len(), "a table goes on");
+                    app.state.pay(&owed).await?;
+                    return finish_table(app, self.services, self.id, key).await;
+                }
+                Err(Error::Conflict) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
     }
 
     async fn attempt(&self, head: Stored<Head>, attempt: u32) -> Result<(), Error> {
