@@ -404,6 +404,14 @@ mod tests {
     }
 
     #[test]
+    fn a_history_goes_back_a_week_at_least() {
+        let history = |days: &str| parse(&[&GOOD[..], &[("HISTORY_DAYS", days)]].concat());
+        assert_eq!(parse(&GOOD).unwrap().limits.history, Duration::from_secs(30 * 86_400));
+        assert_eq!(history("7").unwrap().limits.history, Duration::from_secs(7 * 86_400));
+        assert!(history("6").unwrap_err().to_string().contains("HISTORY_DAYS"));
+    }
+
+    #[test]
     fn the_lanes_of_all_tables_fit_a_minute_of_the_quota() {
         let limits = |more: &[(&str, &str)]| parse(&[&GOOD, more].concat()).unwrap().limits;
         assert_eq!((limits(&[]).lanes, limits(&[]).quota), (8, Quota { per_minute: 45, per_hour: 1_500 }));

@@ -85,16 +85,18 @@ async fn sweep(
             if !filter.may_want(&entry.record) {
                 continue;
             }
-            match state.instance(&entry.record.instance).await? {
-                Some(run) if entry.record.is_of(&run.record) => {
-                    if wanted(&run.record) && forgotten(state, run).await? {
-                        unlist(state, entry).await?;
-                        gone += 1;
-                    }
-                }
+            let run = state.instance(&entry.record.instance).await?;
+            let run = run.filter(|run| entry.record.is_of(&run.record));
+            let Some(run) = run else {
                 // Broken off before its run was written, or the entry of a former life.
-                _ if without_run => unlist(state, entry).await?,
-                _ => {}
+                if without_run {
+                    unlist(state, entry).await?;
+                }
+                continue;
+            };
+            if wanted(&run.record) && forgotten(state, run).await? {
+                unlist(state, entry).await?;
+                gone += 1;
             }
         }
         if !more {

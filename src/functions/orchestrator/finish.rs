@@ -175,3 +175,37 @@ async fn leave_table(app: &App, id: &InstanceId, key: &TableKey, verified_up_to:
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::functions::testing::World;
+    use crate::orchestration::head::testing::{head, key, seen};
+    use crate::orchestration::ledger::TableState;
+    use crate::orchestration::window::WindowState;
+    use crate::state::Transaction;
+    use std::time::Duration;
+
+    #[tokio::test]
+    async fn old_windows_below_the_watermark_leave_the_store_and_stay_counted() {
+        let world = World::new();
+        let state = &world.app.state;
+        let idle = Head { verified_up_to: Timestamp::from_ticks(1_500), ..head(TableState::Idle) };
+        state.commit(Transaction::new().head(&key(), &idle, None).unwrap()).await.unwrap();
+        for low in 0..200 {
+            let made = seen(low * 10, WindowState::Verified);
+            let write = Transaction::new().window(&key(), &made.name, &made.window, None).unwrap();
+            state.commit(write).await.unwrap();
+        }
+        let deadline = Instant::now() + Duration::from_secs(60);
+        let purge = async || {
+            let windows = store::windows(&world.app, &key()).await.unwrap();
+            purge_windows(&world.app, &key(), windows, deadline).await.unwrap();
+            store::windows(&world.app, &key()).await.unwrap().len()
+        };
+        assert_eq!(purge().await, 200, "none is old yet");
+        world.clock.forward(31 * 86_400);
+        assert_eq!(purge().await, 50, "above the watermark they stay");
+        assert_eq!(state.head(&key()).await.unwrap().unwrap().record.purged.verified, 150);
+    }
+}

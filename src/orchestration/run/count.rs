@@ -24,7 +24,7 @@ pub enum Counting<V> {
         /// The table with its result and what its end owes.
         table: Box<TableRun>,
         /// The transaction.
-        write: RunWrite<V>,
+        write: Box<RunWrite<V>>,
         /// What to send once it is stored.
         owed: Vec<Debt>,
         /// Whether the run ends with it: its place is left then.
@@ -51,7 +51,7 @@ pub fn count<V: Clone>(
     if let (Some(started), Some((_, version))) = (started, next) {
         writes.push(RowWrite::Swap(started, version.clone()));
     }
-    Counting::Now { table: Box::new(ended), write: RunWrite { run: counted, rows: writes }, owed, over }
+    Counting::Now { table: Box::new(ended), write: Box::new(RunWrite { run: counted, rows: writes }), owed, over }
 }
 
 #[cfg(test)]
