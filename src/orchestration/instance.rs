@@ -200,6 +200,11 @@ impl Instance {
         }
     }
 
+    /// Whether its tables are planned and dispatched.
+    pub fn goes_on(&self) -> bool {
+        self.status == RuntimeStatus::Running
+    }
+
     /// Whether its tables stand: a run without any ends as it begins.
     pub fn has_begun(&self) -> bool {
         self.tables_total > 0

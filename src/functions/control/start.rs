@@ -3,9 +3,9 @@
 use super::place::take;
 use crate::app::App;
 use crate::orchestration::ids::InstanceId;
-use crate::orchestration::instance::{Instance, RuntimeStatus, StartInput};
+use crate::orchestration::instance::{Instance, StartInput};
 use crate::orchestration::run::listed::Listed;
-use crate::orchestration::run::place::{Active, start_debt};
+use crate::orchestration::run::place::{Active, repeated, start_debt};
 use crate::state::{Error, Transaction};
 use serde_json::Value;
 
@@ -33,8 +33,8 @@ pub async fn start(app: &App, input: StartInput, raw_input: Value) -> Result<Sta
 /// # Errors
 /// The state store's.
 pub async fn start_as(app: &App, id: InstanceId, input: StartInput, raw_input: Value) -> Result<Started, Error> {
-    if let Some(status) = super::status_of(app, &id).await? {
-        return before(app, id, status).await;
+    if let Some(before) = before(app, &id).await? {
+        return Ok(before);
     }
     let run = Instance::pending(id.clone(), input, raw_input, app.state.now());
     let place = Active { instance: id.clone(), since: run.created };
@@ -43,7 +43,8 @@ pub async fn start_as(app: &App, id: InstanceId, input: StartInput, raw_input: V
     }
     match app.state.commit(Transaction::new().instance(&run, None)?).await {
         Ok(_) => {}
-        Err(Error::Conflict) => return before(app, id, RuntimeStatus::Pending).await,
+        // The same request, at the same time.
+        Err(Error::Conflict) => return Ok(before(app, &id).await?.unwrap_or(Started::Before(id))),
         Err(error) => return Err(error),
     }
     app.state.pay(&[start_debt(&id)]).await?;
@@ -51,10 +52,9 @@ pub async fn start_as(app: &App, id: InstanceId, input: StartInput, raw_input: V
     Ok(Started::New(id))
 }
 
-/// A start that is repeated pays again.
-async fn before(app: &App, id: InstanceId, status: RuntimeStatus) -> Result<Started, Error> {
-    if status == RuntimeStatus::Pending {
-        app.state.pay(&[start_debt(&id)]).await?;
-    }
-    Ok(Started::Before(id))
+/// A start that is repeated pays again; `None` when there is no such run yet.
+async fn before(app: &App, id: &InstanceId) -> Result<Option<Started>, Error> {
+    let Some(run) = app.state.instance(id).await? else { return Ok(None) };
+    app.state.pay(&repeated(&run.record)).await?;
+    Ok(Some(Started::Before(id.clone())))
 }

@@ -180,9 +180,7 @@ async fn leave_table(app: &App, id: &InstanceId, key: &TableKey, verified_up_to:
 mod tests {
     use super::*;
     use crate::functions::testing::World;
-    use crate::orchestration::head::testing::{head, key, seen};
-    use crate::orchestration::ledger::TableState;
-    use crate::orchestration::window::WindowState;
+    use crate::orchestration::head::testing::{key, long_copied};
     use crate::state::Transaction;
     use std::time::Duration;
 
@@ -190,10 +188,9 @@ mod tests {
     async fn old_windows_below_the_watermark_leave_the_store_and_stay_counted() {
         let world = World::new();
         let state = &world.app.state;
-        let idle = Head { verified_up_to: Timestamp::from_ticks(1_500), ..head(TableState::Idle) };
+        let (idle, windows) = long_copied();
         state.commit(Transaction::new().head(&key(), &idle, None).unwrap()).await.unwrap();
-        for low in 0..200 {
-            let made = seen(low * 10, WindowState::Verified);
+        for made in windows {
             let write = Transaction::new().window(&key(), &made.name, &made.window, None).unwrap();
             state.commit(write).await.unwrap();
         }

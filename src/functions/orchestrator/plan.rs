@@ -13,9 +13,9 @@ use crate::functions::source;
 use crate::orchestration::head::hold::{WentOn, go_on};
 use crate::orchestration::head::plan::{self, Completed, Content, Retry, Scope};
 use crate::orchestration::head::survey::{Survey, survey};
-use crate::orchestration::head::take::{self, Fresh, Take, held_by, other_holder, take};
+use crate::orchestration::head::take::{Fresh, Take, held_by, other_holder, take};
 use crate::orchestration::ids::{InstanceId, TableKey, WindowName};
-use crate::orchestration::instance::{RuntimeStatus, TableResult, TableRun};
+use crate::orchestration::instance::{TableResult, TableRun};
 use crate::orchestration::ledger::Head;
 use crate::orchestration::message::{ControlMessage, Debt};
 use crate::orchestration::plan::{Piece, target_rows};
@@ -47,7 +47,7 @@ pub async fn handle(app: &App, id: &InstanceId, key: &TableKey, attempt: u32) ->
         return end_again(app, id, key).await;
     }
     // A run that is suspended sends the message again when it goes on; one that begins again has other messages.
-    if run.record.status != RuntimeStatus::Running {
+    if !run.record.goes_on() {
         return Ok(());
     }
     let table = table.record;
@@ -124,13 +124,9 @@ impl Planning<'_> {
         let (app, key) = (self.app, self.key());
         while let Some(head) = app.state.head(key).await? {
             let Some(run) = app.state.instance(self.id).await?.map(|run| run.record) else { break };
-            let is_held = take::is_held(&head.record, self.id);
-            if run.status != RuntimeStatus::Running || !is_held {
-                break;
-            }
             let windows = store::windows(app, key).await?;
-            let WentOn { head: next, owed } =
-                go_on(key, &head.record, &windows, run.holds, app.state.now(), &app.limits);
+            let went_on = go_on(key, &head.record, &windows, &run, app.state.now(), &app.limits);
+            let Some(WentOn { head: next, owed }) = went_on else { break };
             match store::head(app, key, &next, Some(&head.etag)).await {
                 Ok(_) => {
                     tracing::info!(table = next.source, owed = owed.len(), "a table goes on");

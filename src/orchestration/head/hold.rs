@@ -5,8 +5,10 @@
 //! Both change the head whatever state it is in, so of a suspension and a resumption that meet, the later one wins.
 
 use super::survey::is_draft;
+use super::take::is_held;
 use crate::orchestration::fan_in::{fill_lanes, make_ready, schedule_verify};
 use crate::orchestration::ids::{InstanceId, TableKey};
+use crate::orchestration::instance::Instance;
 use crate::orchestration::ledger::{Head, HeadDebts, TableState};
 use crate::orchestration::limits::Limits;
 use crate::orchestration::message::Debt;
@@ -30,16 +32,21 @@ pub struct WentOn {
     pub owed: Vec<Debt>,
 }
 
-/// The head of a held table as it goes on after resumption `number`. `windows` are all of the table. The debts stand
-/// where the plan's stood: the message that asks for this is the plan's.
+/// The head of a held table as it goes on after its run was resumed; `None` when the run does not go on, or the table
+/// is not held by it. `windows` are all of the table. The debts stand where the plan's stood: the message that asks for
+/// this is the plan's.
 pub fn go_on<V>(
     key: &TableKey,
     head: &Head,
     windows: &[Seen<V>],
-    number: u64,
+    run: &Instance,
     now: Timestamp,
     limits: &Limits,
-) -> WentOn {
+) -> Option<WentOn> {
+    if !run.goes_on() || !is_held(head, &run.id) {
+        return None;
+    }
+    let number = run.holds;
     let with = |states: &'static [WindowState]| {
         windows.iter().filter(|seen| states.contains(&seen.window.state) && !is_draft(head, &seen.window))
     };
@@ -69,16 +76,22 @@ pub fn go_on<V>(
         owed.push(schedule_verify(key, &mut head, limits.verify_first, now));
     }
     head.owed_plan = Some(HeadDebts { step: format!("hold:{number}"), messages: owed.clone() });
-    WentOn { head, owed }
+    Some(WentOn { head, owed })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::orchestration::head::testing::{head, id, key, later, now, seen};
+    use crate::orchestration::instance::{RuntimeStatus, StartInput};
     use crate::orchestration::ledger::{Counts, VerifyDue};
     use crate::orchestration::message::{ControlMessage, Message};
+    use serde_json::Value;
     use std::time::Duration;
+
+    fn run(status: RuntimeStatus) -> Instance {
+        Instance { status, holds: 2, ..Instance::pending(id(1), StartInput::default(), Value::Null, now()) }
+    }
 
     fn limits() -> Limits {
         Limits { lanes: 3, ..Limits::scaled(1.0) }
@@ -95,7 +108,7 @@ mod tests {
     }
 
     fn gone_on(head: &Head, states: &[WindowState]) -> WentOn {
-        go_on(&key(), head, &windows(states), 2, later(10), &limits())
+        go_on(&key(), head, &windows(states), &run(RuntimeStatus::Running), later(10), &limits()).unwrap()
     }
 
     #[test]
@@ -107,6 +120,17 @@ mod tests {
         let on = gone_on(&held, &[WindowState::Planned, WindowState::Planned]).head;
         assert_eq!(hold(&on, &id(1), 1, later(2)), None, "older than the resumption");
         assert!(hold(&on, &id(1), 3, later(2)).is_some());
+    }
+
+    #[test]
+    fn a_table_goes_on_only_if_its_run_does_and_once() {
+        let goes_on = |head: &Head, status| {
+            go_on(&key(), head, &windows(&[WindowState::Planned]), &run(status), later(10), &limits())
+        };
+        assert_eq!(goes_on(&held(1, 0), RuntimeStatus::Suspended), None);
+        assert_eq!(goes_on(&held(1, 0), RuntimeStatus::Terminated), None);
+        let on = goes_on(&held(1, 0), RuntimeStatus::Running).unwrap().head;
+        assert_eq!(goes_on(&on, RuntimeStatus::Running), None);
     }
 
     #[test]
@@ -122,7 +146,8 @@ mod tests {
     fn what_a_worker_may_still_hold_keeps_its_lane_and_is_looked_at_after_its_lease() {
         let mut windows = windows(&[WindowState::Claimed, WindowState::Planned, WindowState::Planned]);
         windows[0].window.lease_until = Some(later(100));
-        let WentOn { head, owed } = go_on(&key(), &held(3, 0), &windows, 2, later(10), &limits());
+        let run = run(RuntimeStatus::Running);
+        let WentOn { head, owed } = go_on(&key(), &held(3, 0), &windows, &run, later(10), &limits()).unwrap();
         assert_eq!((head.lanes, owed.len()), (3, 3));
         assert_eq!(owed[0].delay, Duration::from_secs(90) + limits().clock_margin);
     }

@@ -2,7 +2,7 @@
 //! in so many words, runs beside it.
 
 use crate::orchestration::ids::InstanceId;
-use crate::orchestration::instance::Instance;
+use crate::orchestration::instance::{Instance, RuntimeStatus};
 use crate::orchestration::limits::Limits;
 use crate::orchestration::message::{ControlMessage, Debt};
 use crate::timestamp::Timestamp;
@@ -62,6 +62,11 @@ pub fn is_over(place: &Active, holder: Option<&Instance>, now: Timestamp, limits
     }
 }
 
+/// What a start is owed that finds its run there already: it may have been broken off before its message.
+pub fn repeated(run: &Instance) -> Vec<Debt> {
+    if run.status == RuntimeStatus::Pending { vec![start_debt(&run.id)] } else { Vec::new() }
+}
+
 /// The message that sets a pending run going.
 pub fn start_debt(id: &InstanceId) -> Debt {
     Debt::control(ControlMessage::Start { instance: id.clone(), attempt: 0 }, Duration::ZERO)
@@ -71,7 +76,7 @@ pub fn start_debt(id: &InstanceId) -> Debt {
 mod tests {
     use super::*;
     use crate::orchestration::head::testing::{id, later, now};
-    use crate::orchestration::instance::{RuntimeStatus, StartInput};
+    use crate::orchestration::instance::StartInput;
     use serde_json::Value;
 
     fn run(status: RuntimeStatus) -> Instance {
@@ -111,6 +116,12 @@ mod tests {
             enter(at(1, 1), false, Some(&at(1, 0)), None, later(1), &Limits::scaled(1.0)),
             Entry::Take(at(1, 1))
         );
+    }
+
+    #[test]
+    fn a_start_that_is_repeated_pays_again_until_its_run_has_begun() {
+        assert_eq!(repeated(&run(RuntimeStatus::Pending)), [start_debt(&id(1))]);
+        assert!(repeated(&run(RuntimeStatus::Running)).is_empty());
     }
 
     #[test]
