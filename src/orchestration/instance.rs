@@ -84,6 +84,9 @@ pub struct Instance {
     /// Why the run itself failed.
     #[serde(default)]
     pub error: Option<String>,
+    /// How often it began again under its own id. A message that ends a run says which life it means.
+    #[serde(default)]
+    pub lives: u32,
     /// How often it was suspended or resumed. The message of each carries its number, so an old one changes nothing.
     #[serde(default)]
     pub holds: u64,
@@ -195,6 +198,7 @@ impl Instance {
             tables_failed: 0,
             reason: None,
             error: None,
+            lives: 0,
             holds: 0,
             suspended_because: None,
         }

@@ -39,6 +39,9 @@ pub enum ControlMessage {
     Terminate {
         /// The run.
         instance: InstanceId,
+        /// Which life of the run is to end.
+        #[serde(default)]
+        life: u32,
         /// Why.
         reason: String,
     },

@@ -8,7 +8,7 @@ use crate::functions::control::release;
 use crate::orchestration::head::finish::{Watermark, is_due, let_go, result};
 use crate::orchestration::head::purge::{may_be_old, purge};
 use crate::orchestration::ids::{InstanceId, TableKey};
-use crate::orchestration::instance::TableResult;
+use crate::orchestration::instance::{TableResult, TableRun};
 use crate::orchestration::ledger::{Head, verified_prefix};
 use crate::orchestration::message::Debt;
 use crate::orchestration::run::count::{Counting, count};
@@ -24,12 +24,13 @@ use tokio::time::Instant;
 /// # Errors
 /// The state store's.
 pub async fn finish_table(app: &App, services: &Services, id: &InstanceId, key: &TableKey) -> Result<(), Error> {
+    // The row first: a run that begins again lets go of the head before it has other rows.
+    let Some(table) = app.state.table(id, key).await? else { return Ok(()) };
     let Some(head) = app.state.head(key).await?.map(|head| head.record).filter(|head| is_due(head, id)) else {
         return Ok(());
     };
-    let Some(table) = app.state.table(id, key).await? else { return Ok(()) };
     if table.record.result.is_some() {
-        return end_again(app, id, key).await;
+        return end_again(app, id, &table.record).await;
     }
     let deadline = Instant::now() + app.limits.invocation_deadline / 2;
     let seen = store::windows(app, key).await?;
@@ -43,7 +44,9 @@ pub async fn finish_table(app: &App, services: &Services, id: &InstanceId, key: 
     };
     let result = result(&head, &table.record, &windows, verified_up_to, &watermark);
     let relevant: Vec<Window> = windows.into_iter().filter(|w| w.run.as_ref() == Some(id)).collect();
-    end_table(app, Some(services), id, key, result, &relevant, deadline).await?;
+    if !end_table(app, Some(services), id, &table.record, result, &relevant, deadline).await? {
+        return Ok(());
+    }
     leave_table(app, id, key, verified_up_to).await?;
     purge_windows(app, key, seen, deadline).await
 }
@@ -84,9 +87,12 @@ async fn purge_windows(
 ///
 /// # Errors
 /// The state store's.
-pub async fn end_again(app: &App, id: &InstanceId, key: &TableKey) -> Result<(), Error> {
+pub async fn end_again(app: &App, id: &InstanceId, table: &TableRun) -> Result<(), Error> {
+    let key = &table.key;
     // It is counted already, so no other result comes of this.
-    end_table(app, None, id, key, TableResult::default(), &[], Instant::now()).await?;
+    if !end_table(app, None, id, table, TableResult::default(), &[], Instant::now()).await? {
+        return Ok(());
+    }
     let Some(head) = app.state.head(key).await?.map(|head| head.record).filter(|head| is_due(head, id)) else {
         return Ok(());
     };
@@ -117,7 +123,8 @@ async fn move_watermark(
     Ok(moved)
 }
 
-/// Counts a table's result in its run, starts the next table in its place, and with the last one ends the run.
+/// Counts a table's result in its run, starts the next table in its place, and with the last one ends the run. `table`
+/// is the row that the work was begun for; gives false when the run has it no longer.
 ///
 /// # Errors
 /// The state store's.
@@ -125,17 +132,17 @@ pub async fn end_table(
     app: &App,
     services: Option<&Services>,
     id: &InstanceId,
-    key: &TableKey,
+    table: &TableRun,
     result: TableResult,
     windows: &[Window],
     deadline: Instant,
-) -> Result<(), Error> {
+) -> Result<bool, Error> {
     loop {
-        let Some(run) = app.state.instance(id).await? else { return Ok(()) };
+        let Some(run) = app.state.instance(id).await? else { return Ok(false) };
         let rows = store::tables(app, id).await?;
         let now = app.state.now();
-        let (table, write, owed, over) = match count(&run.record, &rows, key, &result, now) {
-            Counting::Unknown => return Ok(()),
+        let (table, write, owed, over) = match count(&run.record, &rows, &table.key, table.high, &result, now) {
+            Counting::Unknown => return Ok(false),
             Counting::Before { owed, over } => return leave(app, id, &owed, over).await,
             Counting::Now { table, write, owed, over } => (table, write, owed, over),
         };
@@ -158,9 +165,12 @@ pub async fn end_table(
     }
 }
 
-async fn leave(app: &App, id: &InstanceId, owed: &[Debt], over: bool) -> Result<(), Error> {
+async fn leave(app: &App, id: &InstanceId, owed: &[Debt], over: bool) -> Result<bool, Error> {
     app.state.pay(owed).await?;
-    if over { release(app, id).await } else { Ok(()) }
+    if over {
+        release(app, id).await?;
+    }
+    Ok(true)
 }
 
 /// Lets go of the head and keeps how far it is proved.

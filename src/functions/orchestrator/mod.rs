@@ -27,7 +27,9 @@ pub(super) async fn handle(app: &App, invocation: &Invocation) -> Result<(), Fai
         ControlMessage::Start { instance, attempt } => begin::handle(app, &instance, attempt).await?,
         ControlMessage::Plan { instance, table, attempt } => plan::handle(app, &instance, &table, attempt).await?,
         ControlMessage::Verify { table, number } => verify::handle(app, &table, number).await?,
-        ControlMessage::Terminate { instance, reason } => stop::handle(app, &instance, &reason).await?,
+        ControlMessage::Terminate { instance, life, reason } => {
+            stop::handle(app, &instance, life, &reason).await?;
+        }
         ControlMessage::Suspend { instance, number, reason } => hold::suspend(app, &instance, number, &reason).await?,
         ControlMessage::Resume { instance, number } => hold::resume(app, &instance, number).await?,
     }

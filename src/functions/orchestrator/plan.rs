@@ -44,7 +44,7 @@ pub async fn handle(app: &App, id: &InstanceId, key: &TableKey, attempt: u32) ->
         return Ok(());
     };
     if table.record.result.is_some() {
-        return end_again(app, id, key).await;
+        return end_again(app, id, &table.record).await;
     }
     // A run that is suspended sends the message again when it goes on; one that begins again has other messages.
     if !run.record.goes_on() {
@@ -84,7 +84,8 @@ async fn end_with_error(
     tracing::error!(table = table.config.source, error, "a table failed before its windows were planned");
     let deadline = Instant::now() + app.limits.invocation_deadline / 4;
     let result = TableResult { error: Some(error), ..TableResult::default() };
-    end_table(app, services, id, &table.key, result, &[], deadline).await
+    end_table(app, services, id, table, result, &[], deadline).await?;
+    Ok(())
 }
 
 impl Planning<'_> {
@@ -93,7 +94,8 @@ impl Planning<'_> {
     }
 
     async fn end(&self, result: TableResult) -> Result<(), Error> {
-        end_table(self.app, Some(self.services), self.id, self.key(), result, &[], self.deadline).await
+        end_table(self.app, Some(self.services), self.id, self.table, result, &[], self.deadline).await?;
+        Ok(())
     }
 
     async fn take(&self) -> Result<Taken, Error> {

@@ -29,7 +29,7 @@ impl Again {
         // Later than its last end, so that the place is not taken for one that was left behind.
         let since = now.max(old.updated + Duration::from_nanos(100));
         let place = Active { instance: run.id.clone(), since };
-        let run = Instance { holds: old.holds + 1, ..run };
+        let run = Instance { lives: old.lives + 1, holds: old.holds + 1, ..run };
         let listed = (run.created != old.created).then(|| Listed::of(&run));
         Self { run, place, listed }
     }
@@ -90,7 +90,8 @@ mod tests {
 
     #[test]
     fn messages_of_its_former_life_find_neither_its_number_nor_its_tables() {
-        assert!(request(&terminated(), later(9)).unwrap().run.holds > terminated().holds);
+        let again = request(&terminated(), later(9)).unwrap().run;
+        assert!(again.holds > terminated().holds && again.lives > terminated().lives);
         let held = Head { stop: true, verify_number: 4, ..head(TableState::Running) };
         let free = let_go(&held, &id(1), later(1)).unwrap();
         assert_eq!((free.run.clone(), free.state, free.stop), (None, TableState::Idle, false));
