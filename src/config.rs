@@ -288,6 +288,8 @@ fn limits(reader: &mut Reader<'_>, dialect: Dialect) -> Limits {
     limits.lanes = limits.lanes.min((limits.quota.per_minute / limits.tables_at_once).max(1));
     let lag = reader.number("SETTLING_LAG_MINUTES", limits.settling_lag.as_secs_f64() / 60.0, 0.0, 1440.0);
     limits.settling_lag = Duration::from_secs_f64(lag * 60.0);
+    let days = reader.number("HISTORY_DAYS", limits.history.as_secs() / 86_400, 7, 3_650);
+    limits.history = Duration::from_secs(days * 86_400);
     limits
 }
 
@@ -406,6 +408,14 @@ mod tests {
     fn chunk_size_never_exceeds_what_the_api_can_answer() {
         let settings = parse(&[GOOD[0], GOOD[1], ("CHUNK_SIZE", "500000")]).unwrap();
         assert_eq!(settings.limits.window_rows, MAX_ROWS);
+    }
+
+    #[test]
+    fn a_history_goes_back_a_week_at_least() {
+        let history = |days: &str| parse(&[&GOOD[..], &[("HISTORY_DAYS", days)]].concat());
+        assert_eq!(parse(&GOOD).unwrap().limits.history, Duration::from_secs(30 * 86_400));
+        assert_eq!(history("7").unwrap().limits.history, Duration::from_secs(7 * 86_400));
+        assert!(history("6").unwrap_err().to_string().contains("HISTORY_DAYS"));
     }
 
     #[test]

@@ -70,7 +70,7 @@ fn the_rules_touch_nothing() {
 #[test]
 fn the_steps_of_a_run_decide_nothing() {
     let made = ["Head {", "Window {", "Instance {", "TableRun {", "WindowState::", "TableState::", "RuntimeStatus::"];
-    for door in ["functions/orchestrator", "functions/watchdog.rs", "functions/control.rs"] {
+    for door in ["functions/orchestrator", "functions/watchdog.rs", "functions/control"] {
         let found: Vec<String> = mentions(door, &made)
             .into_iter()
             .filter(|line| !line.contains("audit.rs:") && !line.contains("let Head {"))

@@ -20,4 +20,9 @@ system_tests! {
     a_plan_of_hundreds_of_windows_is_written_in_batches_and_wholly_dispatched,
     whatever_the_services_do_wrong_every_row_is_there_once,
     the_envelopes_of_a_host_that_does_not_forward_are_answered_too,
+    a_suspended_run_stands_still_over_a_crash_and_goes_on_where_it_was,
+    a_run_that_is_suspended_and_resumed_again_and_again_ends_equal_all_the_same,
+    a_terminated_run_that_is_restarted_as_itself_copies_what_is_missing,
+    a_run_that_could_not_begin_is_rewound_once_its_cause_is_gone,
+    a_client_of_the_durable_functions_api_starts_polls_terminates_lists_and_purges,
 }

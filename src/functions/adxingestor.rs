@@ -22,15 +22,20 @@ pub async fn handle(app: &App, call: &Call) -> Result<Answer, Error> {
         Err(message) => return Ok(Answer::error(StatusCode::BAD_REQUEST, message)),
     };
     Ok(match start(app, input, raw).await? {
-        Started::New(id) => accepted(call, &id),
-        Started::Active(active) => Answer::json(
-            StatusCode::CONFLICT,
-            json!({
-                "error": format!("Run {active} is active; wait for it, terminate it, or start with {{\"force\":true}}"),
-                "id": active.as_str(),
-            }),
-        ),
+        Started::New(id) | Started::Before(id) => accepted(call, &id),
+        Started::Active(active) => refused(&active),
     })
+}
+
+/// The answer to a start while another run is active.
+pub fn refused(active: &InstanceId) -> Answer {
+    Answer::json(
+        StatusCode::CONFLICT,
+        json!({
+            "error": format!("Run {active} is active; wait for it, terminate it, or start with {{\"force\":true}}"),
+            "id": active.as_str(),
+        }),
+    )
 }
 
 fn parse(body: &str) -> Result<(StartInput, Value), String> {
@@ -63,7 +68,7 @@ fn parse(body: &str) -> Result<(StartInput, Value), String> {
 }
 
 /// The check-status payload of Durable Functions (azure-functions-durable-extension `HttpApiHandler`).
-fn accepted(call: &Call, id: &InstanceId) -> Answer {
+pub fn accepted(call: &Call, id: &InstanceId) -> Answer {
     let code = call.query("code").map(|code| {
         let code: String = url::form_urlencoded::byte_serialize(code.as_bytes()).collect();
         format!("code={code}")

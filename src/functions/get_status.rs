@@ -2,6 +2,7 @@
 
 use super::http::{Answer, Call};
 use crate::app::App;
+use crate::orchestration::history::history;
 use crate::orchestration::ids::InstanceId;
 use crate::orchestration::instance::Instance;
 use crate::orchestration::summary;
@@ -9,40 +10,83 @@ use crate::state::Error;
 use axum::http::StatusCode;
 use serde_json::{Value, json};
 
+/// The name that the contract asks for: the function that starts a run.
+const NAME: &str = "start_orchestrator";
+
+/// What a status body holds besides what it always does.
+#[derive(Debug, Clone, Copy)]
+pub struct Shows {
+    /// The orchestration's name.
+    pub name: bool,
+    /// What the run was started with.
+    pub input: bool,
+    /// What happened in it.
+    pub history: bool,
+    /// Results in the history.
+    pub history_output: bool,
+}
+
+impl Shows {
+    /// What a call asks for.
+    pub fn asked(call: &Call) -> Self {
+        Self {
+            name: false,
+            input: call.flag("showinput") != Some(false),
+            history: call.flag("showhistory") == Some(true),
+            history_output: call.flag("showhistoryoutput") == Some(true),
+        }
+    }
+}
+
 /// Handles a call.
 ///
 /// # Errors
 /// The state store's.
 pub async fn handle(app: &App, call: &Call) -> Result<Answer, Error> {
-    Ok(match status(app, call.route("instanceId"), call.query("showinput") != Some("false")).await? {
-        Some((_, body)) => Answer::json(StatusCode::OK, body),
+    let run = match call.route("instanceId").parse::<InstanceId>() {
+        Ok(id) => app.state.instance(&id).await?,
+        Err(_) => None,
+    };
+    Ok(match run {
+        Some(run) => Answer::json(StatusCode::OK, status(app, &run.record, Shows::asked(call)).await?),
         None => Answer::error(StatusCode::NOT_FOUND, "Instance not found"),
     })
 }
 
-/// The status body of a run; `None` for an id that is unknown or malformed.
+/// The status body of a run.
 ///
 /// # Errors
 /// The state store's.
-pub async fn status(app: &App, id: &str, show_input: bool) -> Result<Option<(Instance, Value)>, Error> {
-    let Ok(id) = id.parse::<InstanceId>() else { return Ok(None) };
-    let Some(run) = app.state.instance(&id).await?.map(|run| run.record) else { return Ok(None) };
-    let tables: Vec<_> = app.state.tables(&id).await?.into_iter().map(|table| table.record).collect();
-    let output = if run.status.is_final() { summary::output(&run, &tables) } else { Value::Null };
+pub async fn status(app: &App, run: &Instance, shows: Shows) -> Result<Value, Error> {
+    // A run that begins again has no tables yet, whatever its former life left.
+    let tables: Vec<_> = match run.has_begun() {
+        true => app.state.tables(&run.id).await?.into_iter().map(|table| table.record).collect(),
+        false => Vec::new(),
+    };
+    let output = if run.status.is_final() { summary::output(run, &tables) } else { Value::Null };
+    let events = shows.history.then(|| history(run, &tables, &output, shows.history_output));
     let mut progress = Vec::with_capacity(tables.len());
     for table in tables {
         let head =
             if table.result.is_none() { app.state.head(&table.key).await?.map(|head| head.record) } else { None };
         progress.push((table, head));
     }
-    let body = json!({
+    let now = app.state.now();
+    let calls_open_at = if summary::waits_for_calls(run, &progress) { app.state.calls_open_at().await? } else { now };
+    let mut body = json!({
         "instanceId": run.id.as_str(),
         "runtimeStatus": run.status.name(),
-        "input": if show_input { run.raw_input.clone() } else { Value::Null },
-        "customStatus": summary::custom_status(&run, &progress),
+        "input": if shows.input { run.raw_input.clone() } else { Value::Null },
+        "customStatus": summary::custom_status(run, &progress, calls_open_at, now),
         "output": output,
         "createdTime": run.created.to_seconds(),
         "lastUpdatedTime": run.updated.to_seconds(),
     });
-    Ok(Some((run, body)))
+    if let Value::Object(members) = &mut body {
+        if shows.name {
+            members.insert("name".to_owned(), NAME.into());
+        }
+        members.extend(events.map(|events| ("historyEvents".to_owned(), Value::Array(events))));
+    }
+    Ok(body)
 }

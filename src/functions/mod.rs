@@ -14,6 +14,8 @@ mod orchestrator;
 mod planner;
 mod source;
 mod terminate_orchestration;
+#[cfg(test)]
+mod testing;
 mod watchdog;
 
 use crate::app::App;
@@ -158,7 +160,7 @@ async fn dispatch(app: Arc<App>, function: String, invocation: Invocation) -> Op
                 Ok(http::to_envelope(&answer_of(serve(&app, &function, &call).await)))
             }
             "orchestrator" | "chunk_worker" => on_message(&app, &function, invocation).await.map(|()| envelope::done()),
-            "nightly" => nightly::handle(&app).await.map(|()| envelope::done()).map_err(Failed::from),
+            "nightly" => nightly::handle(&app, &invocation).await.map(|()| envelope::done()).map_err(Failed::from),
             "watchdog" => watchdog::handle(&app).await.map(|()| envelope::done()).map_err(Failed::from),
             _ => return None,
         })
@@ -208,7 +210,7 @@ mod tests {
         let state = Records::new(raw.clone(), Arc::new(SystemRandom), tenant);
         let app = App { state, limits: Limits::scaled(1.0), services: Err("none".to_owned()) };
         let reason = "because ".repeat(MAX_MESSAGE_BYTES / 8);
-        let message = ControlMessage::Terminate { instance: InstanceId::from_bits(7), reason };
+        let message = ControlMessage::Terminate { instance: InstanceId::from_bits(7), life: 0, reason };
         app.state.pay(&[Debt::control(message, Duration::ZERO)]).await.unwrap();
         // What a Functions host sees: it does not know of blobs.
         let seen = raw.queues.receive(CONTROL_QUEUE, 1, Duration::from_secs(30)).await.unwrap().swap_remove(0);

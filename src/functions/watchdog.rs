@@ -140,7 +140,9 @@ async fn bury_control(app: &App, message: &QueueMessage) -> Result<(), Error> {
         (poison::Control::EndTable(instance, table, result), _) => {
             let services = app.services.as_ref().ok().map(|services| &**services);
             let deadline = Instant::now() + app.limits.invocation_deadline;
-            end_table(app, services, &instance, &table, *result, &[], deadline).await
+            let Some(table) = app.state.table(&instance, &table).await? else { return Ok(()) };
+            end_table(app, services, &instance, &table.record, *result, &[], deadline).await?;
+            Ok(())
         }
         (poison::Control::Again(debt), _) => app.state.pay(&[debt]).await,
         (poison::Control::Fail(_) | poison::Control::Drop, _) => Ok(()),

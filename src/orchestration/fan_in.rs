@@ -126,6 +126,16 @@ fn hand_out_children(head: &mut Head, children: &[(WindowName, Window)]) {
     }
 }
 
+/// Keeps the names of the planned windows ready, in order: as many as the head holds, and the others lie behind its
+/// cursor.
+pub fn make_ready(head: &mut Head, mut names: Vec<WindowName>) {
+    names.sort();
+    head.more = names.len() > READY_NAMES;
+    names.truncate(READY_NAMES);
+    head.cursor = names.last().cloned();
+    head.ready = names;
+}
+
 /// Hands out ready windows while lanes are free. Until one window of the destination has been proved, no more
 /// than the lanes' worth is handed out, so that a wrong mapping costs little.
 pub fn fill_lanes(head: &mut Head, limits: &Limits) -> Vec<WindowName> {

@@ -30,6 +30,11 @@ impl InstanceId {
         Self(format!("{bits:032x}"))
     }
 
+    /// The id of what `name` names, always the same.
+    pub fn named(name: &str) -> Self {
+        Self(Sha256::digest(name.as_bytes()).iter().take(16).map(|byte| format!("{byte:02x}")).collect())
+    }
+
     /// The id as text.
     pub fn as_str(&self) -> &str {
         &self.0

@@ -84,6 +84,15 @@ pub struct Instance {
     /// Why the run itself failed.
     #[serde(default)]
     pub error: Option<String>,
+    /// How often it began again under its own id. A message that ends a run says which life it means.
+    #[serde(default)]
+    pub lives: u32,
+    /// How often it was suspended or resumed. The message of each carries its number, so an old one changes nothing.
+    #[serde(default)]
+    pub holds: u64,
+    /// Why it is suspended.
+    #[serde(default)]
+    pub suspended_because: Option<String>,
 }
 
 /// How much a run loads of a table.
@@ -147,6 +156,9 @@ pub struct TableResult {
     /// Everything up to and including this is proved.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub verified_up_to: Option<Timestamp>,
+    /// When it was counted in its run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended: Option<Timestamp>,
 }
 
 /// A table in a run.
@@ -186,7 +198,25 @@ impl Instance {
             tables_failed: 0,
             reason: None,
             error: None,
+            lives: 0,
+            holds: 0,
+            suspended_because: None,
         }
+    }
+
+    /// Whether its tables are planned and dispatched.
+    pub fn goes_on(&self) -> bool {
+        self.status == RuntimeStatus::Running
+    }
+
+    /// Whether its tables stand: a run without any ends as it begins.
+    pub fn has_begun(&self) -> bool {
+        self.tables_total > 0
+    }
+
+    /// Whether every table has its result.
+    pub fn is_through(&self) -> bool {
+        self.has_begun() && self.tables_done + self.tables_failed == self.tables_total
     }
 
     /// Sets the run going with these tables; those that validation refused have their result already. Marks the
@@ -244,10 +274,12 @@ impl Instance {
         }
         let next = next.filter(|_| !run.status.is_final()).map(|next| TableRun { started: true, ..next.clone() });
         let owed = next.iter().map(|next| run.plan_debt(&next.key)).collect();
-        if !run.status.is_final() && run.tables_done + run.tables_failed == run.tables_total {
+        // A suspended run is completed by its resumption.
+        if run.status == RuntimeStatus::Running && run.is_through() {
             run.status = RuntimeStatus::Completed;
         }
-        Ok((run, TableRun { result: Some(result), owed, ..table.clone() }, next))
+        let result = Some(TableResult { ended: Some(now), ..result });
+        Ok((run, TableRun { result, owed, ..table.clone() }, next))
     }
 
     /// Stops the run.
@@ -278,7 +310,7 @@ impl Instance {
         Debt::control(message, Duration::ZERO)
     }
 
-    fn illegal(&self, event: &'static str) -> IllegalTransition {
+    pub(super) fn illegal(&self, event: &'static str) -> IllegalTransition {
         IllegalTransition { what: format!("instance {}", self.id), event, state: self.status.name().to_owned() }
     }
 }

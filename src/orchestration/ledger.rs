@@ -205,9 +205,12 @@ pub struct Head {
     /// The run that holds it.
     #[serde(default)]
     pub run: Option<InstanceId>,
-    /// Set when its run is to stop: no new claims.
+    /// Set when its run is to stop, or is suspended: no new claims.
     #[serde(default)]
     pub stop: bool,
+    /// The number of the last suspension or resumption of its run that came here.
+    #[serde(default)]
+    pub hold: u64,
     /// The last plan that was completed.
     #[serde(default)]
     pub plan: Option<String>,
@@ -223,6 +226,9 @@ pub struct Head {
     pub began_at: Option<Timestamp>,
     /// Windows by state.
     pub counts: Counts,
+    /// Of these, the ones that were purged.
+    #[serde(default)]
+    pub purged: Counts,
     /// What this run did.
     pub progress: Progress,
     /// Windows handed out and not ended.
@@ -270,12 +276,14 @@ impl Head {
             state: TableState::Idle,
             run: None,
             stop: false,
+            hold: 0,
             plan: None,
             draft: None,
             planned_to: Timestamp::MIN,
             verified_up_to: Timestamp::MIN,
             began_at: None,
             counts: Counts::default(),
+            purged: Counts::default(),
             progress: Progress::default(),
             lanes: 0,
             ready: Vec::new(),

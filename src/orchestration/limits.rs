@@ -71,13 +71,16 @@ pub struct Limits {
     pub window_bytes: u64,
     /// The tenant's hunting calls.
     pub quota: Quota,
+    /// How long a run that has ended is remembered, and a window wholly below the watermark. Not below a week: so long
+    /// windows that were posted more than once are counted again.
+    pub history: Duration,
     /// How long a visible message may lie until the host polls its queue (`maxPollingInterval` in `host.json`).
     pub pickup: Duration,
 }
 
 impl Limits {
     /// The numbers as the protocol has them, host times divided by `time_scale`. Times of the data
-    /// (the settling lag) and the tenant's quota are not scaled.
+    /// (the settling lag, the history) and the tenant's quota are not scaled.
     pub fn scaled(time_scale: f64) -> Self {
         let scaled = |seconds: f64| Duration::from_secs_f64(seconds / time_scale);
         Self {
@@ -98,6 +101,7 @@ impl Limits {
             window_rows: MAX_ROWS,
             window_bytes: MAX_RESPONSE_BYTES,
             quota: Quota { per_minute: 45, per_hour: None },
+            history: Duration::from_secs(30 * 86_400),
             pickup: scaled(2.0),
         }
     }

@@ -39,8 +39,27 @@ pub enum ControlMessage {
     Terminate {
         /// The run.
         instance: InstanceId,
+        /// Which life of the run is to end.
+        #[serde(default)]
+        life: u32,
         /// Why.
         reason: String,
+    },
+    /// Hold a run and its tables.
+    Suspend {
+        /// The run.
+        instance: InstanceId,
+        /// Which suspension or resumption of the run it is.
+        number: u64,
+        /// Why.
+        reason: String,
+    },
+    /// Let a run and its tables go on.
+    Resume {
+        /// The run.
+        instance: InstanceId,
+        /// Which suspension or resumption of the run it is.
+        number: u64,
     },
 }
 

@@ -5,6 +5,7 @@
 pub mod budget;
 pub mod fan_in;
 pub mod head;
+pub mod history;
 pub mod ids;
 pub mod instance;
 pub mod ledger;

@@ -1,8 +1,9 @@
 //! What the status shows of a run: its progress while it goes on and its output in the end. Field names are
 //! those of the Python app, with more beside them.
 
-use super::instance::{Instance, TableRun};
+use super::instance::{Instance, RuntimeStatus, TableRun};
 use super::ledger::{Head, TableState};
+use crate::timestamp::Timestamp;
 use serde_json::{Value, json};
 
 /// `output` of a run that has ended, from its tables.
@@ -69,15 +70,53 @@ pub fn output(run: &Instance, tables: &[TableRun]) -> Value {
     })
 }
 
-/// `customStatus`: the live progress of each table; `heads` are those of the tables that have one.
-pub fn custom_status(run: &Instance, tables: &[(TableRun, Option<Head>)]) -> Value {
-    let rows: Vec<Value> = tables.iter().map(|(table, head)| table_status(run, table, head.as_ref())).collect();
-    json!({
+/// `customStatus`: the live progress of each table; `heads` are those of the tables that have one. The tenant's next
+/// hunting call may be sent at `calls_open_at`.
+pub fn custom_status(
+    run: &Instance,
+    tables: &[(TableRun, Option<Head>)],
+    calls_open_at: Timestamp,
+    now: Timestamp,
+) -> Value {
+    let rows: Vec<Value> = tables
+        .iter()
+        .map(|(table, head)| {
+            let mut status = table_status(run, table, head.as_ref());
+            let until = head.as_ref().and_then(|head| waits_until(run, table, head, calls_open_at));
+            if let Some(until) = until.filter(|until| *until > now) {
+                status["waiting_for_quota_until"] = json!(until);
+            }
+            status
+        })
+        .collect();
+    let mut status = json!({
         "tables_total": run.tables_total,
         "tables_done": run.tables_done,
         "tables_failed": run.tables_failed,
         "tables": rows,
-    })
+    });
+    if run.status == RuntimeStatus::Suspended {
+        status["suspended_because"] = json!(run.suspended_because);
+    }
+    status
+}
+
+/// Whether a table of the run has calls to make.
+pub fn waits_for_calls(run: &Instance, tables: &[(TableRun, Option<Head>)]) -> bool {
+    let now = Timestamp::MIN;
+    tables.iter().any(|(table, head)| head.as_ref().is_some_and(|head| waits_until(run, table, head, now).is_some()))
+}
+
+/// Until when a table waits that has calls to make; `None` for one that has none, or whose run does not go on.
+fn waits_until(run: &Instance, table: &TableRun, head: &Head, calls_open_at: Timestamp) -> Option<Timestamp> {
+    if run.status != RuntimeStatus::Running || table.result.is_some() || head.run.as_ref() != Some(&run.id) {
+        return None;
+    }
+    match head.state {
+        TableState::Planning => Some(head.plan_due.map_or(calls_open_at, |due| due.max(calls_open_at))),
+        TableState::Running if head.counts.open > 0 => Some(calls_open_at),
+        _ => None,
+    }
 }
 
 fn table_status(run: &Instance, table: &TableRun, head: Option<&Head>) -> Value {
@@ -101,7 +140,9 @@ fn table_status(run: &Instance, table: &TableRun, head: Option<&Head>) -> Value 
         members.insert("state".into(), "waiting".into());
         return status;
     };
+    let held = head.stop && run.status == RuntimeStatus::Suspended;
     let state = match head.state {
+        TableState::Planning | TableState::Running if held && head.counts.submitted == 0 => "suspended",
         TableState::Idle => "waiting",
         TableState::Planning => "planning",
         TableState::Running if head.counts.open == 0 => "verifying",
@@ -124,9 +165,33 @@ fn table_status(run: &Instance, table: &TableRun, head: Option<&Head>) -> Value 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::orchestration::head::testing;
     use crate::orchestration::ids::{InstanceId, TableKey};
     use crate::orchestration::instance::{StartInput, TableConfig, TableResult};
-    use crate::timestamp::Timestamp;
+    use crate::orchestration::ledger::Counts;
+
+    #[test]
+    fn a_table_with_calls_to_make_says_until_when_it_waits_for_the_quota() {
+        use testing::{head, id, later, now, table};
+        let run = Instance {
+            status: RuntimeStatus::Running,
+            ..Instance::pending(id(1), StartInput::default(), Value::Null, now())
+        };
+        let shown = |run: &Instance, head: Head, opens: u64| {
+            let tables = [(table(), Some(head))];
+            let status = custom_status(run, &tables, later(opens), later(10));
+            (waits_for_calls(run, &tables), status["tables"][0]["waiting_for_quota_until"].clone())
+        };
+        let counts = Counts { open: 2, submitted: 1, ..Counts::default() };
+        let copying = Head { counts, ..head(TableState::Running) };
+        assert_eq!(shown(&run, copying.clone(), 30), (true, json!(later(30))));
+        assert_eq!(shown(&run, copying.clone(), 5), (true, Value::Null), "it may call already");
+        let planning = Head { plan_due: Some(later(50)), ..head(TableState::Planning) };
+        assert_eq!(shown(&run, planning, 30), (true, json!(later(50))));
+        let counting = Head { counts: Counts { open: 0, ..counts }, ..copying.clone() };
+        assert_eq!(shown(&run, counting, 30), (false, Value::Null));
+        assert_eq!(shown(&run.suspended("x", now()).unwrap(), copying, 30), (false, Value::Null));
+    }
 
     #[test]
     fn a_failed_table_is_said_loudly() {

@@ -2,11 +2,13 @@
 //! Knows how a record is stored and nothing of when it changes.
 
 mod cache;
+mod list;
 mod permits;
 #[cfg(test)]
 mod tests;
 mod transaction;
 
+pub use list::Stretch;
 pub use permits::Tenant;
 pub use transaction::Transaction;
 
@@ -38,6 +40,8 @@ const RUN_PARTITION: &str = "run";
 const ACTIVE_ROW: &str = "active";
 /// The places of runs beside the active one; they sort after it.
 const BESIDE_PREFIX: &str = "beside:";
+/// `beside:` sorts before this, and what is in the list of runs behind it.
+const AFTER_PLACES: &str = "beside;";
 const INSTANCE_ROW: &str = "i";
 const HEAD_ROW: &str = "h";
 /// `t:` sorts before this and nothing of ours lies between.
@@ -132,7 +136,8 @@ impl State {
 
     /// All runs that hold a place, the active one first: one page.
     pub async fn places(&self) -> Result<Vec<Stored<Active>>, Error> {
-        let range = Range { partition: RUN_PARTITION.to_owned(), from: ACTIVE_ROW.to_owned(), to: None };
+        let to = Some(AFTER_PLACES.to_owned());
+        let range = Range { partition: RUN_PARTITION.to_owned(), from: ACTIVE_ROW.to_owned(), to };
         self.all(&range).await?.into_iter().map(read).collect()
     }
 

@@ -112,6 +112,14 @@ impl State {
         }
     }
 
+    /// When the next hunting call may be sent, as the store has it.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn calls_open_at(&self) -> Result<Timestamp, Error> {
+        Ok(self.read_budget().await?.budget.opens(self.shared.tenant.quota, self.now()))
+    }
+
     /// How long it is to the next permit at least: what this process knows may be old, and then it is longer.
     pub fn next_permit_in(&self) -> Duration {
         let now = self.now();

@@ -1,5 +1,6 @@
 //! The writes of one entity-group transaction. No write is blind: insert, or swap at a version.
 
+use super::list::list_row;
 use super::{
     ACTIVE_ROW, Error, HEAD_ROW, INSTANCE_ROW, RUN_PARTITION, TABLE_PREFIX, beside_row, instance_partition, key,
     table_partition,
@@ -8,6 +9,7 @@ use crate::orchestration::budget::Budget;
 use crate::orchestration::ids::{InstanceId, TableKey, WindowName};
 use crate::orchestration::instance::{Instance, TableRun};
 use crate::orchestration::ledger::Head;
+use crate::orchestration::run::listed::Listed;
 use crate::orchestration::run::place::Active;
 use crate::orchestration::window::Window;
 use crate::storage::entity::to_properties;
@@ -47,14 +49,31 @@ impl Transaction {
         Ok(self)
     }
 
-    /// Inserts the place of a run beside the active one.
-    pub fn beside(self, place: &Active) -> Result<Self, Error> {
-        self.write(key(RUN_PARTITION, &beside_row(&place.instance))?, place, None)
+    /// Takes, or with a version swaps, the place of a run beside the active one.
+    pub fn beside(self, place: &Active, etag: Option<&ETag>) -> Result<Self, Error> {
+        self.write(key(RUN_PARTITION, &beside_row(&place.instance))?, place, etag)
     }
 
     /// Frees the place of a run beside the active one.
     pub fn release_beside(mut self, id: &InstanceId, etag: &ETag) -> Result<Self, Error> {
         self.operations.push(Operation::Delete(key(RUN_PARTITION, &beside_row(id))?, etag.clone()));
+        Ok(self)
+    }
+
+    /// Inserts the entry of a run in the list of runs, which stands beside the places.
+    pub fn listed(self, entry: &Listed) -> Result<Self, Error> {
+        self.write(key(RUN_PARTITION, &list_row(entry))?, entry, None)
+    }
+
+    /// Removes an entry from the list of runs.
+    pub fn unlisted(mut self, entry: &Listed, etag: &ETag) -> Result<Self, Error> {
+        self.operations.push(Operation::Delete(key(RUN_PARTITION, &list_row(entry))?, etag.clone()));
+        Ok(self)
+    }
+
+    /// Removes a run that is forgotten.
+    pub fn delete_instance(mut self, id: &InstanceId, etag: &ETag) -> Result<Self, Error> {
+        self.operations.push(Operation::Delete(key(&instance_partition(id), INSTANCE_ROW)?, etag.clone()));
         Ok(self)
     }
 
@@ -69,7 +88,7 @@ impl Transaction {
         self.write(key(&instance_partition(id), &row)?, table, etag)
     }
 
-    /// Removes a table from a run that has not begun.
+    /// Removes a table from a run that has not begun, or is forgotten.
     pub fn delete_table(mut self, id: &InstanceId, table: &TableKey, etag: &ETag) -> Result<Self, Error> {
         let row = format!("{TABLE_PREFIX}{}", table.as_str());
         self.operations.push(Operation::Delete(key(&instance_partition(id), &row)?, etag.clone()));
@@ -97,7 +116,7 @@ impl Transaction {
         self.write(key, budget, etag)
     }
 
-    /// Removes a window: a draft of a plan that was never completed.
+    /// Removes a window: a draft of a plan that was never completed, or one that is old.
     pub fn delete_window(mut self, table: &TableKey, name: &WindowName, etag: &ETag) -> Result<Self, Error> {
         self.operations.push(Operation::Delete(key(&table_partition(table), name.as_str())?, etag.clone()));
         Ok(self)

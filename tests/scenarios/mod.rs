@@ -1,6 +1,10 @@
 //! Whole-system scenarios through the public door: the real binary, the real function folders, the simulated cloud.
 //! Each is told where the app keeps its state, and runs there like anywhere else.
 
+mod control;
+
+pub use control::*;
+
 use crate::support::{Copied, Deployment, Store, cloud, now, odd_table, only, table, ticks};
 use serde_json::Value;
 use std::time::Duration;

@@ -8,6 +8,7 @@ pub mod azurite;
 
 use localcloud::cloud::{Cloud, Settings as CloudSettings};
 use localcloud::source::{Settings as SourceSettings, TableOptions, TableSettings};
+use reqwest::header::HeaderMap;
 use serde_json::{Value, json};
 use std::any::Any;
 use std::fs::File;
@@ -217,11 +218,28 @@ impl Deployment {
     }
 
     async fn call(&self, request: reqwest::RequestBuilder) -> (u16, Value) {
-        let response = request.send().await.unwrap();
-        let status = response.status().as_u16();
-        #[allow(clippy::disallowed_methods, reason = "the app under test is trusted with memory")]
-        let text = response.text().await.unwrap();
-        (status, serde_json::from_str(&text).unwrap_or(Value::String(text)))
+        let (status, _, body) = answer_of(request).await;
+        (status, body)
+    }
+
+    /// A call with any method and headers; gives the headers of the answer too.
+    pub async fn request(&self, method: &str, path: &str, headers: &[(&str, &str)]) -> (u16, HeaderMap, Value) {
+        let request = self.http.request(method.parse().unwrap(), self.url(path));
+        answer_of(headers.iter().fold(request, |request, (name, value)| request.header(*name, *value))).await
+    }
+
+    /// Polls the status of a run until it is as wanted.
+    pub async fn until(&self, id: &str, wanted: impl Fn(&Value) -> bool) -> Value {
+        let began = Instant::now();
+        loop {
+            let (status, body) = self.get(&format!("/api/status/{id}")).await;
+            assert_eq!(status, 200, "{body}");
+            if wanted(&body) {
+                return body;
+            }
+            assert!(began.elapsed() < PATIENCE, "it never comes to that: {body:#}\n{}", self.tail());
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
     }
 
     /// Starts a run and gives its id.
@@ -233,16 +251,7 @@ impl Deployment {
 
     /// Waits until a run has ended and gives its status body.
     pub async fn ended(&self, id: &str) -> Value {
-        let began = Instant::now();
-        loop {
-            let (status, body) = self.get(&format!("/api/status/{id}")).await;
-            assert_eq!(status, 200, "{body}");
-            if !matches!(body["runtimeStatus"].as_str(), Some("Pending" | "Running")) {
-                return body;
-            }
-            assert!(began.elapsed() < PATIENCE, "the run does not end: {body:#}\n{}", self.tail());
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
+        self.until(id, |body| !matches!(body["runtimeStatus"].as_str(), Some("Pending" | "Running"))).await
     }
 
     /// A run that has to end well; gives its processing summary.
@@ -308,6 +317,14 @@ impl Drop for Deployment {
 
 fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+async fn answer_of(request: reqwest::RequestBuilder) -> (u16, HeaderMap, Value) {
+    let response = request.send().await.unwrap();
+    let (status, headers) = (response.status().as_u16(), response.headers().clone());
+    #[allow(clippy::disallowed_methods, reason = "the app under test is trusted with memory")]
+    let text = response.text().await.unwrap();
+    (status, headers, serde_json::from_str(&text).unwrap_or(Value::String(text)))
 }
 
 /// A start body for these tables.

@@ -8,6 +8,7 @@ use crate::state::{CHUNK_QUEUE, State, Tenant};
 use crate::storage::{Storage, memory};
 use crate::timestamp::{SystemClock, Timestamp};
 use serde_json::json;
+use std::time::Duration;
 
 fn process(storage: &Storage) -> App {
     let limits = Limits::scaled(1.0);

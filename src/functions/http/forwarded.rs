@@ -16,6 +16,12 @@ pub fn from_request(parts: &Parts, route: HashMap<String, String>, body: &[u8]) 
         method: parts.method.to_string(),
         url: format!("{}{path}", base.trim_end_matches("/api")),
         query: query_of(path),
+        // Names of a header map are in lower case.
+        headers: parts
+            .headers
+            .iter()
+            .filter_map(|(name, value)| Some((name.as_str().to_owned(), value.to_str().ok()?.to_owned())))
+            .collect(),
         base,
         route,
         body: String::from_utf8_lossy(body).into_owned(),

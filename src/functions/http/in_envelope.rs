@@ -3,6 +3,7 @@
 use super::super::envelope::{Invocation, member};
 use super::{Answer, Call, base, query_of};
 use serde_json::{Map, Value, json};
+use std::collections::HashMap;
 
 /// The call in an envelope. Hosts differ in the casing of members and in how often they encode.
 pub fn from_envelope(invocation: &Invocation) -> Call {
@@ -15,10 +16,11 @@ pub fn from_envelope(invocation: &Invocation) -> Call {
     let object = |name: &str| member(&request, name).and_then(Value::as_object).cloned().unwrap_or_default();
     let text = |name: &str| member(&request, name).and_then(Value::as_str).unwrap_or_default().to_owned();
     let headers = object("Headers");
-    let header = |name: &str| {
-        let value = member(&headers, name)?;
-        value.as_array().and_then(|values| values.first()).unwrap_or(value).as_str()
-    };
+    let first =
+        |value: &Value| value.as_array().and_then(|all| all.first()).unwrap_or(value).as_str().map(str::to_owned);
+    let headers: HashMap<String, String> =
+        headers.iter().filter_map(|(name, value)| Some((name.to_ascii_lowercase(), first(value)?))).collect();
+    let header = |name: &str| headers.get(name).map(String::as_str);
     let url = text("Url");
     let scheme = header("x-forwarded-proto").or_else(|| url.split_once("://").map(|(scheme, _)| scheme));
     let mut query = query_of(&url);
@@ -32,6 +34,7 @@ pub fn from_envelope(invocation: &Invocation) -> Call {
         method: text("Method").to_ascii_uppercase(),
         base: base(scheme, header("host")),
         query,
+        headers: headers.clone(),
         route: route.iter().filter_map(|(name, value)| Some((name.clone(), value.as_str()?.to_owned()))).collect(),
         body: match member(&request, "Body") {
             Some(Value::String(body)) => body.clone(),
@@ -69,6 +72,7 @@ mod tests {
             (call.base.as_str(), call.route("instanceId"), call.route("left")),
             ("https://app.example:7071/api", "7", "")
         );
+        assert_eq!((call.header("x-forwarded-proto"), call.flag("showinput")), (Some("https"), Some(true)));
         assert_eq!((call.query("code"), call.query("showinput"), call.body.as_str()), (Some("a+b"), Some("true"), ""));
     }
 

@@ -23,6 +23,8 @@ pub struct Call {
     pub route: HashMap<String, String>,
     /// Query values, names in lower case; the last of equal names.
     pub query: HashMap<String, String>,
+    /// Headers, names in lower case.
+    pub headers: HashMap<String, String>,
     /// The body; empty if there was none.
     pub body: String,
 }
@@ -48,6 +50,28 @@ impl Call {
     /// A query value.
     pub fn query(&self, name: &str) -> Option<&str> {
         self.query.get(name).map(String::as_str)
+    }
+
+    /// All values of a query name in lower case.
+    pub fn query_all(&self, name: &str) -> Vec<String> {
+        let all: Vec<String> = pairs(&self.url).filter(|(key, _)| key == name).map(|(_, value)| value).collect();
+        if all.is_empty() { self.query.get(name).cloned().into_iter().collect() } else { all }
+    }
+
+    /// A query value that is `true` or `false` in any case; anything else counts as left out, as in .NET.
+    pub fn flag(&self, name: &str) -> Option<bool> {
+        self.query(name)?.trim().to_ascii_lowercase().parse().ok()
+    }
+
+    /// A header, by its name in lower case.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).map(String::as_str)
+    }
+
+    /// A call of a URL, for tests.
+    #[cfg(test)]
+    pub fn of(method: &str, url: &str) -> Self {
+        Self { method: method.to_owned(), url: url.to_owned(), query: query_of(url), ..Self::default() }
     }
 }
 
@@ -84,8 +108,11 @@ fn base(scheme: Option<&str>, host: Option<&str>) -> String {
 }
 
 fn query_of(url: &str) -> HashMap<String, String> {
-    let Some((_, query)) = url.split_once('?') else { return HashMap::new() };
-    url::form_urlencoded::parse(query.as_bytes())
-        .map(|(name, value)| (name.to_ascii_lowercase(), value.into_owned()))
-        .collect()
+    pairs(url).collect()
+}
+
+/// The query of a URL, names in lower case.
+fn pairs(url: &str) -> impl Iterator<Item = (String, String)> {
+    let query = url.split_once('?').map_or("", |(_, query)| query);
+    url::form_urlencoded::parse(query.as_bytes()).map(|(name, value)| (name.to_ascii_lowercase(), value.into_owned()))
 }

@@ -3,7 +3,7 @@
 use crate::adx::catalog::{AuditRow, FailureRow};
 use crate::app::Services;
 use crate::orchestration::ids::InstanceId;
-use crate::orchestration::instance::{TableResult, TableRun};
+use crate::orchestration::instance::{Instance, TableResult, TableRun};
 use crate::orchestration::limits::AUDIT_WINDOWS;
 use crate::orchestration::window::{Window, WindowState};
 use crate::timestamp::Timestamp;
@@ -14,14 +14,17 @@ use tokio::time::Instant;
 /// failed in an earlier run and is proved now. A failure to write is logged: the result stands in the ledger.
 pub async fn write(
     services: &Services,
-    id: &InstanceId,
+    run: &Instance,
     table: &TableRun,
     windows: &[Window],
     now: Timestamp,
     deadline: Instant,
 ) {
     let Some(result) = &table.result else { return };
-    let tag = format!("audit{id}{}", table.key.as_str());
+    let id = &run.id;
+    // A run that began anew writes rows of its own.
+    let of = format!("{id}{:016x}{}", run.created.ticks(), table.key.as_str());
+    let tag = format!("audit{of}");
     if let Err(error) =
         services.catalog.append_audit(&[audit_row(id, table, result, windows, now)], &tag, deadline).await
     {
@@ -31,7 +34,7 @@ pub async fn write(
     if failures.is_empty() {
         return;
     }
-    let tag = format!("failures{id}{}", table.key.as_str());
+    let tag = format!("failures{of}");
     if let Err(error) = services.catalog.append_failures(&failures, &tag, deadline).await {
         tracing::error!(%error, table = table.config.source, "the failure rows could not be written");
     }

@@ -22,6 +22,7 @@ pub async fn handle(app: &App, id: &InstanceId, attempt: u32) -> Result<(), Erro
     let Some(run) = app.state.instance(id).await? else { return Ok(()) };
     match begin::look(&run.record) {
         Look::Over => return release(app, id).await,
+        Look::Held => return Ok(()),
         Look::Again => {
             let tables: Vec<TableRun> = app.state.tables(id).await?.into_iter().map(|t| t.record).collect();
             return app.state.pay(&run.record.plans_owed(&tables)).await;
@@ -80,7 +81,7 @@ async fn set_going(
     for table in tables.iter().filter(|table| table.result.is_some()) {
         let error = table.result.as_ref().and_then(|result| result.error.as_ref());
         tracing::error!(table = table.config.source, ?error, "a table is refused");
-        audit::write(services, id, table, &[], now, deadline).await;
+        audit::write(services, &run.record, table, &[], now, deadline).await;
     }
     let mut etag = run.etag.clone();
     for write in before.iter().chain([&last]) {

@@ -6,13 +6,16 @@ use crate::adx::catalog::{LedgerEntry, WatermarkMove};
 use crate::app::{App, Services};
 use crate::functions::control::release;
 use crate::orchestration::head::finish::{Watermark, is_due, let_go, result};
+use crate::orchestration::head::purge::{may_be_old, purge};
 use crate::orchestration::ids::{InstanceId, TableKey};
-use crate::orchestration::instance::TableResult;
+use crate::orchestration::instance::{TableResult, TableRun};
 use crate::orchestration::ledger::{Head, verified_prefix};
 use crate::orchestration::message::Debt;
 use crate::orchestration::run::count::{Counting, count};
 use crate::orchestration::window::Window;
-use crate::state::Error;
+use crate::orchestration::write::Seen;
+use crate::state::{Error, Stored};
+use crate::storage::ETag;
 use crate::timestamp::Timestamp;
 use tokio::time::Instant;
 
@@ -21,15 +24,17 @@ use tokio::time::Instant;
 /// # Errors
 /// The state store's.
 pub async fn finish_table(app: &App, services: &Services, id: &InstanceId, key: &TableKey) -> Result<(), Error> {
+    // The row first: a run that begins again lets go of the head before it has other rows.
+    let Some(table) = app.state.table(id, key).await? else { return Ok(()) };
     let Some(head) = app.state.head(key).await?.map(|head| head.record).filter(|head| is_due(head, id)) else {
         return Ok(());
     };
-    let Some(table) = app.state.table(id, key).await? else { return Ok(()) };
     if table.record.result.is_some() {
-        return end_again(app, id, key).await;
+        return end_again(app, id, &table.record).await;
     }
     let deadline = Instant::now() + app.limits.invocation_deadline / 2;
-    let windows: Vec<Window> = store::windows(app, key).await?.into_iter().map(|seen| seen.window).collect();
+    let seen = store::windows(app, key).await?;
+    let windows: Vec<Window> = seen.iter().map(|seen| seen.window.clone()).collect();
     let verified_up_to = verified_prefix(head.verified_up_to, &windows);
     let watermark = move_watermark(app, services, key, &head, verified_up_to, deadline).await;
     let watermark = match watermark {
@@ -39,17 +44,55 @@ pub async fn finish_table(app: &App, services: &Services, id: &InstanceId, key: 
     };
     let result = result(&head, &table.record, &windows, verified_up_to, &watermark);
     let relevant: Vec<Window> = windows.into_iter().filter(|w| w.run.as_ref() == Some(id)).collect();
-    end_table(app, Some(services), id, key, result, &relevant, deadline).await?;
-    leave_table(app, id, key, verified_up_to).await
+    if !end_table(app, Some(services), id, &table.record, result, &relevant, deadline).await? {
+        return Ok(());
+    }
+    leave_table(app, id, key, verified_up_to).await?;
+    purge_windows(app, key, seen, deadline).await
+}
+
+/// Removes old windows from a table that its run has left. What does not fit the time is for the next run's end.
+async fn purge_windows(
+    app: &App,
+    key: &TableKey,
+    mut windows: Vec<Seen<ETag>>,
+    deadline: Instant,
+) -> Result<(), Error> {
+    let (now, history) = (app.state.now(), app.limits.history);
+    windows.retain(|seen| may_be_old(&seen.window, now, history));
+    if windows.is_empty() {
+        return Ok(());
+    }
+    let Some(Stored { record: mut head, mut etag }) = app.state.head(key).await? else { return Ok(()) };
+    while Instant::now() < deadline
+        && let Some(write) = purge(&head, &mut windows, now, history)
+    {
+        match store::table(app, key, &write, &etag).await {
+            Ok(next) => etag = next,
+            // Another run has the table.
+            Err(Error::Conflict) => break,
+            Err(error) => return Err(error),
+        }
+        tracing::info!(
+            table = head.source,
+            windows = write.windows.len(),
+            "windows older than HISTORY_DAYS are purged"
+        );
+        head = write.head;
+    }
+    Ok(())
 }
 
 /// Goes again through the end of a table that has its result.
 ///
 /// # Errors
 /// The state store's.
-pub async fn end_again(app: &App, id: &InstanceId, key: &TableKey) -> Result<(), Error> {
+pub async fn end_again(app: &App, id: &InstanceId, table: &TableRun) -> Result<(), Error> {
+    let key = &table.key;
     // It is counted already, so no other result comes of this.
-    end_table(app, None, id, key, TableResult::default(), &[], Instant::now()).await?;
+    if !end_table(app, None, id, table, TableResult::default(), &[], Instant::now()).await? {
+        return Ok(());
+    }
     let Some(head) = app.state.head(key).await?.map(|head| head.record).filter(|head| is_due(head, id)) else {
         return Ok(());
     };
@@ -80,7 +123,8 @@ async fn move_watermark(
     Ok(moved)
 }
 
-/// Counts a table's result in its run, starts the next table in its place, and with the last one ends the run.
+/// Counts a table's result in its run, starts the next table in its place, and with the last one ends the run. `table`
+/// is the row that the work was begun for; gives false when the run has it no longer.
 ///
 /// # Errors
 /// The state store's.
@@ -88,22 +132,22 @@ pub async fn end_table(
     app: &App,
     services: Option<&Services>,
     id: &InstanceId,
-    key: &TableKey,
+    table: &TableRun,
     result: TableResult,
     windows: &[Window],
     deadline: Instant,
-) -> Result<(), Error> {
+) -> Result<bool, Error> {
     loop {
-        let Some(run) = app.state.instance(id).await? else { return Ok(()) };
+        let Some(run) = app.state.instance(id).await? else { return Ok(false) };
         let rows = store::tables(app, id).await?;
         let now = app.state.now();
-        let (table, write, owed, over) = match count(&run.record, &rows, key, &result, now) {
-            Counting::Unknown => return Ok(()),
+        let (table, write, owed, over) = match count(&run.record, &rows, &table.key, table.high, &result, now) {
+            Counting::Unknown => return Ok(false),
             Counting::Before { owed, over } => return leave(app, id, &owed, over).await,
             Counting::Now { table, write, owed, over } => (table, write, owed, over),
         };
         if let Some(services) = services {
-            audit::write(services, id, &table, windows, now, deadline).await;
+            audit::write(services, &run.record, &table, windows, now, deadline).await;
         }
         match store::run(app, &write, &run.etag).await {
             Ok(_) => {
@@ -121,9 +165,12 @@ pub async fn end_table(
     }
 }
 
-async fn leave(app: &App, id: &InstanceId, owed: &[Debt], over: bool) -> Result<(), Error> {
+async fn leave(app: &App, id: &InstanceId, owed: &[Debt], over: bool) -> Result<bool, Error> {
     app.state.pay(owed).await?;
-    if over { release(app, id).await } else { Ok(()) }
+    if over {
+        release(app, id).await?;
+    }
+    Ok(true)
 }
 
 /// Lets go of the head and keeps how far it is proved.
@@ -137,4 +184,35 @@ async fn leave_table(app: &App, id: &InstanceId, key: &TableKey, verified_up_to:
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::functions::testing::World;
+    use crate::orchestration::head::testing::{key, long_copied};
+    use crate::state::Transaction;
+    use std::time::Duration;
+
+    #[tokio::test]
+    async fn old_windows_below_the_watermark_leave_the_store_and_stay_counted() {
+        let world = World::new();
+        let state = &world.app.state;
+        let (idle, windows) = long_copied();
+        state.commit(Transaction::new().head(&key(), &idle, None).unwrap()).await.unwrap();
+        for made in windows {
+            let write = Transaction::new().window(&key(), &made.name, &made.window, None).unwrap();
+            state.commit(write).await.unwrap();
+        }
+        let deadline = Instant::now() + Duration::from_secs(60);
+        let purge = async || {
+            let windows = store::windows(&world.app, &key()).await.unwrap();
+            purge_windows(&world.app, &key(), windows, deadline).await.unwrap();
+            store::windows(&world.app, &key()).await.unwrap().len()
+        };
+        assert_eq!(purge().await, 200, "none is old yet");
+        world.clock.forward(31 * 86_400);
+        assert_eq!(purge().await, 50, "above the watermark they stay");
+        assert_eq!(state.head(&key()).await.unwrap().unwrap().record.purged.verified, 150);
+    }
 }

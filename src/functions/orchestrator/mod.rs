@@ -4,6 +4,7 @@
 mod audit;
 mod begin;
 mod finish;
+mod hold;
 mod plan;
 mod stop;
 mod store;
@@ -30,7 +31,11 @@ pub(super) async fn handle(app: &App, invocation: &Invocation) -> Result<(), Fai
             let id = invocation.metadata("Id").unwrap_or_default();
             verify::handle(app, &table, Count { number, message: &id }).await?;
         }
-        ControlMessage::Terminate { instance, reason } => stop::handle(app, &instance, &reason).await?,
+        ControlMessage::Terminate { instance, life, reason } => {
+            stop::handle(app, &instance, life, &reason).await?;
+        }
+        ControlMessage::Suspend { instance, number, reason } => hold::suspend(app, &instance, number, &reason).await?,
+        ControlMessage::Resume { instance, number } => hold::resume(app, &instance, number).await?,
     }
     Ok(())
 }

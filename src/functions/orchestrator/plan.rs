@@ -10,6 +10,7 @@ use crate::functions::control::status_of;
 use crate::functions::hunting::Hunting;
 use crate::functions::planner::{Cut, Planner};
 use crate::functions::source;
+use crate::orchestration::head::hold::{WentOn, go_on};
 use crate::orchestration::head::plan::{self, Completed, Content, Retry, Scope};
 use crate::orchestration::head::survey::{Survey, survey};
 use crate::orchestration::head::take::{Fresh, Take, held_by, other_holder, take};
@@ -43,9 +44,10 @@ pub async fn handle(app: &App, id: &InstanceId, key: &TableKey, attempt: u32) ->
         return Ok(());
     };
     if table.record.result.is_some() {
-        return end_again(app, id, key).await;
+        return end_again(app, id, &table.record).await;
     }
-    if run.record.status.is_final() {
+    // A run that is suspended sends the message again when it goes on; one that begins again has other messages.
+    if !run.record.goes_on() {
         return Ok(());
     }
     let table = table.record;
@@ -59,6 +61,7 @@ pub async fn handle(app: &App, id: &InstanceId, key: &TableKey, attempt: u32) ->
         Taken::Ours(head) => planning.attempt(*head, attempt).await,
         Taken::Not(Take::HeldBy(other)) => planning.end(held_by(&other)).await,
         Taken::Not(Take::Again(owed)) => app.state.pay(&owed).await,
+        Taken::Not(Take::GoOn) => planning.go_on().await,
         Taken::Not(_) => finish_table(app, services, id, key).await,
     }
 }
@@ -81,7 +84,8 @@ async fn end_with_error(
     tracing::error!(table = table.config.source, error, "a table failed before its windows were planned");
     let deadline = Instant::now() + app.limits.invocation_deadline / 4;
     let result = TableResult { error: Some(error), ..TableResult::default() };
-    end_table(app, services, id, &table.key, result, &[], deadline).await
+    end_table(app, services, id, table, result, &[], deadline).await?;
+    Ok(())
 }
 
 impl Planning<'_> {
@@ -90,7 +94,8 @@ impl Planning<'_> {
     }
 
     async fn end(&self, result: TableResult) -> Result<(), Error> {
-        end_table(self.app, Some(self.services), self.id, self.key(), result, &[], self.deadline).await
+        end_table(self.app, Some(self.services), self.id, self.table, result, &[], self.deadline).await?;
+        Ok(())
     }
 
     async fn take(&self) -> Result<Taken, Error> {
@@ -113,6 +118,28 @@ impl Planning<'_> {
                 Err(error) => return Err(error),
             }
         }
+    }
+
+    /// Dispatches again what waits in a table that was held. The head is read before the run: if that is suspended once
+    /// more, its message finds the head as it was read or changes it, and then the swap here is refused.
+    async fn go_on(&self) -> Result<(), Error> {
+        let (app, key) = (self.app, self.key());
+        while let Some(head) = app.state.head(key).await? {
+            let Some(run) = app.state.instance(self.id).await?.map(|run| run.record) else { break };
+            let windows = store::windows(app, key).await?;
+            let went_on = go_on(key, &head.record, &windows, &run, app.state.now(), &app.limits);
+            let Some(WentOn { head: next, owed }) = went_on else { break };
+            match store::head(app, key, &next, Some(&head.etag)).await {
+                Ok(_) => {
+                    tracing::info!(table = next.source, owed = owed.len(), "a table goes on");
+                    app.state.pay(&owed).await?;
+                    return finish_table(app, self.services, self.id, key).await;
+                }
+                Err(Error::Conflict) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
     }
 
     async fn attempt(&self, head: Stored<Head>, attempt: u32) -> Result<(), Error> {

@@ -12,8 +12,10 @@ use crate::state::Error;
 ///
 /// # Errors
 /// The state store's.
-pub async fn handle(app: &App, instance: &InstanceId, reason: &str) -> Result<(), Error> {
-    mark_terminated(app, instance, reason).await?;
+pub async fn handle(app: &App, instance: &InstanceId, life: u32, reason: &str) -> Result<(), Error> {
+    if !mark_terminated(app, instance, life, reason).await? {
+        return Ok(());
+    }
     for table in app.state.tables(instance).await? {
         let key = &table.record.key;
         while let Some(head) = app.state.head(key).await? {

@@ -2,45 +2,19 @@
 
 use super::*;
 use crate::functions::control::{Started, Terminated, start, terminate};
+use crate::functions::testing::{Set, app};
 use crate::orchestration::ids::InstanceId;
 use crate::orchestration::instance::StartInput;
-use crate::orchestration::limits::Limits;
-use crate::random::Random;
-use crate::state::{State, Tenant};
 use crate::storage::{
     Continuation, ETag, Error as StorageError, Key, MessageQueue, Operation, Page, Range, Receipt, Row, Storage,
     TableStore, memory,
 };
-use crate::timestamp::{Clock, Timestamp};
 use async_trait::async_trait;
 use serde_json::Value;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
 
 type Stored<T> = Result<T, StorageError>;
-
-struct Set(Mutex<Timestamp>);
-
-impl Set {
-    fn forward(&self, seconds: u64) {
-        let mut now = self.0.lock().unwrap();
-        *now = *now + Duration::from_secs(seconds);
-    }
-}
-
-impl Clock for Set {
-    fn now(&self) -> Timestamp {
-        *self.0.lock().unwrap()
-    }
-}
-
-struct Counting(AtomicU64);
-
-impl Random for Counting {
-    fn bits(&self) -> u128 {
-        u128::from(self.0.fetch_add(1, Ordering::SeqCst))
-    }
-}
 
 /// Counts transactions on their way to `inner`.
 struct Counted {
@@ -104,14 +78,11 @@ struct World {
 }
 
 fn world() -> World {
-    let clock = Arc::new(Set(Mutex::new("2026-05-01T00:00:00Z".parse().unwrap())));
+    let clock = Arc::new(Set::default());
     let asked = Arc::<AtomicU64>::default();
     let inner = memory(Arc::clone(&clock) as _);
     let counted = Arc::new(Counted { inner: inner.clone(), asked: Arc::clone(&asked) });
-    let storage = Storage { tables: Arc::clone(&counted) as _, queues: counted, ..inner };
-    let limits = Limits::scaled(1.0);
-    let state = State::new(storage, Arc::new(Counting(AtomicU64::new(1))), Tenant::new("", &limits));
-    let app = App { state, limits, services: Err("no settings".to_owned()) };
+    let app = app(Storage { tables: Arc::clone(&counted) as _, queues: counted, ..inner });
     World { app, clock, asked }
 }
 
@@ -123,7 +94,7 @@ impl World {
     async fn started(&self, force: bool) -> InstanceId {
         match self.start(force).await {
             Started::New(id) => id,
-            Started::Active(active) => panic!("{active} is active"),
+            other => panic!("{other:?}"),
         }
     }
 

@@ -47,6 +47,7 @@ pub fn result(
         repaired: progress.repaired,
         calls: progress.calls,
         verified_up_to: (verified_up_to != Timestamp::MIN).then_some(verified_up_to),
+        ended: None,
     }
 }
 

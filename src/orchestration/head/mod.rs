@@ -3,14 +3,16 @@
 //! ```text
 //! idle ── take ──> planning ── plan ──> running ── verify ──> finishing ── finish ──> idle
 //!   ▲                 │  └─ nothing to do ─┐ └─ plan without open windows ─┘
-//!   └─────────────────┴────────────────────┘       stop: no new claims, in any of these
+//!   └─────────────────┴────────────────────┘       stop, hold: no new claims, in any of these
 //! ```
 //!
 //! A head that a run left behind is taken by the next one in whatever state it is.
 
 pub mod finish;
+pub mod hold;
 pub mod learn;
 pub mod plan;
+pub mod purge;
 pub mod stall;
 pub mod stop;
 pub mod survey;

@@ -4,11 +4,11 @@
 
 use super::survey::Survey;
 use crate::orchestration::IllegalTransition;
-use crate::orchestration::fan_in::{fill_lanes, schedule_verify};
+use crate::orchestration::fan_in::{fill_lanes, make_ready, schedule_verify};
 use crate::orchestration::ids::{InstanceId, Part, TableKey, WindowId, WindowName};
 use crate::orchestration::instance::{LoadType, RuntimeStatus, TableRun};
 use crate::orchestration::ledger::{Counts, Head, HeadDebts, TableState};
-use crate::orchestration::limits::{Limits, PLAN_ATTEMPTS, READY_NAMES, TRANSACTION_WINDOWS};
+use crate::orchestration::limits::{Limits, PLAN_ATTEMPTS, TRANSACTION_WINDOWS};
 use crate::orchestration::message::{ControlMessage, Debt};
 use crate::orchestration::plan::Piece;
 use crate::orchestration::window::{Window, WindowState};
@@ -133,7 +133,6 @@ pub fn lay_out<V>(
     for (name, window) in planned {
         draft.add(name, window, &mut counts);
     }
-    draft.names.sort();
     draft.head.counts = counts;
     draft.head.planned_to = draft.head.planned_to.max(end.unwrap_or(Timestamp::MIN));
     while draft.rest.len() > TRANSACTION_WINDOWS {
@@ -198,25 +197,21 @@ pub struct Completed<V> {
 
 impl<V> Draft<V> {
     /// The last transaction. `run` is the status of the run as read after all batches were written: a plan of a run
-    /// that was terminated meanwhile is valid, for the next run, and dispatches nothing.
+    /// that was terminated or suspended meanwhile is valid, for the next run or the resumption, and dispatches nothing.
     pub fn complete(self, key: &TableKey, run: Option<RuntimeStatus>, now: Timestamp, limits: &Limits) -> Completed<V> {
-        let Self { plan, head, mut names, held, rest, .. } = self;
-        let more = names.len() > READY_NAMES;
-        names.truncate(READY_NAMES);
+        let Self { plan, head, names, held, rest, .. } = self;
         let mut head = Head {
             plan: Some(plan.clone()),
             draft: None,
             state: TableState::Running,
             lanes: u32::try_from(held.len()).unwrap_or(u32::MAX),
-            more,
-            cursor: names.last().cloned(),
-            ready: names,
-            stop: run.is_none_or(RuntimeStatus::is_final),
+            stop: run != Some(RuntimeStatus::Running),
             plan_due: None,
             moved: now,
             updated: now,
             ..head
         };
+        make_ready(&mut head, names);
         let mut owed = held;
         owed.extend(fill_lanes(&mut head, limits).into_iter().map(|name| Debt::chunk(key, name)));
         if head.is_through() {
@@ -269,6 +264,7 @@ mod tests {
     use crate::orchestration::head::survey::survey;
     use crate::orchestration::head::testing::{head, id, key, later, now, seen, table};
     use crate::orchestration::instance::TableConfig;
+    use crate::orchestration::limits::READY_NAMES;
     use crate::orchestration::message::Message;
 
     fn limits() -> Limits {
@@ -330,10 +326,12 @@ mod tests {
     }
 
     #[test]
-    fn a_run_that_was_terminated_while_it_planned_dispatches_nothing() {
-        let draft = drafted(vec![], 3);
-        let Completed { write, owed } = draft.complete(&key(), Some(RuntimeStatus::Terminated), later(2), &limits());
-        assert!(write.head.stop && owed.is_empty());
+    fn a_run_that_was_terminated_or_suspended_while_it_planned_dispatches_nothing() {
+        for status in [RuntimeStatus::Terminated, RuntimeStatus::Suspended] {
+            let draft = drafted(vec![], 3);
+            let Completed { write, owed } = draft.complete(&key(), Some(status), later(2), &limits());
+            assert!(write.head.stop && owed.is_empty());
+        }
     }
 
     #[test]

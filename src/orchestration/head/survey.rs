@@ -10,7 +10,7 @@ use crate::orchestration::write::{Seen, TableWrite, WindowWrite};
 pub struct Survey<V> {
     /// Windows that are not terminal.
     pub left: Vec<Seen<V>>,
-    /// All windows by state, drafts left out.
+    /// All windows by state, drafts left out and purged ones included.
     pub counts: Counts,
     /// The transactions that delete the drafts, one after the other. Each swaps the head too, so that a planner that
     /// was overtaken deletes nothing.
@@ -19,7 +19,7 @@ pub struct Survey<V> {
 
 /// Tells leftovers from drafts.
 pub fn survey<V>(head: &Head, windows: Vec<Seen<V>>) -> Survey<V> {
-    let mut counts = Counts::default();
+    let mut counts = head.purged;
     let (mut left, mut drafts) = (Vec::new(), Vec::new());
     for seen in windows {
         if is_draft(head, &seen.window) {
@@ -79,6 +79,12 @@ mod tests {
             matches!(deleted.as_slice(), [WindowWrite::Delete(_, 200), WindowWrite::Delete(_, 210)]),
             "{deleted:?}"
         );
+    }
+
+    #[test]
+    fn windows_that_were_purged_stay_counted() {
+        let head = Head { purged: Counts { verified: 40, ..Counts::default() }, ..planned(Some("p"), 100) };
+        assert_eq!(survey(&head, vec![seen(10, WindowState::Verified)]).counts.verified, 41);
     }
 
     #[test]

@@ -32,6 +32,8 @@ pub enum Take {
     Again(Vec<Debt>),
     /// All windows of this run have ended: go on with the end.
     Finish,
+    /// This run's plan stands and was held: dispatch what waits in it.
+    GoOn,
     /// Another run holds it.
     HeldBy(InstanceId),
 }
@@ -58,6 +60,7 @@ pub fn take(
     if let Some(own) = head.filter(|head| head.run.as_ref() == Some(id)) {
         match own.state {
             TableState::Finishing => return Take::Finish,
+            TableState::Running if is_held(own, id) => return Take::GoOn,
             TableState::Running => {
                 return Take::Again(own.owed_plan.as_ref().map(|debts| debts.messages.clone()).unwrap_or_default());
             }
@@ -72,6 +75,8 @@ pub fn take(
         run: Some(id.clone()),
         state: TableState::Planning,
         stop: false,
+        // The numbers are the run's own.
+        hold: if head.run.as_ref() == Some(id) { head.hold } else { 0 },
         draft: Some(fresh.draft),
         verify: None,
         // A count that is still on its way for an earlier run finds another number.
@@ -82,6 +87,11 @@ pub fn take(
         updated: now,
         ..head
     }))
+}
+
+/// Whether run `id` stands still in this table although its plan is valid.
+pub fn is_held(head: &Head, id: &InstanceId) -> bool {
+    head.run.as_ref() == Some(id) && head.state == TableState::Running && head.stop
 }
 
 /// The result of a table that another run holds.
@@ -130,6 +140,7 @@ mod tests {
         let owed = HeadDebts { step: "plan:p".into(), by: None, messages: vec![debt.clone()] };
         let running = Head { owed_plan: Some(owed), ..head(TableState::Running) };
         assert_eq!(taken(Some(&running), 1, None), Take::Again(vec![debt]));
+        assert_eq!(taken(Some(&Head { stop: true, ..running }), 1, None), Take::GoOn);
         assert_eq!(taken(Some(&head(TableState::Finishing)), 1, None), Take::Finish);
     }
 

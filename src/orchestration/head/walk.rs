@@ -189,7 +189,7 @@ impl Walk {
             take::Take::Ours(head) => *head,
             take::Take::Again(owed) => return self.pay(&owed),
             take::Take::Finish => return self.finish(),
-            take::Take::HeldBy(_) => return Ok(()),
+            take::Take::HeldBy(_) | take::Take::GoOn => return Ok(()),
         };
         if !self.commit(TableWrite { head: head.clone(), windows: vec![] }, version) {
             return Ok(());

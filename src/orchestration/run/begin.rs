@@ -17,6 +17,8 @@ pub enum Look {
     Begin,
     /// Begun already: send the plans again.
     Again,
+    /// Suspended: its resumption sends the message again.
+    Held,
     /// Over: leave the place.
     Over,
 }
@@ -25,8 +27,9 @@ pub enum Look {
 pub fn look(run: &Instance) -> Look {
     match run.status {
         RuntimeStatus::Pending => Look::Begin,
-        status if status.is_final() => Look::Over,
-        _ => Look::Again,
+        RuntimeStatus::Running => Look::Again,
+        RuntimeStatus::Suspended => Look::Held,
+        RuntimeStatus::Completed | RuntimeStatus::Failed | RuntimeStatus::Terminated => Look::Over,
     }
 }
 
@@ -241,6 +244,7 @@ mod tests {
         assert_eq!(look(&last.run), Look::Over);
         let running = begin::<u32>(&pending(), of(0..1), vec![], 5, later(1)).unwrap().last.run;
         assert_eq!(look(&running), Look::Again);
+        assert_eq!(look(&running.suspended("x", now()).unwrap()), Look::Held);
         assert!(begin::<u32>(&running, of(0..1), vec![], 5, later(1)).is_err());
     }
 

@@ -24,7 +24,7 @@ pub enum Counting<V> {
         /// The table with its result and what its end owes.
         table: Box<TableRun>,
         /// The transaction.
-        write: RunWrite<V>,
+        write: Box<RunWrite<V>>,
         /// What to send once it is stored.
         owed: Vec<Debt>,
         /// Whether the run ends with it: its place is left then.
@@ -32,15 +32,19 @@ pub enum Counting<V> {
     },
 }
 
-/// Counts the result of a table. `rows` are all tables of the run.
+/// Counts the result of a table. `rows` are all tables of the run. The row is told from that of another life of the run
+/// by the end of its range: work that was begun for one is not counted for the other.
 pub fn count<V: Clone>(
     run: &Instance,
     rows: &[(TableRun, V)],
     key: &TableKey,
+    high: Timestamp,
     result: &TableResult,
     now: Timestamp,
 ) -> Counting<V> {
-    let Some((table, version)) = rows.iter().find(|(table, _)| table.key == *key) else { return Counting::Unknown };
+    let Some((table, version)) = rows.iter().find(|(table, _)| table.key == *key && table.high == high) else {
+        return Counting::Unknown;
+    };
     let next = rows.iter().find(|(table, _)| !table.started && table.result.is_none());
     let Ok((counted, ended, started)) = run.table_ended(table, result.clone(), next.map(|(next, _)| next), now) else {
         return Counting::Before { owed: table.owed.clone(), over: run.status.is_final() };
@@ -51,7 +55,7 @@ pub fn count<V: Clone>(
     if let (Some(started), Some((_, version))) = (started, next) {
         writes.push(RowWrite::Swap(started, version.clone()));
     }
-    Counting::Now { table: Box::new(ended), write: RunWrite { run: counted, rows: writes }, owed, over }
+    Counting::Now { table: Box::new(ended), write: Box::new(RunWrite { run: counted, rows: writes }), owed, over }
 }
 
 #[cfg(test)]
@@ -76,7 +80,8 @@ mod tests {
     #[test]
     fn the_next_table_starts_in_the_place_of_the_one_that_ended() {
         let (run, rows) = running();
-        let Counting::Now { write, owed, over, .. } = count(&run, &rows, &key(), &done(), later(1)) else {
+        let Counting::Now { write, owed, over, .. } = count(&run, &rows, &key(), table().high, &done(), later(1))
+        else {
             panic!("not counted")
         };
         assert_eq!((write.rows.len(), owed.len(), over), (2, 1, false));
@@ -86,11 +91,22 @@ mod tests {
     #[test]
     fn a_result_is_counted_once_and_a_repeat_pays_again() {
         let (run, rows) = running();
-        let Counting::Now { table, write, owed, .. } = count(&run, &rows, &key(), &done(), later(1)) else {
+        let Counting::Now { table: ended, write, owed, .. } =
+            count(&run, &rows, &key(), table().high, &done(), later(1))
+        else {
             panic!("not counted")
         };
-        let rows = vec![(*table, 9), rows[1].clone()];
-        assert_eq!(count(&write.run, &rows, &key(), &done(), later(2)), Counting::Before { owed, over: false });
+        let rows = vec![(*ended, 9), rows[1].clone()];
+        assert_eq!(
+            count(&write.run, &rows, &key(), table().high, &done(), later(2)),
+            Counting::Before { owed, over: false }
+        );
+    }
+
+    #[test]
+    fn work_that_was_begun_in_a_former_life_is_not_counted() {
+        let (run, rows) = running();
+        assert_eq!(count(&run, &rows, &key(), Timestamp::from_ticks(9), &done(), later(1)), Counting::Unknown);
     }
 
     #[test]
@@ -98,10 +114,12 @@ mod tests {
         let (run, mut rows) = running();
         rows.pop();
         let run = Instance { tables_total: 1, ..run };
-        let Counting::Now { write, over, .. } = count(&run, &rows, &key(), &TableResult::default(), later(1)) else {
+        let Counting::Now { write, over, .. } =
+            count(&run, &rows, &key(), table().high, &TableResult::default(), later(1))
+        else {
             panic!("not counted")
         };
         assert_eq!((write.run.status, write.run.tables_failed, over), (RuntimeStatus::Completed, 1, true));
-        assert_eq!(count(&run, &[] as &[(TableRun, u32)], &key(), &done(), later(1)), Counting::Unknown);
+        assert_eq!(count(&run, &[] as &[(TableRun, u32)], &key(), table().high, &done(), later(1)), Counting::Unknown);
     }
 }

@@ -2,7 +2,7 @@
 //! in so many words, runs beside it.
 
 use crate::orchestration::ids::InstanceId;
-use crate::orchestration::instance::RuntimeStatus;
+use crate::orchestration::instance::{Instance, RuntimeStatus};
 use crate::orchestration::limits::Limits;
 use crate::orchestration::message::{ControlMessage, Debt};
 use crate::timestamp::Timestamp;
@@ -29,19 +29,19 @@ pub enum Entry {
     Refused(InstanceId),
 }
 
-/// Decides on a start. `place` is who is active, `holder` the status of that run, `None` where there is no such run: it
-/// may be that its start was broken off between the two writes, or that it is about to come.
+/// Decides on a start that wants `own`. `place` is who is active, `holder` that run, `None` where there is no such run: it
+/// may be that its start was broken off between the two writes, or that it is about to come. A start that was broken
+/// off and is repeated finds its own place.
 pub fn enter(
-    id: &InstanceId,
+    own: Active,
     force: bool,
     place: Option<&Active>,
-    holder: Option<RuntimeStatus>,
+    holder: Option<&Instance>,
     now: Timestamp,
     limits: &Limits,
 ) -> Entry {
-    let own = Active { instance: id.clone(), since: now };
     match place {
-        Some(active) if !is_over(active, holder, now, limits) => {
+        Some(active) if active.instance != own.instance && !is_over(active, holder, now, limits) => {
             if force {
                 Entry::Beside(own)
             } else {
@@ -52,12 +52,19 @@ pub fn enter(
     }
 }
 
-/// Whether a place is held by a run that is over, or never came.
-pub fn is_over(place: &Active, holder: Option<RuntimeStatus>, now: Timestamp, limits: &Limits) -> bool {
+/// Whether a place is held by a run that is over, or never came. A run that was over before it took its place is about
+/// to begin again.
+pub fn is_over(place: &Active, holder: Option<&Instance>, now: Timestamp, limits: &Limits) -> bool {
+    let waited = now.since(place.since) > limits.lost_after;
     match holder {
-        Some(status) => status.is_final(),
-        None => now.since(place.since) > limits.lost_after,
+        Some(run) => run.status.is_final() && (place.since <= run.updated || waited),
+        None => waited,
     }
+}
+
+/// What a start is owed that finds its run there already: it may have been broken off before its message.
+pub fn repeated(run: &Instance) -> Vec<Debt> {
+    if run.status == RuntimeStatus::Pending { vec![start_debt(&run.id)] } else { Vec::new() }
 }
 
 /// The message that sets a pending run going.
@@ -69,10 +76,21 @@ pub fn start_debt(id: &InstanceId) -> Debt {
 mod tests {
     use super::*;
     use crate::orchestration::head::testing::{id, later, now};
+    use crate::orchestration::instance::StartInput;
+    use serde_json::Value;
+
+    fn run(status: RuntimeStatus) -> Instance {
+        Instance { status, ..Instance::pending(id(1), StartInput::default(), Value::Null, now()) }
+    }
+
+    fn at(bits: u128, seconds: u64) -> Active {
+        Active { instance: id(bits), since: later(seconds) }
+    }
 
     fn asked(force: bool, holder: Option<RuntimeStatus>, seconds: u64) -> Entry {
-        let active = Active { instance: id(1), since: now() };
-        enter(&id(2), force, Some(&active), holder, later(seconds), &Limits::scaled(1.0))
+        let holder = holder.map(run);
+        let limits = Limits::scaled(1.0);
+        enter(at(2, seconds), force, Some(&at(1, 0)), holder.as_ref(), later(seconds), &limits)
     }
 
     #[test]
@@ -89,6 +107,28 @@ mod tests {
         assert!(matches!(asked(true, Some(RuntimeStatus::Completed), 0), Entry::Take(_)));
         assert_eq!(asked(false, None, 120), Entry::Refused(id(1)));
         assert!(matches!(asked(false, None, 121), Entry::Take(_)));
-        assert!(matches!(enter(&id(2), false, None, None, now(), &Limits::scaled(1.0)), Entry::Take(_)));
+        assert!(matches!(enter(at(2, 0), false, None, None, now(), &Limits::scaled(1.0)), Entry::Take(_)));
+    }
+
+    #[test]
+    fn a_start_that_was_broken_off_finds_its_own_place() {
+        assert_eq!(
+            enter(at(1, 1), false, Some(&at(1, 0)), None, later(1), &Limits::scaled(1.0)),
+            Entry::Take(at(1, 1))
+        );
+    }
+
+    #[test]
+    fn a_start_that_is_repeated_pays_again_until_its_run_has_begun() {
+        assert_eq!(repeated(&run(RuntimeStatus::Pending)), [start_debt(&id(1))]);
+        assert!(repeated(&run(RuntimeStatus::Running)).is_empty());
+    }
+
+    #[test]
+    fn a_run_that_is_about_to_begin_again_keeps_its_place_for_a_while() {
+        let failed = run(RuntimeStatus::Failed);
+        let over = |seconds| is_over(&at(1, 10), Some(&failed), later(seconds), &Limits::scaled(1.0));
+        assert!(!over(10) && !over(130));
+        assert!(over(131));
     }
 }

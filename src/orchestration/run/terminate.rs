@@ -1,8 +1,7 @@
 //! The event *terminate request*. The control message goes first, then the run is swapped, then the door answers; the
 //! message's handler swaps it again and stops the tables, so a crash in between loses nothing.
 
-use crate::orchestration::ids::InstanceId;
-use crate::orchestration::instance::RuntimeStatus;
+use crate::orchestration::instance::{Instance, RuntimeStatus};
 use crate::orchestration::message::{ControlMessage, Debt};
 use std::time::Duration;
 
@@ -21,15 +20,21 @@ pub enum Terminated {
 ///
 /// # Errors
 /// The answer to give at once.
-pub fn request(id: &InstanceId, status: Option<RuntimeStatus>, reason: &str) -> Result<Debt, Terminated> {
-    match status {
+pub fn request(run: Option<&Instance>, reason: &str) -> Result<Debt, Terminated> {
+    match run {
         None => Err(Terminated::Unknown),
-        Some(status) if status.is_final() => Err(Terminated::TooLate),
-        Some(_) => {
-            let message = ControlMessage::Terminate { instance: id.clone(), reason: reason.to_owned() };
+        Some(run) if run.status.is_final() => Err(Terminated::TooLate),
+        Some(run) => {
+            let (instance, life) = (run.id.clone(), run.lives);
+            let message = ControlMessage::Terminate { instance, life, reason: reason.to_owned() };
             Ok(Debt::control(message, Duration::ZERO))
         }
     }
+}
+
+/// Whether a message that ends life `life` is about the run as it is: one that began again since goes on.
+pub fn is_meant(run: &Instance, life: u32) -> bool {
+    run.lives == life
 }
 
 /// The answer once the run was swapped: its message's handler may have been faster, only another end is too late.
@@ -40,14 +45,26 @@ pub fn answer(status: Option<RuntimeStatus>) -> Terminated {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::orchestration::head::testing::id;
+    use crate::orchestration::head::testing::{id, later, now};
+    use crate::orchestration::instance::StartInput;
+    use crate::orchestration::run::restart;
+    use serde_json::Value;
+
+    #[test]
+    fn the_message_that_ended_a_run_does_not_end_its_next_life() {
+        let run = Instance::pending(id(1), StartInput::default(), Value::Null, now());
+        let ended = run.terminated("enough", later(1)).unwrap();
+        let again = restart::request(&ended, later(2)).unwrap().run;
+        assert!(is_meant(&ended, run.lives) && !is_meant(&again, run.lives));
+    }
 
     #[test]
     fn only_a_run_that_goes_on_is_terminated() {
-        assert_eq!(request(&id(1), None, "x"), Err(Terminated::Unknown));
-        assert_eq!(request(&id(1), Some(RuntimeStatus::Terminated), "x"), Err(Terminated::TooLate));
+        let run = |status| Instance { status, ..Instance::pending(id(1), StartInput::default(), Value::Null, now()) };
+        assert_eq!(request(None, "x"), Err(Terminated::Unknown));
+        assert_eq!(request(Some(&run(RuntimeStatus::Terminated)), "x"), Err(Terminated::TooLate));
         for status in [RuntimeStatus::Pending, RuntimeStatus::Running, RuntimeStatus::Suspended] {
-            assert!(request(&id(1), Some(status), "x").is_ok());
+            assert!(request(Some(&run(status)), "x").is_ok());
         }
         assert_eq!(answer(Some(RuntimeStatus::Terminated)), Terminated::Now);
         assert_eq!(answer(Some(RuntimeStatus::Completed)), Terminated::TooLate);

@@ -99,7 +99,10 @@ pub fn diagnose(
     let quiet = now.since(run.updated) > limits.lost_after;
     let done = !tables.is_empty() && tables.iter().all(|sight| sight.table.result.is_some());
     match run.status {
-        status if status.is_final() && quiet => vec![repair("the run has ended and is released", Action::Leave)],
+        status if status.is_final() => {
+            let over = quiet && is_over(place, Some(run), now, limits);
+            over.then(|| repair("the run has ended and is released", Action::Leave)).into_iter().collect()
+        }
         RuntimeStatus::Pending if quiet => {
             let start = Action::Send(vec![start_debt(&run.id)]);
             vec![repair("the run was never begun; its start is sent again", start)]
@@ -137,6 +140,7 @@ impl Watched<'_> {
             TableState::Planning | TableState::Idle if quiet > limits.lease() + limits.clock_margin => {
                 vec![self.plan_again()]
             }
+            TableState::Running if head.stop && quiet > limits.lost_after => vec![self.go_on()],
             TableState::Running => self.count_again(head).into_iter().chain(self.windows(head)).collect(),
             TableState::Finishing if quiet > limits.lost_after => {
                 let end = vec![verify::message(self.key(), head.verify_number)];
@@ -147,8 +151,16 @@ impl Watched<'_> {
     }
 
     fn plan_again(&self) -> Repair {
+        self.send("its plan is sent again", vec![self.plan()])
+    }
+
+    fn go_on(&self) -> Repair {
+        self.send("it is held and its run is not; it is told to go on", vec![self.plan()])
+    }
+
+    fn plan(&self) -> Debt {
         let plan = ControlMessage::Plan { instance: self.run.id.clone(), table: self.key().clone(), attempt: 0 };
-        self.send("its plan is sent again", vec![Debt::control(plan, Duration::ZERO)])
+        Debt::control(plan, Duration::ZERO)
     }
 
     fn count_again(&self, head: &Head) -> Option<Repair> {

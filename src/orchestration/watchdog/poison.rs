@@ -54,9 +54,10 @@ pub fn control(message: ControlMessage, run: Option<&Instance>, now: Timestamp, 
             let error = Some(format!("the table could not be planned: {GAVE_UP}"));
             Control::EndTable(instance, table, Box::new(TableResult { error, ..TableResult::default() }))
         }
-        again @ (ControlMessage::Verify { .. } | ControlMessage::Terminate { .. }) => {
-            Control::Again(Debt::control(again, limits.verify_longest))
-        }
+        again @ (ControlMessage::Verify { .. }
+        | ControlMessage::Terminate { .. }
+        | ControlMessage::Suspend { .. }
+        | ControlMessage::Resume { .. }) => Control::Again(Debt::control(again, limits.verify_longest)),
     }
 }
 

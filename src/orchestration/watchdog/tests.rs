@@ -120,8 +120,24 @@ fn a_table_that_stands_still_is_dispatched_again_up_to_its_lanes() {
     let planned = windows(&[WindowState::Planned, WindowState::Planned, WindowState::Planned]);
     assert_eq!(of_table(Some(running.clone()), planned.clone(), 720), []);
     assert_eq!(of_table(Some(running.clone()), planned.clone(), 721), [chunk(10), chunk(20)]);
-    running.stop = true;
-    assert_eq!(of_table(Some(running), planned, 721), []);
+}
+
+#[test]
+fn a_table_that_was_left_held_when_its_run_went_on_is_told_to() {
+    let held = Head { stop: true, ..head(TableState::Running) };
+    assert_eq!(of_table(Some(held.clone()), vec![], 120), []);
+    let [Debt { message: Message::Control(ControlMessage::Plan { .. }), .. }] = of_table(Some(held), vec![], 121)[..]
+    else {
+        panic!("not told")
+    };
+}
+
+#[test]
+fn a_run_that_is_about_to_begin_again_keeps_its_place() {
+    let place = Active { instance: id(1), since: later(10) };
+    let failed = run(RuntimeStatus::Failed);
+    assert_eq!(diagnose(&place, Some(&failed), &[], later(11), &limits()), []);
+    assert_eq!(diagnose(&place, Some(&failed), &[], later(131), &limits())[0].action, Action::Leave);
 }
 
 #[test]

@@ -1,0 +1,45 @@
+//! Beginning a run again under its own id, for rewind and restart (`orchestration::run::restart`): the place, the heads
+//! that its former life holds, the run, its message.
+
+use super::place::take;
+use crate::app::App;
+use crate::orchestration::ids::{InstanceId, TableKey};
+use crate::orchestration::run::place::start_debt;
+use crate::orchestration::run::restart::{Again, let_go};
+use crate::state::{Error, Transaction};
+use crate::storage::ETag;
+
+/// Begins a run again that was over when it was read at `etag`; gives the run that is active if that is refused, or
+/// this one's id if somebody else was faster.
+///
+/// # Errors
+/// The state store's.
+pub async fn begin_again(app: &App, again: &Again, etag: &ETag) -> Result<Option<InstanceId>, Error> {
+    let Again { run, place, listed } = again;
+    if let Some(active) = take(app, place, listed.as_ref(), run.input.force).await? {
+        return Ok(Some(active));
+    }
+    for table in app.state.tables(&run.id).await? {
+        leave(app, &run.id, &table.record.key).await?;
+    }
+    match app.state.commit(Transaction::new().instance(run, Some(etag))?).await {
+        Ok(_) => {}
+        Err(Error::Conflict) => return Ok(Some(run.id.clone())),
+        Err(error) => return Err(error),
+    }
+    app.state.pay(&[start_debt(&run.id)]).await?;
+    tracing::info!(instance.id = %run.id, "a run begins again");
+    Ok(None)
+}
+
+async fn leave(app: &App, id: &InstanceId, key: &TableKey) -> Result<(), Error> {
+    while let Some(head) = app.state.head(key).await? {
+        let Some(free) = let_go(&head.record, id, app.state.now()) else { break };
+        match app.state.commit(Transaction::new().head(key, &free, Some(&head.etag))?).await {
+            Ok(_) => break,
+            Err(Error::Conflict) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,103 @@
+//! Suspending and resuming a run. The message goes first, then the run is swapped; the message's handler does that
+//! again and tells the tables.
+
+use super::release;
+use crate::app::App;
+use crate::orchestration::ids::InstanceId;
+use crate::orchestration::instance::Instance;
+use crate::orchestration::run::suspend::{Asked, Move, Refused};
+use crate::orchestration::run::{resume, suspend};
+use crate::state::{Error, Stored, Transaction};
+use crate::timestamp::Timestamp;
+
+/// Suspends a run that has not ended.
+///
+/// # Errors
+/// The state store's. The inner error says why the run is not suspended.
+pub async fn suspend(app: &App, id: &InstanceId, reason: &str) -> Result<Result<(), Refused>, Error> {
+    let run = app.state.instance(id).await?.map(|run| run.record);
+    let Asked { number, debt } = match suspend::request(run.as_ref(), reason) {
+        Ok(asked) => asked,
+        Err(refused) => return Ok(Err(refused)),
+    };
+    app.state.pay(&[debt]).await?;
+    apply_suspension(app, id, number, reason).await?;
+    answer(app, id).await
+}
+
+/// Resumes a run; one that is not suspended goes on as it did.
+///
+/// # Errors
+/// The state store's. The inner error says why the run cannot go on.
+pub async fn resume(app: &App, id: &InstanceId) -> Result<Result<(), Refused>, Error> {
+    let run = app.state.instance(id).await?.map(|run| run.record);
+    let Asked { number, debt } = match resume::request(run.as_ref()) {
+        Ok(Some(asked)) => asked,
+        Ok(None) => return Ok(Ok(())),
+        Err(refused) => return Ok(Err(refused)),
+    };
+    app.state.pay(&[debt]).await?;
+    match apply_resumption(app, id, number).await? {
+        // Completed by it, or going on.
+        Some(_) => Ok(Ok(())),
+        None => answer(app, id).await,
+    }
+}
+
+/// The answer once the run was swapped, unless it came to its end first.
+async fn answer(app: &App, id: &InstanceId) -> Result<Result<(), Refused>, Error> {
+    Ok(match super::status_of(app, id).await? {
+        None => Err(Refused::Unknown),
+        Some(status) if status.is_final() => Err(Refused::TooLate),
+        Some(_) => Ok(()),
+    })
+}
+
+/// Swaps the run for suspension `number`; gives it if its tables are to be told.
+///
+/// # Errors
+/// The state store's.
+pub async fn apply_suspension(
+    app: &App,
+    id: &InstanceId,
+    number: u64,
+    reason: &str,
+) -> Result<Option<Instance>, Error> {
+    apply(app, id, |run, now| suspend::apply(run, number, reason, now)).await
+}
+
+/// Swaps the run for resumption `number`; gives it if its tables are to be told. A run that is completed by it leaves
+/// its place.
+///
+/// # Errors
+/// The state store's.
+pub async fn apply_resumption(app: &App, id: &InstanceId, number: u64) -> Result<Option<Instance>, Error> {
+    let run = apply(app, id, |run, now| resume::apply(run, number, now)).await?;
+    if run.as_ref().is_some_and(|run| run.status.is_final()) {
+        release(app, id).await?;
+    }
+    Ok(run)
+}
+
+async fn apply(
+    app: &App,
+    id: &InstanceId,
+    rule: impl Fn(&Instance, Timestamp) -> Move,
+) -> Result<Option<Instance>, Error> {
+    while let Some(Stored { record: run, etag }) = app.state.instance(id).await? {
+        let moved = match rule(&run, app.state.now()) {
+            Move::Swap(moved) => moved,
+            Move::Again => return Ok(Some(run)),
+            Move::Old => return Ok(None),
+        };
+        match app.state.commit(Transaction::new().instance(&moved, Some(&etag))?).await {
+            Ok(_) => {
+                tracing::info!(instance.id = %id, status = moved.status.name(), "a run was suspended or resumed");
+                return Ok(Some(*moved));
+            }
+            Err(Error::Conflict) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(None)
+}

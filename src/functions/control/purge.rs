@@ -1,0 +1,138 @@
+//! Forgetting runs that are over: one, those that a filter names, or the old ones. The run goes with its tables' rows;
+//! its entry in the list goes last, and one without a run is not shown.
+
+use crate::app::App;
+use crate::orchestration::ids::InstanceId;
+use crate::orchestration::instance::Instance;
+use crate::orchestration::run::listed::{Filter, Listed};
+use crate::orchestration::run::purge::{batches, is_old, may_go};
+use crate::state::{Error, State, Stored, Stretch, Transaction};
+use crate::storage::ETag;
+use tokio::time::Instant;
+
+/// What became of a request to forget a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purged {
+    /// It is forgotten.
+    Now,
+    /// It goes on, and is kept.
+    GoesOn,
+    /// There is no such run.
+    Unknown,
+}
+
+/// Forgets one run.
+///
+/// # Errors
+/// The state store's.
+pub async fn purge(app: &App, id: &InstanceId) -> Result<Purged, Error> {
+    loop {
+        let Some(run) = app.state.instance(id).await? else { return Ok(Purged::Unknown) };
+        if !may_go(&run.record) {
+            return Ok(Purged::GoesOn);
+        }
+        let entry = Listed::of(&run.record);
+        match forget(&app.state, run).await {
+            Ok(()) => {}
+            Err(Error::Conflict) => continue,
+            Err(error) => return Err(error),
+        }
+        if let Some(entry) = app.state.entry(&entry).await? {
+            unlist(&app.state, &entry).await?;
+        }
+        return Ok(Purged::Now);
+    }
+}
+
+/// Forgets the runs that are over and that the filter wants, as many as fit before `deadline`; gives their number.
+///
+/// # Errors
+/// The state store's.
+pub async fn purge_matching(app: &App, filter: &Filter, deadline: Instant) -> Result<u64, Error> {
+    let wanted = |run: &Instance| may_go(run) && filter.wants(run);
+    sweep(app, filter, deadline, wanted, false).await
+}
+
+/// Forgets the runs that ended longer ago than the history goes back, and entries that never had a run, as many as
+/// fit before `deadline`; gives the number of runs.
+///
+/// # Errors
+/// The state store's.
+pub async fn purge_old(app: &App, deadline: Instant) -> Result<u64, Error> {
+    let (now, history) = (app.state.now(), app.limits.history);
+    let filter = Filter { created_to: Some(now - history), ..Filter::default() };
+    sweep(app, &filter, deadline, |run| is_old(run, now, history), true).await
+}
+
+async fn sweep(
+    app: &App,
+    filter: &Filter,
+    deadline: Instant,
+    wanted: impl Fn(&Instance) -> bool,
+    without_run: bool,
+) -> Result<u64, Error> {
+    let state = &app.state;
+    let mut stretch = Stretch { created_from: filter.created_from, created_to: filter.created_to, after: None };
+    let mut gone = 0;
+    loop {
+        let (entries, more) = state.listed(&stretch).await?;
+        for entry in &entries {
+            if Instant::now() >= deadline {
+                tracing::info!(gone, "not all runs were purged in the time of one call; the next call goes on");
+                return Ok(gone);
+            }
+            stretch.after = Some(entry.record.place());
+            if !filter.may_want(&entry.record) {
+                continue;
+            }
+            let run = state.instance(&entry.record.instance).await?;
+            let run = run.filter(|run| entry.record.is_of(&run.record));
+            let Some(run) = run else {
+                // Broken off before its run was written, or the entry of a former life.
+                if without_run {
+                    unlist(state, entry).await?;
+                }
+                continue;
+            };
+            if wanted(&run.record) && forgotten(state, run).await? {
+                unlist(state, entry).await?;
+                gone += 1;
+            }
+        }
+        if !more {
+            return Ok(gone);
+        }
+    }
+}
+
+/// Forgets a run unless it has changed since it was read.
+async fn forgotten(state: &State, run: Stored<Instance>) -> Result<bool, Error> {
+    match forget(state, run).await {
+        Ok(()) => Ok(true),
+        Err(Error::Conflict) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+async fn forget(state: &State, run: Stored<Instance>) -> Result<(), Error> {
+    let Stored { record: run, mut etag } = run;
+    let rows: Vec<_> = state.tables(&run.id).await?.into_iter().map(|table| (table.record.key, table.etag)).collect();
+    let (before, last) = batches(rows);
+    let with = |start: Transaction, rows: &[(_, ETag)]| {
+        rows.iter().try_fold(start, |transaction, (key, etag)| transaction.delete_table(&run.id, key, etag))
+    };
+    for rows in before {
+        let swap = with(Transaction::new().instance(&run, Some(&etag))?, &rows)?;
+        etag = state.commit(swap).await?.into_iter().next().flatten().ok_or(Error::Conflict)?;
+    }
+    state.commit(with(Transaction::new().delete_instance(&run.id, &etag)?, &last)?).await?;
+    tracing::info!(instance.id = %run.id, "a run is forgotten");
+    Ok(())
+}
+
+async fn unlist(state: &State, entry: &Stored<Listed>) -> Result<(), Error> {
+    match state.commit(Transaction::new().unlisted(&entry.record, &entry.etag)?).await {
+        Ok(_) | Err(Error::Conflict) => Ok(()),
+        Err(error) => Err(error),
+    }
+}

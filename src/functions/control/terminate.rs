@@ -1,0 +1,47 @@
+//! Terminating a run.
+
+use super::{release, status_of};
+use crate::app::App;
+use crate::orchestration::ids::InstanceId;
+pub use crate::orchestration::run::terminate::Terminated;
+use crate::orchestration::run::terminate::{answer, is_meant, request};
+use crate::state::{Error, Stored, Transaction};
+
+/// Terminates a run: the message that stops its tables first, then the run, so that a crash in between loses
+/// nothing.
+///
+/// # Errors
+/// The state store's.
+pub async fn terminate(app: &App, id: &InstanceId, reason: &str) -> Result<Terminated, Error> {
+    let run = app.state.instance(id).await?.map(|run| run.record);
+    match request(run.as_ref(), reason) {
+        Ok(debt) => app.state.pay(&[debt]).await?,
+        Err(at_once) => return Ok(at_once),
+    }
+    mark_terminated(app, id, run.map_or(0, |run| run.lives), reason).await?;
+    Ok(answer(status_of(app, id).await?))
+}
+
+/// Swaps a run that has not ended to `Terminated`, and frees its place. Gives false when this life of the run is over
+/// and another one goes on.
+///
+/// # Errors
+/// The state store's.
+pub async fn mark_terminated(app: &App, id: &InstanceId, life: u32, reason: &str) -> Result<bool, Error> {
+    while let Some(Stored { record: run, etag }) = app.state.instance(id).await? {
+        if !is_meant(&run, life) {
+            return Ok(false);
+        }
+        let Ok(terminated) = run.terminated(reason, app.state.now()) else { break };
+        match app.state.commit(Transaction::new().instance(&terminated, Some(&etag))?).await {
+            Ok(_) => {
+                tracing::info!(instance.id = %id, reason, "a run was terminated");
+                break;
+            }
+            Err(Error::Conflict) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    release(app, id).await?;
+    Ok(true)
+}

@@ -1,0 +1,101 @@
+//! GET `instances`: the runs that a query names, newest first, in pages. A page may be shorter than asked for, even
+//! empty, while more follow: the header `x-ms-continuation-token` says so.
+
+use super::query::{cut, filter};
+use crate::app::App;
+use crate::functions::get_status::{Shows, status};
+use crate::functions::http::{Answer, Call};
+use crate::orchestration::instance::Instance;
+use crate::orchestration::run::listed::{Filter, Listed, Place};
+use crate::state::{Error, Stored, Stretch};
+use axum::http::StatusCode;
+use futures_util::stream::{self, StreamExt, TryStreamExt};
+use serde_json::Value;
+use tokio::time::Instant;
+
+const TOKEN: &str = "x-ms-continuation-token";
+/// Runs in a page, unless the call says otherwise.
+const PAGE: usize = 100;
+const LARGEST_PAGE: usize = 1_000;
+/// Runs that are looked at for one page.
+const LOOKED_AT: usize = 2_000;
+/// Reads at once.
+const AT_ONCE: usize = 8;
+
+/// What a call asks for.
+struct Wanted {
+    filter: Filter,
+    top: usize,
+    after: Option<Place>,
+}
+
+/// Handles a call.
+///
+/// # Errors
+/// The state store's.
+pub async fn handle(app: &App, call: &Call) -> Result<Answer, Error> {
+    let wanted = match wanted(call) {
+        Ok(wanted) => wanted,
+        Err(message) => return Ok(Answer::error(StatusCode::BAD_REQUEST, message)),
+    };
+    let deadline = Instant::now() + app.limits.invocation_deadline / 4;
+    let (runs, next) = page(app, wanted, deadline).await?;
+    let shows = Shows { name: true, history: false, history_output: false, ..Shows::asked(call) };
+    let reads: Vec<_> = runs.iter().map(|run| status(app, run, shows)).collect();
+    let bodies: Vec<Value> = stream::iter(reads).buffered(AT_ONCE).try_collect().await?;
+    let token = next.map(|place| place.to_string()).unwrap_or_default();
+    Ok(Answer::json(StatusCode::OK, Value::Array(bodies)).with(TOKEN, token))
+}
+
+fn wanted(call: &Call) -> Result<Wanted, String> {
+    let top = match call.query("top").map(str::trim).filter(|text| !text.is_empty()) {
+        None => PAGE,
+        Some(text) => text
+            .parse::<usize>()
+            .ok()
+            .filter(|top| *top > 0)
+            .ok_or_else(|| format!("top: `{}` is not a number above 0", cut(text)))?
+            .min(LARGEST_PAGE),
+    };
+    let after = match call.header(TOKEN).map(str::trim).filter(|text| !text.is_empty()) {
+        None => None,
+        Some(text) => Some(text.parse().map_err(|error| format!("{TOKEN}: {error}"))?),
+    };
+    Ok(Wanted { filter: filter(call)?, top, after })
+}
+
+/// The runs of a page, and where the next one begins.
+async fn page(app: &App, wanted: Wanted, deadline: Instant) -> Result<(Vec<Instance>, Option<Place>), Error> {
+    let Wanted { filter, top, after } = wanted;
+    let mut stretch = Stretch { created_from: filter.created_from, created_to: filter.created_to, after };
+    let (mut runs, mut looked_at) = (Vec::new(), 0);
+    loop {
+        let (entries, more) = app.state.listed(&stretch).await?;
+        let mut left = entries.as_slice();
+        while !left.is_empty() {
+            if runs.len() >= top || looked_at >= LOOKED_AT || Instant::now() >= deadline {
+                return Ok((runs, stretch.after));
+            }
+            let (some, rest) = left.split_at(left.len().min(top - runs.len()).min(AT_ONCE));
+            runs.extend(those_wanted(app, some, &filter).await?);
+            looked_at += some.len();
+            stretch.after = some.last().map(|entry| entry.record.place());
+            left = rest;
+        }
+        if !more {
+            return Ok((runs, None));
+        }
+    }
+}
+
+async fn those_wanted(app: &App, entries: &[Stored<Listed>], filter: &Filter) -> Result<Vec<Instance>, Error> {
+    let wanted = entries.iter().map(|entry| &entry.record).filter(|entry| filter.may_want(entry));
+    let reads: Vec<_> = wanted.map(|entry| run_of(app, entry, filter)).collect();
+    let runs: Vec<Option<Instance>> = stream::iter(reads).buffered(AT_ONCE).try_collect().await?;
+    Ok(runs.into_iter().flatten().collect())
+}
+
+async fn run_of(app: &App, entry: &Listed, filter: &Filter) -> Result<Option<Instance>, Error> {
+    let run = app.state.instance(&entry.instance).await?.map(|run| run.record);
+    Ok(run.filter(|run| entry.is_of(run) && filter.wants(run)))
+}

@@ -1,0 +1,49 @@
+//! DELETE `instances/{id}` and `instances?createdTimeFrom=&createdTimeTo=&runtimeStatus=`: forgets runs that are over.
+//! One that goes on is never forgotten: it counts as none deleted.
+
+use super::not_found;
+use super::query::filter;
+use crate::app::App;
+use crate::functions::control::{Purged, purge, purge_matching};
+use crate::functions::http::{Answer, Call};
+use crate::orchestration::ids::InstanceId;
+use crate::state::Error;
+use axum::http::StatusCode;
+use serde_json::json;
+use tokio::time::Instant;
+
+/// Forgets one run.
+///
+/// # Errors
+/// The state store's.
+pub async fn one(app: &App, id: &InstanceId) -> Result<Answer, Error> {
+    Ok(match purge(app, id).await? {
+        Purged::Now => deleted(1),
+        Purged::GoesOn => deleted(0),
+        Purged::Unknown => not_found(),
+    })
+}
+
+/// Forgets those that the query names, as many as fit the time of a call.
+///
+/// # Errors
+/// The state store's.
+pub async fn many(app: &App, call: &Call) -> Result<Answer, Error> {
+    let filter = match filter(call) {
+        Ok(filter) if filter.created_from.is_some() => filter,
+        Ok(_) => {
+            let message = "Please provide value for 'createdTimeFrom' parameter.";
+            return Ok(Answer::error(StatusCode::BAD_REQUEST, message));
+        }
+        Err(message) => return Ok(Answer::error(StatusCode::BAD_REQUEST, message)),
+    };
+    let deadline = Instant::now() + app.limits.invocation_deadline / 4;
+    Ok(match purge_matching(app, &filter, deadline).await? {
+        0 => not_found(),
+        count => deleted(count),
+    })
+}
+
+fn deleted(count: u64) -> Answer {
+    Answer::json(StatusCode::OK, json!({"instancesDeleted": count}))
+}

@@ -1,0 +1,44 @@
+//! POST `instances/{id}/rewind?reason=`: a failed run begins again. The contract has no word for a run that is
+//! completed although tables of it failed: that is gone, as every completed one, and a restart is what mends it.
+
+use super::{accepted, not_found};
+use crate::app::App;
+use crate::functions::adxingestor::refused;
+use crate::functions::control::begin_again;
+use crate::functions::http::{Answer, Call};
+use crate::orchestration::ids::InstanceId;
+use crate::orchestration::run::rewind::{Refused, request};
+use crate::state::{Error, Stored};
+use axum::http::StatusCode;
+
+/// Handles a call.
+///
+/// # Errors
+/// The state store's.
+pub async fn handle(app: &App, call: &Call, id: &InstanceId) -> Result<Answer, Error> {
+    let Some(Stored { record: run, etag }) = app.state.instance(id).await? else { return Ok(not_found()) };
+    let again = match request(Some(&run), app.state.now()) {
+        Ok(again) => again,
+        Err(Refused::Unknown) => return Ok(not_found()),
+        Err(Refused::TooLate) => {
+            return Ok(Answer::error(
+                StatusCode::GONE,
+                format!(
+                    "Instance {id} is {}; only a failed run is rewound. What its tables lack is taken up first by the next run: restart it, or start another",
+                    run.status.name()
+                ),
+            ));
+        }
+        Err(Refused::NotFailed) => {
+            return Ok(Answer::error(
+                StatusCode::BAD_REQUEST,
+                format!("Instance {id} is {}; only a failed run is rewound", run.status.name()),
+            ));
+        }
+    };
+    tracing::info!(instance.id = %id, reason = call.query("reason"), "a rewind is asked for");
+    Ok(match begin_again(app, &again, &etag).await? {
+        None => accepted(),
+        Some(active) => refused(&active),
+    })
+}

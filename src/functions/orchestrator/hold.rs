@@ -1,0 +1,44 @@
+//! The steps `suspend` and `resume`: do again what the door does, so that a crash in between loses nothing, then tell
+//! the tables.
+
+use super::store;
+use crate::app::App;
+use crate::functions::control::{apply_resumption, apply_suspension};
+use crate::orchestration::head::hold::hold;
+use crate::orchestration::ids::InstanceId;
+use crate::orchestration::run::resume::owed;
+use crate::state::Error;
+
+/// Handles a suspension: the tables take no new claims. What is sealed goes on to be counted.
+///
+/// # Errors
+/// The state store's.
+#[tracing::instrument(skip_all, fields(instance.id = %id, number))]
+pub async fn suspend(app: &App, id: &InstanceId, number: u64, reason: &str) -> Result<(), Error> {
+    if apply_suspension(app, id, number, reason).await?.is_none() {
+        return Ok(());
+    }
+    for table in app.state.tables(id).await? {
+        let key = &table.record.key;
+        while let Some(head) = app.state.head(key).await? {
+            let Some(held) = hold(&head.record, id, number, app.state.now()) else { break };
+            match store::head(app, key, &held, Some(&head.etag)).await {
+                Ok(_) => break,
+                Err(Error::Conflict) => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Handles a resumption: each table that was at work is sent one message, which dispatches what waits in it.
+///
+/// # Errors
+/// The state store's.
+#[tracing::instrument(skip_all, fields(instance.id = %id, number))]
+pub async fn resume(app: &App, id: &InstanceId, number: u64) -> Result<(), Error> {
+    let Some(run) = apply_resumption(app, id, number).await? else { return Ok(()) };
+    let tables: Vec<_> = app.state.tables(id).await?.into_iter().map(|table| table.record).collect();
+    app.state.pay(&owed(&run, &tables)).await
+}

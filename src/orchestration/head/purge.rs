@@ -1,0 +1,95 @@
+//! Retention: windows that nothing asks for any more. Only terminal ones go, wholly below the watermark and old; the head
+//! keeps counting them.
+
+use crate::orchestration::ledger::{Head, TableState};
+use crate::orchestration::limits::TRANSACTION_WINDOWS;
+use crate::orchestration::window::Window;
+use crate::orchestration::write::{Seen, TableWrite, WindowWrite};
+use crate::timestamp::Timestamp;
+use std::time::Duration;
+
+/// The next transaction that removes old windows from a table that no run holds; `None` when there is nothing to
+/// remove. It takes them out of `windows`.
+pub fn purge<V>(head: &Head, windows: &mut Vec<Seen<V>>, now: Timestamp, history: Duration) -> Option<TableWrite<V>> {
+    if head.run.is_some() || head.state != TableState::Idle {
+        return None;
+    }
+    let mut next = Head { updated: now, ..head.clone() };
+    let mut removed = Vec::new();
+    let old = windows.extract_if(.., |seen| is_old(head, &seen.window, now, history));
+    for Seen { name, window, version } in old.take(TRANSACTION_WINDOWS) {
+        *next.purged.of(window.state) += 1;
+        removed.push(WindowWrite::Delete(name, version));
+    }
+    (!removed.is_empty()).then_some(TableWrite { head: next, windows: removed })
+}
+
+/// Whether a window is terminal and old; whether it may go is for its head to say.
+pub fn may_be_old(window: &Window, now: Timestamp, history: Duration) -> bool {
+    window.state.is_terminal() && now.since(window.updated) > history
+}
+
+fn is_old(head: &Head, window: &Window, now: Timestamp, history: Duration) -> bool {
+    may_be_old(window, now, history) && window.id.high <= head.verified_up_to
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::orchestration::head::testing::{head, later, now, seen};
+    use crate::orchestration::window::WindowState;
+
+    const HISTORY: Duration = Duration::from_secs(1_000);
+
+    fn idle(verified_up_to: u64) -> Head {
+        Head { verified_up_to: Timestamp::from_ticks(verified_up_to), ..head(TableState::Idle) }
+    }
+
+    fn removed(head: &Head, windows: Vec<Seen<u64>>, seconds: u64) -> Vec<u64> {
+        let mut windows = windows;
+        let write = purge(head, &mut windows, later(seconds), HISTORY);
+        let writes = write.map(|write| write.windows).unwrap_or_default();
+        let version = |write| match write {
+            WindowWrite::Delete(_, version) => version,
+            other => panic!("{other:?}"),
+        };
+        writes.into_iter().map(version).collect()
+    }
+
+    #[test]
+    fn windows_go_when_they_are_terminal_old_and_wholly_below_the_watermark() {
+        let all = || {
+            vec![
+                seen(10, WindowState::Verified),
+                seen(20, WindowState::Empty),
+                seen(30, WindowState::Split),
+                seen(40, WindowState::Failed),
+                seen(50, WindowState::Submitted),
+                seen(60, WindowState::Planned),
+                seen(70, WindowState::Verified),
+            ]
+        };
+        assert_eq!(removed(&idle(75), all(), 1_001), [10, 20, 30], "(70, 80] reaches above the watermark");
+        assert_eq!(removed(&idle(80), all(), 1_001), [10, 20, 30, 70]);
+        assert!(removed(&idle(80), all(), 1_000).is_empty(), "not old enough");
+    }
+
+    #[test]
+    fn a_table_that_a_run_holds_is_left_alone() {
+        let held = Head { verified_up_to: Timestamp::MAX, ..head(TableState::Running) };
+        assert!(removed(&held, vec![seen(10, WindowState::Verified)], 9_999).is_empty());
+    }
+
+    #[test]
+    fn many_go_in_transactions_that_fit_the_store_and_stay_counted() {
+        let mut head = idle(u64::MAX);
+        let mut windows: Vec<_> = (0..250).map(|low| seen(low * 10, WindowState::Verified)).collect();
+        let mut sizes = Vec::new();
+        while let Some(write) = purge(&head, &mut windows, later(9_999), HISTORY) {
+            sizes.push(write.windows.len());
+            head = write.head;
+        }
+        assert_eq!((sizes, head.purged.verified, head.verified_up_to), (vec![99, 99, 52], 250, Timestamp::MAX));
+        assert!(now() < head.updated);
+    }
+}

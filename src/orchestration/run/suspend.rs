@@ -1,0 +1,129 @@
+//! The event *suspend*. As with terminate, the control message goes first, then the run is swapped, then the door
+//! answers; the message's handler swaps it again and holds the tables, so a crash in between loses nothing. The message
+//! carries the number that the run has once it is suspended: after a resumption it is old and changes nothing.
+
+use crate::orchestration::IllegalTransition;
+use crate::orchestration::instance::{Instance, RuntimeStatus};
+use crate::orchestration::message::{ControlMessage, Debt};
+use crate::timestamp::Timestamp;
+use std::time::Duration;
+
+/// Why a run is neither suspended nor resumed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refused {
+    /// There is no such run.
+    Unknown,
+    /// It has ended.
+    TooLate,
+}
+
+/// A suspension or a resumption that is asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Asked {
+    /// Which one of the run it is.
+    pub number: u64,
+    /// The message to send first.
+    pub debt: Debt,
+}
+
+/// What the message of a suspension or a resumption does to the run.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Move {
+    /// Swap it to this, then tell its tables.
+    Swap(Box<Instance>),
+    /// It is so already: tell its tables again.
+    Again,
+    /// The message is old: nothing.
+    Old,
+}
+
+/// Asks for a suspension; of a run that is suspended, for the same one again.
+///
+/// # Errors
+/// The answer to give at once.
+pub fn request(run: Option<&Instance>, reason: &str) -> Result<Asked, Refused> {
+    let run = run.ok_or(Refused::Unknown)?;
+    let number = match run.status {
+        status if status.is_final() => return Err(Refused::TooLate),
+        RuntimeStatus::Suspended => run.holds,
+        _ => run.holds + 1,
+    };
+    let message = ControlMessage::Suspend { instance: run.id.clone(), number, reason: reason.to_owned() };
+    Ok(Asked { number, debt: Debt::control(message, Duration::ZERO) })
+}
+
+/// What suspension `number` does to the run.
+pub fn apply(run: &Instance, number: u64, reason: &str, now: Timestamp) -> Move {
+    if run.holds == number && run.status == RuntimeStatus::Suspended {
+        return Move::Again;
+    }
+    if run.holds + 1 != number {
+        return Move::Old;
+    }
+    run.suspended(reason, now).map_or(Move::Old, |suspended| Move::Swap(Box::new(suspended)))
+}
+
+impl Instance {
+    /// Holds the run.
+    ///
+    /// # Errors
+    /// [`IllegalTransition`] unless it is pending or running.
+    pub fn suspended(&self, reason: &str, now: Timestamp) -> Result<Self, IllegalTransition> {
+        match self.status {
+            RuntimeStatus::Pending | RuntimeStatus::Running => Ok(Self {
+                status: RuntimeStatus::Suspended,
+                holds: self.holds + 1,
+                suspended_because: Some(reason.to_owned()).filter(|reason| !reason.is_empty()),
+                updated: now,
+                ..self.clone()
+            }),
+            _ => Err(self.illegal("be suspended")),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::orchestration::head::testing::{id, later, now};
+    use crate::orchestration::instance::StartInput;
+    use serde_json::Value;
+
+    fn run(status: RuntimeStatus, holds: u64) -> Instance {
+        Instance { status, holds, ..Instance::pending(id(1), StartInput::default(), Value::Null, now()) }
+    }
+
+    fn number(run: &Instance) -> u64 {
+        request(Some(run), "why").unwrap().number
+    }
+
+    #[test]
+    fn what_has_not_ended_is_suspended_whether_it_has_begun_or_not() {
+        for status in [RuntimeStatus::Pending, RuntimeStatus::Running] {
+            let before = run(status, 4);
+            assert_eq!(number(&before), 5);
+            let Move::Swap(after) = apply(&before, 5, "why", later(1)) else { panic!("not suspended") };
+            assert_eq!((after.status, after.holds), (RuntimeStatus::Suspended, 5));
+            assert_eq!(after.suspended_because.as_deref(), Some("why"));
+        }
+        assert_eq!(request(None, ""), Err(Refused::Unknown));
+        for status in [RuntimeStatus::Completed, RuntimeStatus::Failed, RuntimeStatus::Terminated] {
+            assert_eq!(request(Some(&run(status, 0)), ""), Err(Refused::TooLate));
+            assert_eq!(apply(&run(status, 0), 1, "", now()), Move::Old);
+        }
+    }
+
+    #[test]
+    fn a_second_suspension_repeats_the_first() {
+        let held = run(RuntimeStatus::Suspended, 5);
+        assert_eq!(number(&held), 5);
+        assert_eq!(apply(&held, 5, "", now()), Move::Again);
+    }
+
+    #[test]
+    fn a_suspension_that_comes_after_the_resumption_changes_nothing() {
+        assert_eq!(apply(&run(RuntimeStatus::Running, 6), 5, "", now()), Move::Old);
+        assert_eq!(apply(&run(RuntimeStatus::Running, 5), 5, "", now()), Move::Old);
+        assert_eq!(apply(&run(RuntimeStatus::Suspended, 7), 5, "", now()), Move::Old);
+    }
+}
