@@ -57,7 +57,7 @@ fn setting(name: &str) -> Option<String> {
 /// The host takes a line on stdout for information and one on stderr for an error, so all goes to stdout.
 fn log_to_stdout() {
     let filter = EnvFilter::try_from_env("ADXINGESTOR_LOG")
-        .unwrap_or_else(|_| EnvFilter::new("info,azure_core=warn,azure_identity=warn"));
+        .unwrap_or_else(|_| EnvFilter::new("info,azure_core=warn,azure_identity=warn,typespec_client_core=warn"));
     let ansi = std::io::IsTerminal::is_terminal(&std::io::stdout());
     tracing_subscriber::fmt()
         .with_env_filter(filter)

@@ -19,7 +19,9 @@ mod testing;
 mod watchdog;
 
 use crate::app::App;
+use crate::orchestration::limits::Limits;
 use crate::state::Error as StateError;
+use crate::storage::Error as StorageError;
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::http::{Method, StatusCode};
@@ -30,6 +32,8 @@ use http::{Answer, Call};
 use serde_json::Value;
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::Instant;
 use tracing::Instrument;
 
 /// The largest body that the Functions host passes on.
@@ -175,7 +179,7 @@ async fn dispatch(app: Arc<App>, function: String, invocation: Invocation) -> Op
 /// Runs the function of a queue. The body of a message that was too large for it comes from its blob, which goes when the
 /// function has succeeded: whatever the message was to bring about is on record then, and a later delivery that finds
 /// no body has nothing left to do.
-async fn on_message(app: &App, function: &str, invocation: Invocation) -> Result<(), Failed> {
+async fn handle_message(app: &App, function: &str, invocation: Invocation) -> Result<(), Failed> {
     let blobs = &app.state.storage().blobs;
     let (invocation, reference) = invocation.resolved("message", &**blobs).await?;
     match function {
@@ -190,18 +194,42 @@ async fn on_message(app: &App, function: &str, invocation: Invocation) -> Result
     Ok(())
 }
 
+/// Handles a message. Where the store is out of order, not even "later" can be put down: the invocation then waits before it
+/// fails, as long as the store asks for, since the host hands a failed message out again at once and gives it up after ten
+/// deliveries.
+async fn on_message(app: &App, function: &str, invocation: Invocation) -> Result<(), Failed> {
+    let (began, delivery) = (Instant::now(), invocation.dequeue_count());
+    let handled = handle_message(app, function, invocation).await;
+    if let Err(Failed::State(StateError::Storage(error))) = &handled
+        && let Some(pause) = store_pause(error, delivery, &app.limits)
+    {
+        let pause = pause.min(app.limits.invocation_deadline.saturating_sub(began.elapsed()));
+        tracing::warn!(%error, delivery, pause_s = pause.as_secs_f64(), "the message is given back after a pause");
+        tokio::time::sleep(pause).await;
+    }
+    handled
+}
+
+fn store_pause(error: &StorageError, delivery: u32, limits: &Limits) -> Option<Duration> {
+    match error {
+        StorageError::Throttled { after } => Some(after.unwrap_or_default().max(limits.retry_pause(delivery))),
+        StorageError::Unavailable(_) => Some(limits.retry_pause(delivery)),
+        _ => None,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::orchestration::ids::InstanceId;
-    use crate::orchestration::limits::Limits;
     use crate::orchestration::message::{ControlMessage, Debt};
     use crate::random::SystemRandom;
     use crate::state::{CONTROL_QUEUE, State as Records, Tenant};
-    use crate::storage::{Body, MAX_MESSAGE_BYTES, memory};
+    use crate::storage::{
+        Body, Continuation, ETag, Key, MAX_MESSAGE_BYTES, Operation, Page, Range, Row, Storage, TableStore, memory,
+    };
     use crate::timestamp::SystemClock;
     use serde_json::json;
-    use std::time::Duration;
 
     #[tokio::test]
     async fn a_large_message_is_read_from_its_blob_which_goes_with_its_success() {
@@ -223,6 +251,39 @@ mod tests {
         assert_eq!(raw.blobs.get(blob).await.unwrap(), None);
         let again = on_message(&app, "orchestrator", invocation).await.unwrap_err();
         assert!(matches!(again, Failed::Malformed(_)) && again.to_string().contains(blob), "{again}");
+    }
+
+    /// A store that asks to come back later.
+    struct Throttling(Duration);
+
+    #[async_trait::async_trait]
+    impl TableStore for Throttling {
+        async fn get(&self, _: &Key) -> Result<Option<Row>, StorageError> {
+            Err(StorageError::Throttled { after: Some(self.0) })
+        }
+
+        async fn commit(&self, _: &[Operation]) -> Result<Vec<Option<ETag>>, StorageError> {
+            Err(StorageError::Throttled { after: Some(self.0) })
+        }
+
+        async fn page(&self, _: &Range, _: Option<&Continuation>) -> Result<Page, StorageError> {
+            Err(StorageError::Throttled { after: Some(self.0) })
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_message_is_held_back_as_long_as_the_store_asks_for_and_no_longer_than_the_deadline() {
+        let message = json!({"kind": "start", "instance": InstanceId::from_bits(7)});
+        let envelope = json!({"Data": {"message": message.to_string()}, "Metadata": {"DequeueCount": "1"}});
+        let deadline = Limits::scaled(1.0).invocation_deadline;
+        for (asked, held) in [(60, Duration::from_secs(60)), (3_600, deadline)] {
+            let tables = Arc::new(Throttling(Duration::from_secs(asked)));
+            let app = testing::app(Storage { tables, ..memory(Arc::new(SystemClock)) });
+            let invocation = Invocation::parse(envelope.to_string().as_bytes()).unwrap();
+            let began = Instant::now();
+            on_message(&app, "orchestrator", invocation).await.unwrap_err();
+            assert_eq!(began.elapsed(), held);
+        }
     }
 
     #[test]

@@ -133,7 +133,8 @@ impl MessageQueue for LargeMessages {
         let reference = Reference::new(self.random.as_ref());
         self.blobs.put(reference.blob(), Bytes::copy_from_slice(body)).await?;
         let sent = self.queues.send(queue, reference.to_body().as_bytes(), delay).await;
-        if sent.as_ref().is_err_and(|error| !matches!(error, Error::Unavailable(_))) {
+        // After any other error the message may be on the queue all the same: one of several attempts may have arrived.
+        if matches!(sent, Err(Error::Invalid(_) | Error::TooLarge { .. })) {
             self.remove(reference.blob()).await;
         }
         sent
