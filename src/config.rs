@@ -320,7 +320,9 @@ impl StateStore {
                 Some(path) => Ok(Self::Sqlite(PathBuf::from(path))),
                 None => Err(Problems(vec![Problem {
                     name: "STATE_STORE".to_owned(),
-                    message: format!("`{}` is neither `azure` nor `sqlite:PATH`", cut(&text)),
+                    // Not repeated: it may be a connection string that belongs elsewhere.
+                    message: "its value is neither `azure` nor `sqlite:PATH`; a connection string goes into AzureWebJobsStorage"
+                        .to_owned(),
                 }])),
             },
         }

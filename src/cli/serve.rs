@@ -72,7 +72,7 @@ pub async fn run(lookup: Lookup<'_>) -> Result<(), String> {
 async fn look(opened: &Opened) {
     match opened.look().await {
         Ok(()) => {}
-        Err(error @ Unusable::Refused(_)) => {
+        Err(error @ Unusable::Refused { .. }) => {
             tracing::error!(%error, "every call will fail with this reason until it is mended");
         }
         Err(error @ Unusable::Unreached(_)) => tracing::warn!(%error, "going on; calls fail until it is"),

@@ -37,7 +37,7 @@ pub struct Arguments {
     time_scale: f64,
 }
 
-/// Runs the host until Ctrl-C, or until the handler crashed three times.
+/// Runs the host until it is asked to end, or until the handler crashed three times.
 ///
 /// # Errors
 /// Why the host cannot run.
@@ -89,7 +89,7 @@ pub async fn run(arguments: Arguments, lookup: Lookup<'_>) -> Result<(), String>
     println!("State store: {}", opened.description);
     match opened.look().await {
         Ok(()) => {}
-        Err(error @ Unusable::Refused(_)) => return Err(error.to_string()),
+        Err(error @ Unusable::Refused { .. }) => return Err(error.to_string()),
         Err(error @ Unusable::Unreached(_)) => tracing::warn!(%error, "starting all the same"),
     }
     let keys = arguments.keys.as_deref().map(Keys::read).transpose().map_err(|error| error.to_string())?;
@@ -114,10 +114,23 @@ pub async fn run(arguments: Arguments, lookup: Lookup<'_>) -> Result<(), String>
     let mut host = Host::start(settings).await.map_err(|error| error.to_string())?;
     tokio::select! {
         why = host.stopped() => Err(why.to_string()),
-        _ = tokio::signal::ctrl_c() => {
+        () = asked_to_end() => {
             host.stop().await;
             Ok(())
         }
+    }
+}
+
+/// Ends on Ctrl-C, or on the signal by which a service manager or container runtime stops a process.
+async fn asked_to_end() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let Ok(mut terminate) = signal(SignalKind::terminate()) else {
+        // Without a handler the signal ends the process as it always does.
+        return drop(tokio::signal::ctrl_c().await);
+    };
+    tokio::select! {
+        _ = tokio::signal::ctrl_c() => {}
+        _ = terminate.recv() => {}
     }
 }
 

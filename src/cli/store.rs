@@ -12,6 +12,13 @@ const LOOK: Duration = Duration::from_secs(10);
 /// A row, a queue and a blob that nobody has to have written.
 const PROBE: &str = "adxingestor-probe";
 
+/// The services of an account, and the settings that say where each is.
+const SERVICES: [(&str, &str); 3] = [
+    ("table service", " (AccountName, TableEndpoint) or AzureWebJobsStorage__tableServiceUri"),
+    ("queue service", " (AccountName, QueueEndpoint) or AzureWebJobsStorage__queueServiceUri"),
+    ("blob service", " (AccountName, BlobEndpoint) or AzureWebJobsStorage__blobServiceUri"),
+];
+
 /// An open state store.
 pub struct Opened {
     /// Repeats its requests as far as that is safe.
@@ -26,8 +33,17 @@ pub struct Opened {
 #[derive(Debug, thiserror::Error)]
 pub enum Unusable {
     /// Somebody has to change something.
-    #[error("the state store cannot be used: {0}")]
-    Refused(Error),
+    #[error(
+        "the state store cannot be used: its {service} refused a look: {error}; check AzureWebJobsStorage{settings}"
+    )]
+    Refused {
+        /// The service that refused.
+        service: &'static str,
+        /// The settings beside `AzureWebJobsStorage` that say where it is.
+        settings: &'static str,
+        /// What it said.
+        error: Error,
+    },
     /// It may be there later.
     #[error("the state store cannot be reached now: {0}")]
     Unreached(String),
@@ -65,25 +81,25 @@ impl Opened {
     /// [`Unusable`].
     pub async fn look(&self) -> Result<(), Unusable> {
         let Some(storage) = &self.remote else { return Ok(()) };
-        let key = Key::new(PROBE, PROBE).map_err(Unusable::Refused)?;
+        let refused = |(service, settings), error| Unusable::Refused { service, settings, error };
+        let key = Key::new(PROBE, PROBE).map_err(|error| refused(SERVICES[0], error))?;
         let looks = async {
             let (row, messages, payload) = tokio::join!(
                 storage.tables.get(&key),
                 storage.queues.approximate_count(PROBE),
                 storage.blobs.get(PROBE)
             );
-            [row.err(), messages.err(), payload.err()]
+            SERVICES.into_iter().zip([row.err(), messages.err(), payload.err()])
         };
         let Ok(errors) = tokio::time::timeout(LOOK, looks).await else {
             return Err(Unusable::Unreached(format!("no answer within {} s", LOOK.as_secs())));
         };
-        let (passing, lasting): (Vec<Error>, Vec<Error>) = errors
-            .into_iter()
-            .flatten()
-            .partition(|error| matches!(error, Error::Unavailable(_) | Error::Throttled { .. }));
+        let (passing, lasting): (Vec<_>, Vec<_>) = errors
+            .filter_map(|(service, error)| Some((service, error?)))
+            .partition(|(_, error)| matches!(error, Error::Unavailable(_) | Error::Throttled { .. }));
         match (lasting.into_iter().next(), passing.into_iter().next()) {
-            (Some(error), _) => Err(Unusable::Refused(error)),
-            (None, Some(error)) => Err(Unusable::Unreached(error.to_string())),
+            (Some((service, error)), _) => Err(refused(service, error)),
+            (None, Some((_, error))) => Err(Unusable::Unreached(error.to_string())),
             (None, None) => Ok(()),
         }
     }

@@ -19,7 +19,14 @@ use tokio::time::Instant;
 /// The state store's.
 #[tracing::instrument(skip_all, fields(instance.id = %id))]
 pub async fn handle(app: &App, id: &InstanceId, attempt: u32) -> Result<(), Error> {
-    let Some(run) = app.state.instance(id).await? else { return Ok(()) };
+    let Some(run) = app.state.instance(id).await? else {
+        tracing::warn!(
+            instance.id = %id,
+            "a start names a run that is not in this store and is dropped; apps that share a storage account need queues of \
+             their own (queueName in their function.json files)"
+        );
+        return Ok(());
+    };
     match begin::look(&run.record) {
         Look::Over => return release(app, id).await,
         Look::Held => return Ok(()),

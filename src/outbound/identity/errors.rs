@@ -17,8 +17,7 @@ pub(in crate::outbound) fn explain(error: &azure_core::Error) -> String {
 
 const NOT_REACHED: &str =
     "trying again later; if it stays, check the network, AZURE_AUTHORITY_HOST and IDENTITY_ENDPOINT";
-const OTHERWISE: &str =
-    "check AZURE_TENANT_ID, AZURE_CLIENT_ID and AZURE_CLIENT_SECRET, or which managed identity the app has";
+const OTHERWISE: &str = "check AZURE_TENANT_ID, AZURE_CLIENT_ID and AZURE_CLIENT_SECRET, or which managed identity the app has (for the state store AzureWebJobsStorage__clientId)";
 
 /// The SDK's pointers to its troubleshooting pages are left out: what to do stands behind the message.
 fn without_links(message: &str) -> String {

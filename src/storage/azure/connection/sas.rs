@@ -7,6 +7,9 @@ use url::form_urlencoded;
 
 /// What a signature must be for.
 const SERVICES: &str = "bqt";
+/// Without one of these nothing can be done: read, add, update, delete, and take messages. The others are needed once, to make
+/// table, queues and container.
+const PERMISSIONS: &str = "raudp";
 
 /// A signature, as a query. `Debug` shows its times only.
 #[derive(Debug, Clone)]
@@ -41,6 +44,9 @@ impl Sas {
         };
         if !SERVICES.chars().all(|service| services.contains(service)) {
             return Err("the SharedAccessSignature is not for all of tables, queues and blobs (`ss=bqt`)".to_owned());
+        }
+        if value("sp").is_some_and(|permissions| !PERMISSIONS.chars().all(|letter| permissions.contains(letter))) {
+            return Err("the SharedAccessSignature lacks a permission; make one with `sp=rwdlacup`".to_owned());
         }
         let time = |name: &str| value(name).and_then(|text| instant(&text));
         Ok(Self { query: Secret::new(query), from: time("st"), until: time("se") })

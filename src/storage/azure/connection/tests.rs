@@ -94,6 +94,7 @@ fn a_wrong_connection_string_is_refused_with_its_fault_and_without_its_secret() 
         ("AccountName=contoso;AccountKey=aHVudGVyMg==;SharedAccessSignature=ss=bqt&sig=hunter2", "both AccountKey and"),
         ("AccountName=contoso;SharedAccessSignature=sv=1&ss=bqt&se=hunter2", "lacks its signature"),
         ("AccountName=contoso;SharedAccessSignature=ss=b&sig=hunter2", "not for all of tables, queues and blobs"),
+        ("AccountName=contoso;SharedAccessSignature=ss=bqt&sp=rwdlacu&sig=hunter2", "lacks a permission"),
         (
             "TableEndpoint=https://contoso.table.core.windows.net;SharedAccessSignature=ss=bqt&sig=hunter2",
             "AccountName",
