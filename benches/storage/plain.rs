@@ -65,7 +65,7 @@ impl Plain {
             .header(CONTENT_TYPE, "application/json")
             .header("prefer", "return-no-content")
             .body(body);
-        let (headers, _) = exchange(request, 201).await;
+        let (headers, _) = exchange(request, 204).await;
         headers[ETAG].to_str().unwrap().to_owned()
     }
 
