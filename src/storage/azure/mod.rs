@@ -9,6 +9,7 @@ mod clock;
 mod connection;
 mod denial;
 mod error;
+mod header;
 mod queues;
 mod signing;
 mod tables;

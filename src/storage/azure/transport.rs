@@ -4,6 +4,7 @@
 
 use super::clock::ServiceClock;
 use super::error::date;
+use super::header::header;
 use crate::outbound::{BodyError, causes};
 use async_trait::async_trait;
 use azure_core::Bytes;
@@ -75,7 +76,7 @@ impl Transport {
         outgoing = match request.body().clone() {
             Body::Bytes(bytes) => outgoing.body(bytes),
             Body::SeekableStream(stream) => {
-                let named = request.headers().get_optional_str(&CONTENT_LENGTH).is_some();
+                let named = header(request.headers(), &CONTENT_LENGTH).is_some();
                 if let Some(length) = stream.len().filter(|_| !named) {
                     outgoing = outgoing.header(CONTENT_LENGTH.as_str(), length);
                 }
@@ -133,7 +134,9 @@ fn headers(response: &reqwest::Response) -> Headers {
     let texts = response.headers().iter().filter_map(|(name, value)| {
         Some((HeaderName::from(name.as_str().to_owned()), HeaderValue::from(value.to_str().ok()?.to_owned())))
     });
-    Headers::from(texts.collect::<HashMap<_, _>>())
+    let mut headers = HashMap::with_capacity(response.headers().len());
+    headers.extend(texts);
+    Headers::from(headers)
 }
 
 /// The body, piece by piece, up to `cap` bytes and until `deadline`.
