@@ -15,7 +15,7 @@ use time::format_description::well_known::Rfc2822;
 
 const ERROR_CODE: HeaderName = HeaderName::from_static("x-ms-error-code");
 const AFTER: HeaderName = HeaderName::from_static("retry-after");
-const DATE: HeaderName = HeaderName::from_static("date");
+pub(super) const DATE: HeaderName = HeaderName::from_static("date");
 /// The first line of a service's message is short; a page of something in between is not.
 const MESSAGE_CHARS: usize = 300;
 

@@ -171,5 +171,54 @@ pub(super) fn check(operations: &[Operation]) -> Result<(), Error> {
 
 /// Whether a row of these properties can have its names beside them.
 fn has_room(key: &Key, properties: &Properties) -> bool {
-    properties.len() < MAX_PROPERTIES && entity_bytes(key, properties) + MOST_BYTES <= MAX_ENTITY_BYTES
+    let fits = |bytes: usize| bytes + MOST_BYTES <= MAX_ENTITY_BYTES;
+    properties.len() < MAX_PROPERTIES
+        && (fits(most_entity_bytes(key, properties)) || fits(entity_bytes(key, properties)))
+}
+
+/// No less than [`entity_bytes`], without a look at each character: a text has no more UTF-16 units than bytes.
+fn most_entity_bytes(key: &Key, properties: &Properties) -> usize {
+    let texts = properties.iter().map(|(name, value)| name.len() + value.as_str().map_or(0, str::len));
+    4 + 2 * (key.partition().len() + key.row().len() + texts.sum::<usize>()) + 16 * properties.len()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    proptest! {
+        #[test]
+        fn the_bound_of_a_row_is_never_below_its_size(
+            row in "[^/\\\\#?\\p{Cc}]{1,20}", texts in proptest::collection::btree_map("[A-Za-zäöü_]{1,9}", any::<String>(), 0..8)
+        ) {
+            let key = Key::new("p", row).unwrap();
+            let mut properties: Properties = texts.into_iter().map(|(name, text)| (name, text.into())).collect();
+            properties.extend([("n".to_owned(), json!(i64::MAX)), ("f".to_owned(), json!(0.5)), ("b".to_owned(), json!(true))]);
+            prop_assert!(most_entity_bytes(&key, &properties) >= entity_bytes(&key, &properties));
+        }
+    }
+
+    #[test]
+    fn the_newest_names_are_kept_and_the_others_dropped() {
+        let mut history = History::inserted();
+        for number in 0..2 * REMEMBERED {
+            history = history.then(&name(number as u128));
+        }
+        let newest = 2 * REMEMBERED - 1;
+        assert!(history.is_newest(&name(newest as u128)) && !history.is_newest(&name(newest as u128 - 1)));
+        assert!(history.contains(&name((newest + 1 - REMEMBERED) as u128)));
+        assert!(!history.contains(&name((newest - REMEMBERED) as u128)) && !history.contains(INSERTED));
+        assert!(history.to_string().len() <= REMEMBERED * (NAME_LENGTH + 1));
+    }
+
+    #[test]
+    fn a_row_written_over_goes_on_from_what_it_was() {
+        let base = History::inserted().then("a");
+        assert!(base.then("b").then("c").goes_on_from(&base));
+        assert!(!History::inserted().then("b").goes_on_from(&base));
+        assert!(!base.goes_on_from(&History::unknown()));
+        assert_eq!(History::unknown().then("a").to_string(), "a");
+    }
 }

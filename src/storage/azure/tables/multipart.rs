@@ -72,7 +72,7 @@ pub(super) fn split<'a>(text: &'a str, boundary: &str) -> Result<Vec<&'a str>, M
 
 /// The header lines at the beginning of `text`, and what follows the empty line after them.
 pub(super) fn headers(text: &str) -> Result<(Headers<'_>, &str), Malformed> {
-    let mut headers = Vec::new();
+    let mut headers = Vec::with_capacity(8);
     let mut rest = text;
     loop {
         let (line, after) = rest.split_once('\n').ok_or(Malformed::Headers)?;
