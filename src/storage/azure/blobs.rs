@@ -3,6 +3,7 @@
 
 use super::account::Service;
 use super::client::{Failure, VERSION, base, timely};
+use super::header::header;
 use crate::storage::limits::{self, MAX_BLOB_BYTES};
 use crate::storage::{BlobStore, Error};
 use async_trait::async_trait;
@@ -117,7 +118,7 @@ async fn upload(client: &BlobClient, content: Bytes, hash: &str) -> Result<(), F
 
 /// The size of the blob that an answer brings, which is no larger than any that was put.
 fn size(name: &str, answer: &BlobClientDownloadResult) -> Result<usize, Error> {
-    let all = match answer.headers.get_optional_str(&CONTENT_RANGE) {
+    let all = match header(&answer.headers, &CONTENT_RANGE) {
         // `bytes 0-9/10`
         Some(range) => range.rsplit_once('/').and_then(|(_, all)| all.parse().ok()),
         None => answer.properties.content_length,

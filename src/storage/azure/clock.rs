@@ -5,7 +5,10 @@
 //! this clock says changes only if the bounds say so, and then no further than they say: a machine whose clock is right
 //! keeps its clock, and a wrong one comes nearer with every answer, without going to and fro.
 
+use super::error::{self, DATE};
+use super::header::header;
 use crate::timestamp::{Clock, Timestamp};
+use azure_core::http::headers::Headers;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -20,17 +23,33 @@ pub(super) struct ServiceClock {
     /// By how many ticks the service is ahead of this machine; `None` before the first answer.
     ahead: Mutex<Option<i64>>,
     warned: AtomicBool,
+    /// The last `Date` and what it says: answers of one second bear the same, and reading it takes longer than the rest.
+    date: Mutex<Option<(String, Timestamp)>>,
 }
 
 impl ServiceClock {
     /// A clock that has heard of no answer yet.
     pub(super) fn new(local: Arc<dyn Clock>) -> Self {
-        Self { local, ahead: Mutex::new(None), warned: AtomicBool::new(false) }
+        Self { local, ahead: Mutex::new(None), warned: AtomicBool::new(false), date: Mutex::new(None) }
     }
 
     /// The time of this machine.
     pub(super) fn local(&self) -> Timestamp {
         self.local.now()
+    }
+
+    /// What the service says the time is.
+    pub(super) fn date(&self, headers: &Headers) -> Option<Timestamp> {
+        let text = header(headers, &DATE)?;
+        let mut last = self.date.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*last {
+            Some((same, date)) if same == text => Some(*date),
+            _ => {
+                let date = error::date(headers)?;
+                *last = Some((text.to_owned(), date));
+                Some(date)
+            }
+        }
     }
 
     /// Takes in the `Date` of an answer to a request that was sent and answered at these times of this machine.
@@ -127,6 +146,22 @@ mod tests {
             assert!(off.windows(2).all(|pair| pair[1] <= pair[0]), "{ahead}: {off:?}");
             assert!(off[199] <= 15, "{ahead}: {off:?}");
         }
+    }
+
+    #[test]
+    fn the_date_of_an_answer_is_its_own() {
+        let clock = ServiceClock::new(Arc::new(Hands(Mutex::new("2026-04-14T07:00:00Z".parse().unwrap()))));
+        let dated = |text: &'static str| {
+            let mut headers = Headers::new();
+            headers.insert(DATE, text);
+            clock.date(&headers).map(Timestamp::to_seconds)
+        };
+        for second in [7, 7, 8, 7] {
+            let text = if second == 7 { "Tue, 14 Apr 2026 07:00:07 GMT" } else { "Tue, 14 Apr 2026 07:00:08 GMT" };
+            assert_eq!(dated(text), Some(format!("2026-04-14T07:00:0{second}Z")));
+        }
+        assert_eq!(dated("soon"), None);
+        assert_eq!(clock.date(&Headers::new()), None);
     }
 
     #[test]

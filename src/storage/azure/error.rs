@@ -1,6 +1,7 @@
 //! What an answer of Azure Storage that is no success, or none at all, means to a caller of the ports. Decided here for
 //! tables, queues and blobs alike; each of them looks at the codes that mean something special to it before.
 
+use super::header::header;
 use crate::outbound::{causes, retry_after};
 use crate::storage::Error;
 use crate::timestamp::Timestamp;
@@ -14,7 +15,7 @@ use time::format_description::well_known::Rfc2822;
 
 const ERROR_CODE: HeaderName = HeaderName::from_static("x-ms-error-code");
 const AFTER: HeaderName = HeaderName::from_static("retry-after");
-const DATE: HeaderName = HeaderName::from_static("date");
+pub(super) const DATE: HeaderName = HeaderName::from_static("date");
 /// The first line of a service's message is short; a page of something in between is not.
 const MESSAGE_CHARS: usize = 300;
 
@@ -45,7 +46,7 @@ impl Refusal {
     /// Reads the code from the header, or from the body: JSON of tables, XML of the others.
     pub(super) fn read(status: u16, headers: &Headers, body: &[u8]) -> Self {
         let (code, message) = of_json(body).or_else(|| of_xml(body)).unwrap_or_default();
-        let code = headers.get_optional_string(&ERROR_CODE).filter(|code| !code.is_empty()).unwrap_or(code);
+        let code = header(headers, &ERROR_CODE).filter(|code| !code.is_empty()).map_or(code, str::to_owned);
         let line = message.lines().next().unwrap_or_default().trim();
         let message = line.chars().filter(|c| !c.is_control()).take(MESSAGE_CHARS).collect();
         Self { status, code, message, after: after(headers) }
@@ -114,12 +115,12 @@ fn cause<T: std::error::Error + 'static>(error: &azure_core::Error) -> Option<&T
 
 /// What the service says the time is.
 pub(super) fn date(headers: &Headers) -> Option<Timestamp> {
-    let text = headers.get_optional_str(&DATE)?.trim();
+    let text = header(headers, &DATE)?.trim();
     OffsetDateTime::parse(text, &Rfc2822).ok().map(Timestamp::from)
 }
 
 fn after(headers: &Headers) -> Option<Duration> {
-    let text = headers.get_optional_str(&AFTER)?;
+    let text = header(headers, &AFTER)?;
     let header = HeaderMap::from_iter([(RETRY_AFTER, HeaderValue::from_str(text).ok()?)]);
     // A date says how long only beside the service's own.
     retry_after(&header, date(headers).unwrap_or(Timestamp::MAX))

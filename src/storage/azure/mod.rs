@@ -9,6 +9,7 @@ mod clock;
 mod connection;
 mod denial;
 mod error;
+mod header;
 #[cfg(feature = "legacy-sdk")]
 mod legacy;
 mod queues;

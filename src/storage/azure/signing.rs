@@ -7,7 +7,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use hmac::{Hmac, Mac};
 use sha2::Sha256;
-use std::collections::BTreeMap;
+use std::borrow::Cow;
 
 /// Headers whose values are signed, in this order, around the length and the date, which stands in `x-ms-date` instead.
 const BEFORE_LENGTH: [&str; 2] = ["content-encoding", "content-language"];
@@ -31,14 +31,15 @@ pub(super) enum Scheme {
     SharedKeyLite,
 }
 
-/// An account's key, decoded. `Debug` does not show it.
+/// An account's key, ready to sign. `Debug` does not show it.
 #[derive(Clone)]
-pub(super) struct Key(Vec<u8>);
+pub(super) struct Key(Hmac<Sha256>);
 
 impl Key {
     /// Decodes a key; `None` if it is no base64.
     pub(super) fn parse(text: &str) -> Option<Self> {
-        STANDARD.decode(text).ok().filter(|key| !key.is_empty()).map(Self)
+        let key = STANDARD.decode(text).ok().filter(|key| !key.is_empty())?;
+        Hmac::new_from_slice(&key).ok().map(Self)
     }
 
     /// The key as text, for a client that signs by itself.
@@ -48,8 +49,7 @@ impl Key {
     }
 
     fn sign(&self, text: &str) -> String {
-        // HMAC takes a key of any length.
-        let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(&self.0) else { return String::new() };
+        let mut mac = self.0.clone();
         mac.update(text.as_bytes());
         STANDARD.encode(mac.finalize().into_bytes())
     }
@@ -78,18 +78,16 @@ fn full(account: &str, request: &Request) -> String {
         length => length.to_owned(),
     };
     let length = if length == "0" { "" } else { &length };
-    let mut text = format!("{}\n", request.method().as_ref());
-    for value in BEFORE_LENGTH.iter().map(|name| header(headers, name)) {
-        text += value;
+    let before = BEFORE_LENGTH.iter().map(|name| header(headers, name));
+    let after = AFTER_LENGTH.iter().map(|name| header(headers, name));
+    let mut text = String::with_capacity(512);
+    for line in [request.method().as_ref()].into_iter().chain(before).chain([length]).chain(after) {
+        text.push_str(line);
         text.push('\n');
     }
-    text += length;
-    text.push('\n');
-    for value in AFTER_LENGTH.iter().map(|name| header(headers, name)) {
-        text += value;
-        text.push('\n');
-    }
-    text + &canonical_headers(headers) + &canonical_resource(account, request.url())
+    canonical_headers(headers, &mut text);
+    canonical_resource(account, request.url(), &mut text);
+    text
 }
 
 /// What is signed for tables.
@@ -108,24 +106,31 @@ fn header<'h>(headers: &'h Headers, wanted: &str) -> &'h str {
     found.map(|(_, value)| value.as_str().trim()).unwrap_or_default()
 }
 
-fn canonical_headers(headers: &Headers) -> String {
+fn canonical_headers(headers: &Headers, text: &mut String) {
     let named = headers.iter().map(|(name, value)| (name.as_str(), value.as_str().trim()));
-    let ours: BTreeMap<&str, &str> = named.filter(|(name, _)| name.starts_with("x-ms-")).collect();
-    ours.iter().map(|(name, value)| format!("{name}:{value}\n")).collect()
+    let mut ours: Vec<(&str, &str)> = named.filter(|(name, _)| name.starts_with("x-ms-")).collect();
+    ours.sort_unstable();
+    for (name, value) in ours {
+        text.extend([name, ":", value, "\n"]);
+    }
 }
 
 /// The path as it is sent, behind the account's name: of an emulator, whose paths start with it, it stands there twice.
-fn canonical_resource(account: &str, url: &Url) -> String {
-    let mut parameters: BTreeMap<String, Vec<String>> = BTreeMap::new();
-    for (name, value) in url.query_pairs() {
-        parameters.entry(name.to_lowercase()).or_default().push(value.into_owned());
+fn canonical_resource(account: &str, url: &Url, text: &mut String) {
+    text.extend(["/", account, url.path()]);
+    let mut parameters: Vec<(String, Cow<'_, str>)> =
+        url.query_pairs().map(|(name, value)| (name.to_lowercase(), value)).collect();
+    parameters.sort_unstable();
+    let mut last = None;
+    for (name, value) in &parameters {
+        // The values of one name stand together.
+        if last == Some(name) {
+            text.extend([",", value]);
+        } else {
+            text.extend(["\n", name, ":", value]);
+        }
+        last = Some(name);
     }
-    let mut text = format!("/{account}{}", url.path());
-    for (name, mut values) in parameters {
-        values.sort_unstable();
-        text += &format!("\n{name}:{}", values.join(","));
-    }
-    text
 }
 
 #[cfg(test)]
@@ -172,7 +177,9 @@ mod tests {
         ] {
             let url: Url = url.parse().unwrap();
             let account = if url.port().is_some() { "devstoreaccount1" } else { "myaccount" };
-            assert_eq!(canonical_resource(account, &url), resource);
+            let mut text = String::new();
+            canonical_resource(account, &url, &mut text);
+            assert_eq!(text, resource);
         }
         let url = "https://testaccount1.table.core.windows.net/Tables".parse().unwrap();
         assert_eq!(

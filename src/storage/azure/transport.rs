@@ -3,15 +3,15 @@
 //! Knows neither services nor what lets a request in; shows no query, which may hold a signature.
 
 use super::clock::ServiceClock;
-use super::error::date;
 use crate::outbound::{BodyError, causes};
 use async_trait::async_trait;
 use azure_core::Bytes;
 use azure_core::error::{Error, ErrorKind};
-use azure_core::http::headers::{CONTENT_LENGTH, HeaderName, HeaderValue, Headers};
+use azure_core::http::headers::{HeaderName, HeaderValue, Headers};
 use azure_core::http::request::Body;
 use azure_core::http::{AsyncRawResponse, HttpClient, Request, Url};
 use futures_util::{Stream, stream};
+use reqwest::header;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,6 +22,19 @@ use tokio::time::{Instant, timeout_at};
 const EXCHANGE: Duration = Duration::from_secs(30);
 /// The slowest transfer that is waited for.
 const BYTES_PER_SECOND: u64 = 1024 * 1024;
+/// Headers of nearly every answer, whose names need not be copied.
+const USUAL: [&str; 10] = [
+    "content-type",
+    "content-length",
+    "transfer-encoding",
+    "connection",
+    "server",
+    "date",
+    "etag",
+    "x-ms-version",
+    "x-ms-request-id",
+    "x-ms-client-request-id",
+];
 /// A server's errors may come from something in between, whose clock is nobody's.
 const SERVER_ERRORS: u16 = 500;
 
@@ -43,7 +56,7 @@ impl std::fmt::Debug for Transport {
 impl HttpClient for Transport {
     async fn execute_request(&self, request: &Request) -> azure_core::Result<AsyncRawResponse> {
         let place = Place::of(request.url());
-        let outgoing = self.build(request, &place)?;
+        let outgoing = build(request, &place)?;
         let limit = EXCHANGE + transfer(request.body().len().unwrap_or(0));
         let (started, sent) = (Instant::now(), self.clock.local());
         let response = match timeout_at(started + limit, self.http.execute(outgoing)).await {
@@ -54,7 +67,7 @@ impl HttpClient for Transport {
         let received = self.clock.local();
         let (status, headers) = (response.status().as_u16(), headers(&response));
         if status < SERVER_ERRORS
-            && let Some(date) = date(&headers)
+            && let Some(date) = self.clock.date(&headers)
         {
             self.clock.learn(date, sent, received);
         }
@@ -64,31 +77,28 @@ impl HttpClient for Transport {
     }
 }
 
-impl Transport {
-    fn build(&self, request: &Request, place: &Place) -> azure_core::Result<reqwest::Request> {
-        let method = reqwest::Method::from_bytes(request.method().as_ref().as_bytes())
-            .map_err(|error| place.broken(error.to_string()))?;
-        let mut outgoing = self.http.request(method, request.url().clone());
-        for (name, value) in request.headers().iter() {
-            outgoing = outgoing.header(name.as_str(), value.as_str());
-        }
-        outgoing = match request.body().clone() {
-            Body::Bytes(bytes) => outgoing.body(bytes),
-            Body::SeekableStream(stream) => {
-                let named = request.headers().get_optional_str(&CONTENT_LENGTH).is_some();
-                if let Some(length) = stream.len().filter(|_| !named) {
-                    outgoing = outgoing.header(CONTENT_LENGTH.as_str(), length);
-                }
-                outgoing.body(reqwest::Body::wrap_stream(stream))
-            }
-        };
-        outgoing.build().map_err(|error| {
-            Error::with_message(
-                ErrorKind::Other,
-                format!("a request to {} cannot be made: {}", place.0, causes(&error.without_url())),
-            )
-        })
+fn build(request: &Request, place: &Place) -> azure_core::Result<reqwest::Request> {
+    let method = reqwest::Method::from_bytes(request.method().as_ref().as_bytes())
+        .map_err(|error| place.broken(error.to_string()))?;
+    let mut outgoing = reqwest::Request::new(method, request.url().clone());
+    let headers = outgoing.headers_mut();
+    headers.reserve(request.headers().iter().count() + 1);
+    for (name, value) in request.headers().iter() {
+        let name = name.as_str().parse::<header::HeaderName>().map_err(|error| place.unmade(&error))?;
+        let value = header::HeaderValue::from_str(value.as_str()).map_err(|error| place.unmade(&error))?;
+        headers.append(name, value);
     }
+    let body = match request.body().clone() {
+        Body::Bytes(bytes) => reqwest::Body::from(bytes),
+        Body::SeekableStream(stream) => {
+            if let Some(length) = stream.len() {
+                headers.entry(header::CONTENT_LENGTH).or_insert_with(|| length.into());
+            }
+            reqwest::Body::wrap_stream(stream)
+        }
+    };
+    *outgoing.body_mut() = Some(body);
+    Ok(outgoing)
 }
 
 /// The host that a request is for, for messages.
@@ -118,6 +128,11 @@ impl Place {
         Error::with_message(ErrorKind::Connection, format!("{} was not reached ({advice}): {reason}", self.0))
     }
 
+    /// No request can be made of this.
+    fn unmade(&self, error: &(dyn std::error::Error + 'static)) -> Error {
+        Error::with_message(ErrorKind::Other, format!("a request to {} cannot be made: {}", self.0, causes(error)))
+    }
+
     /// There is no answer, or not all of it; the request may have been carried out.
     fn broken(&self, what: String) -> Error {
         Error::with_message(ErrorKind::Io, format!("{} {what}", self.0))
@@ -129,11 +144,17 @@ fn transfer(bytes: u64) -> Duration {
 }
 
 fn headers(response: &reqwest::Response) -> Headers {
-    // What is no text is none of the headers that anybody looks at.
-    let texts = response.headers().iter().filter_map(|(name, value)| {
-        Some((HeaderName::from(name.as_str().to_owned()), HeaderValue::from(value.to_str().ok()?.to_owned())))
-    });
-    Headers::from(texts.collect::<HashMap<_, _>>())
+    let mut headers = HashMap::with_capacity(response.headers().len());
+    for (name, value) in response.headers() {
+        // What is no text is none of the headers that anybody looks at.
+        let Ok(value) = value.to_str() else { continue };
+        let name = match USUAL.iter().find(|usual| **usual == name.as_str()) {
+            Some(usual) => HeaderName::from_static(usual),
+            None => HeaderName::from(name.as_str().to_owned()),
+        };
+        headers.insert(name, HeaderValue::from(value.to_owned()));
+    }
+    Headers::from(headers)
 }
 
 /// The body, piece by piece, up to `cap` bytes and until `deadline`.

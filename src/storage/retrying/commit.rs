@@ -42,12 +42,12 @@ struct Undecided {
     last: Error,
 }
 
-/// One operation of a transaction, made recognisable.
+/// One operation of a transaction; what is sent of it names the transaction.
 struct Named<'a> {
     asked: &'a Operation,
-    /// What is sent.
-    sent: Operation,
-    /// Of the version that it is to change.
+    /// The version that it is to change, as the service knows it; `None` for an insert.
+    version: Option<ETag>,
+    /// Of that version.
     base: History,
     /// Of the version that it makes.
     next: History,
@@ -68,11 +68,10 @@ impl Retrying {
     /// [`crate::storage::TableStore::commit`], written once.
     pub(super) async fn commit_once(&self, operations: &[Operation]) -> Result<Vec<Option<ETag>>, Error> {
         let name = mark::name(self.random.bits());
-        let mut transaction = named(operations, &name)?;
+        let (mut transaction, mut sent) = named(operations, &name)?;
         let mut attempts = self.attempts("commit", SMALL);
         let mut cut_down = false;
         loop {
-            let sent: Vec<Operation> = transaction.iter().map(|operation| operation.sent.clone()).collect();
             match attempts.once(self.inner.tables.commit(&sent)).await {
                 Ok(etags) => {
                     return Ok(etags
@@ -89,7 +88,7 @@ impl Retrying {
                 // It may be our property that is too much for a merge.
                 Err(error @ Error::TooLarge { .. }) if !cut_down => {
                     cut_down = true;
-                    if !attempts.in_time(self.cut_down_merges(&mut transaction, &name)).await? {
+                    if !attempts.in_time(self.cut_down_merges(&mut transaction, &mut sent, &name)).await? {
                         return Err(error);
                     }
                 }
@@ -108,21 +107,22 @@ impl Retrying {
     }
 
     /// Makes of each merge that has no room for names the replacement that it comes to. Gives whether there is one.
-    async fn cut_down_merges(&self, transaction: &mut [Named<'_>], name: &str) -> Result<bool, Error> {
+    async fn cut_down_merges(
+        &self,
+        transaction: &mut [Named<'_>],
+        sent: &mut [Operation],
+        name: &str,
+    ) -> Result<bool, Error> {
         let mut any = false;
-        for operation in transaction {
-            let (Operation::Merge(key, added, _), Operation::Merge(_, _, version)) = (operation.asked, &operation.sent)
-            else {
-                continue;
-            };
+        for (operation, sent) in transaction.iter_mut().zip(sent) {
+            let Operation::Merge(key, added, _) = operation.asked else { continue };
             let Some(row) = self.repeat("get", SMALL, || self.inner.tables.get(key)).await? else { continue };
-            if row.etag != *version {
+            if operation.version.as_ref() != Some(&row.etag) {
                 continue;
             }
             let mut properties = mark::merged(&row, added);
-            let version = row.etag;
             operation.next = mark::put_whole(key, &mut properties, &operation.base, name);
-            operation.sent = Operation::Replace(key.clone(), properties, version);
+            *sent = Operation::Replace(key.clone(), properties, row.etag);
             any = true;
         }
         Ok(any)
@@ -130,23 +130,23 @@ impl Retrying {
 
     /// What one row says right after an answer was lost, if it can be read, and the refusal that follows from it.
     async fn look(&self, transaction: &[Named<'_>], name: &str) -> Option<(Evidence, Error)> {
-        let is_write = |operation: &Named<'_>| !matches!(operation.sent, Operation::Delete(..));
+        let is_write = |operation: &Named<'_>| !matches!(operation.asked, Operation::Delete(..));
         let index = transaction.iter().position(is_write).unwrap_or_default();
         let operation = transaction.get(index)?;
         let read = async {
             for _ in 0..LOOKS {
-                if let Ok(row) = self.inner.tables.get(operation.sent.key()).await {
+                if let Ok(row) = self.inner.tables.get(operation.asked.key()).await {
                     return Some(row);
                 }
             }
             None
         };
         let row = timeout(LOOK, read).await.ok()??;
-        let refusal = match operation.sent {
+        let refusal = match operation.asked {
             Operation::Insert(..) => Error::Exists { index },
             _ => Error::Conflict { index },
         };
-        let evidence = match (&operation.sent, &row) {
+        let evidence = match (operation.asked, &row) {
             (Operation::Insert(..), None) => Evidence::NotYet,
             _ => operation.evidence(row.as_ref(), name),
         };
@@ -162,7 +162,7 @@ impl Retrying {
         found: bool,
         last: Error,
     ) -> Result<Vec<Option<ETag>>, Error> {
-        let keys: Vec<Key> = transaction.iter().map(|operation| operation.sent.key().clone()).collect();
+        let keys: Vec<Key> = transaction.iter().map(|operation| operation.asked.key().clone()).collect();
         let rows: Vec<Option<Row>> = stream::iter(keys)
             .map(|key| async move { self.repeat("get", SMALL, || self.inner.tables.get(&key)).await })
             .buffered(READS_AT_ONCE)
@@ -177,34 +177,35 @@ impl Retrying {
         if says(Evidence::NotYet) || says(Evidence::Never) {
             return Err(last);
         }
-        if pairs().all(|(operation, row)| matches!(operation.sent, Operation::Delete(..)) && row.is_none()) {
+        if pairs().all(|(operation, row)| matches!(operation.asked, Operation::Delete(..)) && row.is_none()) {
             return Ok(vec![None; rows.len()]);
         }
-        let key = transaction.first().map(|operation| operation.sent.key().to_string()).unwrap_or_default();
+        let key = transaction.first().map(|operation| operation.asked.key().to_string()).unwrap_or_default();
         Err(Error::Unavailable(Box::new(Undecided { key, last })))
     }
 }
 
-/// The operations, each with the name of the transaction.
-fn named<'a>(operations: &'a [Operation], name: &str) -> Result<Vec<Named<'a>>, Error> {
+/// The operations, and what is sent of them: each with the name of the transaction.
+fn named<'a>(operations: &'a [Operation], name: &str) -> Result<(Vec<Named<'a>>, Vec<Operation>), Error> {
     mark::check(operations)?;
-    let named: Vec<Named<'a>> = operations.iter().map(|operation| Named::new(operation, name)).collect();
+    let (named, sent): (Vec<Named<'a>>, Vec<Operation>) =
+        operations.iter().map(|operation| Named::new(operation, name)).unzip();
     if let Some(index) = named.iter().position(Named::is_outdated) {
         limits::transaction(operations)?;
         return Err(Error::Conflict { index });
     }
-    Ok(named)
+    Ok((named, sent))
 }
 
 impl<'a> Named<'a> {
-    fn new(asked: &'a Operation, name: &str) -> Self {
+    fn new(asked: &'a Operation, name: &str) -> (Self, Operation) {
         let mut sent = asked.clone();
-        let base = match &mut sent {
-            Operation::Insert(..) => History::inserted(),
+        let (version, base) = match &mut sent {
+            Operation::Insert(..) => (None, History::inserted()),
             Operation::Replace(_, _, etag) | Operation::Merge(_, _, etag) | Operation::Delete(_, etag) => {
                 let (version, base) = mark::split(etag);
-                *etag = version;
-                base
+                etag.clone_from(&version);
+                (Some(version), base)
             }
         };
         let next = match &mut sent {
@@ -214,17 +215,12 @@ impl<'a> Named<'a> {
             Operation::Merge(_, properties, _) => mark::put(properties, &base, name),
             Operation::Delete(..) => base.clone(),
         };
-        Self { asked, sent, base, next }
+        (Self { asked, version, base, next }, sent)
     }
 
     /// Whether it is to change a version that was written over before anyone could read it.
     fn is_outdated(&self) -> bool {
-        match &self.sent {
-            Operation::Insert(..) => false,
-            Operation::Replace(_, _, etag) | Operation::Merge(_, _, etag) | Operation::Delete(_, etag) => {
-                mark::is_written_over(etag)
-            }
-        }
+        self.version.as_ref().is_some_and(mark::is_written_over)
     }
 
     /// What `row`, read while the transaction is in doubt, says about it.
@@ -234,14 +230,10 @@ impl<'a> Named<'a> {
         if history.contains(name) {
             return Evidence::Written;
         }
-        let others_first = match &self.sent {
-            Operation::Replace(_, _, etag) | Operation::Merge(_, _, etag) | Operation::Delete(_, etag)
-                if row.etag == *etag =>
-            {
-                return Evidence::NotYet;
-            }
-            Operation::Insert(..) => history.began_unmarked() || history.goes_on_from(&self.base),
-            _ => history.goes_on_from(&self.base),
+        let others_first = match &self.version {
+            Some(version) if row.etag == *version => return Evidence::NotYet,
+            Some(_) => history.goes_on_from(&self.base),
+            None => history.began_unmarked() || history.goes_on_from(&self.base),
         };
         if others_first { Evidence::Never } else { Evidence::None }
     }
@@ -249,7 +241,7 @@ impl<'a> Named<'a> {
     /// The version that a transaction which was written gave to `row`. Where others have written since, no later version
     /// of theirs, which would let the caller write over what it has not seen, but one that is as outdated as its own.
     fn version(&self, row: Option<Row>, name: &str) -> Option<ETag> {
-        if matches!(self.sent, Operation::Delete(..)) {
+        if matches!(self.asked, Operation::Delete(..)) {
             return None;
         }
         match row.map(|row| (History::of(&row), row.etag)) {

@@ -34,50 +34,58 @@ pub(super) fn name(bits: u128) -> String {
     URL_SAFE_NO_PAD.encode(bits.to_be_bytes())
 }
 
-/// Which operations wrote a row, the last one first; empty when nothing is known.
+/// Which operations wrote a row, the last one first, with commas between their names; empty when nothing is known.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct History(Vec<String>);
+pub(super) struct History(String);
 
 impl History {
     /// That of a row that is not there yet.
     pub(super) fn inserted() -> Self {
-        Self(vec![INSERTED.to_owned()])
+        Self(INSERTED.to_owned())
     }
 
     fn unmarked() -> Self {
-        Self(vec![UNMARKED.to_owned()])
+        Self(UNMARKED.to_owned())
+    }
+
+    fn unknown() -> Self {
+        Self(String::new())
     }
 
     /// That of a row as stored.
     pub(super) fn of(row: &Row) -> Self {
         match row.properties.get(PROPERTY) {
-            Some(Value::String(names)) => Self::parse(names),
+            Some(Value::String(names)) => Self(names.clone()),
             None if has_room(&row.key, &row.properties) => Self::unmarked(),
-            _ => Self(Vec::new()),
+            _ => Self::unknown(),
         }
     }
 
-    fn parse(names: &str) -> Self {
-        Self(names.split(',').filter(|name| !name.is_empty()).map(str::to_owned).collect())
+    fn names(&self) -> impl Iterator<Item = &str> {
+        self.0.split(',').filter(|name| !name.is_empty())
     }
 
     /// That of the version which `operation` puts on top of this one.
     fn then(&self, operation: &str) -> Self {
-        let earlier = self.0.iter().take(REMEMBERED - 1).cloned();
-        Self(std::iter::once(operation.to_owned()).chain(earlier).collect())
+        let mut names = operation.to_owned();
+        for earlier in self.names().take(REMEMBERED - 1) {
+            names.push(',');
+            names.push_str(earlier);
+        }
+        Self(names)
     }
 
     pub(super) fn is_newest(&self, operation: &str) -> bool {
-        self.0.first().is_some_and(|newest| newest == operation)
+        self.names().next() == Some(operation)
     }
 
     pub(super) fn contains(&self, operation: &str) -> bool {
-        self.0.iter().any(|name| name == operation)
+        self.names().any(|name| name == operation)
     }
 
     /// Whether the row was written on top of the version `base`, with no insert in between.
     pub(super) fn goes_on_from(&self, base: &Self) -> bool {
-        base.0.first().is_some_and(|newest| self.contains(newest))
+        base.names().next().is_some_and(|newest| self.contains(newest))
     }
 
     /// Whether the row, as far as its names go back, was there before there were names.
@@ -88,19 +96,19 @@ impl History {
 
 impl fmt::Display for History {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0.join(","))
+        f.write_str(&self.0)
     }
 }
 
 /// The version of a row as callers see it.
 pub(super) fn version(etag: &ETag, history: &History) -> ETag {
-    if *history == History::unmarked() { etag.clone() } else { ETag(format!("{}{BY}{history}", etag.0)) }
+    if history.0 == UNMARKED { etag.clone() } else { ETag(format!("{}{BY}{history}", etag.0)) }
 }
 
 /// The version of the service, and who wrote it.
 pub(super) fn split(version: &ETag) -> (ETag, History) {
     match version.0.rsplit_once(BY) {
-        Some((etag, names)) => (ETag(etag.to_owned()), History::parse(names)),
+        Some((etag, names)) => (ETag(etag.to_owned()), History(names.to_owned())),
         None => (version.clone(), History::unmarked()),
     }
 }
@@ -124,13 +132,13 @@ pub(super) fn hidden(mut row: Row) -> Row {
 /// Adds the name of `operation`, which writes on top of `base`, to the properties of a whole row, if there is room. Gives
 /// the history of the row.
 pub(super) fn put_whole(key: &Key, properties: &mut Properties, base: &History, operation: &str) -> History {
-    if has_room(key, properties) { put(properties, base, operation) } else { History(Vec::new()) }
+    if has_room(key, properties) { put(properties, base, operation) } else { History::unknown() }
 }
 
 /// Adds the name of `operation`, which writes on top of `base`. Gives the history of the row.
 pub(super) fn put(properties: &mut Properties, base: &History, operation: &str) -> History {
     let history = base.then(operation);
-    properties.insert(PROPERTY.to_owned(), history.to_string().into());
+    properties.insert(PROPERTY.to_owned(), history.0.clone().into());
     history
 }
 
@@ -163,5 +171,54 @@ pub(super) fn check(operations: &[Operation]) -> Result<(), Error> {
 
 /// Whether a row of these properties can have its names beside them.
 fn has_room(key: &Key, properties: &Properties) -> bool {
-    properties.len() < MAX_PROPERTIES && entity_bytes(key, properties) + MOST_BYTES <= MAX_ENTITY_BYTES
+    let fits = |bytes: usize| bytes + MOST_BYTES <= MAX_ENTITY_BYTES;
+    properties.len() < MAX_PROPERTIES
+        && (fits(most_entity_bytes(key, properties)) || fits(entity_bytes(key, properties)))
+}
+
+/// No less than [`entity_bytes`], without a look at each character: a text has no more UTF-16 units than bytes.
+fn most_entity_bytes(key: &Key, properties: &Properties) -> usize {
+    let texts = properties.iter().map(|(name, value)| name.len() + value.as_str().map_or(0, str::len));
+    4 + 2 * (key.partition().len() + key.row().len() + texts.sum::<usize>()) + 16 * properties.len()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    proptest! {
+        #[test]
+        fn the_bound_of_a_row_is_never_below_its_size(
+            row in "[^/\\\\#?\\p{Cc}]{1,20}", texts in proptest::collection::btree_map("[A-Za-zäöü_]{1,9}", any::<String>(), 0..8)
+        ) {
+            let key = Key::new("p", row).unwrap();
+            let mut properties: Properties = texts.into_iter().map(|(name, text)| (name, text.into())).collect();
+            properties.extend([("n".to_owned(), json!(i64::MAX)), ("f".to_owned(), json!(0.5)), ("b".to_owned(), json!(true))]);
+            prop_assert!(most_entity_bytes(&key, &properties) >= entity_bytes(&key, &properties));
+        }
+    }
+
+    #[test]
+    fn the_newest_names_are_kept_and_the_others_dropped() {
+        let mut history = History::inserted();
+        for number in 0..2 * REMEMBERED {
+            history = history.then(&name(number as u128));
+        }
+        let newest = 2 * REMEMBERED - 1;
+        assert!(history.is_newest(&name(newest as u128)) && !history.is_newest(&name(newest as u128 - 1)));
+        assert!(history.contains(&name((newest + 1 - REMEMBERED) as u128)));
+        assert!(!history.contains(&name((newest - REMEMBERED) as u128)) && !history.contains(INSERTED));
+        assert!(history.to_string().len() <= REMEMBERED * (NAME_LENGTH + 1));
+    }
+
+    #[test]
+    fn a_row_written_over_goes_on_from_what_it_was() {
+        let base = History::inserted().then("a");
+        assert!(base.then("b").then("c").goes_on_from(&base));
+        assert!(!History::inserted().then("b").goes_on_from(&base));
+        assert!(!base.goes_on_from(&History::unknown()));
+        assert_eq!(History::unknown().then("a").to_string(), "a");
+    }
 }

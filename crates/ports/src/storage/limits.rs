@@ -247,7 +247,7 @@ fn escaped_bytes(character: char) -> usize {
 }
 
 fn units(text: &str) -> usize {
-    text.chars().map(char::len_utf16).sum()
+    if text.is_ascii() { text.len() } else { text.chars().map(char::len_utf16).sum() }
 }
 
 fn at_most(found: usize, limit: usize, unit: &str, what: impl FnOnce() -> String) -> Result<(), Error> {

@@ -5,6 +5,7 @@ mod xml;
 
 use super::account::Service;
 use super::client::{Failure, VERSION, base, timely};
+use super::header::header;
 use crate::storage::{Error, Message, MessageQueue, Receipt, limits, message};
 use async_trait::async_trait;
 use azure_core::http::headers::HeaderName;
@@ -116,7 +117,7 @@ impl MessageQueue for Queues {
         // Without a body the text stays as it is.
         let update = client.update_message(id, receipt, whole_seconds(hide), None);
         let answer = timely(TIMEOUT, update).await.map_err(|failure| of_message(failure, queue, id))?;
-        match answer.headers().get_optional_str(&NEW_RECEIPT) {
+        match header(answer.headers(), &NEW_RECEIPT) {
             Some(newer) => Ok(bound(id, newer)),
             None => Err(Failure::lacks("the answer to the extension of a message", NEW_RECEIPT.as_str()).into()),
         }

@@ -37,10 +37,10 @@ pub(super) fn write(urls: &Urls, operations: &[Operation]) -> Result<Batch, Erro
 /// One operation as an HTTP request, which bears its place, counted from 1.
 fn part(urls: &Urls, index: usize, operation: &Operation) -> Result<String, Error> {
     let (method, url) = match operation {
-        Operation::Insert(..) => ("POST", urls.table()),
-        Operation::Replace(key, ..) => ("PUT", urls.row(key)),
-        Operation::Merge(key, ..) => ("PATCH", urls.row(key)),
-        Operation::Delete(key, _) => ("DELETE", urls.row(key)),
+        Operation::Insert(..) => ("POST", urls.table_text()),
+        Operation::Replace(key, ..) => ("PUT", urls.row_text(key)),
+        Operation::Merge(key, ..) => ("PATCH", urls.row_text(key)),
+        Operation::Delete(key, _) => ("DELETE", urls.row_text(key)),
     };
     let mut part = format!(
         "{method} {url} HTTP/1.1\r\nContent-ID: {}\r\nAccept: {}\r\nDataServiceVersion: {DATA_SERVICE}\r\n",

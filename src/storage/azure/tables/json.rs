@@ -18,11 +18,12 @@
 use crate::storage::{ETag, Error, Key, Properties, Row};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use serde::de::{MapAccess, Visitor};
 use serde::ser::SerializeMap;
-use serde::{Deserialize, Serialize, Serializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
 use serde_json::ser::Formatter;
-use std::io;
+use std::{fmt, io};
 
 /// What answers with rows are asked for as.
 pub(super) const ACCEPT_ROWS: &str = "application/json;odata=minimalmetadata";
@@ -41,17 +42,17 @@ pub(super) fn write(key: &Key, properties: &Properties) -> Result<String, Error>
 
 /// The row that is the whole of `body`.
 pub(super) fn read_row(body: &[u8]) -> Result<Row, Error> {
-    row(serde_json::from_slice(body).map_err(garbled)?)
+    serde_json::from_slice::<Fields>(body).map_err(garbled)?.into_row()
 }
 
 /// The rows of a page.
 pub(super) fn read_rows(body: &[u8]) -> Result<Vec<Row>, Error> {
     #[derive(Deserialize)]
     struct Rows {
-        value: Vec<Properties>,
+        value: Vec<Fields>,
     }
     let rows: Rows = serde_json::from_slice(body).map_err(garbled)?;
-    rows.value.into_iter().map(row).collect()
+    rows.value.into_iter().map(Fields::into_row).collect()
 }
 
 struct Entity<'a> {
@@ -119,35 +120,73 @@ impl Formatter for Ascii {
     }
 }
 
-fn row(fields: Properties) -> Result<Row, Error> {
-    let (mut properties, mut kinds) = (Properties::new(), Vec::new());
-    let (mut partition, mut row, mut etag) = (None, None, None);
-    for (name, value) in fields {
+/// What stands in the JSON of a row, sorted while it is read.
+#[derive(Default)]
+struct Fields {
+    partition: Option<String>,
+    row: Option<String>,
+    etag: Option<String>,
+    properties: Properties,
+    /// The types of properties by their names.
+    kinds: Vec<(String, Value)>,
+}
+
+impl<'de> Deserialize<'de> for Fields {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Object;
+        impl<'de> Visitor<'de> for Object {
+            type Value = Fields;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a row")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut object: A) -> Result<Fields, A::Error> {
+                let mut fields = Fields::default();
+                while let Some((name, value)) = object.next_entry()? {
+                    fields.add(name, value);
+                }
+                Ok(fields)
+            }
+        }
+        deserializer.deserialize_map(Object)
+    }
+}
+
+impl Fields {
+    fn add(&mut self, mut name: String, value: Value) {
         match (name.as_str(), value) {
-            ("PartitionKey", Value::String(text)) => partition = Some(text),
-            ("RowKey", Value::String(text)) => row = Some(text),
-            ("odata.etag", Value::String(text)) => etag = Some(ETag(text)),
+            ("PartitionKey", Value::String(text)) => self.partition = Some(text),
+            ("RowKey", Value::String(text)) => self.row = Some(text),
+            ("odata.etag", Value::String(text)) => self.etag = Some(text),
             ("Timestamp" | "Timestamp@odata.type", _) | (_, Value::Null) => {}
-            (name, _) if name.starts_with("odata.") => {}
-            (name, kind) if name.ends_with(TYPE) => kinds.push((name[..name.len() - TYPE.len()].to_owned(), kind)),
+            (system, _) if system.starts_with("odata.") => {}
+            (of, kind) if of.ends_with(TYPE) => {
+                name.truncate(name.len() - TYPE.len());
+                self.kinds.push((name, kind));
+            }
             (_, value) => {
-                properties.insert(name, value);
+                self.properties.insert(name, value);
             }
         }
     }
-    let (Some(partition), Some(row), Some(etag)) = (partition, row, etag) else {
-        return Err(garbled("a row without PartitionKey, RowKey and odata.etag"));
-    };
-    let key = Key::new(partition, row)?;
-    for (name, kind) in kinds {
-        let Some(value) = properties.get_mut(&name) else { continue };
-        *value = read_typed(kind.as_str().unwrap_or_default(), value).ok_or_else(|| {
-            let text =
-                format!("the property `{name}` of the row {key} is a {kind}, which is never written here; remove it");
-            Error::Fatal(text.into())
-        })?;
+
+    fn into_row(self) -> Result<Row, Error> {
+        let Self { partition: Some(partition), row: Some(row), etag: Some(etag), mut properties, kinds } = self else {
+            return Err(garbled("a row without PartitionKey, RowKey and odata.etag"));
+        };
+        let key = Key::new(partition, row)?;
+        for (name, kind) in kinds {
+            let Some(value) = properties.get_mut(&name) else { continue };
+            *value = read_typed(kind.as_str().unwrap_or_default(), value).ok_or_else(|| {
+                let text = format!(
+                    "the property `{name}` of the row {key} is a {kind}, which is never written here; remove it"
+                );
+                Error::Fatal(text.into())
+            })?;
+        }
+        Ok(Row { key, properties, etag: ETag(etag) })
     }
-    Ok(Row { key, properties, etag })
 }
 
 /// The value of a property that has a type beside it, unless it is none that [`typed`] writes.

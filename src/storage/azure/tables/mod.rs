@@ -17,6 +17,7 @@ mod send;
 mod url;
 
 use super::account::Service;
+use super::header::header;
 use crate::storage::limits::MAX_TRANSACTION_BYTES;
 use crate::storage::{Continuation, ETag, Error, Key, Operation, Page, Range, Row, TableStore, limits};
 use answer::Outcome;
@@ -126,10 +127,10 @@ impl Tables {
         };
         let request = with_version(request, operation);
         self.ask(request, MAX_ANSWER, |answer| {
-            let etag = answer.headers.get_optional_string(&ETAG).filter(|etag| !etag.is_empty());
+            let etag = header(&answer.headers, &ETAG).filter(|etag| !etag.is_empty());
             match (answer.status, operation, etag) {
                 (204, Operation::Delete(..), _) => Ok(None),
-                (201, Operation::Insert(..), Some(etag)) | (204, _, Some(etag)) => Ok(Some(ETag(etag))),
+                (201, Operation::Insert(..), Some(etag)) | (204, _, Some(etag)) => Ok(Some(ETag(etag.to_owned()))),
                 _ => Err(Failure::refused(answer.refused()?, std::slice::from_ref(operation))),
             }
         })
@@ -151,7 +152,7 @@ impl Tables {
             if answer.status != 202 {
                 return Err(Failure::refused(answer.refused()?, operations));
             }
-            let content_type = answer.headers.get_optional_str(&CONTENT_TYPE).unwrap_or_default();
+            let content_type = header(&answer.headers, &CONTENT_TYPE).unwrap_or_default();
             match answer::read(content_type, &answer.body, operations) {
                 Ok(Outcome::Done(etags)) => Ok(etags),
                 Ok(Outcome::Refused(refused)) => Err(Failure::refused(refused, operations)),
@@ -202,8 +203,8 @@ impl TableStore for Tables {
             if let Some(row) = rows.iter().find(|row| row.key.partition() != range.partition) {
                 return Err(Failure::Of(other_row(&row.key, &range.partition)));
             }
-            let partition = answer.headers.get_optional_str(&NEXT_PARTITION);
-            let row = answer.headers.get_optional_str(&NEXT_ROW);
+            let partition = header(&answer.headers, &NEXT_PARTITION);
+            let row = header(&answer.headers, &NEXT_ROW);
             Ok(Page { rows, next: partition.map(|partition| url::continuation(partition, row)) })
         })
         .await

@@ -3,8 +3,6 @@
 //!
 //! Source: RFC 2046, section 5.1; line ends without a carriage return are read, too.
 
-use std::collections::HashMap;
-
 /// Why a text is not what it should be.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Malformed {
@@ -22,14 +20,14 @@ pub(super) enum Malformed {
     Header(String),
 }
 
-/// Header lines by their lower-case names.
+/// Names and values of header lines.
 #[derive(Debug)]
-pub(super) struct Headers<'a>(HashMap<String, &'a str>);
+pub(super) struct Headers<'a>(Vec<(&'a str, &'a str)>);
 
 impl<'a> Headers<'a> {
-    /// The value of the header whose lower-case name is `name`.
+    /// The value of the last header called `name`, in whatever case.
     pub fn get(&self, name: &str) -> Option<&'a str> {
-        self.0.get(name).copied()
+        self.0.iter().rev().find(|(found, _)| found.eq_ignore_ascii_case(name)).map(|(_, value)| *value)
     }
 }
 
@@ -74,7 +72,7 @@ pub(super) fn split<'a>(text: &'a str, boundary: &str) -> Result<Vec<&'a str>, M
 
 /// The header lines at the beginning of `text`, and what follows the empty line after them.
 pub(super) fn headers(text: &str) -> Result<(Headers<'_>, &str), Malformed> {
-    let mut headers = HashMap::new();
+    let mut headers = Vec::with_capacity(8);
     let mut rest = text;
     loop {
         let (line, after) = rest.split_once('\n').ok_or(Malformed::Headers)?;
@@ -88,7 +86,7 @@ pub(super) fn headers(text: &str) -> Result<(Headers<'_>, &str), Malformed> {
         if name.is_empty() || !name.bytes().all(|byte| byte.is_ascii_graphic()) {
             return Err(refused());
         }
-        headers.insert(name.to_ascii_lowercase(), value.trim());
+        headers.push((name, value.trim()));
     }
 }
 

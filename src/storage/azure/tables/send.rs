@@ -4,9 +4,9 @@ use super::batch::DATA_SERVICE;
 use super::json;
 use super::refusal::Refused;
 use crate::storage::Error;
-use crate::storage::azure::error;
+use crate::storage::azure::{error, header::header};
 use azure_core::http::headers::{HeaderName, Headers};
-use azure_core::http::{AsyncRawResponse, ClientOptions, Context, Pipeline, PipelineStreamOptions, Request};
+use azure_core::http::{AsyncResponseBody, ClientOptions, Context, Pipeline, PipelineStreamOptions, Request};
 use futures_util::StreamExt;
 use std::time::Duration;
 use tokio::time::timeout;
@@ -42,7 +42,7 @@ impl Sender {
     pub async fn send(&self, mut request: Request, cap: usize) -> Result<Answer, Error> {
         request.insert_header(SERVICE_VERSION, VERSION);
         request.insert_header(DATA_SERVICE_VERSION, DATA_SERVICE);
-        if request.headers().get_optional_str(&ACCEPT).is_none() {
+        if header(request.headers(), &ACCEPT).is_none() {
             request.insert_header(ACCEPT, json::ACCEPT);
         }
         timeout(TIMEOUT, self.exchange(&mut request, cap)).await.unwrap_or_else(|_| {
@@ -53,8 +53,8 @@ impl Sender {
     async fn exchange(&self, request: &mut Request, cap: usize) -> Result<Answer, Error> {
         let options = PipelineStreamOptions { skip_checks: true, ..Default::default() };
         let answer = self.0.stream(&Context::default(), request, Some(options)).await.map_err(error::of)?;
-        let (status, headers) = (u16::from(answer.status()), answer.headers().clone());
-        Ok(Answer { status, headers, body: whole(answer, cap).await? })
+        let (status, headers, body) = answer.deconstruct();
+        Ok(Answer { status: status.into(), headers, body: whole(body, cap).await? })
     }
 }
 
@@ -74,9 +74,8 @@ impl Answer {
     }
 }
 
-async fn whole(answer: AsyncRawResponse, cap: usize) -> Result<Vec<u8>, Error> {
+async fn whole(mut stream: AsyncResponseBody, cap: usize) -> Result<Vec<u8>, Error> {
     let mut body = Vec::new();
-    let mut stream = answer.into_body();
     while let Some(chunk) = stream.next().await {
         let chunk = chunk.map_err(error::of)?;
         if body.len() + chunk.len() > cap {

@@ -17,6 +17,8 @@ const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b
 #[derive(Debug)]
 pub(super) struct Urls {
     endpoint: Url,
+    /// Where all others begin, with a slash at the end.
+    base: String,
     table: String,
 }
 
@@ -32,7 +34,8 @@ impl Urls {
                 "the table name {table:?} must have 3 to 63 letters and digits, begin with a letter, and not be `tables`"
             )));
         }
-        Ok(Self { endpoint, table: table.to_owned() })
+        let base = below(&endpoint, "").into();
+        Ok(Self { endpoint, base, table: table.to_owned() })
     }
 
     /// The table's name.
@@ -57,12 +60,22 @@ impl Urls {
 
     /// The row at `key`.
     pub fn row(&self, key: &Key) -> Url {
-        self.at(&format!(
-            "{}(PartitionKey={},RowKey={})",
-            self.table,
-            encoded(&quoted(key.partition())),
-            encoded(&quoted(key.row()))
-        ))
+        self.at(&self.row_path(key))
+    }
+
+    /// [`Self::table`] as the text that it is in a batch; a hundred are made sooner so.
+    pub fn table_text(&self) -> String {
+        format!("{}{}", self.base, self.table)
+    }
+
+    /// [`Self::row`] likewise.
+    pub fn row_text(&self, key: &Key) -> String {
+        format!("{}{}", self.base, self.row_path(key))
+    }
+
+    fn row_path(&self, key: &Key) -> String {
+        let (partition, row) = (quoted(key.partition()), quoted(key.row()));
+        format!("{}(PartitionKey={},RowKey={})", self.table, encoded(&partition), encoded(&row))
     }
 
     /// A page of `range`.
@@ -86,10 +99,14 @@ impl Urls {
     }
 
     fn at(&self, path: &str) -> Url {
-        let mut url = self.endpoint.clone();
-        url.set_path(&format!("{}/{path}", self.endpoint.path().trim_end_matches('/')));
-        url
+        below(&self.endpoint, path)
     }
+}
+
+fn below(endpoint: &Url, path: &str) -> Url {
+    let mut url = endpoint.clone();
+    url.set_path(&format!("{}/{path}", endpoint.path().trim_end_matches('/')));
+    url
 }
 
 /// What the service says about the page after this one, as one text. Its parts are opaque.
@@ -139,6 +156,7 @@ mod tests {
         assert_eq!(urls.table().as_str(), "http://127.0.0.1:10002/devstoreaccount1/adxingestor");
         let urls = Urls::new("https://a.table.core.windows.net".parse().unwrap(), "abc").unwrap();
         assert_eq!(urls.table().as_str(), "https://a.table.core.windows.net/abc");
+        assert_eq!(urls.table_text(), "https://a.table.core.windows.net/abc");
     }
 
     #[test]
@@ -180,7 +198,9 @@ mod tests {
     proptest! {
         #[test]
         fn any_key_can_be_read_back_from_its_url(partition in "[^/\\\\#?\\p{Cc}]{1,40}", row in "[^/\\\\#?\\p{Cc}]{1,40}") {
-            let url = urls().row(&Key::new(&partition, &row).unwrap());
+            let key = Key::new(&partition, &row).unwrap();
+            let url = urls().row(&key);
+            prop_assert_eq!(urls().row_text(&key), url.as_str());
             let path = percent_decode_str(url.path()).decode_utf8().unwrap().into_owned();
             let keys = format!("PartitionKey='{}',RowKey='{}'", partition.replace('\'', "''"), row.replace('\'', "''"));
             prop_assert_eq!(path, format!("/devstoreaccount1/adxingestor({keys})"));
