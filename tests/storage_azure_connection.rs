@@ -110,12 +110,12 @@ async fn a_signature_out_of_its_time_or_changed_is_told_apart() {
 #[tokio::test]
 async fn a_signature_without_a_permission_says_which_to_have() {
     let Some(azurite) = Azurite::shared() else { return };
-    let reader = account_sas(ACCOUNT, KEY, "r", "", "2099-01-01T00:00:00Z");
+    // Enough for what is there already, and not to make a blob.
+    let reader = account_sas(ACCOUNT, KEY, "raudp", "", "2099-01-01T00:00:00Z");
     let (storage, _) = open(&azurite.connection_string_with_sas(&reader));
-    let [_, sent, put] = calls(&storage).await;
-    for error in [sent.unwrap_err(), put.unwrap_err()] {
-        assert!(error.to_string().contains("lacks a permission"), "{error}");
-    }
+    let [_, _, put] = calls(&storage).await;
+    let error = put.unwrap_err();
+    assert!(error.to_string().contains("lacks a permission"), "{error}");
 }
 
 #[tokio::test]

@@ -251,7 +251,8 @@ impl<'a> Cursor<'a> {
 
     /// The text up to a blank or a pipe, such as a GUID.
     pub(super) fn bare(&mut self) -> Result<&'a str, Error> {
-        let start = self.peek()?.start;
+        let rest = &self.text[self.offset()..];
+        let start = self.text.len() - rest.trim_start().len();
         let end = self.text[start..]
             .find(|c: char| c.is_whitespace() || c == '|')
             .map_or(self.text.len(), |length| start + length);

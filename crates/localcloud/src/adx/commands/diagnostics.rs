@@ -82,11 +82,9 @@ pub(super) fn parse_show<'a>(cursor: &mut Cursor<'a>) -> Result<Command<'a>, Err
     match cursor.peek_word()?.unwrap_or_default() {
         "operations" => {
             cursor.word()?;
-            let wanted = if cursor.peek()?.kind == crate::kql::lexer::TokenKind::End || cursor.peek()?.is_sign("|") {
-                None
-            } else {
-                Some(id(cursor)?)
-            };
+            // Not by its tokens: an id such as `91e2…` begins like a number and is none.
+            let rest = cursor.text()[cursor.offset()..].trim_start();
+            let wanted = if rest.is_empty() || rest.starts_with('|') { None } else { Some(id(cursor)?) };
             Ok(Command::show(move |context| Ok(operations(context, wanted))))
         }
         "ingestion" => {

@@ -425,3 +425,10 @@ fn a_batch_that_a_crash_cut_short_is_forgotten() {
     second.run(".append T <| print A=3");
     assert_eq!(kept(directory.path()).texts("T | order by A asc", "A"), ["1", "3"]);
 }
+
+#[test]
+fn an_operation_is_found_by_an_id_that_begins_like_a_number() {
+    let setup = setup();
+    assert!(setup.run(".show operations 91e27b0d-96a0-4b87-9d19-562238d54e53").rows.is_empty());
+    assert!(setup.run(".show operations 123e4567-e89b-12d3-a456-426614174000 | count").rows.len() == 1);
+}
