@@ -1,7 +1,7 @@
 //! What the official clients of queues and blobs share: the version they speak, and what a call can end in besides an
 //! answer. Knows the codes of refusals only as texts; each port says what they mean to it.
 
-use super::error;
+use super::error::{self, Refusal};
 use crate::storage::Error;
 use azure_core::error::ErrorKind;
 use azure_core::http::Url;
@@ -43,19 +43,16 @@ impl Failure {
     }
 
     /// The service's code of the refusal (rest-api-ref `Status-and-Error-Codes2`).
-    pub(super) fn code(&self) -> Option<&str> {
+    pub(super) fn code(&self) -> Option<String> {
         match self {
-            Self::Service(error) => match error.kind() {
-                ErrorKind::HttpResponse { error_code, .. } => error_code.as_deref(),
-                _ => None,
-            },
+            Self::Service(error) => code(error),
             Self::Late(_) | Self::Odd(_) => None,
         }
     }
 
     /// Whether the service refused with this code.
     pub(super) fn is(&self, code: &str) -> bool {
-        self.code() == Some(code)
+        self.code().as_deref() == Some(code)
     }
 }
 
@@ -68,11 +65,18 @@ impl From<Failure> for Error {
     }
 }
 
+/// The code in the header or in the body; the SDK reads the header, and JSON, which queues and blobs do not answer in.
+fn code(error: &azure_core::Error) -> Option<String> {
+    let ErrorKind::HttpResponse { status, error_code, raw_response } = error.kind() else { return None };
+    let read = raw_response.as_ref().map(|raw| Refusal::read(u16::from(*status), raw.headers(), raw.body()).code);
+    read.filter(|code| !code.is_empty()).or_else(|| error_code.clone())
+}
+
 /// Whether the same call may well succeed later, whatever is usual for its status.
 fn is_passing(error: &azure_core::Error) -> bool {
-    let ErrorKind::HttpResponse { status, error_code, .. } = error.kind() else { return false };
+    let ErrorKind::HttpResponse { status, .. } = error.kind() else { return false };
     // The service goes on deleting after it has said that it has.
-    let deleting = matches!(error_code.as_deref(), Some("QueueBeingDeleted" | "ContainerBeingDeleted"));
+    let deleting = matches!(code(error).as_deref(), Some("QueueBeingDeleted" | "ContainerBeingDeleted"));
     // A success that the call never has: something on the way made it.
     deleting || status.is_success()
 }

@@ -68,7 +68,7 @@ impl From<Refusal> for Error {
         match refusal.status {
             429 | 503 => Self::Throttled { after: refusal.after },
             // The write may have been applied before the service gave up.
-            408 | 500 | 502 | 504 => Self::Unavailable(refusal.into()),
+            408 | 500..=599 => Self::Unavailable(refusal.into()),
             413 => Self::TooLarge { what: "the request".to_owned(), limit: format!("the service ({refusal})") },
             _ => Self::Fatal(refusal.into()),
         }

@@ -33,23 +33,32 @@ pub(super) enum Scheme {
 
 /// An account's key, ready to sign. `Debug` does not show it.
 #[derive(Clone)]
-pub(super) struct Key(Hmac<Sha256>);
+pub(super) struct Key {
+    mac: Hmac<Sha256>,
+    #[cfg(feature = "legacy-sdk")]
+    text: crate::secret::Secret,
+}
 
 impl Key {
     /// Decodes a key; `None` if it is no base64.
     pub(super) fn parse(text: &str) -> Option<Self> {
         let key = STANDARD.decode(text).ok().filter(|key| !key.is_empty())?;
-        Hmac::new_from_slice(&key).ok().map(Self)
+        let mac = Hmac::new_from_slice(&key).ok()?;
+        Some(Self {
+            mac,
+            #[cfg(feature = "legacy-sdk")]
+            text: crate::secret::Secret::new(text),
+        })
     }
 
     /// The key as text, for a client that signs by itself.
     #[cfg(feature = "legacy-sdk")]
     pub(super) fn encoded(&self) -> String {
-        STANDARD.encode(&self.0)
+        self.text.expose().to_owned()
     }
 
     fn sign(&self, text: &str) -> String {
-        let mut mac = self.0.clone();
+        let mut mac = self.mac.clone();
         mac.update(text.as_bytes());
         STANDARD.encode(mac.finalize().into_bytes())
     }

@@ -146,13 +146,12 @@ fn transfer(bytes: u64) -> Duration {
 fn headers(response: &reqwest::Response) -> Headers {
     let mut headers = HashMap::with_capacity(response.headers().len());
     for (name, value) in response.headers() {
-        // What is no text is none of the headers that anybody looks at.
-        let Ok(value) = value.to_str() else { continue };
+        let value = String::from_utf8_lossy(value.as_bytes());
         let name = match USUAL.iter().find(|usual| **usual == name.as_str()) {
             Some(usual) => HeaderName::from_static(usual),
             None => HeaderName::from(name.as_str().to_owned()),
         };
-        headers.insert(name, HeaderValue::from(value.to_owned()));
+        headers.insert(name, HeaderValue::from(value.into_owned()));
     }
     Headers::from(headers)
 }

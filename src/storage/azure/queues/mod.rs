@@ -180,7 +180,7 @@ fn not_found(queue: &str, id: &str) -> Error {
 
 /// What the refusal of a received message means (rest-api-ref `Queue-Service-Error-Codes`).
 fn of_message(failure: Failure, queue: &str, id: &str) -> Error {
-    match failure.code() {
+    match failure.code().as_deref() {
         Some(NO_QUEUE | "MessageNotFound") => not_found(queue, id),
         Some("PopReceiptMismatch") => Error::Conflict { index: 0 },
         _ => failure.into(),

@@ -64,7 +64,12 @@ impl From<Error> for Failure {
 
 impl Failure {
     fn refused(refused: Refused, operations: &[Operation]) -> Self {
-        if refused.no_table() { Self::NoTable } else { Self::Of(refused.into_error(operations)) }
+        // An insert can miss nothing but its table, however the service puts it.
+        let only_inserts = !operations.is_empty() && operations.iter().all(|one| matches!(one, Operation::Insert(..)));
+        if refused.no_table() || (only_inserts && refused.no_row()) {
+            return Self::NoTable;
+        }
+        Self::Of(refused.into_error(operations))
     }
 }
 
@@ -205,6 +210,10 @@ impl TableStore for Tables {
             }
             let partition = header(&answer.headers, &NEXT_PARTITION);
             let row = header(&answer.headers, &NEXT_ROW);
+            if partition.is_none() && row.is_some() {
+                let lacks = "the page goes on at a row without its partition: the answer lacks a header";
+                return Err(Failure::Of(Error::Unavailable(lacks.into())));
+            }
             Ok(Page { rows, next: partition.map(|partition| url::continuation(partition, row)) })
         })
         .await

@@ -72,9 +72,21 @@ pub(super) fn split<'a>(text: &'a str, boundary: &str) -> Result<Vec<&'a str>, M
 
 /// The header lines at the beginning of `text`, and what follows the empty line after them.
 pub(super) fn headers(text: &str) -> Result<(Headers<'_>, &str), Malformed> {
+    lines(text, false)
+}
+
+/// The header lines that `text` consists of: its end may stand for the empty line, which was taken for the boundary's.
+pub(super) fn only_headers(text: &str) -> Result<Headers<'_>, Malformed> {
+    lines(text, true).map(|(headers, _)| headers)
+}
+
+fn lines(text: &str, may_end: bool) -> Result<(Headers<'_>, &str), Malformed> {
     let mut headers = Vec::with_capacity(8);
     let mut rest = text;
     loop {
+        if may_end && rest.is_empty() {
+            return Ok((Headers(headers), rest));
+        }
         let (line, after) = rest.split_once('\n').ok_or(Malformed::Headers)?;
         rest = after;
         let line = line.strip_suffix('\r').unwrap_or(line);
