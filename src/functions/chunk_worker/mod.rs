@@ -76,7 +76,8 @@ async fn work(app: &App, message: ChunkMessage, id: &str, delivery: u32, deadlin
             }
             Claim::Claimed(claimed) => claimed,
         };
-        if comes_too_early(app, &message) {
+        // A claim of its own that comes back is taken over at once: no other message may.
+        if window.record.state == WindowState::Planned && comes_too_early(app, &message) {
             return app.state.pay(&[Debt::chunk(&table, message.window)]).await;
         }
         let services = match &app.services {

@@ -32,7 +32,11 @@ pub async fn begin_again(app: &App, again: &Again, etag: &ETag) -> Result<Option
     Ok(None)
 }
 
-async fn leave(app: &App, id: &InstanceId, key: &TableKey) -> Result<(), Error> {
+/// Lets go of a table that the run, which is over, still holds.
+///
+/// # Errors
+/// The state store's.
+pub(super) async fn leave(app: &App, id: &InstanceId, key: &TableKey) -> Result<(), Error> {
     while let Some(head) = app.state.head(key).await? {
         let Some(free) = let_go(&head.record, id, app.state.now()) else { break };
         match app.state.commit(Transaction::new().head(key, &free, Some(&head.etag))?).await {

@@ -1,6 +1,7 @@
 //! Forgetting runs that are over: one, those that a filter names, or the old ones. The run goes with its tables' rows;
 //! its entry in the list goes last, and one without a run is not shown.
 
+use super::again::leave;
 use crate::app::App;
 use crate::orchestration::ids::InstanceId;
 use crate::orchestration::instance::Instance;
@@ -32,7 +33,7 @@ pub async fn purge(app: &App, id: &InstanceId) -> Result<Purged, Error> {
             return Ok(Purged::GoesOn);
         }
         let entry = Listed::of(&run.record);
-        match forget(&app.state, run).await {
+        match forget(app, run).await {
             Ok(()) => {}
             Err(Error::Conflict) => continue,
             Err(error) => return Err(error),
@@ -94,7 +95,7 @@ async fn sweep(
                 }
                 continue;
             };
-            if wanted(&run.record) && forgotten(state, run).await? {
+            if wanted(&run.record) && forgotten(app, run).await? {
                 unlist(state, entry).await?;
                 gone += 1;
             }
@@ -106,17 +107,22 @@ async fn sweep(
 }
 
 /// Forgets a run unless it has changed since it was read.
-async fn forgotten(state: &State, run: Stored<Instance>) -> Result<bool, Error> {
-    match forget(state, run).await {
+async fn forgotten(app: &App, run: Stored<Instance>) -> Result<bool, Error> {
+    match forget(app, run).await {
         Ok(()) => Ok(true),
         Err(Error::Conflict) => Ok(false),
         Err(error) => Err(error),
     }
 }
 
-async fn forget(state: &State, run: Stored<Instance>) -> Result<(), Error> {
+async fn forget(app: &App, run: Stored<Instance>) -> Result<(), Error> {
+    let state = &app.state;
     let Stored { record: run, mut etag } = run;
     let rows: Vec<_> = state.tables(&run.id).await?.into_iter().map(|table| (table.record.key, table.etag)).collect();
+    // The message that would stop them finds no run any more.
+    for (key, _) in &rows {
+        leave(app, &run.id, key).await?;
+    }
     let (before, last) = batches(rows);
     let with = |start: Transaction, rows: &[(_, ETag)]| {
         rows.iter().try_fold(start, |transaction, (key, etag)| transaction.delete_table(&run.id, key, etag))

@@ -45,7 +45,8 @@ pub async fn handle(app: &App, key: &TableKey, asked: Count<'_>) -> Result<(), E
         Look::Count(run) => run,
     };
     let deadline = Instant::now() + app.limits.invocation_deadline;
-    let Some(submitted) = rules::to_count(&head, store::windows(app, key).await?) else { return Ok(()) };
+    let windows = store::windows(app, key).await?;
+    let Some(submitted) = rules::to_count(&head, windows, app.state.now(), &app.limits) else { return Ok(()) };
     // What was found out has to be recorded in the same invocation.
     let judging = Instant::now() + app.limits.invocation_deadline / 2;
     let judged = judge_all(app, services, &head, submitted, judging).await;

@@ -85,9 +85,10 @@ pub fn message(table: &TableKey, number: u64) -> Debt {
 }
 
 /// The windows to count; `None` when the run is to stop and nothing more can become of it: what is still planned is
-/// for the next run.
-pub fn to_count<V>(head: &Head, windows: Vec<Seen<V>>) -> Option<Vec<Seen<V>>> {
-    let at_work = windows.iter().any(|w| matches!(w.window.state, WindowState::Claimed | WindowState::Sealed));
+/// for the next run, and so is what a dead worker holds.
+pub fn to_count<V>(head: &Head, windows: Vec<Seen<V>>, now: Timestamp, limits: &Limits) -> Option<Vec<Seen<V>>> {
+    let is_held = |w: &Window| matches!(w.state, WindowState::Claimed | WindowState::Sealed);
+    let at_work = windows.iter().any(|w| is_held(&w.window) && !w.window.is_dead(now, limits));
     let submitted: Vec<_> = windows.into_iter().filter(|w| w.window.state == WindowState::Submitted).collect();
     (!head.stop || at_work || !submitted.is_empty()).then_some(submitted)
 }
@@ -340,8 +341,17 @@ mod tests {
     #[test]
     fn a_stopped_table_is_counted_until_nothing_is_on_its_way() {
         let stopped = Head { stop: true, ..due(4) };
-        assert_eq!(to_count(&stopped, vec![seen(10, WindowState::Planned)]), None);
-        assert_eq!(to_count(&stopped, vec![seen(10, WindowState::Claimed)]), Some(vec![]));
-        assert_eq!(to_count(&due(4), vec![seen(10, WindowState::Planned)]), Some(vec![]));
+        let limits = limits();
+        let mut claimed = seen(10, WindowState::Claimed);
+        claimed.window.lease_until = Some(now() + limits.lease());
+        let to_count = |head, seen: &Seen<_>, now| to_count(head, vec![seen.clone()], now, &limits);
+        assert_eq!(to_count(&stopped, &seen(10, WindowState::Planned), now()), None);
+        assert_eq!(to_count(&stopped, &claimed, now()), Some(vec![]));
+        assert_eq!(
+            to_count(&stopped, &claimed, now() + limits.lease() + limits.clock_margin),
+            None,
+            "its worker is dead"
+        );
+        assert_eq!(to_count(&due(4), &seen(10, WindowState::Planned), now()), Some(vec![]));
     }
 }

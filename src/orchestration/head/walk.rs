@@ -316,7 +316,7 @@ impl Walk {
             Look::Count(_) => {}
         }
         let mut judged = Vec::new();
-        for mut seen in verify::to_count(&head, self.seen()).unwrap() {
+        for mut seen in verify::to_count(&head, self.seen(), self.now, &self.limits).unwrap() {
             let rows = if self.landed.contains(&seen.window.id.to_string()) { 3 } else { 0 };
             let found = Found { rows, ..Found::default() };
             let mut verdict = judge("x", "Timestamp", &seen.window, found, self.now, &self.limits);

@@ -140,7 +140,11 @@ impl Watched<'_> {
             TableState::Planning | TableState::Idle if quiet > limits.lease() + limits.clock_margin => {
                 vec![self.plan_again()]
             }
-            TableState::Running if head.stop && quiet > limits.lost_after => vec![self.go_on()],
+            // Counts of what was posted go on in a table that stands still: they are no sign that it was told to.
+            TableState::Running if head.stop => {
+                let lost = self.now.since(head.moved.max(self.run.updated)) > limits.lost_after;
+                lost.then(|| self.go_on()).into_iter().collect()
+            }
             TableState::Running => self.count_again(head).into_iter().chain(self.windows(head)).collect(),
             TableState::Finishing if quiet > limits.lost_after => {
                 let end = vec![verify::message(self.key(), head.verify_number)];
