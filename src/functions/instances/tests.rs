@@ -4,7 +4,7 @@ use super::*;
 use crate::functions::testing::World;
 use crate::orchestration::head::testing::{head, table};
 use crate::orchestration::instance::{RuntimeStatus, TableRun};
-use crate::orchestration::ledger::TableState;
+use crate::orchestration::ledger::{Head, TableState};
 use crate::orchestration::message::ControlMessage;
 use crate::state::Transaction;
 use serde_json::{Value, json};
@@ -240,6 +240,20 @@ async fn a_purge_takes_the_rows_of_all_tables_with_it() {
     }
     assert_eq!(world.code("DELETE", &format!("/{id}")).await, 200);
     assert!(world.app.state.tables(&id).await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_purge_lets_go_of_the_tables_that_the_run_still_holds() {
+    let world = World::new();
+    let id = world.ended(RuntimeStatus::Terminated).await;
+    let state = &world.app.state;
+    // Its terminate message has not been handled yet.
+    let held = Head { run: Some(id.clone()), ..head(TableState::Running) };
+    state.commit(Transaction::new().table(&id, &table(), None).unwrap()).await.unwrap();
+    state.commit(Transaction::new().head(&table().key, &held, None).unwrap()).await.unwrap();
+    assert_eq!(world.code("DELETE", &format!("/{id}")).await, 200);
+    let free = state.head(&table().key).await.unwrap().unwrap().record;
+    assert_eq!((free.run, free.state), (None, TableState::Idle));
 }
 
 #[tokio::test]
