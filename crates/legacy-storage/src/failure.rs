@@ -30,6 +30,10 @@ pub(crate) enum Failure {
     Token(#[source] BoxError),
 }
 
+/// Codes of what is not there (rest-api-ref `Table-Service-Error-Codes`, `Queue-Service-Error-Codes`).
+const NOT_FOUND: [&str; 5] =
+    ["ResourceNotFound", "EntityNotFound", "TableNotFound", "QueueNotFound", "MessageNotFound"];
+
 impl Failure {
     /// The code of a refusal, or nothing.
     pub(crate) fn code(&self) -> &str {
@@ -39,9 +43,9 @@ impl Failure {
         }
     }
 
-    /// Whether the service said that something is not there.
+    /// Whether the service said that something is not there. A 404 without a code of its may be anyone's.
     pub(crate) fn is_not_found(&self) -> bool {
-        matches!(self, Self::Refused { status: 404, .. })
+        matches!(self, Self::Refused { status: 404, code, .. } if NOT_FOUND.contains(&code.as_str()))
     }
 
     /// Whether the service did not let the request in.
@@ -75,7 +79,7 @@ impl Failure {
                 Some(index) => Error::Conflict { index },
                 None => unnamed(self),
             },
-            (404, _) => Error::NotFound { what: what() },
+            _ if self.is_not_found() => Error::NotFound { what: what() },
             (413, _)
             | (
                 _,
@@ -124,6 +128,8 @@ mod tests {
             (412, "UpdateConditionNotSatisfied", "Conflict { index: 3 }"),
             (400, "PopReceiptMismatch", "Conflict { index: 3 }"),
             (404, "ResourceNotFound", "NotFound"),
+            (404, "MessageNotFound", "NotFound"),
+            (404, "", "Fatal"),
             (413, "RequestBodyTooLarge", "TooLarge"),
             (400, "EntityTooLarge", "TooLarge"),
             (429, "", "Throttled"),
