@@ -1,25 +1,25 @@
 //! The table and queue ports on `azure_data_tables` and `azure_storage_queues` 0.21. The crates build and sign the
-//! requests and read the answers; [`wire`] sends them and judges every answer before the crates see it. Knows no
+//! requests and read the answers; `wire` sends them and judges every answer before the crates see it. Knows no
 //! setting and nothing of runs or windows.
 //!
 //! Both crates are at their last version. What they do wrong, and what is done about it here:
 //!
 //! | the crates | here |
 //! |---|---|
-//! | a refused transaction is `Ok`, its index and code are lost | [`answer::transaction`] reads the answer first: anything but one success an operation is an error |
-//! | a quote in a key ends it | [`tables`] doubles it in URLs and filters |
-//! | a connection for each request | [`wire`] sends through the client handed in, which pools |
-//! | no timeout; eight attempts, inserts and sends too | [`wire::REQUEST_TIMEOUT`]; `RetryOptions::none()` |
+//! | a refused transaction is `Ok`, its index and code are lost | `answer::transaction` reads the answer first: anything but one success an operation is an error |
+//! | a quote in a key ends it | `tables` doubles it in URLs and filters |
+//! | a connection for each request | `wire` sends through the client handed in, which pools |
+//! | no timeout; eight attempts, inserts and sends too | `wire::REQUEST_TIMEOUT`; `RetryOptions::none()` |
 //! | `UseDevelopmentStorage=true` gives no endpoint; clouds are built in | [`Account`] takes endpoints, and the crates' connection strings are not used |
 //! | a bearer token is sent over http | [`open`] refuses it |
-//! | a message's text loses white space at its ends and carriage returns | [`text`] writes both as character references, on the way out and before the crate reads |
-//! | rows come with full metadata | [`requests`] asks for minimal metadata, which still tells the types |
+//! | a message's text loses white space at its ends and carriage returns | `text` writes both as character references, on the way out and before the crate reads |
+//! | rows come with full metadata | `requests` asks for minimal metadata, which still tells the types |
 //! | an answer without `x-ms-request-id` and friends is an error although it was applied | the outcome counts as unknown |
 //! | `TokenCredential` and `Error` are those of `azure_core` 0.21 | [`TokenSource`] and the ports' error instead |
-//! | a log line at debug level holds the whole request, `Authorization` and SAS in clear | [`wire`] stands before the policy that writes it; SAS and token are added there |
-//! | `x-ms-date` is the machine's time | [`requests`] puts the clock's, again if the service has just set it right |
-//! | an update of a message overwrites its text | [`requests`] sends it without a body |
-//! | a time to live cannot be "never"; times are rounded down | [`requests`] adds `messagettl=-1`; [`queues`] rounds up |
+//! | a log line at debug level holds the whole request, `Authorization` and SAS in clear | `wire` stands before the policy that writes it; SAS and token are added there |
+//! | `x-ms-date` is the machine's time | `requests` puts the clock's, again if the service has just set it right |
+//! | an update of a message overwrites its text | `requests` sends it without a body |
+//! | a time to live cannot be "never"; times are rounded down | `requests` adds `messagettl=-1`; `queues` rounds up |
 
 mod answer;
 mod entity;
