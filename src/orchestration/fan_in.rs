@@ -3,7 +3,7 @@
 
 use super::IllegalTransition;
 use super::ids::{TableKey, WindowName};
-use super::ledger::{Head, TableState, VerifyDue};
+use super::ledger::{Head, HeadDebts, TableState, VerifyDue};
 use super::limits::{Limits, READY_NAMES};
 use super::message::{ControlMessage, Debt};
 use super::window::{Window, WindowState};
@@ -188,6 +188,28 @@ fn owe_verify(table: &TableKey, head: &mut Head, now: Timestamp, limits: &Limits
     let last = head.counts.open == 0;
     let first = head.verify.is_none() && (head.counts.submitted > 0 || last);
     (first || last).then(|| schedule_verify(table, head, limits.verify_first, now))
+}
+
+/// Hands out what a table whose windows are all laid out begins with, beside the messages `held` of windows that workers
+/// may still be at: as many planned windows as lanes are free, and the count if something is submitted; or its end. The
+/// head keeps the debts of `step`.
+pub fn begin(
+    table: &TableKey,
+    head: &mut Head,
+    step: String,
+    held: Vec<Debt>,
+    now: Timestamp,
+    limits: &Limits,
+) -> Vec<Debt> {
+    let mut owed = held;
+    owed.extend(fill_lanes(head, limits).into_iter().map(|name| Debt::chunk(table, name)));
+    if head.is_through() {
+        head.state = TableState::Finishing;
+    } else if head.counts.submitted > 0 {
+        owed.push(schedule_verify(table, head, limits.verify_first, now));
+    }
+    head.owed_plan = Some(HeadDebts { step, by: None, messages: owed.clone() });
+    owed
 }
 
 /// Sets the next count `pause` from now and gives its message.

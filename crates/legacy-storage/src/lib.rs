@@ -33,7 +33,7 @@ mod wire;
 #[cfg(test)]
 mod tests;
 
-use adxingestor_ports::storage::{MessageQueue, TableStore};
+use adxingestor_ports::storage::{MessageQueue, TableStore, limits};
 use adxingestor_ports::timestamp::{Clock, Timestamp};
 use async_trait::async_trait;
 use azure_core::auth::Secret;
@@ -130,9 +130,7 @@ pub fn open(
     clock: Arc<dyn Clock>,
     on_date: OnDate,
 ) -> Result<Stores, OpenError> {
-    if !is_table_name(table) {
-        return Err(OpenError::Table(table.to_owned()));
-    }
+    limits::table_name(table).map_err(|_| OpenError::Table(table.to_owned()))?;
     let (credentials, authorize) = authorization(&account)?;
     let wire = Arc::new(Wire::new(http, authorize, Arc::clone(&clock), on_date));
     let options = || {
@@ -196,11 +194,4 @@ fn authorization(account: &Account) -> Result<(StorageCredentials, Authorize), O
         }
         Access::Token(source) => (StorageCredentials::anonymous(), Authorize::Token(Arc::clone(source))),
     })
-}
-
-fn is_table_name(table: &str) -> bool {
-    (3..=63).contains(&table.len())
-        && table.bytes().all(|byte| byte.is_ascii_alphanumeric())
-        && table.starts_with(|c: char| c.is_ascii_alphabetic())
-        && !table.eq_ignore_ascii_case("tables")
 }

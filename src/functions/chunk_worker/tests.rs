@@ -40,8 +40,12 @@ async fn planned(app: &App, state: TableState) {
 }
 
 async fn deliver(app: &App) {
+    deliver_again(app, 1).await;
+}
+
+async fn deliver_again(app: &App, delivery: u32) {
     let message = json!({"table": table(), "window": name()}).to_string();
-    let envelope = json!({"Data": {"message": message}, "Metadata": {"Id": "m", "DequeueCount": 1}});
+    let envelope = json!({"Data": {"message": message}, "Metadata": {"Id": "m", "DequeueCount": delivery}});
     handle(app, &Invocation::parse(envelope.to_string().as_bytes()).unwrap()).await.unwrap();
 }
 
@@ -89,4 +93,20 @@ async fn a_table_that_another_process_stopped_takes_no_claim_from_an_old_head() 
     deliver(&one).await;
     let window = one.state.window(&table(), &name()).await.unwrap().unwrap().record;
     assert_eq!(window.state, WindowState::Planned);
+}
+
+#[tokio::test]
+async fn a_claim_of_its_own_that_comes_back_is_taken_over_however_far_the_next_permit_is() {
+    let app = process(&memory(Arc::new(SystemClock)));
+    planned(&app, TableState::Running).await;
+    app.state.pause_calls(Some(Duration::from_secs(600))).await.unwrap();
+    let read = app.state.window(&table(), &name()).await.unwrap().unwrap();
+    let run = InstanceId::from_bits(1);
+    let Claim::Claimed(claimed) = read.record.claim("m", 1, &run, app.state.now(), &app.limits) else { panic!() };
+    let claim = Transaction::new().window(&table(), &name(), &claimed, Some(&read.etag)).unwrap();
+    app.state.commit(claim).await.unwrap();
+    deliver_again(&app, 2).await;
+    let window = app.state.window(&table(), &name()).await.unwrap().unwrap().record;
+    // There are no settings to pull it with: that it ended shows that it was taken over.
+    assert_eq!(window.state, WindowState::Failed);
 }

@@ -3,6 +3,7 @@
 
 use super::place::take;
 use crate::app::App;
+use crate::functions::orchestrator::move_head;
 use crate::orchestration::ids::{InstanceId, TableKey};
 use crate::orchestration::run::place::start_debt;
 use crate::orchestration::run::restart::{Again, let_go};
@@ -37,13 +38,5 @@ pub async fn begin_again(app: &App, again: &Again, etag: &ETag) -> Result<Option
 /// # Errors
 /// The state store's.
 pub(super) async fn leave(app: &App, id: &InstanceId, key: &TableKey) -> Result<(), Error> {
-    while let Some(head) = app.state.head(key).await? {
-        let Some(free) = let_go(&head.record, id, app.state.now()) else { break };
-        match app.state.commit(Transaction::new().head(key, &free, Some(&head.etag))?).await {
-            Ok(_) => break,
-            Err(Error::Conflict) => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(())
+    move_head(app, key, |head, now| let_go(head, id, now)).await
 }

@@ -175,15 +175,7 @@ async fn leave(app: &App, id: &InstanceId, owed: &[Debt], over: bool) -> Result<
 
 /// Lets go of the head and keeps how far it is proved.
 async fn leave_table(app: &App, id: &InstanceId, key: &TableKey, verified_up_to: Timestamp) -> Result<(), Error> {
-    while let Some(head) = app.state.head(key).await? {
-        let Some(idle) = let_go(&head.record, id, verified_up_to, app.state.now()) else { break };
-        match store::head(app, key, &idle, Some(&head.etag)).await {
-            Ok(_) => break,
-            Err(Error::Conflict) => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(())
+    store::move_head(app, key, |head, now| let_go(head, id, verified_up_to, now)).await
 }
 
 #[cfg(test)]

@@ -19,15 +19,7 @@ pub async fn suspend(app: &App, id: &InstanceId, number: u64, reason: &str) -> R
         return Ok(());
     }
     for table in app.state.tables(id).await? {
-        let key = &table.record.key;
-        while let Some(head) = app.state.head(key).await? {
-            let Some(held) = hold(&head.record, id, number, app.state.now()) else { break };
-            match store::head(app, key, &held, Some(&head.etag)).await {
-                Ok(_) => break,
-                Err(Error::Conflict) => {}
-                Err(error) => return Err(error),
-            }
-        }
+        store::move_head(app, &table.record.key, |head, now| hold(head, id, number, now)).await?;
     }
     Ok(())
 }

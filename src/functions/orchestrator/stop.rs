@@ -17,15 +17,7 @@ pub async fn handle(app: &App, instance: &InstanceId, life: u32, reason: &str) -
         return Ok(());
     }
     for table in app.state.tables(instance).await? {
-        let key = &table.record.key;
-        while let Some(head) = app.state.head(key).await? {
-            let Some(stopped) = stop(&head.record, instance, app.state.now()) else { break };
-            match store::head(app, key, &stopped, Some(&head.etag)).await {
-                Ok(_) => break,
-                Err(Error::Conflict) => {}
-                Err(error) => return Err(error),
-            }
-        }
+        store::move_head(app, &table.record.key, |head, now| stop(head, instance, now)).await?;
     }
     Ok(())
 }

@@ -7,6 +7,7 @@ use crate::orchestration::ledger::Head;
 use crate::orchestration::write::{RowWrite, RunWrite, Seen, TableWrite, WindowWrite};
 use crate::state::{Error, Stored, Transaction};
 use crate::storage::ETag;
+use crate::timestamp::Timestamp;
 
 /// All windows of a table.
 ///
@@ -31,6 +32,27 @@ pub async fn tables(app: &App, id: &InstanceId) -> Result<Vec<(TableRun, ETag)>,
 /// The state store's.
 pub async fn head(app: &App, table: &TableKey, head: &Head, etag: Option<&ETag>) -> Result<ETag, Error> {
     first(app.state.commit(Transaction::new().head(table, head, etag)?).await?)
+}
+
+/// Swaps the head for what `rule` makes of it at the time, anew when somebody else was faster; leaves it where the rule
+/// makes nothing of it.
+///
+/// # Errors
+/// The state store's.
+pub async fn move_head(
+    app: &App,
+    table: &TableKey,
+    rule: impl Fn(&Head, Timestamp) -> Option<Head>,
+) -> Result<(), Error> {
+    while let Some(read) = app.state.head(table).await? {
+        let Some(next) = rule(&read.record, app.state.now()) else { break };
+        match head(app, table, &next, Some(&read.etag)).await {
+            Ok(_) => break,
+            Err(Error::Conflict) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
 }
 
 /// Stores what a rule wants for a table whose head was read at `etag`; gives the head's new version.

@@ -6,10 +6,10 @@
 
 use super::survey::is_draft;
 use super::take::is_held;
-use crate::orchestration::fan_in::{fill_lanes, make_ready, schedule_verify};
+use crate::orchestration::fan_in::{begin, make_ready};
 use crate::orchestration::ids::{InstanceId, TableKey};
 use crate::orchestration::instance::Instance;
-use crate::orchestration::ledger::{Head, HeadDebts, TableState};
+use crate::orchestration::ledger::Head;
 use crate::orchestration::limits::Limits;
 use crate::orchestration::message::Debt;
 use crate::orchestration::window::WindowState;
@@ -68,14 +68,7 @@ pub fn go_on<V>(
         ..head.clone()
     };
     make_ready(&mut head, with(&[WindowState::Planned]).map(|seen| seen.name.clone()).collect());
-    let mut owed = held;
-    owed.extend(fill_lanes(&mut head, limits).into_iter().map(|name| Debt::chunk(key, name)));
-    if head.is_through() {
-        head.state = TableState::Finishing;
-    } else if head.counts.submitted > 0 {
-        owed.push(schedule_verify(key, &mut head, limits.verify_first, now));
-    }
-    head.owed_plan = Some(HeadDebts { step: format!("hold:{number}"), by: None, messages: owed.clone() });
+    let owed = begin(key, &mut head, format!("hold:{number}"), held, now, limits);
     Some(WentOn { head, owed })
 }
 
@@ -84,7 +77,7 @@ mod tests {
     use super::*;
     use crate::orchestration::head::testing::{head, id, key, later, now, seen};
     use crate::orchestration::instance::{RuntimeStatus, StartInput};
-    use crate::orchestration::ledger::{Counts, VerifyDue};
+    use crate::orchestration::ledger::{Counts, TableState, VerifyDue};
     use crate::orchestration::message::{ControlMessage, Message};
     use serde_json::Value;
     use std::time::Duration;

@@ -4,10 +4,10 @@
 
 use super::survey::Survey;
 use crate::orchestration::IllegalTransition;
-use crate::orchestration::fan_in::{fill_lanes, make_ready, schedule_verify};
+use crate::orchestration::fan_in::{begin, make_ready};
 use crate::orchestration::ids::{InstanceId, Part, TableKey, WindowId, WindowName};
 use crate::orchestration::instance::{LoadType, RuntimeStatus, TableRun};
-use crate::orchestration::ledger::{Counts, Head, HeadDebts, TableState};
+use crate::orchestration::ledger::{Counts, Head, TableState};
 use crate::orchestration::limits::{Limits, PLAN_ATTEMPTS, TRANSACTION_WINDOWS};
 use crate::orchestration::message::{ControlMessage, Debt};
 use crate::orchestration::plan::Piece;
@@ -212,14 +212,7 @@ impl<V> Draft<V> {
             ..head
         };
         make_ready(&mut head, names);
-        let mut owed = held;
-        owed.extend(fill_lanes(&mut head, limits).into_iter().map(|name| Debt::chunk(key, name)));
-        if head.is_through() {
-            head.state = TableState::Finishing;
-        } else if head.counts.submitted > 0 {
-            owed.push(schedule_verify(key, &mut head, limits.verify_first, now));
-        }
-        head.owed_plan = Some(HeadDebts { step: format!("plan:{plan}"), by: None, messages: owed.clone() });
+        let owed = begin(key, &mut head, format!("plan:{plan}"), held, now, limits);
         Completed { write: TableWrite { head, windows: rest }, owed }
     }
 }

@@ -133,6 +133,14 @@ fn a_table_that_was_left_held_when_its_run_went_on_is_told_to() {
 }
 
 #[test]
+fn counts_that_go_on_in_a_held_table_do_not_hide_that_it_was_left_held() {
+    let counting = Some(VerifyDue { number: 5, at: now(), pause_ms: 0 });
+    let held = Head { stop: true, verify: counting, updated: later(121), ..head(TableState::Running) };
+    let debts = of_table(Some(held), windows(&[WindowState::Claimed]), 121);
+    assert!(matches!(&debts[..], [Debt { message: Message::Control(ControlMessage::Plan { .. }), .. }]), "{debts:?}");
+}
+
+#[test]
 fn a_run_that_is_about_to_begin_again_keeps_its_place() {
     let place = Active { instance: id(1), since: later(10) };
     let failed = run(RuntimeStatus::Failed);

@@ -13,6 +13,7 @@ pub(super) use sas::Sas;
 
 use super::signing::Key;
 use crate::config::{Lookup, Problem, Problems};
+use crate::storage::limits;
 use std::fmt;
 
 /// The setting with a connection string, and the start of the names of those that describe an identity.
@@ -49,7 +50,7 @@ impl Connection {
             Err(problems) => (None, problems),
         };
         let table = set(lookup, STATE_TABLE).unwrap_or_else(|| DEFAULT_TABLE.to_owned());
-        if !is_table_name(&table) {
+        if limits::table_name(&table).is_err() {
             let rule = "is no name of a table: 3 to 63 letters and digits, a letter first, and not `tables`; such as";
             problems.push(problem(STATE_TABLE, format!("{rule} `{DEFAULT_TABLE}`")));
         }
@@ -107,14 +108,6 @@ fn problem(name: impl Into<String>, message: impl Into<String>) -> Problem {
 /// A setting that is not blank.
 fn set(lookup: Lookup<'_>, name: &str) -> Option<String> {
     lookup(name).map(|text| text.trim().to_owned()).filter(|text| !text.is_empty())
-}
-
-/// rest-api-ref `Understanding-the-Table-Service-Data-Model`.
-fn is_table_name(name: &str) -> bool {
-    (3..=63).contains(&name.len())
-        && name.starts_with(|first: char| first.is_ascii_alphabetic())
-        && name.bytes().all(|byte| byte.is_ascii_alphanumeric())
-        && !name.eq_ignore_ascii_case("tables")
 }
 
 #[cfg(test)]

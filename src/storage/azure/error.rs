@@ -186,7 +186,7 @@ mod tests {
         };
         for (statuses, expected) in [
             (&[429, 503][..], "throttled Some(7s)"),
-            (&[408, 500, 502, 504], "unavailable"),
+            (&[408, 500, 501, 502, 504, 520, 599], "unavailable"),
             (&[413], "too large"),
             (&[301, 400, 404, 409, 412], "fatal"),
         ] {

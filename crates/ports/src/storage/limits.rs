@@ -110,6 +110,21 @@ pub fn entity_bytes(key: &Key, properties: &Properties) -> usize {
     4 + 2 * (units(key.partition()) + units(key.row())) + properties
 }
 
+/// 3 to 63 ASCII letters and digits, the first a letter, and not `tables`.
+///
+/// # Errors
+/// [`Error::Invalid`] names the table.
+pub fn table_name(table: &str) -> Result<(), Error> {
+    let letters = table.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    let first = table.starts_with(|c: char| c.is_ascii_alphabetic());
+    if letters && first && (3..=63).contains(&table.len()) && !table.eq_ignore_ascii_case("tables") {
+        return Ok(());
+    }
+    Err(Error::Invalid(format!(
+        "the table name {table:?} must have 3 to 63 letters and digits, begin with a letter, and not be `tables`"
+    )))
+}
+
 /// 3 to 63 lower-case letters, digits and dashes; dashes only singly and between the others.
 ///
 /// # Errors

@@ -55,9 +55,9 @@ pub(super) fn message(text: &str) -> Bytes {
     document.into()
 }
 
-/// White space to a reader of XML.
+/// White space to a reader of XML, or to one that trims as its language does: those of this service are written in several.
 fn is_white(character: char) -> bool {
-    matches!(character, ' ' | '\t' | '\r' | '\n')
+    character.is_whitespace() || character == '\u{feff}'
 }
 
 /// The messages of a receive.
@@ -229,6 +229,7 @@ mod tests {
         for (text, expected) in [
             ("  {} ", "  {} "),
             (" ", " "),
+            ("&#160;a\u{a0}", "\u{a0}a\u{a0}"),
             ("\r\n", "\r\n"),
             ("a\r\nb&#13;&#xD;c", "a\r\nb\r\rc"),
             ("&lt;a b=&apos;c&apos;&gt;&amp;amp;", "<a b='c'>&amp;"),
@@ -267,9 +268,15 @@ mod tests {
         }
     }
 
+    #[test]
+    fn white_space_of_any_kind_at_the_ends_is_put_as_a_reference() {
+        let put = message("\u{a0}a\u{a0}b\u{2003}");
+        assert!(std::str::from_utf8(&put).unwrap().contains(">&#160;a\u{a0}b&#8195;<"));
+    }
+
     proptest! {
         #[test]
-        fn what_is_put_is_read_back(text in "[ \t\r\n]{0,2}[\\PC\t\r\n]{0,20}[ \t\r\n]{0,2}") {
+        fn what_is_put_is_read_back(text in "[ \t\r\n\u{a0}\u{2003}]{0,2}[\\PC\t\r\n]{0,20}[ \t\r\n]{0,2}") {
             let put = message(&text);
             let put = std::str::from_utf8(&put).unwrap();
             let inner = put.split_once("<MessageText>").unwrap().1.split_once("</MessageText>").unwrap().0;

@@ -103,6 +103,16 @@ async fn a_table_that_another_process_makes_at_the_same_time_is_as_good() {
 }
 
 #[tokio::test]
+async fn an_insert_that_misses_something_misses_its_table() {
+    let (tables, script) = table();
+    script.answers(404, &[], NO_ROW);
+    script.answers(201, &[], "");
+    script.answers(204, &VERSION, "");
+    assert_eq!(tables.commit(&[insert("a")]).await.unwrap().len(), 1);
+    assert_eq!(script.sent(), ["POST /adxingestor", "POST /Tables", "POST /adxingestor"]);
+}
+
+#[tokio::test]
 async fn a_batch_that_finds_no_table_makes_it() {
     let (tables, script) = table();
     let content_type = [("content-type", "multipart/mixed; boundary=b")];
@@ -248,6 +258,13 @@ async fn an_empty_page_that_goes_on_is_passed_on() {
     assert_eq!((last.rows.len(), last.next), (1, None));
     let requests = script.requests.lock().unwrap();
     assert!(requests[1].url().query().unwrap().ends_with("&NextPartitionKey=1%214%21cA--&NextRowKey=1%214%21Yg--"));
+}
+
+#[tokio::test]
+async fn a_page_that_goes_on_nobody_knows_where_is_not_the_last() {
+    let (tables, script) = table();
+    script.answers(200, &[("x-ms-continuation-nextrowkey", "1!4!Yg--")], r#"{"value":[]}"#);
+    assert!(matches!(tables.page(&range(), None).await, Err(Error::Unavailable(_))));
 }
 
 #[tokio::test]

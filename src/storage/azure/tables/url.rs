@@ -4,7 +4,7 @@
 //! Sources: rest-api-ref `Querying-Tables-and-Entities`, `Query-Timeout-and-Pagination`, `Insert-Entity`,
 //! `Understanding-the-Table-Service-Data-Model`.
 
-use crate::storage::limits::MAX_PAGE_ROWS;
+use crate::storage::limits::{self, MAX_PAGE_ROWS};
 use crate::storage::{Continuation, Error, Key, Range};
 use azure_core::http::Url;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
@@ -24,16 +24,9 @@ pub(super) struct Urls {
 
 impl Urls {
     /// # Errors
-    /// [`Error::Invalid`] for a name that no table can have: 3 to 63 ASCII letters and digits, the first a letter, and
-    /// not `tables`.
+    /// [`Error::Invalid`] for a name that no table can have.
     pub fn new(endpoint: Url, table: &str) -> Result<Self, Error> {
-        let letters = table.bytes().all(|byte| byte.is_ascii_alphanumeric());
-        let first = table.bytes().next().is_some_and(|byte| byte.is_ascii_alphabetic());
-        if !letters || !first || !(3..=63).contains(&table.len()) || table.eq_ignore_ascii_case("tables") {
-            return Err(Error::Invalid(format!(
-                "the table name {table:?} must have 3 to 63 letters and digits, begin with a letter, and not be `tables`"
-            )));
-        }
+        limits::table_name(table)?;
         let base = below(&endpoint, "").into();
         Ok(Self { endpoint, base, table: table.to_owned() })
     }
