@@ -19,6 +19,7 @@ use crate::orchestration::window::{Seal, Window};
 use crate::state::Error;
 use bytes::{Bytes, BytesMut};
 use std::time::Duration;
+use tokio::runtime::{Handle, RuntimeFlavor};
 use uuid::Uuid;
 
 /// Pieces of an answer are gathered to this size before they leave the executor.
@@ -214,7 +215,11 @@ async fn squeeze(mut squeezer: Squeezer, piece: Bytes, upload: &mut Upload) -> R
     Ok(squeezer)
 }
 
+/// Work that would keep the executor's threads from others; one that has a single thread has nothing to keep free.
 async fn off_executor<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Unusable> {
+    if Handle::current().runtime_flavor() == RuntimeFlavor::CurrentThread {
+        return Ok(work());
+    }
     tokio::task::spawn_blocking(work).await.map_err(|error| Unusable::Broken(error.to_string()))
 }
 
