@@ -2,7 +2,9 @@
 
 use super::clock::Virtual;
 use super::gate::{Death, Fate, Odds, Point};
+use super::observe::{Seen, watched};
 use super::process::{Dice, Process, Surroundings};
+use adxingestor::config::Settings;
 use adxingestor::orchestration::ids::InstanceId;
 use adxingestor::orchestration::instance::Instance;
 use adxingestor::outbound::http_client;
@@ -71,6 +73,7 @@ pub struct World {
     pub store: Storage,
     pub fate: Arc<Fate>,
     pub clock: Virtual,
+    pub seen: Arc<Seen>,
     around: Surroundings,
     processes: Vec<Process>,
     skew_seconds: i64,
@@ -118,7 +121,8 @@ impl World {
         let mut app: BTreeMap<String, String> = cloud.product_settings().into_iter().collect();
         app.insert("SETTLING_LAG_MINUTES".to_owned(), "0".to_owned());
         app.extend(setting.settings.iter().map(|(name, value)| ((*name).to_owned(), value.clone())));
-        let store = memory(Arc::new(clock));
+        let seen = Arc::new(Seen::default());
+        let store = watched(memory(Arc::new(clock)), Arc::clone(&seen));
         let around = Surroundings {
             store: store.clone(),
             cloud: router,
@@ -131,7 +135,8 @@ impl World {
             watched: setting.watched,
         };
         let (skew_seconds, seed) = (setting.skew_seconds, setting.seed);
-        let mut world = Self { cloud, store, fate, clock, around, processes: Vec::new(), skew_seconds, seed, lives: 0 };
+        let mut world =
+            Self { cloud, store, fate, clock, seen, around, processes: Vec::new(), skew_seconds, seed, lives: 0 };
         world.metadata(&setting.tables);
         for _ in 0..setting.processes {
             let process = world.life(world.processes.len());
@@ -162,6 +167,11 @@ impl World {
     /// Runs a command or query; gives the rows of its answer.
     pub fn adx(&self, csl: &str) -> Vec<Vec<Value>> {
         self.cloud.adx().run(csl).unwrap_or_else(|error| panic!("{csl}: {error}")).json_rows()
+    }
+
+    /// The settings of the app.
+    pub fn settings(&self) -> Settings {
+        Settings::parse(&|name: &str| self.around.settings.get(name).cloned()).unwrap()
     }
 
     /// The records, without any gate.

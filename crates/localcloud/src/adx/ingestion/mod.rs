@@ -101,6 +101,11 @@ impl Ingestion {
         self.shared.mishaps.script(window, mishaps);
     }
 
+    /// From now on only what a script says goes wrong.
+    pub fn end_mishaps(&self) {
+        self.shared.mishaps.end();
+    }
+
     /// What it did so far.
     pub fn statistics(&self) -> Statistics {
         let mishaps = self.shared.mishaps.happened();
