@@ -64,7 +64,7 @@ fn all_played(seeds: std::ops::Range<u64>) -> Vec<(u64, Vec<String>)> {
                     }
                     let (findings, _) = played(seed);
                     if !findings.is_empty() {
-                        println!("ADXINGESTOR_SEED={seed}: {findings:#?}");
+                        println!("ADXINGESTOR_SEED={seed}: {findings:#?} in {:?}", Schedule::of(seed));
                         found.lock().unwrap().push((seed, findings));
                     }
                 }

@@ -7,6 +7,8 @@ use axum::Router;
 use axum::body::Body;
 use azure_core::credentials::{AccessToken, TokenCredential, TokenRequestOptions};
 use azure_core::time::OffsetDateTime;
+use bytes::Bytes;
+use futures_util::{StreamExt, stream};
 use localcloud::entra::{THREAT_HUNTING_READ_ALL, Tokens};
 use std::sync::Arc;
 use tower::ServiceExt;
@@ -36,7 +38,14 @@ impl Exchange for Network {
             }
             let asked = asked.body(Body::from(body.clone())).unwrap();
             let (head, body) = self.cloud.clone().oneshot(asked).await.unwrap().into_parts();
-            let body = reqwest::Body::wrap_stream(body.into_data_stream());
+            let mut pieces = body.into_data_stream();
+            // A connection that ends before the first byte of a body ends before the head has arrived, too.
+            let first = match pieces.next().await {
+                Some(Err(error)) => return Err(Unanswered { unconnected: false, message: error.to_string() }),
+                Some(Ok(first)) => first,
+                None => Bytes::new(),
+            };
+            let body = reqwest::Body::wrap_stream(stream::iter([Ok(first)]).chain(pieces));
             Ok(reqwest::Response::from(axum::http::Response::from_parts(head, body)))
         };
         self.gate.pass(On::Network, what, effect, spoilt, None).await

@@ -28,6 +28,7 @@ enum Person {
 }
 
 /// One schedule.
+#[derive(Debug)]
 pub struct Schedule {
     pub setting: Setting,
     person: Person,
@@ -146,6 +147,13 @@ impl Schedule {
             let (verified, planned) = (ledger.head.verified_up_to, ledger.head.planned_to);
             if verified != planned {
                 findings.push(format!("{name} is verified to {verified} and planned to {planned}"));
+                let unfinished = ledger.windows.iter().filter(|window| !window.state.is_terminal());
+                findings.extend(unfinished.map(|window| {
+                    format!(
+                        "{name}: window {} is {:?} after {} posts: {:?}",
+                        window.id, window.state, window.posts, window.error
+                    )
+                }));
             }
         }
     }

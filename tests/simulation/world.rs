@@ -34,7 +34,7 @@ pub struct SimulatedTable {
 }
 
 /// What a simulation is made from.
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 pub struct Setting {
     pub seed: u64,
     pub tables: Vec<SimulatedTable>,
