@@ -6,7 +6,7 @@ mod tests;
 
 use super::chunk_worker::commit_end;
 use super::control::release;
-use super::orchestrator::{end_table, swap_head, swap_run};
+use super::orchestrator::{Audit, end_table, swap_head, swap_run};
 use crate::app::App;
 use crate::orchestration::ids::TableKey;
 use crate::orchestration::message::{ChunkMessage, ControlMessage};
@@ -141,7 +141,8 @@ async fn bury_control(app: &App, message: &QueueMessage) -> Result<(), Error> {
             let services = app.services.as_ref().ok().map(|services| &**services);
             let deadline = Instant::now() + app.limits.invocation_deadline;
             let Some(table) = app.state.table(&instance, &table).await? else { return Ok(()) };
-            end_table(app, services, &instance, &table.record, *result, &[], deadline).await?;
+            let audit = services.map(|services| Audit::of_no_windows(services, deadline));
+            end_table(app, audit, &instance, &table.record, *result).await?;
             Ok(())
         }
         (poison::Control::Again(debt), _) => app.state.pay(&[debt]).await,

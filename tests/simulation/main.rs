@@ -41,9 +41,13 @@ fn setting(name: &str) -> Option<u64> {
 fn played(seed: u64) -> (Vec<String>, u64) {
     let play = || {
         simulated(async || {
-            let (findings, world) = Schedule::of(seed).play().await;
+            let schedule = Schedule::of(seed);
+            let (findings, world) = schedule.play().await;
             for line in world.fate.lines() {
                 println!("{line}");
+            }
+            if !findings.is_empty() && setting("ADXINGESTOR_SEED").is_some() {
+                println!("{schedule:?}");
             }
             (findings, world.fate.hash())
         })
@@ -64,7 +68,7 @@ fn all_played(seeds: std::ops::Range<u64>) -> Vec<(u64, Vec<String>)> {
                     }
                     let (findings, _) = played(seed);
                     if !findings.is_empty() {
-                        println!("ADXINGESTOR_SEED={seed}: {findings:#?} in {:?}", Schedule::of(seed));
+                        println!("ADXINGESTOR_SEED={seed}: {findings:#?}");
                         found.lock().unwrap().push((seed, findings));
                     }
                 }

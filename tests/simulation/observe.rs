@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-/// How much later than its run's end a claim may be stored whose decision was made before: the longest delay of an effect,
+/// How much later than its table's stop a claim may be stored whose decision was made before: the longest delay of an effect,
 /// and what a process may know of a row that it only looks at.
 const CLAIM_UNDER_WAY: Duration = Duration::from_secs(120);
 
@@ -23,7 +23,8 @@ const CLAIM_UNDER_WAY: Duration = Duration::from_secs(120);
 #[derive(Default)]
 pub struct Seen {
     violations: Mutex<Vec<String>>,
-    terminated: Mutex<BTreeMap<String, Timestamp>>,
+    /// Since when a table takes no claims, by its partition.
+    stopped: Mutex<BTreeMap<String, Timestamp>>,
 }
 
 impl Seen {
@@ -80,11 +81,11 @@ impl Watched {
     fn judge(&self, key: &Key, old: Option<&Properties>, new: Option<&Properties>) {
         let found = if key.row().starts_with("w:") {
             let new: Option<Window> = new.map(record);
-            self.claim_in_time(new.as_ref()).or_else(|| window(old.map(record), new))
+            self.claim_in_time(key, new.as_ref()).or_else(|| window(old.map(record), new))
         } else if key.row() == "h" {
-            head(old.map(record), new.map(record))
+            self.head(key, old.map(record), new.map(record))
         } else if key.row() == "i" {
-            self.instance(old.map(record), new.map(record))
+            instance(old.map(record), new.map(record))
         } else {
             None
         };
@@ -93,29 +94,34 @@ impl Watched {
         }
     }
 
-    fn claim_in_time(&self, new: Option<&Window>) -> Option<String> {
-        let window = new.filter(|window| window.state == WindowState::Claimed)?;
-        let run = window.run.as_ref()?;
-        let ended = *self.seen.terminated.lock().unwrap().get(run.as_str())?;
-        let late = Clock::now(&*self.store.clock) > ended + CLAIM_UNDER_WAY;
-        late.then(|| format!("claimed for a run that was terminated at {ended}"))
+    fn claim_in_time(&self, key: &Key, new: Option<&Window>) -> Option<String> {
+        new.filter(|window| window.state == WindowState::Claimed)?;
+        let stopped = *self.seen.stopped.lock().unwrap().get(key.partition())?;
+        let late = Clock::now(&*self.store.clock) > stopped + CLAIM_UNDER_WAY;
+        late.then(|| format!("claimed although its table was stopped at {stopped}"))
     }
 
-    fn instance(&self, old: Option<Instance>, new: Option<Instance>) -> Option<String> {
+    fn head(&self, key: &Key, old: Option<Head>, new: Option<Head>) -> Option<String> {
         let new = new?;
-        let mut terminated = self.seen.terminated.lock().unwrap();
-        if new.status.name() == "Terminated" {
-            let now = Clock::now(&*self.store.clock);
-            terminated.entry(new.id.as_str().to_owned()).or_insert(now);
+        let mut stopped = self.seen.stopped.lock().unwrap();
+        if new.stop {
+            stopped.entry(key.partition().to_owned()).or_insert(Clock::now(&*self.store.clock));
         } else {
-            terminated.remove(new.id.as_str());
+            stopped.remove(key.partition());
         }
         let old = old?;
-        let again = new.lives > old.lives;
-        let changed = old.status != new.status;
-        (old.status.is_final() && changed && !again)
-            .then(|| format!("a run that was {} became {}", old.status.name(), new.status.name()))
+        if new.verified_up_to < old.verified_up_to {
+            return Some(format!("the watermark went back from {} to {}", old.verified_up_to, new.verified_up_to));
+        }
+        (old.ledger != new.ledger).then(|| format!("ledger {} became {}", old.ledger, new.ledger))
     }
+}
+
+fn instance(old: Option<Instance>, new: Option<Instance>) -> Option<String> {
+    let (old, new) = (old?, new?);
+    let again = new.lives > old.lives;
+    (old.status.is_final() && old.status != new.status && !again)
+        .then(|| format!("a run that was {} became {}", old.status.name(), new.status.name()))
 }
 
 fn window(old: Option<Window>, new: Option<Window>) -> Option<String> {
@@ -158,12 +164,4 @@ fn window(old: Option<Window>, new: Option<Window>) -> Option<String> {
         }
         _ => None,
     }
-}
-
-fn head(old: Option<Head>, new: Option<Head>) -> Option<String> {
-    let (old, new) = (old?, new?);
-    if new.verified_up_to < old.verified_up_to {
-        return Some(format!("the watermark went back from {} to {}", old.verified_up_to, new.verified_up_to));
-    }
-    (old.ledger != new.ledger).then(|| format!("ledger {} became {}", old.ledger, new.ledger))
 }

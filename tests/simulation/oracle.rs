@@ -73,7 +73,9 @@ impl World {
             let missing = verified.missing.len();
             findings.push(format!("{missing} rows up to the watermark {} are missing", ledger.head.verified_up_to));
         }
-        let counted = self.adx(&format!("{table} | summarize count() by ChunkId"));
+        // A run that was stopped at once has not made the table.
+        let counted = self.cloud.adx().run(&format!("{table} | summarize count() by ChunkId"));
+        let counted = counted.map(|counted| counted.json_rows()).unwrap_or_default();
         let counted: BTreeMap<String, u64> =
             counted.into_iter().map(|row| (row[0].as_str().unwrap().to_owned(), row[1].as_u64().unwrap())).collect();
         for window in ledger.windows.iter().filter(|window| window.state == WindowState::Verified) {

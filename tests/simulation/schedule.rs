@@ -15,8 +15,8 @@ use std::time::Duration;
 const TABLES: [&str; 3] = ["DeviceEvents", "EmailEvents", "UrlClickEvents"];
 /// The longest that a run may take, whatever goes wrong.
 const PATIENCE: Duration = Duration::from_secs(24 * 3600);
-/// How long a message may stay hidden after everything is done.
-const SETTLED: Duration = Duration::from_secs(900);
+/// How long a terminated run may go on to count what it had posted, and a message may stay hidden.
+const SETTLED: Duration = Duration::from_secs(2 * 3600);
 
 /// What people do while the first run is on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -89,12 +89,13 @@ impl Schedule {
         }
         world.fate.calm();
         world.cloud.faults().end();
-        world.pass(SETTLED).await;
+        world.settled(SETTLED).await;
         findings.extend(self.judged(&world).await);
         for name in self.names() {
             let now = Clock::now(&world.clock);
-            world.cloud.source().append(name, 12, now - 600 * SECOND, now - SECOND).unwrap();
+            world.cloud.source().append(name, 12, now, now + 60 * SECOND).unwrap();
         }
+        world.pass(Duration::from_secs(360)).await;
         world.cloud.ingestion().end_mishaps();
         self.recovers(&mut world, &mut findings).await;
         (findings, world)
@@ -136,7 +137,7 @@ impl Schedule {
                 findings.push(format!("the last run is {run:?}"));
             }
         }
-        world.pass(SETTLED).await;
+        world.settled(SETTLED).await;
         findings.extend(self.judged(world).await);
         if self.hopeless {
             return;

@@ -8,7 +8,7 @@ use adxingestor::config::Settings;
 use adxingestor::orchestration::ids::InstanceId;
 use adxingestor::orchestration::instance::Instance;
 use adxingestor::outbound::http_client;
-use adxingestor::state::{State, Tenant};
+use adxingestor::state::{CHUNK_QUEUE, CONTROL_QUEUE, State, Tenant};
 use adxingestor::storage::{Storage, memory, retrying};
 use localcloud::adx::ingestion::{Mishap, Settings as IngestionSettings};
 use localcloud::clock::Clock;
@@ -119,7 +119,8 @@ impl World {
         let (cloud, router) = Cloud::in_process(settings).unwrap();
         let fate = Arc::new(Fate::new(setting.seed, setting.odds, setting.point));
         let mut app: BTreeMap<String, String> = cloud.product_settings().into_iter().collect();
-        app.insert("SETTLING_LAG_MINUTES".to_owned(), "0".to_owned());
+        // More than clocks may be ahead.
+        app.insert("SETTLING_LAG_MINUTES".to_owned(), "3".to_owned());
         app.extend(setting.settings.iter().map(|(name, value)| ((*name).to_owned(), value.clone())));
         let seen = Arc::new(Seen::default());
         let store = watched(memory(Arc::new(clock)), Arc::clone(&seen));
@@ -226,12 +227,34 @@ impl World {
         }
     }
 
-    /// Starts a run, or finds the one that a lost answer has started.
+    /// Starts a run, or finds the one that a lost answer has started. One whose start broke off half-way never comes to
+    /// be; then another has to be started.
     pub async fn start(&mut self) -> InstanceId {
-        let (status, body) = self.call("POST", "/api/adxingestor/start_orchestrator", &json!({})).await;
-        assert!(status == 202 || status == 409, "{status} {body}");
-        let id = body["id"].as_str().or(body["instanceId"].as_str()).unwrap_or_else(|| panic!("{status} {body}"));
-        id.parse().unwrap()
+        loop {
+            let (status, body) = self.call("POST", "/api/adxingestor/start_orchestrator", &json!({})).await;
+            assert!(status == 202 || status == 409, "{status} {body}");
+            let id = body["id"].as_str().or(body["instanceId"].as_str()).unwrap_or_else(|| panic!("{status} {body}"));
+            let id = id.parse().unwrap();
+            if self.records().instance(&id).await.unwrap().is_some() {
+                return id;
+            }
+            self.pass(Duration::from_secs(60)).await;
+        }
+    }
+
+    /// Waits until nobody has a message left, as far as that ever comes.
+    pub async fn settled(&mut self, patience: Duration) {
+        let end = self.clock.elapsed() + patience;
+        while self.clock.elapsed() < end {
+            let mut left = 0;
+            for queue in [CONTROL_QUEUE, CHUNK_QUEUE] {
+                left += self.store.queues.approximate_count(queue).await.unwrap();
+            }
+            if left == 0 {
+                return;
+            }
+            self.pass(Duration::from_secs(30)).await;
+        }
     }
 
     /// Waits until the run is final; gives it, or `None` when it is not after `patience`.

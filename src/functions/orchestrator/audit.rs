@@ -1,5 +1,6 @@
 //! The audit and failure rows of a table in ADX, written once whatever repeats.
 
+use crate::adx::Error;
 use crate::adx::catalog::{AuditRow, FailureRow};
 use crate::app::Services;
 use crate::orchestration::ids::InstanceId;
@@ -11,7 +12,10 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 
 /// Writes the audit row of a table that has its result, and a row for each window that failed, or that had
-/// failed in an earlier run and is proved now. A failure to write is logged: the result stands in the ledger.
+/// failed in an earlier run and is proved now. Written again, they are there once.
+///
+/// # Errors
+/// The first of them that could not be written; the other was tried.
 pub async fn write(
     services: &Services,
     run: &Instance,
@@ -19,25 +23,20 @@ pub async fn write(
     windows: &[Window],
     now: Timestamp,
     deadline: Instant,
-) {
-    let Some(result) = &table.result else { return };
+) -> Result<(), Error> {
+    let Some(result) = &table.result else { return Ok(()) };
     let id = &run.id;
     // A run that began anew writes rows of its own.
     let of = format!("{id}{:016x}{}", run.created.ticks(), table.key.as_str());
     let tag = format!("audit{of}");
-    if let Err(error) =
-        services.catalog.append_audit(&[audit_row(id, table, result, windows, now)], &tag, deadline).await
-    {
-        tracing::error!(%error, table = table.config.source, "the audit row could not be written");
-    }
+    let row = audit_row(id, table, result, windows, now);
+    let audited = services.catalog.append_audit(&[row], &tag, deadline).await;
     let failures = failure_rows(id, table, windows, now);
     if failures.is_empty() {
-        return;
+        return audited;
     }
     let tag = format!("failures{of}");
-    if let Err(error) = services.catalog.append_failures(&failures, &tag, deadline).await {
-        tracing::error!(%error, table = table.config.source, "the failure rows could not be written");
-    }
+    audited.and(services.catalog.append_failures(&failures, &tag, deadline).await)
 }
 
 fn audit_row(id: &InstanceId, table: &TableRun, result: &TableResult, windows: &[Window], now: Timestamp) -> AuditRow {

@@ -1,11 +1,12 @@
 //! The end of a table in a run: watermark, audit, result; and with the last table the end of the run. Every write
 //! is repeatable: a redelivery goes through all of it again and changes nothing.
 
-use super::{audit, store};
+use super::{audit, is_transient, store};
+use crate::adx;
 use crate::adx::catalog::{LedgerEntry, WatermarkMove};
 use crate::app::{App, Services};
 use crate::functions::control::release;
-use crate::orchestration::head::finish::{Watermark, is_due, let_go, result};
+use crate::orchestration::head::finish::{Watermark, finish_again, is_due, let_go, may_wait, result};
 use crate::orchestration::head::purge::{may_be_old, purge};
 use crate::orchestration::ids::{InstanceId, TableKey};
 use crate::orchestration::instance::{TableResult, TableRun};
@@ -18,6 +19,35 @@ use crate::state::{Error, Stored};
 use crate::storage::ETag;
 use crate::timestamp::Timestamp;
 use tokio::time::Instant;
+
+/// Where and how the audit of a table is written before its result is counted.
+pub struct Audit<'a> {
+    /// The destination.
+    pub services: &'a Services,
+    /// The windows of the run.
+    pub windows: &'a [Window],
+    /// Whether the result may wait for it: else what could not be written is a warning in the result.
+    pub patient: bool,
+    /// By when.
+    pub deadline: Instant,
+}
+
+impl<'a> Audit<'a> {
+    /// That of a table without windows, whose end does not wait.
+    pub fn of_no_windows(services: &'a Services, deadline: Instant) -> Self {
+        Self { services, windows: &[], patient: false, deadline }
+    }
+}
+
+/// What came of ending a table.
+pub enum TableEnd {
+    /// Its result is counted, now or before.
+    Counted,
+    /// The run has it no longer.
+    Unknown,
+    /// Its audit could not be written now, so its result is not counted yet.
+    Unaudited(adx::Error),
+}
 
 /// Writes down what came of a table whose windows have all ended, and lets go of it.
 ///
@@ -36,19 +66,29 @@ pub async fn finish_table(app: &App, services: &Services, id: &InstanceId, key: 
     let seen = store::windows(app, key).await?;
     let windows: Vec<Window> = seen.iter().map(|seen| seen.window.clone()).collect();
     let verified_up_to = verified_prefix(head.verified_up_to, &windows);
-    let watermark = move_watermark(app, services, key, &head, verified_up_to, deadline).await;
-    let watermark = match watermark {
+    let patient = may_wait(&head, app.state.now(), &app.limits);
+    let watermark = match move_watermark(app, services, key, &head, verified_up_to, deadline).await {
         Ok(WatermarkMove::Moved) => Watermark::Moved,
         Ok(WatermarkMove::Held) => Watermark::Held,
+        Err(error) if patient && is_transient(&error) => return finish_later(app, key, &head, &error).await,
         Err(error) => Watermark::Failed(error.to_string()),
     };
     let result = result(&head, &table.record, &windows, verified_up_to, &watermark);
     let relevant: Vec<Window> = windows.into_iter().filter(|w| w.run.as_ref() == Some(id)).collect();
-    if !end_table(app, Some(services), id, &table.record, result, &relevant, deadline).await? {
-        return Ok(());
+    let audit = Audit { services, windows: &relevant, patient, deadline };
+    match end_table(app, Some(audit), id, &table.record, result).await? {
+        TableEnd::Counted => {}
+        TableEnd::Unknown => return Ok(()),
+        TableEnd::Unaudited(error) => return finish_later(app, key, &head, &error).await,
     }
     leave_table(app, id, key, verified_up_to).await?;
     purge_windows(app, key, seen, deadline).await
+}
+
+/// Comes back to the end of a table whose watermark or audit could not be written now.
+async fn finish_later(app: &App, key: &TableKey, head: &Head, error: &adx::Error) -> Result<(), Error> {
+    tracing::warn!(%error, table = head.source, "the end of a table could not be written down; it is tried again");
+    app.state.pay(&[finish_again(key, head, &app.limits)]).await
 }
 
 /// Removes old windows from a table that its run has left. What does not fit the time is for the next run's end.
@@ -90,7 +130,7 @@ async fn purge_windows(
 pub async fn end_again(app: &App, id: &InstanceId, table: &TableRun) -> Result<(), Error> {
     let key = &table.key;
     // It is counted already, so no other result comes of this.
-    if !end_table(app, None, id, table, TableResult::default(), &[], Instant::now()).await? {
+    if !matches!(end_table(app, None, id, table, TableResult::default()).await?, TableEnd::Counted) {
         return Ok(());
     }
     let Some(head) = app.state.head(key).await?.map(|head| head.record).filter(|head| is_due(head, id)) else {
@@ -124,30 +164,38 @@ async fn move_watermark(
 }
 
 /// Counts a table's result in its run, starts the next table in its place, and with the last one ends the run. `table`
-/// is the row that the work was begun for; gives false when the run has it no longer.
+/// is the row that the work was begun for.
 ///
 /// # Errors
 /// The state store's.
 pub async fn end_table(
     app: &App,
-    services: Option<&Services>,
+    audit: Option<Audit<'_>>,
     id: &InstanceId,
     table: &TableRun,
-    result: TableResult,
-    windows: &[Window],
-    deadline: Instant,
-) -> Result<bool, Error> {
+    mut result: TableResult,
+) -> Result<TableEnd, Error> {
+    let mut audited = false;
     loop {
-        let Some(run) = app.state.instance(id).await? else { return Ok(false) };
+        let Some(run) = app.state.instance(id).await? else { return Ok(TableEnd::Unknown) };
         let rows = store::tables(app, id).await?;
         let now = app.state.now();
         let (table, write, owed, over) = match count(&run.record, &rows, &table.key, table.high, &result, now) {
-            Counting::Unknown => return Ok(false),
+            Counting::Unknown => return Ok(TableEnd::Unknown),
             Counting::Before { owed, over } => return leave(app, id, &owed, over).await,
             Counting::Now { table, write, owed, over } => (table, write, owed, over),
         };
-        if let Some(services) = services {
-            audit::write(services, &run.record, &table, windows, now, deadline).await;
+        if let Some(audit) = audit.as_ref().filter(|_| !audited) {
+            audited = true;
+            let written = audit::write(audit.services, &run.record, &table, audit.windows, now, audit.deadline).await;
+            if let Err(error) = written {
+                if audit.patient && is_transient(&error) {
+                    return Ok(TableEnd::Unaudited(error));
+                }
+                tracing::error!(%error, table = table.config.source, "the audit could not be written");
+                result.warnings.push(format!("the audit rows of this table could not be written: {error}"));
+                continue;
+            }
         }
         match store::run(app, &write, &run.etag).await {
             Ok(_) => {
@@ -165,12 +213,12 @@ pub async fn end_table(
     }
 }
 
-async fn leave(app: &App, id: &InstanceId, owed: &[Debt], over: bool) -> Result<bool, Error> {
+async fn leave(app: &App, id: &InstanceId, owed: &[Debt], over: bool) -> Result<TableEnd, Error> {
     app.state.pay(owed).await?;
     if over {
         release(app, id).await?;
     }
-    Ok(true)
+    Ok(TableEnd::Counted)
 }
 
 /// Lets go of the head and keeps how far it is proved.
