@@ -6,7 +6,7 @@ mod tests;
 
 use super::chunk_worker::commit_end;
 use super::control::release;
-use super::orchestrator::{Audit, end_table, swap_head, swap_run};
+use super::orchestrator::{end_table, swap_head, swap_run};
 use crate::app::App;
 use crate::orchestration::ids::TableKey;
 use crate::orchestration::message::{ChunkMessage, ControlMessage};
@@ -16,7 +16,6 @@ use crate::state::{CHUNK_QUEUE, CONTROL_QUEUE, Error, Stored};
 use crate::storage::{Body, ETag, Message as QueueMessage};
 use std::collections::HashMap;
 use std::time::Duration;
-use tokio::time::Instant;
 
 /// How long a message from a poison queue stays hidden while it is dealt with.
 const POISON_HIDE: Duration = Duration::from_secs(60);
@@ -139,10 +138,8 @@ async fn bury_control(app: &App, message: &QueueMessage) -> Result<(), Error> {
         }
         (poison::Control::EndTable(instance, table, result), _) => {
             let services = app.services.as_ref().ok().map(|services| &**services);
-            let deadline = Instant::now() + app.limits.invocation_deadline;
             let Some(table) = app.state.table(&instance, &table).await? else { return Ok(()) };
-            let audit = services.map(|services| Audit::of_no_windows(services, deadline));
-            end_table(app, audit, &instance, &table.record, *result).await?;
+            end_table(app, services, &instance, &table.record, *result).await?;
             Ok(())
         }
         (poison::Control::Again(debt), _) => app.state.pay(&[debt]).await,

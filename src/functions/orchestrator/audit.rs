@@ -12,7 +12,8 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 
 /// Writes the audit row of a table that has its result, and a row for each window that failed, or that had
-/// failed in an earlier run and is proved now. Written again, they are there once.
+/// failed in an earlier run and is proved now. `rows` are those proved since the last audit row: of a run that was stopped
+/// there is none. Written again, they are there once.
 ///
 /// # Errors
 /// The first of them that could not be written; the other was tried.
@@ -20,6 +21,7 @@ pub async fn write(
     services: &Services,
     run: &Instance,
     table: &TableRun,
+    rows: u64,
     windows: &[Window],
     now: Timestamp,
     deadline: Instant,
@@ -29,7 +31,7 @@ pub async fn write(
     // A run that began anew writes rows of its own.
     let of = format!("{id}{:016x}{}", run.created.ticks(), table.key.as_str());
     let tag = format!("audit{of}");
-    let row = audit_row(id, table, result, windows, now);
+    let row = audit_row(id, table, result, rows, windows, now);
     let audited = services.catalog.append_audit(&[row], &tag, deadline).await;
     let failures = failure_rows(id, table, windows, now);
     if failures.is_empty() {
@@ -39,7 +41,14 @@ pub async fn write(
     audited.and(services.catalog.append_failures(&failures, &tag, deadline).await)
 }
 
-fn audit_row(id: &InstanceId, table: &TableRun, result: &TableResult, windows: &[Window], now: Timestamp) -> AuditRow {
+fn audit_row(
+    id: &InstanceId,
+    table: &TableRun,
+    result: &TableResult,
+    rows: u64,
+    windows: &[Window],
+    now: Timestamp,
+) -> AuditRow {
     let chunk_results: Vec<Value> = windows
         .iter()
         .filter(|window| !matches!(window.state, WindowState::Split))
@@ -62,7 +71,7 @@ fn audit_row(id: &InstanceId, table: &TableRun, result: &TableResult, windows: &
         folder: table.config.folder.clone(),
         table: table.config.destination.clone(),
         success: result.success,
-        records_processed: result.rows,
+        records_processed: rows,
         chunked: result.windows > 1,
         chunks_processed: result.windows_done,
         chunks_failed: result.windows_failed,

@@ -6,7 +6,9 @@ use crate::adx;
 use crate::adx::catalog::{LedgerEntry, WatermarkMove};
 use crate::app::{App, Services};
 use crate::functions::control::release;
-use crate::orchestration::head::finish::{Watermark, finish_again, is_due, let_go, may_wait, result};
+use crate::orchestration::head::finish::{
+    Watermark, audited as audited_rows, finish_again, is_due, let_go, may_wait, result,
+};
 use crate::orchestration::head::purge::{may_be_old, purge};
 use crate::orchestration::ids::{InstanceId, TableKey};
 use crate::orchestration::instance::{TableResult, TableRun};
@@ -19,35 +21,6 @@ use crate::state::{Error, Stored};
 use crate::storage::ETag;
 use crate::timestamp::Timestamp;
 use tokio::time::Instant;
-
-/// Where and how the audit of a table is written before its result is counted.
-pub struct Audit<'a> {
-    /// The destination.
-    pub services: &'a Services,
-    /// The windows of the run.
-    pub windows: &'a [Window],
-    /// Whether the result may wait for it: else what could not be written is a warning in the result.
-    pub patient: bool,
-    /// By when.
-    pub deadline: Instant,
-}
-
-impl<'a> Audit<'a> {
-    /// That of a table without windows, whose end does not wait.
-    pub fn of_no_windows(services: &'a Services, deadline: Instant) -> Self {
-        Self { services, windows: &[], patient: false, deadline }
-    }
-}
-
-/// What came of ending a table.
-pub enum TableEnd {
-    /// Its result is counted, now or before.
-    Counted,
-    /// The run has it no longer.
-    Unknown,
-    /// Its audit could not be written now, so its result is not counted yet.
-    Unaudited(adx::Error),
-}
 
 /// Writes down what came of a table whose windows have all ended, and lets go of it.
 ///
@@ -74,12 +47,18 @@ pub async fn finish_table(app: &App, services: &Services, id: &InstanceId, key: 
         Err(error) => Watermark::Failed(error.to_string()),
     };
     let result = result(&head, &table.record, &windows, verified_up_to, &watermark);
+    let Some(run) = app.state.instance(id).await?.map(|run| run.record) else { return Ok(()) };
+    let mut ended = TableRun { result: Some(result), ..table.record.clone() };
     let relevant: Vec<Window> = windows.into_iter().filter(|w| w.run.as_ref() == Some(id)).collect();
-    let audit = Audit { services, windows: &relevant, patient, deadline };
-    match end_table(app, Some(audit), id, &table.record, result).await? {
-        TableEnd::Counted => {}
-        TableEnd::Unknown => return Ok(()),
-        TableEnd::Unaudited(error) => return finish_later(app, key, &head, &error).await,
+    let audited = audit::write(services, &run, &ended, head.unaudited_rows, &relevant, app.state.now(), deadline).await;
+    match audited {
+        Ok(()) => store::move_head(app, key, |head, now| audited_rows(head, id, now)).await?,
+        Err(error) if patient && is_transient(&error) => return finish_later(app, key, &head, &error).await,
+        Err(error) => unaudited(&mut ended, &error),
+    }
+    let result = ended.result.unwrap_or_default();
+    if !end_table(app, None, id, &table.record, result).await? {
+        return Ok(());
     }
     leave_table(app, id, key, verified_up_to).await?;
     purge_windows(app, key, seen, deadline).await
@@ -130,7 +109,7 @@ async fn purge_windows(
 pub async fn end_again(app: &App, id: &InstanceId, table: &TableRun) -> Result<(), Error> {
     let key = &table.key;
     // It is counted already, so no other result comes of this.
-    if !matches!(end_table(app, None, id, table, TableResult::default()).await?, TableEnd::Counted) {
+    if !end_table(app, None, id, table, TableResult::default()).await? {
         return Ok(());
     }
     let Some(head) = app.state.head(key).await?.map(|head| head.record).filter(|head| is_due(head, id)) else {
@@ -164,38 +143,34 @@ async fn move_watermark(
 }
 
 /// Counts a table's result in its run, starts the next table in its place, and with the last one ends the run. `table`
-/// is the row that the work was begun for.
+/// is the row that the work was begun for; gives false when the run has it no longer. With `services`, the audit of a table
+/// without windows is written.
 ///
 /// # Errors
 /// The state store's.
 pub async fn end_table(
     app: &App,
-    audit: Option<Audit<'_>>,
+    mut services: Option<&Services>,
     id: &InstanceId,
     table: &TableRun,
     mut result: TableResult,
-) -> Result<TableEnd, Error> {
-    let mut audited = false;
+) -> Result<bool, Error> {
+    let deadline = Instant::now() + app.limits.invocation_deadline / 4;
     loop {
-        let Some(run) = app.state.instance(id).await? else { return Ok(TableEnd::Unknown) };
+        let Some(run) = app.state.instance(id).await? else { return Ok(false) };
         let rows = store::tables(app, id).await?;
         let now = app.state.now();
-        let (table, write, owed, over) = match count(&run.record, &rows, &table.key, table.high, &result, now) {
-            Counting::Unknown => return Ok(TableEnd::Unknown),
+        let (mut table, write, owed, over) = match count(&run.record, &rows, &table.key, table.high, &result, now) {
+            Counting::Unknown => return Ok(false),
             Counting::Before { owed, over } => return leave(app, id, &owed, over).await,
             Counting::Now { table, write, owed, over } => (table, write, owed, over),
         };
-        if let Some(audit) = audit.as_ref().filter(|_| !audited) {
-            audited = true;
-            let written = audit::write(audit.services, &run.record, &table, audit.windows, now, audit.deadline).await;
-            if let Err(error) = written {
-                if audit.patient && is_transient(&error) {
-                    return Ok(TableEnd::Unaudited(error));
-                }
-                tracing::error!(%error, table = table.config.source, "the audit could not be written");
-                result.warnings.push(format!("the audit rows of this table could not be written: {error}"));
-                continue;
-            }
+        if let Some(services) = services.take()
+            && let Err(error) = audit::write(services, &run.record, &table, 0, &[], now, deadline).await
+        {
+            unaudited(&mut table, &error);
+            result = table.result.unwrap_or_default();
+            continue;
         }
         match store::run(app, &write, &run.etag).await {
             Ok(_) => {
@@ -213,12 +188,20 @@ pub async fn end_table(
     }
 }
 
-async fn leave(app: &App, id: &InstanceId, owed: &[Debt], over: bool) -> Result<TableEnd, Error> {
+async fn leave(app: &App, id: &InstanceId, owed: &[Debt], over: bool) -> Result<bool, Error> {
     app.state.pay(owed).await?;
     if over {
         release(app, id).await?;
     }
-    Ok(TableEnd::Counted)
+    Ok(true)
+}
+
+/// Says in the result of a table that its audit is missing.
+fn unaudited(table: &mut TableRun, error: &adx::Error) {
+    tracing::error!(%error, table = table.config.source, "the audit could not be written");
+    if let Some(result) = &mut table.result {
+        result.warnings.push(format!("the audit rows of this table could not be written: {error}"));
+    }
 }
 
 /// Lets go of the head and keeps how far it is proved.

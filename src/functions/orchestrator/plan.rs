@@ -3,7 +3,7 @@
 
 mod learn;
 
-use super::finish::{Audit, end_again, end_table, finish_table};
+use super::finish::{end_again, end_table, finish_table};
 use super::{Step, StepError, store};
 use crate::app::{App, Services};
 use crate::functions::control::status_of;
@@ -82,9 +82,8 @@ async fn end_with_error(
     error: String,
 ) -> Result<(), Error> {
     tracing::error!(table = table.config.source, error, "a table failed before its windows were planned");
-    let deadline = Instant::now() + app.limits.invocation_deadline / 4;
     let result = TableResult { error: Some(error), ..TableResult::default() };
-    end_table(app, services.map(|services| Audit::of_no_windows(services, deadline)), id, table, result).await?;
+    end_table(app, services, id, table, result).await?;
     Ok(())
 }
 
@@ -94,8 +93,7 @@ impl Planning<'_> {
     }
 
     async fn end(&self, result: TableResult) -> Result<(), Error> {
-        let audit = Audit::of_no_windows(self.services, self.deadline);
-        end_table(self.app, Some(audit), self.id, self.table, result).await?;
+        end_table(self.app, Some(self.services), self.id, self.table, result).await?;
         Ok(())
     }
 

@@ -30,6 +30,11 @@ pub fn may_wait(head: &Head, now: Timestamp, limits: &Limits) -> bool {
     now < head.moved + limits.verify_deadline
 }
 
+/// The head once the audit row of run `id` counts what is proved; `None` when that is on record already.
+pub fn audited(head: &Head, id: &InstanceId, now: Timestamp) -> Option<Head> {
+    (is_due(head, id) && head.unaudited_rows > 0).then(|| Head { unaudited_rows: 0, updated: now, ..head.clone() })
+}
+
 /// The message that comes back to the end of a table.
 pub fn finish_again(table: &TableKey, head: &Head, limits: &Limits) -> Debt {
     let message = ControlMessage::Verify { table: table.clone(), number: head.verify_number };
