@@ -1,9 +1,9 @@
 //! Kills in the midst of runs.
 
 use crate::support::Store;
-use crate::support::blows::{falls, rounds, seed};
+use crate::support::blows::{falls, rounds};
 use crate::support::{now, ticks};
-use crate::{PROCESSES, TABLES, assert_copied, ended, three_processes};
+use crate::{PROCESSES, TABLES, UNHURRIED, assert_copied, started, three_processes};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use std::time::Duration;
@@ -12,10 +12,9 @@ const BLOWS: usize = 6;
 /// Rows that arrive between two runs, in each table.
 const NEW_ROWS: u64 = 1_000;
 
-pub async fn every_row_arrives_once_whatever_is_killed(store: Store) {
-    let seed = seed();
+pub async fn every_row_arrives_once_whatever_is_killed(store: Store, seed: u64) {
     let mut random = StdRng::seed_from_u64(seed);
-    let mut app = three_processes(store, seed, &[]).await;
+    let mut app = three_processes(store, seed, &[UNHURRIED]).await;
     for round in 0..rounds() {
         if round > 0 {
             for (name, _) in TABLES {
@@ -25,9 +24,9 @@ pub async fn every_row_arrives_once_whatever_is_killed(store: Store) {
         }
         let falls = falls(&mut random, BLOWS, PROCESSES, 6_000, 50..2_000);
         println!("round {round}: {falls:?}");
-        let id = app.start_run().await;
+        let id = started(&app).await;
         app.suffer(&falls).await;
-        let status = ended(&app, &id).await;
+        let status = app.outlived(&id).await;
         let expected = if round == 0 { TABLES.iter().map(|(_, rows)| rows).sum() } else { NEW_ROWS * 2 };
         assert_eq!(app.assert_completed(&id, &status), expected, "{status:#}");
         assert_copied(&app, NEW_ROWS * round);

@@ -1,17 +1,16 @@
 //! Kills while a run is being terminated, and after it.
 
-use crate::support::blows::{Blow, falls, rounds, seed};
+use crate::support::blows::{Blow, falls, rounds};
 use crate::support::{Deployment, Store};
-use crate::{PROCESSES, TABLES, assert_copied, ended, three_processes};
+use crate::{PROCESSES, TABLES, UNHURRIED, assert_copied, started, three_processes};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use std::time::Duration;
 
-pub async fn a_terminated_run_stays_terminated_and_counts_nothing_half_done(store: Store) {
-    let seed = seed();
+pub async fn a_terminated_run_stays_terminated_and_counts_nothing_half_done(store: Store, seed: u64) {
     let mut random = StdRng::seed_from_u64(seed);
-    let mut app = three_processes(store, seed, &[("HUNTING_CALLS_PER_MINUTE", "300")]).await;
-    let id = app.start_run().await;
+    let mut app = three_processes(store, seed, &[UNHURRIED]).await;
+    let id = started(&app).await;
     let progress = random.random_range(1..8);
     app.until(&id, |status| {
         let windows = status["customStatus"]["tables"].as_array().into_iter().flatten();
@@ -38,8 +37,8 @@ pub async fn a_terminated_run_stays_terminated_and_counts_nothing_half_done(stor
         let audited = app.adx(&format!("meta_MigrationAudit | where ingestion_id == '{id}'"));
         assert!(audited.is_empty(), "a terminated run has nothing to say of its tables: {audited:?}");
     }
-    let next = app.start_run().await;
-    let status = ended(&app, &next).await;
+    let next = started(&app).await;
+    let status = app.outlived(&next).await;
     let counted = app.assert_completed(&next, &status);
     let rows: u64 = TABLES.iter().map(|(_, rows)| rows).sum();
     println!("at once: {at_once}; the terminated run proved {before} rows, the next one {counted} of {rows}");
@@ -49,7 +48,7 @@ pub async fn a_terminated_run_stays_terminated_and_counts_nothing_half_done(stor
     }
     assert_copied(&app, 0);
     app.assert_settled(&next).await;
-    let (_, status) = app.get(&format!("/api/status/{id}")).await;
+    let (_, status) = app.insist(0, "GET", &format!("/api/status/{id}")).await;
     assert_eq!(status["runtimeStatus"], "Terminated", "{status:#}");
 }
 

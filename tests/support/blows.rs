@@ -99,15 +99,37 @@ impl Deployment {
         self.all_up().await;
     }
 
-    /// Starts every process that is not there, and waits until all answer.
+    /// Starts every process that is not there, until all answer: a host may still be about to end, for want of a handler.
     pub async fn all_up(&mut self) {
-        for index in 0..self.apps.len() {
-            if !self.is_up(index) {
-                self.launch_app(index);
+        let began = Instant::now();
+        loop {
+            let mut up = 0;
+            for index in 0..self.apps.len() {
+                if !self.is_up(index) {
+                    self.launch_app(index);
+                }
+                up += usize::from(self.ask(index, "GET", "/").await.is_some());
             }
+            if up == self.apps.len() {
+                return;
+            }
+            assert!(began.elapsed() < PATIENCE, "not all processes come back\n{}", self.tail());
+            tokio::time::sleep(Duration::from_millis(20)).await;
         }
-        for index in 0..self.apps.len() {
-            self.answers(index).await;
+    }
+
+    /// Keeps the processes up until a run has ended; gives its status.
+    pub async fn outlived(&mut self, id: &str) -> Value {
+        let began = Instant::now();
+        loop {
+            self.all_up().await;
+            let (status, body) = self.insist(0, "GET", &format!("/api/status/{id}")).await;
+            assert_eq!(status, 200, "{body}");
+            if matches!(body["runtimeStatus"].as_str(), Some("Completed" | "Failed" | "Terminated")) {
+                return body;
+            }
+            assert!(began.elapsed() < PATIENCE, "it does not end: {body:#}\n{}", self.tail());
+            tokio::time::sleep(Duration::from_millis(100)).await;
         }
     }
 
@@ -146,16 +168,17 @@ impl Deployment {
         }
     }
 
-    /// Asks one process until it answers, as a client does that was not answered; 5xx is no answer.
-    pub async fn insist(&self, index: usize, method: &str, path: &str) -> (u16, Value) {
+    /// Asks one process after the other until one answers, as a client does that was not answered; 5xx is no answer.
+    pub async fn insist(&self, first: usize, method: &str, path: &str) -> (u16, Value) {
         let began = Instant::now();
-        loop {
-            match self.ask(index, method, path).await {
+        for index in first.. {
+            match self.ask(index % self.apps.len(), method, path).await {
                 Some((status, body)) if status < 500 => return (status, body),
                 other => assert!(began.elapsed() < PATIENCE, "{path}: {other:?}\n{}", self.tail()),
             }
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
+        unreachable!("it asks for ever")
     }
 }
 
