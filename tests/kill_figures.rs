@@ -21,6 +21,10 @@ const TABLE: &str = "DeviceProcessEvents";
 const REAL_TIME: f64 = 1.0;
 /// The goal.
 const LAST_PROOF_TO_END: Duration = Duration::from_secs(2);
+/// Far below the minutes that a lease or a hidden message takes, on a machine that is busy with other things.
+const AT_ONCE: Duration = Duration::from_secs(20);
+/// The time after which a post may be repeated, and a minute.
+const LONGEST_STANDSTILL: Duration = Duration::from_secs(660);
 
 /// Answers that take a while, so that workers are at it whenever a blow falls.
 async fn busy(processes: usize, rows: u64) -> Deployment {
@@ -63,12 +67,12 @@ impl Ledger {
 }
 
 /// Kills once enough windows are claimed, and says how long it is to the next write to the ledger by anyone, and until
-/// each window that was in the dead process's hands has moved on.
-async fn measured(app: &mut Deployment, what: &str, process: usize, blow: Blow, restart: bool) {
+/// each window that was claimed then has moved on. Gives the time of the last one.
+async fn measured(app: &mut Deployment, what: &str, process: usize, blow: Blow, restart: bool) -> Duration {
     const PATIENCE: Duration = Duration::from_secs(15 * 60);
     let run = app.start_run().await;
     // Behind the first proof, when all lanes are busy.
-    app.until(&run, |status| status["customStatus"]["tables"][0]["posted_rows"].as_u64() > Some(1_000)).await;
+    app.until(&run, |status| status["customStatus"]["tables"][0]["posted_rows"].as_u64() > Some(800)).await;
     let ledger = Ledger::of(app, &run).await;
     let lost_claims = |windows: &Versions| windows.values().filter(|(_, w)| w.state == WindowState::Claimed).count();
     while lost_claims(&ledger.windows().await) < 4 {
@@ -108,26 +112,30 @@ async fn measured(app: &mut Deployment, what: &str, process: usize, blow: Blow, 
     let status = app.outlived(&run).await;
     app.assert_completed(&run, &status);
     app.assert_equal(TABLE, TABLE);
+    *takeovers.last().unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_killed_handler_is_made_good_by_the_next_delivery_of_its_messages() {
-    let mut app = busy(1, 4_000).await;
-    measured(&mut app, "handler killed, one process", 0, Blow::Handler, false).await;
+    let mut app = busy(1, 2_500).await;
+    let took = measured(&mut app, "handler killed, one process", 0, Blow::Handler, false).await;
+    assert!(took < AT_ONCE, "{took:?}\n{}", app.tail());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "takes ten minutes: so long the messages of a dead host stay hidden"]
+#[ignore = "takes ten minutes: so long may the messages of a dead host stay hidden"]
 async fn a_killed_host_among_three_leaves_its_windows_to_the_others() {
     let mut app = busy(3, 12_000).await;
-    measured(&mut app, "one host of three killed and not restarted", 0, Blow::Both, false).await;
+    let took = measured(&mut app, "one host of three killed and not restarted", 0, Blow::Both, false).await;
+    assert!(took < LONGEST_STANDSTILL, "{took:?}\n{}", app.tail());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "takes ten minutes: so long the messages of a dead host stay hidden"]
+#[ignore = "takes ten minutes: so long may the messages of a dead host stay hidden"]
 async fn a_killed_host_that_was_alone_goes_on_once_it_is_back() {
     let mut app = busy(1, 4_000).await;
-    measured(&mut app, "the only host killed and restarted at once", 0, Blow::Both, true).await;
+    let took = measured(&mut app, "the only host killed and restarted at once", 0, Blow::Both, true).await;
+    assert!(took < LONGEST_STANDSTILL, "{took:?}\n{}", app.tail());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
