@@ -2,16 +2,16 @@
 
 use crate::support::blows::{Blow, falls, rounds};
 use crate::support::{Deployment, Store};
-use crate::{PROCESSES, TABLES, UNHURRIED, assert_copied, started, three_processes};
+use crate::{PROCESSES, TABLES, assert_copied, started, three_processes};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use std::time::Duration;
 
 pub async fn a_terminated_run_stays_terminated_and_counts_nothing_half_done(store: Store, seed: u64) {
     let mut random = StdRng::seed_from_u64(seed);
-    let mut app = three_processes(store, seed, &[UNHURRIED]).await;
+    let mut app = three_processes(store, seed, &[("HUNTING_CALLS_PER_MINUTE", "400")]).await;
     let id = started(&app).await;
-    let progress = random.random_range(1..8);
+    let progress = random.random_range(1..5);
     app.until(&id, |status| {
         let windows = status["customStatus"]["tables"].as_array().into_iter().flatten();
         windows.filter_map(|table| table["windows_done"].as_u64()).sum::<u64>() >= progress
@@ -42,7 +42,8 @@ pub async fn a_terminated_run_stays_terminated_and_counts_nothing_half_done(stor
     let counted = app.assert_completed(&next, &status);
     let rows: u64 = TABLES.iter().map(|(_, rows)| rows).sum();
     println!("at once: {at_once}; the terminated run proved {before} rows, the next one {counted} of {rows}");
-    assert!(counted < rows || !at_once && before == 0, "what the first run did is not done again: {counted}");
+    // Neither did the first run go on to its end, nor is what it had proved done again.
+    assert!((1..rows).contains(&counted), "{counted} of {rows}");
     if !at_once {
         assert_eq!(before + counted, rows, "{status:#}");
     }
