@@ -11,7 +11,7 @@ use axum::http::StatusCode;
 use serde_json::{Value, json};
 
 /// The name that the contract asks for: the function that starts a run.
-const NAME: &str = "start_orchestrator";
+pub const NAME: &str = "start_orchestrator";
 
 /// What a status body holds besides what it always does.
 #[derive(Debug, Clone, Copy)]
