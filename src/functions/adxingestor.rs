@@ -122,7 +122,10 @@ mod tests {
         let call = Call { base: "https://app/api".into(), ..Call::default() };
         let body = accepted(&call, &InstanceId::from_bits(1)).body.unwrap();
         let uris = body.as_object().unwrap().iter().filter(|(name, _)| *name != "id");
-        assert!(uris.clone().count() == 8 && uris.clone().all(|(_, uri)| uri.as_str().unwrap().contains('?')), "{body}");
+        assert!(
+            uris.clone().count() == 8 && uris.clone().all(|(_, uri)| uri.as_str().unwrap().contains('?')),
+            "{body}"
+        );
     }
 
     #[test]

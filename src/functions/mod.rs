@@ -304,7 +304,8 @@ mod tests {
         ] {
             assert_eq!(route(path).map(|(function, _)| function), Some(function), "{path}");
         }
-        for path in ["/", "/api", "/api/status", "/api/orchestrators", "/orchestrator", "/api/status/7/8", "/status/7"] {
+        for path in ["/", "/api", "/api/status", "/api/orchestrators", "/orchestrator", "/api/status/7/8", "/status/7"]
+        {
             assert!(route(path).is_none(), "{path}");
         }
         let (_, values) = route("/api/instances/a%20b/raiseEvent/go").unwrap();

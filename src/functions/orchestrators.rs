@@ -97,7 +97,11 @@ mod tests {
         world.clock.forward(1);
         assert_eq!(id_of(&world, "START_Orchestrator/Nightly.1", "").await.0, 202);
         let run = world.run(&id).await.unwrap();
-        assert_eq!((run.status, run.input.tables), (RuntimeStatus::Pending, None), "with the input of the second start");
+        assert_eq!(
+            (run.status, run.input.tables),
+            (RuntimeStatus::Pending, None),
+            "with the input of the second start"
+        );
     }
 
     #[tokio::test]

@@ -268,10 +268,7 @@ mod tests {
     fn instance_ids_are_32_hex_digits_in_any_case_or_plain_names() {
         let id = |text: &str| text.parse::<InstanceId>().map(|id| id.as_str().to_owned()).ok();
         assert_eq!(InstanceId::from_bits(0xabc).as_str(), "00000000000000000000000000000abc");
-        assert_eq!(
-            id("0123456789ABCDEF0123456789abcdef").as_deref(),
-            Some("0123456789abcdef0123456789abcdef")
-        );
+        assert_eq!(id("0123456789ABCDEF0123456789abcdef").as_deref(), Some("0123456789abcdef0123456789abcdef"));
         for text in ["a", "Nightly_2026-05.1", "550e8400-e29b-41d4-a716-446655440000", &"x".repeat(256)] {
             assert_eq!(id(text).as_deref(), Some(text));
         }

@@ -102,10 +102,17 @@ mod tests {
         assert_eq!(asked("timeout=10&pollingInterval=1.5"), Ok(Some(wait(10_000, 1_500))));
         assert_eq!(asked("TIMEOUT=1e1&pollinginterval=0"), Ok(Some(wait(10_000, 100))));
         assert_eq!(asked("timeout=-3&pollingInterval=-4"), Ok(Some(wait(0, 100))));
-        for query in ["", "timeout=10", "pollingInterval=1", "timeout=soon&pollingInterval=1", "timeout=&pollingInterval="] {
+        for query in
+            ["", "timeout=10", "pollingInterval=1", "timeout=soon&pollingInterval=1", "timeout=&pollingInterval="]
+        {
             assert_eq!(asked(query), Ok(None), "{query}");
         }
-        for query in ["timeout=1&pollingInterval=2", "timeout=inf&pollingInterval=1", "timeout=NaN&pollingInterval=1", "timeout=1e300&pollingInterval=1"] {
+        for query in [
+            "timeout=1&pollingInterval=2",
+            "timeout=inf&pollingInterval=1",
+            "timeout=NaN&pollingInterval=1",
+            "timeout=1e300&pollingInterval=1",
+        ] {
             assert!(asked(query).is_err(), "{query}");
         }
     }
@@ -140,7 +147,10 @@ mod tests {
         world.change(&id, |run| *run = run.failed("no cluster", run.created).unwrap()).await;
         let answer = started(&world.app, &Call::default(), &id, Some(wait(60_000, 2_000))).await.unwrap();
         let body = answer.body.unwrap();
-        assert_eq!((answer.status.as_u16(), &body["runtimeStatus"], &body["output"]["message"]), (200, &"Failed".into(), &"no cluster".into()));
+        assert_eq!(
+            (answer.status.as_u16(), &body["runtimeStatus"], &body["output"]["message"]),
+            (200, &"Failed".into(), &"no cluster".into())
+        );
     }
 
     #[tokio::test(start_paused = true)]
