@@ -53,8 +53,9 @@ pub fn parse(body: &str) -> Result<(StartInput, Value), String> {
         return Ok((StartInput::default(), json!({})));
     }
     let raw: Value = serde_json::from_str(body).map_err(|error| format!("the body is not JSON ({error}); {FORM}"))?;
-    // Some hosts hand the body on as JSON in a JSON string.
+    // Some hosts and clients send JSON in a JSON string; the client for Node makes `""` of no input.
     let raw = match raw {
+        Value::String(text) if text.trim().is_empty() => Value::Null,
         Value::String(text) => {
             serde_json::from_str(&text).map_err(|error| format!("the body is not JSON ({error}); {FORM}"))?
         }
@@ -109,7 +110,7 @@ mod tests {
 
     #[test]
     fn the_body_is_optional_and_unknown_fields_are_refused() {
-        for body in ["", "  ", "null", "{}"] {
+        for body in ["", "  ", "null", "{}", "\"\"", "\"{}\"", "\"null\""] {
             assert_eq!(parse(body).unwrap().0, StartInput::default(), "{body:?}");
         }
         for body in ["[]", "1", "{\"table\":\"x\"}", "{\"tables\":\"x\"}", "{\"tables\":[]}", "not json"] {
