@@ -3,13 +3,12 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
-#[path = "support/installed.rs"]
-mod installed;
 mod support;
 
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+use support::azurite::installed;
 use support::{Copied, Deployment, Store, cloud, table};
 use tokio::process::Command;
 

@@ -280,5 +280,9 @@ pub async fn the_envelopes_of_a_host_that_does_not_forward_are_answered_too(stor
     assert_eq!(app.get("/api/status/00000000000000000000000000000000").await.0, 404);
     assert_eq!(app.post("/api/adxingestor/start_orchestrator", "{\"x\":1}").await.0, 400);
     app.completed().await;
+    let again = "/api/orchestrators/start_orchestrator/By-Name.1?timeout=60&pollingInterval=0.1";
+    let (code, output) = app.post(again, &only(&["DeviceInfo"])).await;
+    assert_eq!((code, &output["result"]["processing_summary"]["failed_tables"]), (200, &0.into()), "{output:#}");
+    assert_eq!(app.get("/api/status/By-Name.1").await.1["runtimeStatus"], "Completed");
     app.assert_equal("DeviceInfo", "DeviceInfo");
 }

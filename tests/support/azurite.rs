@@ -5,7 +5,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 #[path = "installed.rs"]
-mod installed;
+pub mod installed;
 #[path = "azurite_tls.rs"]
 mod tls;
 
