@@ -171,8 +171,11 @@ async fn answer(hunting: &mut Hunting<'_>, job: &Job, head: &Head) -> Result<Out
     if scan.longest_row_bytes > MAX_DYNAMIC_BYTES && job.services.settings.oversize_rows == OversizeRows::Fail {
         return Ok(Outcome::End(WindowEnd::Failed(format!(
             "window {id} of {} has a row of {} bytes; above 1 MiB it would land in {} as null. Raise the limit with \
-             `.alter column {}.RawData policy encoding type = 'BigObject32'` and set OVERSIZE_ROWS=ingest",
-            head.source, scan.longest_row_bytes, head.destination, head.destination
+             `{}` and set OVERSIZE_ROWS=ingest",
+            head.source,
+            scan.longest_row_bytes,
+            head.destination,
+            crate::remedy::take_large_cells(&head.destination)
         ))));
     }
     let stored = upload.commit().await.map_err(|error| Unusable::Upload(error.to_string()))?;
