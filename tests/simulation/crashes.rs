@@ -1,6 +1,7 @@
 //! A crash at every effect of a run in turn: before it, after it, and with its answer lost.
 
 use super::gate::{Death, Point, Verdict};
+use super::oracle::Copied;
 use super::simulated;
 use super::world::{Setting, SimulatedTable, World};
 use adxingestor::orchestration::instance::RuntimeStatus;
@@ -32,8 +33,8 @@ impl Course {
         setting
     }
 
-    fn names(&self) -> Vec<&'static str> {
-        self.tables.iter().map(|table| table.name).collect()
+    fn copies(&self) -> Vec<Copied<'static>> {
+        self.tables.iter().map(|table| Copied::under_its_name(table.name)).collect()
     }
 
     /// How many effects the run has when nothing goes wrong, and how many windows.
@@ -44,8 +45,8 @@ impl Course {
             assert!(world.ended(&id, PATIENCE).await.is_some());
             world.settled(SETTLED).await;
             let mut windows = 0;
-            for name in self.names() {
-                windows += world.ledger(name).await.map_or(0, |ledger| ledger.windows.len());
+            for copy in self.copies() {
+                windows += world.ledger(copy).await.map_or(0, |ledger| ledger.windows.len());
             }
             (world.fate.effects(), windows)
         })
@@ -60,12 +61,12 @@ impl Course {
                 return vec![format!("the run {id} does not end")];
             };
             world.settled(SETTLED).await;
-            let mut findings = world.check(&self.names()).await;
+            let mut findings = world.check(&self.copies()).await;
             if run.status != RuntimeStatus::Completed || run.tables_failed > 0 {
                 findings.push(format!("the run is {run:?}"));
             }
-            for name in self.names() {
-                findings.extend(world.check_metadata(name).await);
+            for copy in self.copies() {
+                findings.extend(world.check_metadata(copy).await);
             }
             findings
         })

@@ -11,6 +11,20 @@ use std::collections::BTreeMap;
 /// What was found wrong, in words.
 pub type Findings = Vec<String>;
 
+/// A table and where it is copied to.
+#[derive(Debug, Clone, Copy)]
+pub struct Copied<'a> {
+    pub source: &'a str,
+    pub destination: &'a str,
+}
+
+impl<'a> Copied<'a> {
+    /// Under its own name.
+    pub fn under_its_name(source: &'a str) -> Self {
+        Self { source, destination: source }
+    }
+}
+
 /// A copied table as the ledger has it.
 pub struct Ledger {
     pub head: Head,
@@ -18,28 +32,25 @@ pub struct Ledger {
 }
 
 impl World {
-    /// The ledger of a table; `None` if there is none.
-    pub async fn ledger(&self, table: &str) -> Option<Ledger> {
+    /// The ledger of a copy; `None` if there is none.
+    pub async fn ledger(&self, copy: Copied<'_>) -> Option<Ledger> {
         let records = self.records();
-        let key = self.key(table);
+        let settings = self.settings();
+        let Copied { source, destination } = copy;
+        let key = TableKey::new(&settings.tenant, source, &settings.cluster_name(), &settings.database, destination);
         let head = records.head(&key).await.unwrap()?.record;
         let windows = records.windows(&key).await.unwrap().into_iter().map(|(_, window)| window.record).collect();
         Some(Ledger { head, windows })
     }
 
-    fn key(&self, table: &str) -> TableKey {
-        let settings = self.settings();
-        TableKey::new(&settings.tenant, table, &settings.cluster_name(), &settings.database, table)
-    }
-
     /// What holds at any time when no message is under way: nothing twice, and every row up to the watermark.
-    pub async fn check(&self, tables: &[&str]) -> Findings {
+    pub async fn check(&self, copies: &[Copied<'_>]) -> Findings {
         let mut findings: Findings = self.seen.violations();
-        for name in tables {
+        for copy in copies {
             // A run that was stopped at once made none.
-            let Some(ledger) = self.ledger(name).await else { continue };
-            findings.extend(tiling(&ledger).into_iter().map(|finding| format!("{name}: {finding}")));
-            findings.extend(self.rows(name, &ledger).into_iter().map(|finding| format!("{name}: {finding}")));
+            let Some(ledger) = self.ledger(*copy).await else { continue };
+            let found = tiling(&ledger).into_iter().chain(self.rows(*copy, &ledger));
+            findings.extend(found.map(|finding| format!("{}: {finding}", copy.destination)));
         }
         findings.extend(self.quiet().await);
         findings
@@ -60,10 +71,11 @@ impl World {
     }
 
     /// The destination against the source: every row up to the watermark, none twice.
-    fn rows(&self, table: &str, ledger: &Ledger) -> Findings {
+    fn rows(&self, copy: Copied<'_>, ledger: &Ledger) -> Findings {
         let mut findings = Findings::new();
-        let source = self.cloud.source();
-        let copied = |until: i64| source.compare(table, i64::MIN, until, self.cloud.adx().identities(table)).unwrap();
+        let Copied { source, destination } = copy;
+        let there = || self.cloud.adx().identities(destination);
+        let copied = |until: i64| self.cloud.source().compare(source, i64::MIN, until, there()).unwrap();
         let whole = copied(i64::MAX);
         if whole.surplus > 0 {
             findings.push(format!("{} rows too many at the destination", whole.surplus));
@@ -74,7 +86,7 @@ impl World {
             findings.push(format!("{missing} rows up to the watermark {} are missing", ledger.head.verified_up_to));
         }
         // A run that was stopped at once has not made the table.
-        let counted = self.cloud.adx().run(&format!("{table} | summarize count() by ChunkId"));
+        let counted = self.cloud.adx().run(&format!("{destination} | summarize count() by ChunkId"));
         let counted = counted.map(|counted| counted.json_rows()).unwrap_or_default();
         let counted: BTreeMap<String, u64> =
             counted.into_iter().map(|row| (row[0].as_str().unwrap().to_owned(), row[1].as_u64().unwrap())).collect();
@@ -89,27 +101,29 @@ impl World {
     }
 
     /// What the metadata tables say against the ledger, once a run without anything wrong has ended.
-    pub async fn check_metadata(&self, table: &str) -> Findings {
+    pub async fn check_metadata(&self, copy: Copied<'_>) -> Findings {
+        let Copied { source, destination } = copy;
         let mut findings = Findings::new();
-        let Some(ledger) = self.ledger(table).await else { return vec![format!("{table} has no ledger")] };
+        let Some(ledger) = self.ledger(copy).await else { return vec![format!("{destination} has no ledger")] };
         let up_to = ledger.head.verified_up_to;
         let configured = self.adx(&format!(
-            "vw_meta_LatestMigrationConfiguration | where SourceTable == '{table}' | project tostring(HighWatermark)"
+            "vw_meta_LatestMigrationConfiguration | where SourceTable == '{source}' | project tostring(HighWatermark)"
         ));
         let configured = configured[0][0].as_str().unwrap_or_default().parse::<Timestamp>().ok();
         if configured != Some(up_to) {
-            findings.push(format!("{table}: HighWatermark is {configured:?}, and {up_to} is verified"));
+            findings.push(format!("{destination}: HighWatermark is {configured:?}, and {up_to} is verified"));
         }
         let audit = self.adx(&format!(
-            "meta_MigrationAudit | where table == '{table}' | summarize Rows = count(), Processed = sum(records_processed) by ingestion_id"
+            "meta_MigrationAudit | where table == '{destination}' \
+             | summarize Rows = count(), Processed = sum(records_processed) by ingestion_id"
         ));
         let processed: u64 = audit.iter().map(|row| row[2].as_u64().unwrap()).sum();
-        let there = self.adx(&format!("{table} | count"))[0][0].as_u64().unwrap();
+        let there = self.adx(&format!("{destination} | count"))[0][0].as_u64().unwrap();
         if processed != there {
-            findings.push(format!("{table}: the audit counts {processed} rows, and {there} are there"));
+            findings.push(format!("{destination}: the audit counts {processed} rows, and {there} are there"));
         }
         if let Some(twice) = audit.iter().find(|row| row[1] != 1) {
-            findings.push(format!("{table}: {} audit rows of the run {}", twice[1], twice[0]));
+            findings.push(format!("{destination}: {} audit rows of the run {}", twice[1], twice[0]));
         }
         findings
     }

@@ -1,6 +1,7 @@
 //! What one seed stands for: a tenant, what goes wrong, what people do meanwhile; and how it is played.
 
 use super::gate::Odds;
+use super::oracle::Copied;
 use super::world::{SECOND, Setting, SimulatedTable, World};
 use adxingestor::orchestration::instance::RuntimeStatus;
 use localcloud::adx::ingestion::Mishap;
@@ -13,6 +14,7 @@ use serde_json::Value;
 use std::time::Duration;
 
 const TABLES: [&str; 3] = ["DeviceEvents", "EmailEvents", "UrlClickEvents"];
+const OTHER_DESTINATIONS: [&str; 3] = ["OtherDeviceEvents", "OtherEmailEvents", "OtherUrlClickEvents"];
 /// The longest that a run may take, whatever goes wrong.
 const PATIENCE: Duration = Duration::from_secs(24 * 3600);
 /// How long a terminated run may go on to count what it had posted, and a message may stay hidden.
@@ -27,12 +29,25 @@ enum Person {
     UpdatesTheApp,
 }
 
+/// What happens after the first run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Aftermath {
+    Nothing,
+    /// The tables are to be copied to other destinations.
+    OtherDestinations,
+    /// Longer than history is kept.
+    AMonth,
+    /// The blobs of ingestion are lost during the run, and what has read them may land for days.
+    LostBlobs,
+}
+
 /// One schedule.
 #[derive(Debug)]
 pub struct Schedule {
     pub setting: Setting,
     person: Person,
     acts_after: Duration,
+    aftermath: Aftermath,
     /// Whether rows may land in a way that only an administrator can mend.
     pub hopeless: bool,
 }
@@ -62,16 +77,42 @@ impl Schedule {
             ("CHUNK_SIZE", dice.random_range(5..20u32).to_string()),
             ("MAX_THREAD_WORKERS", dice.random_range(1..=4u32).to_string()),
             ("MAX_CONCURRENT_TASKS", dice.random_range(1..=3u32).to_string()),
-            ("HUNTING_CALLS_PER_MINUTE", (*[10, 45, 600].choose(dice).unwrap()).to_string()),
         ];
         let persons = [Person::Watches, Person::Watches, Person::Terminates, Person::Suspends, Person::UpdatesTheApp];
         let person = *persons.choose(dice).unwrap();
         let acts_after = Duration::from_secs(dice.random_range(0..60));
-        Self { setting, person, acts_after, hopeless }
+        let calls = *[10, 45, 600].choose(dice).unwrap();
+        setting.settings.push(("HUNTING_CALLS_PER_MINUTE", calls.to_string()));
+        // Where nothing delays a call, the app keeps to the quota by itself.
+        let Odds { delay, hang, .. } = setting.odds;
+        let punctual = setting.skew_seconds == 0 && (delay, hang) == (0, 0);
+        setting.quota = punctual.then_some(calls);
+        let aftermath = match dice.random_range(0..20) {
+            0 | 1 => Aftermath::OtherDestinations,
+            2 => Aftermath::AMonth,
+            3 if !hopeless => {
+                setting.mishaps = vec![(Mishap::Late, 0.4), (Mishap::Lost, 0.2)];
+                setting.lateness = Duration::from_secs(dice.random_range(1..6) * 86_400);
+                Aftermath::LostBlobs
+            }
+            _ => Aftermath::Nothing,
+        };
+        Self { setting, person, acts_after, aftermath, hopeless }
     }
 
-    fn names(&self) -> Vec<&'static str> {
-        self.setting.tables.iter().map(|table| table.name).collect()
+    fn copies(&self) -> Vec<Copied<'static>> {
+        self.setting.tables.iter().map(|table| Copied::under_its_name(table.name)).collect()
+    }
+
+    /// The copies that the last runs make.
+    fn last_copies(&self) -> Vec<Copied<'static>> {
+        let mut copies = self.copies();
+        if self.aftermath == Aftermath::OtherDestinations {
+            for (copy, destination) in copies.iter_mut().zip(OTHER_DESTINATIONS) {
+                copy.destination = destination;
+            }
+        }
+        copies
     }
 
     /// Plays it; gives what was found wrong, and the world for a look.
@@ -91,17 +132,31 @@ impl Schedule {
         world.cloud.faults().end();
         world.settled(SETTLED).await;
         findings.extend(self.judged(&world).await);
-        for name in self.names() {
+        world.cloud.ingestion().end_mishaps();
+        match self.aftermath {
+            Aftermath::Nothing => {}
+            Aftermath::OtherDestinations => {
+                for copy in self.last_copies() {
+                    world.configure(copy.source, copy.destination);
+                }
+            }
+            Aftermath::AMonth => world.stand_still(Duration::from_secs(31 * 86_400)).await,
+            Aftermath::LostBlobs => world.stand_still(Duration::from_secs(8 * 86_400)).await,
+        }
+        for copy in self.copies() {
             let now = Clock::now(&world.clock);
-            world.cloud.source().append(name, 12, now, now + 60 * SECOND).unwrap();
+            world.cloud.source().append(copy.source, 12, now, now + 60 * SECOND).unwrap();
         }
         world.pass(Duration::from_secs(360)).await;
-        world.cloud.ingestion().end_mishaps();
         self.recovers(&mut world, &mut findings).await;
         (findings, world)
     }
 
     async fn interfere(&self, world: &mut World, id: &impl std::fmt::Display) {
+        if self.aftermath == Aftermath::LostBlobs {
+            world.pass(self.acts_after).await;
+            world.cloud.storage().lose_blobs();
+        }
         if self.person == Person::Watches {
             return;
         }
@@ -142,9 +197,10 @@ impl Schedule {
         if self.hopeless {
             return;
         }
-        for name in self.names() {
-            findings.extend(world.check_metadata(name).await);
-            let Some(ledger) = world.ledger(name).await else { continue };
+        for copy in self.last_copies() {
+            let name = copy.destination;
+            findings.extend(world.check_metadata(copy).await);
+            let Some(ledger) = world.ledger(copy).await else { continue };
             let (verified, planned) = (ledger.head.verified_up_to, ledger.head.planned_to);
             if verified != planned {
                 findings.push(format!("{name} is verified to {verified} and planned to {planned}"));
@@ -160,7 +216,15 @@ impl Schedule {
     }
 
     async fn judged(&self, world: &World) -> Vec<String> {
-        let mut findings = world.check(&self.names()).await;
+        let mut copies = self.copies();
+        if self.aftermath == Aftermath::OtherDestinations {
+            copies.extend(self.last_copies());
+        }
+        let mut findings = world.check(&copies).await;
+        let over = world.cloud.hunting_statistics().over_quota;
+        if over > 0 {
+            findings.push(format!("{over} calls were more than the quota"));
+        }
         if self.hopeless {
             findings.retain(|finding| !finding.contains("rows too many"));
         }

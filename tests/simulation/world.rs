@@ -14,6 +14,7 @@ use localcloud::adx::ingestion::{Mishap, Settings as IngestionSettings};
 use localcloud::clock::Clock;
 use localcloud::cloud::{Cloud, Settings as CloudSettings};
 use localcloud::faults::Plan;
+use localcloud::hunting::CallLimit;
 use localcloud::source::{Settings as SourceSettings, TableOptions, TableSettings};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -46,6 +47,10 @@ pub struct Setting {
     pub skew_seconds: i64,
     pub faults: Plan,
     pub mishaps: Vec<(Mishap, f64)>,
+    /// How much later than others a late ingestion lands.
+    pub lateness: Duration,
+    /// Calls a minute that Defender takes; `None`: any number.
+    pub quota: Option<u32>,
     pub settings: Vec<(&'static str, String)>,
 }
 
@@ -63,6 +68,8 @@ impl Setting {
             skew_seconds: 0,
             faults: Plan::default(),
             mishaps: Vec::new(),
+            lateness: Duration::from_secs(1200),
+            quota: None,
             settings: vec![("CHUNK_SIZE", "10".to_owned()), ("HUNTING_CALLS_PER_MINUTE", "600".to_owned())],
         }
     }
@@ -76,6 +83,7 @@ pub struct World {
     pub seen: Arc<Seen>,
     around: Surroundings,
     processes: Vec<Process>,
+    spare: Vec<Process>,
     skew_seconds: i64,
     seed: u64,
     lives: u64,
@@ -107,14 +115,15 @@ impl World {
             ingestion: IngestionSettings {
                 seed: setting.seed,
                 mishaps: setting.mishaps.clone(),
-                lateness: Duration::from_secs(1200),
+                lateness: setting.lateness,
                 ..IngestionSettings::default()
             },
             faults: setting.faults.clone(),
             clock: Arc::new(clock),
             ..CloudSettings::default()
         };
-        settings.hunting.limits.calls.clear();
+        let minute = |calls| CallLimit { calls, period: Duration::from_secs(60) };
+        settings.hunting.limits.calls = setting.quota.map(minute).into_iter().collect();
         settings.hunting.gzip = false;
         let (cloud, router) = Cloud::in_process(settings).unwrap();
         let fate = Arc::new(Fate::new(setting.seed, setting.odds, setting.point));
@@ -136,8 +145,19 @@ impl World {
             watched: setting.watched,
         };
         let (skew_seconds, seed) = (setting.skew_seconds, setting.seed);
-        let mut world =
-            Self { cloud, store, fate, clock, seen, around, processes: Vec::new(), skew_seconds, seed, lives: 0 };
+        let mut world = Self {
+            cloud,
+            store,
+            fate,
+            clock,
+            seen,
+            around,
+            processes: Vec::new(),
+            spare: Vec::new(),
+            skew_seconds,
+            seed,
+            lives: 0,
+        };
         world.metadata(&setting.tables);
         for _ in 0..setting.processes {
             let process = world.life(world.processes.len());
@@ -156,13 +176,17 @@ impl World {
              | extend IngestionTime = ingestion_time() | summarize arg_max(IngestionTime, *) by SourceTable | where IsActive == true }",
         );
         for table in tables {
-            self.adx(&format!(
-                ".set-or-append meta_MigrationConfiguration <| print SourceTable='{0}', DestinationFolder='Defender', \
-                 DestinationTable='{0}', WatermarkColumn='Timestamp', LastRefreshedTime=datetime(null), \
-                 HighWatermark=datetime(null), LoadType='Incremental', IsActive=true",
-                table.name
-            ));
+            self.configure(table.name, table.name);
         }
+    }
+
+    /// Adds a config row: `source` is to be copied to `destination`.
+    pub fn configure(&self, source: &str, destination: &str) {
+        self.adx(&format!(
+            ".set-or-append meta_MigrationConfiguration <| print SourceTable='{source}', DestinationFolder='Defender', \
+             DestinationTable='{destination}', WatermarkColumn='Timestamp', LastRefreshedTime=datetime(null), \
+             HighWatermark=datetime(null), LoadType='Incremental', IsActive=true"
+        ));
     }
 
     /// Runs a command or query; gives the rows of its answer.
@@ -204,6 +228,19 @@ impl World {
             process.gate.kill(Death::Host);
         }
         self.revive();
+    }
+
+    /// Lets a long time go by in which no process of the app is alive.
+    pub async fn stand_still(&mut self, time: Duration) {
+        for process in std::mem::take(&mut self.processes) {
+            process.gate.kill(Death::Host);
+            self.spare.push(process);
+        }
+        tokio::time::sleep(time).await;
+        for index in 0..std::mem::take(&mut self.spare).len() {
+            let process = self.life(index);
+            self.processes.push(process);
+        }
     }
 
     /// A client's call, repeated until it is answered.

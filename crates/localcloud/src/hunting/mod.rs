@@ -129,7 +129,9 @@ impl Hunting {
 
     /// What was asked and answered so far.
     pub fn statistics(&self) -> Statistics {
-        self.recorder.statistics()
+        let mut statistics = self.recorder.statistics();
+        statistics.over_quota = self.quota.over();
+        statistics
     }
 }
 

@@ -3,6 +3,7 @@
 use super::{ProcessingLimit, Settings};
 use crate::source::ticks;
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -19,6 +20,7 @@ pub(super) struct Quota {
     windows: Vec<(u32, i64)>,
     processing: Option<ProcessingLimit>,
     refused_calls_count: bool,
+    over: AtomicU64,
     state: Mutex<State>,
 }
 
@@ -36,6 +38,7 @@ impl Quota {
             windows: limits.calls.iter().map(|limit| (limit.calls, ticks::of(limit.period).max(1))).collect(),
             processing: limits.processing,
             refused_calls_count: settings.refused_calls_count,
+            over: AtomicU64::new(0),
             state: Mutex::default(),
         }
     }
@@ -61,7 +64,10 @@ impl Quota {
             state.calls.push_back(now);
         }
         match refused {
-            Some(refused) => Err(refused),
+            Some(refused) => {
+                self.over.fetch_add(1, Ordering::Relaxed);
+                Err(refused)
+            }
             None => self.processing_left(&mut state, now),
         }
     }
@@ -76,6 +82,11 @@ impl Quota {
             return Ok(());
         }
         Err(Exhausted::Processing { retry_after: duration((now / cycle + 1) * cycle - now) })
+    }
+
+    /// How many calls were too many so far.
+    pub(super) fn over(&self) -> u64 {
+        self.over.load(Ordering::Relaxed)
     }
 
     /// Charges evaluation time.

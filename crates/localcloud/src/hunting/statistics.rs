@@ -16,6 +16,8 @@ pub struct Statistics {
     pub calls_by_table: BTreeMap<String, u64>,
     /// Calls by HTTP status.
     pub calls_by_status: BTreeMap<u16, u64>,
+    /// Calls that were refused because there were too many.
+    pub over_quota: u64,
     /// Rows sent.
     pub rows: u64,
     /// Bytes of result arrays sent, before compression.

@@ -8,7 +8,7 @@ use super::message::{MappingSource, Message};
 use super::rows::{self, Format};
 use crate::adx::database::{Content, Database, Entry};
 use crate::adx::extent::{ExtentWriter, Landing};
-use crate::adx::storage::{Storage, Unreadable};
+use crate::adx::storage::{Opened, Storage, Unreadable};
 use crate::kql::Column;
 use flate2::bufread::MultiGzDecoder;
 use serde_json::Value as Json;
@@ -36,6 +36,7 @@ pub(super) fn land(
     storage: &Storage,
     message: &Message,
     manner: Manner,
+    opened: Option<Opened>,
 ) -> Result<Outcome, Failure> {
     if !message.database.eq_ignore_ascii_case(database.name()) {
         let what = format!("Database '{}' does not exist.", message.database);
@@ -49,7 +50,10 @@ pub(super) fn land(
         }
         (entry.data.writer().map_err(Failure::internal)?, mapping_of(entry, message)?)
     };
-    let blob = storage.open_blob(&message.blob).map_err(|error| download(error, &message.blob))?;
+    let blob = match opened {
+        Some(opened) => opened,
+        None => storage.open_blob(&message.blob).map_err(|error| download(error, &message.blob))?,
+    };
     if blob.length == 0 {
         return Err(Failure::permanent("BadRequest_EmptyBlob", "The blob is empty."));
     }

@@ -9,7 +9,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 /// Something that goes wrong with one ingestion.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Mishap {
-    /// It lands much later.
+    /// Its blob is read, and it lands much later.
     Late,
     /// It lands twice: the second time nobody looks at the tags.
     Twice,

@@ -16,7 +16,7 @@ pub use mapping::Mapping;
 pub use mishap::Mishap;
 
 use super::database::{Database, IngestionFailure};
-use super::storage::Storage;
+use super::storage::{Opened, Storage};
 use crate::blocking::off_executor;
 use landing::{Manner, Outcome, land, without_query};
 use message::Message;
@@ -149,6 +149,8 @@ async fn ingest(shared: Arc<Shared>, text: String) {
 }
 
 async fn suffer(shared: &Arc<Shared>, message: Arc<Message>, mishap: Option<Mishap>) {
+    // What is late to land was read in time: it comes even if the blob goes.
+    let opened = (mishap == Some(Mishap::Late)).then(|| shared.storage.open_blob(&message.blob).ok()).flatten();
     let lateness = if mishap == Some(Mishap::Late) { shared.settings.lateness } else { Duration::ZERO };
     tokio::time::sleep(shared.settings.delay + lateness).await;
     let whole = Manner::default();
@@ -162,20 +164,20 @@ async fn suffer(shared: &Arc<Shared>, message: Arc<Message>, mishap: Option<Mish
             let failure = Failure::permanent("BadRequest_InvalidBlob", "The blob was refused on purpose.");
             shared.record(&failure, message.table.clone(), &message.blob);
         }
-        Some(Mishap::Half) => work(shared, message, vec![Manner { half: true, ..whole }]).await,
-        Some(Mishap::Twice) => work(shared, message, vec![whole, Manner { blind: true, ..whole }]).await,
-        Some(Mishap::Late) | None => work(shared, message, vec![whole]).await,
+        Some(Mishap::Half) => work(shared, message, vec![Manner { half: true, ..whole }], None).await,
+        Some(Mishap::Twice) => work(shared, message, vec![whole, Manner { blind: true, ..whole }], None).await,
+        Some(Mishap::Late) | None => work(shared, message, vec![whole], opened).await,
     }
 }
 
 /// Lands a blob, once in each manner.
-async fn work(shared: &Arc<Shared>, message: Arc<Message>, manners: Vec<Manner>) {
+async fn work(shared: &Arc<Shared>, message: Arc<Message>, manners: Vec<Manner>, mut opened: Option<Opened>) {
     // The semaphore is never closed.
     let _permit = shared.parsers.acquire().await;
     let mut whole = true;
     for manner in manners {
-        let (own, asked) = (shared.clone(), message.clone());
-        let landing = move || land(&own.database, &own.storage, &asked, manner);
+        let (own, asked, opened) = (shared.clone(), message.clone(), opened.take());
+        let landing = move || land(&own.database, &own.storage, &asked, manner, opened);
         let outcome = off_executor(landing).await;
         match outcome.unwrap_or_else(|error| Err(Failure::internal(error))) {
             Ok(Outcome::Landed { rows }) => {

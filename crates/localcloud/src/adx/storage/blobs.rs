@@ -186,6 +186,10 @@ impl Blobs {
         removed.is_some_and(|blob| blob.committed.is_some())
     }
 
+    pub fn clear(&self) {
+        self.lock().clear();
+    }
+
     pub fn count(&self) -> usize {
         self.lock().values().filter(|blob| blob.committed.is_some()).count()
     }

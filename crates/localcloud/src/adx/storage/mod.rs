@@ -137,6 +137,11 @@ impl Storage {
         }
     }
 
+    /// Loses every blob, as a lifecycle rule may.
+    pub fn lose_blobs(&self) {
+        self.blobs.clear();
+    }
+
     /// How many blobs there are.
     pub fn blob_count(&self) -> usize {
         self.blobs.count()
