@@ -330,3 +330,29 @@ async fn are_ours(app: &App, key: &TableKey, batch: &[Judged]) -> Result<bool, E
     }
     Ok(true)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::functions::testing::World;
+    use crate::orchestration::head::testing::{due, key};
+    use crate::orchestration::message::ControlMessage;
+    use crate::state::Transaction;
+
+    #[tokio::test]
+    async fn a_count_that_comes_to_nothing_keeps_its_message_until_another_one_is_due() {
+        let world = World::new();
+        let state = &world.app.state;
+        state.commit(Transaction::new().head(&key(), &due(4), None).unwrap()).await.unwrap();
+        let came = async |number| {
+            handle(&world.app, &key(), Count { number, message: "m" }).await.unwrap();
+            let until = state.head(&key()).await.unwrap().unwrap().record.verify.unwrap().at;
+            world.clock.forward(61);
+            (world.messages().await, state.now().since(until).as_secs())
+        };
+        let same = ControlMessage::Verify { table: key(), number: 4 };
+        assert_eq!(came(4).await, (vec![same.clone()], 1), "there are no settings to count with");
+        assert_eq!(came(4).await, (vec![same], 1));
+        assert_eq!(came(3).await.0, [], "it was overtaken");
+    }
+}

@@ -96,7 +96,7 @@ pub fn to_count<V>(head: &Head, windows: Vec<Seen<V>>, now: Timestamp, limits: &
 /// The proved windows to count once more in this run, because another post may have loaded them again.
 pub fn to_count_again<V: Clone>(head: &Head, windows: &[Seen<V>], now: Timestamp, limits: &Limits) -> Vec<Seen<V>> {
     let doubtful = windows.iter().filter(|seen| is_doubtful(&seen.window, now, limits));
-    if head.recount.is_some() && !head.stop { doubtful.cloned().collect() } else { Vec::new() }
+    if head.recount.is_some() { doubtful.cloned().collect() } else { Vec::new() }
 }
 
 /// What goes out when a count could not be made or stored although it is still the one that is due: its own message,
@@ -229,19 +229,12 @@ fn next_pause(head: &Head, limits: &Limits) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::orchestration::head::testing::{head, id, key, later, now, seen};
+    use crate::orchestration::head::testing::{due, id, key, later, now, seen};
     use crate::orchestration::ids::WindowName;
     use crate::orchestration::message::Message;
 
     fn limits() -> Limits {
         Limits { lanes: 2, ..Limits::scaled(1.0) }
-    }
-
-    fn due(number: u64) -> Head {
-        let mut head = head(TableState::Running);
-        head.verify_number = number;
-        head.verify = Some(VerifyDue { number, at: now(), pause_ms: 2_000 });
-        head
     }
 
     fn judged(low: u64, verdict: Verdict) -> Judged<u64> {
