@@ -1,7 +1,8 @@
 //! The commands that a message asks an administrator to run. The app itself never sends them: they need more rights than
 //! it is granted. Written by the writers of [`crate::kql`] like all that is sent, so that they run as they are printed.
 
-use crate::kql::{Identifier, Text};
+use crate::kql::{Datetime, Identifier, Text};
+use crate::timestamp::Timestamp;
 use std::fmt::{self, Display};
 
 /// A name from configuration or ledger. One that Kusto does not accept is quoted, so that no command becomes another one.
@@ -21,6 +22,24 @@ impl Display for Named<'_> {
 pub fn remove_window(table: &str, window_id: &str, id_in_row: bool) -> String {
     let held = if id_in_row { "tostring(RawData._ChunkId)" } else { "ChunkId" };
     format!(".delete table {table} records <| {table} | where {held} == {}", Text(window_id), table = Named(table))
+}
+
+/// Removes the rows of one window that were ingested after an instant: its second copy.
+pub fn remove_second_copy(table: &str, window_id: &str, id_in_row: bool, after: Timestamp) -> String {
+    format!("{} and ingestion_time() > {}", remove_window(table, window_id, id_in_row), Datetime(after))
+}
+
+/// Has a source table copied to another destination from an instant on: what a person wants who moves a watermark of whose
+/// rows the ledger has proof. `configuration` is the table of config rows.
+pub fn begin_elsewhere(configuration: &str, source: &str, destination: &str, from: Timestamp) -> String {
+    format!(
+        ".set-or-append {0} <| {0} | where SourceTable == {1} | extend ArrivedAt = ingestion_time() | top 1 by ArrivedAt desc \
+         | extend DestinationTable = {2}, HighWatermark = {3}, LastRefreshedTime = {3} | project-away ArrivedAt",
+        Named(configuration),
+        Text(source),
+        Text(destination),
+        Datetime(from)
+    )
 }
 
 /// Lets cells of `RawData` be larger than 1 MiB (`management/alter-encoding-policy.md`).

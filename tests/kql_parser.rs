@@ -74,7 +74,7 @@ fn json_inside_a_command_is_json() {
 #[test]
 fn queries_have_the_columns_that_are_read() {
     let Some(analysed) = analysed() else { return };
-    let counts = "ChunkId:string, N:long, NoRow:long, NoTime:long";
+    let counts = "ChunkId:string, N:long, NoRow:long, NoTime:long, First:datetime, Rows:long";
     let bins = "Bin:datetime, Rows:long";
     let mut seen = BTreeSet::new();
     for (sent, parsed) in analysed.iter().filter(|(sent, _)| sent.kind == "Query") {

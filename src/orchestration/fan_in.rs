@@ -86,6 +86,7 @@ pub fn end(
     let mut children = Vec::new();
     match how {
         WindowEnd::Submitted => {
+            window.counting_since = Some(now);
             if let Some(seal) = &window.seal {
                 head.progress.posted_rows += seal.rows;
                 head.progress.vanished_rows += window.planned_rows.saturating_sub(seal.rows);
@@ -101,6 +102,7 @@ pub fn end(
         WindowEnd::Failed(_) => {
             window.failures += 1;
             head.progress.failed += 1;
+            head.progress.refuted += u64::from(window.seal.is_some());
         }
         WindowEnd::Expired(_) => {
             head.progress.expired += 1;
@@ -140,18 +142,33 @@ pub fn make_ready(head: &mut Head, mut names: Vec<WindowName>) {
 }
 
 /// Hands out ready windows while lanes are free. Until one window of the destination has been proved, no more
-/// than the lanes' worth is handed out, so that a wrong mapping costs little.
+/// than the lanes' worth is handed out, those that failed after their post included, so that a wrong mapping costs little.
 pub fn fill_lanes(head: &mut Head, limits: &Limits) -> Vec<WindowName> {
     let mut names = Vec::new();
     if head.stop || head.state != TableState::Running {
         return names;
     }
-    let unproved = if head.counts.verified == 0 { head.counts.submitted } else { 0 };
+    let unproved = unproved(head);
     while u64::from(head.lanes) + unproved < u64::from(limits.lanes) && !head.ready.is_empty() {
         names.push(head.ready.remove(0));
         head.lanes += 1;
     }
     names
+}
+
+/// Windows that were posted and may be wrong, as none is proved yet.
+fn unproved(head: &Head) -> u64 {
+    if head.counts.verified == 0 { head.counts.submitted + head.progress.refuted } else { 0 }
+}
+
+/// Whether nothing more is to be expected of this run: all windows have ended, or the lanes' worth was posted and none of it
+/// could be proved, so that what is still planned is for a run after the cause is mended.
+pub fn is_over(head: &Head, limits: &Limits) -> bool {
+    head.is_through() || is_refuted(head, limits)
+}
+
+fn is_refuted(head: &Head, limits: &Limits) -> bool {
+    head.lanes == 0 && head.counts.submitted == 0 && unproved(head) >= u64::from(limits.lanes)
 }
 
 /// Whether the names kept ready are running out although more windows are planned.
@@ -188,13 +205,13 @@ fn owe_verify(table: &TableKey, head: &mut Head, now: Timestamp, limits: &Limits
     if head.state != TableState::Running {
         return None;
     }
-    let last = head.counts.open == 0;
+    let last = head.counts.open == 0 || is_refuted(head, limits);
     let first = head.verify.is_none() && (head.counts.submitted > 0 || last);
     (first || last).then(|| schedule_verify(table, head, limits.verify_first, now))
 }
 
 /// Hands out what a table whose windows are all laid out begins with, beside the messages `held` of windows that workers
-/// may still be at: as many planned windows as lanes are free, and the count if something is submitted; or its end. The
+/// may still be at: as many planned windows as lanes are free, and the count if there is something to count; or its end. The
 /// head keeps the debts of `step`.
 pub fn begin(
     table: &TableKey,
@@ -206,9 +223,9 @@ pub fn begin(
 ) -> Vec<Debt> {
     let mut owed = held;
     owed.extend(fill_lanes(head, limits).into_iter().map(|name| Debt::chunk(table, name)));
-    if head.is_through() {
+    if is_over(head, limits) {
         head.state = TableState::Finishing;
-    } else if head.counts.submitted > 0 {
+    } else if head.counts.submitted > 0 || head.recount.is_some() {
         owed.push(schedule_verify(table, head, limits.verify_first, now));
     }
     head.owed_plan = Some(HeadDebts { step, by: None, messages: owed.clone() });
@@ -327,6 +344,31 @@ mod tests {
         let mut proved = ended.head;
         proved.counts.moved(WindowState::Submitted, WindowState::Verified);
         assert_eq!(fill_lanes(&mut proved, &limits).len(), 1);
+    }
+
+    #[test]
+    fn windows_that_failed_after_their_post_open_no_lane_before_the_first_proof() {
+        let limits = Limits { lanes: 2, ..Limits::scaled(1.0) };
+        let mut before = head(5, 0, &[20, 30, 40, 50, 60]);
+        before.progress.refuted = 1;
+        assert_eq!(fill_lanes(&mut before, &limits).len(), 1);
+        assert!(!is_over(&before, &limits), "one is under way");
+        before.progress.refuted = 2;
+        before.lanes = 0;
+        assert_eq!(fill_lanes(&mut before, &limits).len(), 0);
+        assert!(is_over(&before, &limits));
+        before.counts.verified = 1;
+        assert!(!is_over(&before, &limits));
+        assert_eq!(fill_lanes(&mut before, &limits).len(), 2);
+    }
+
+    #[test]
+    fn the_last_window_that_fails_after_its_seal_owes_the_count_that_ends_the_table() {
+        let limits = Limits { lanes: 1, ..Limits::scaled(1.0) };
+        let failed = WindowEnd::Failed("x".into());
+        let ended =
+            end(&key(), &head(3, 1, &[20, 30]), &window(10, WindowState::Sealed), failed, now(), &limits).unwrap();
+        assert_eq!((chunks(&ended.window.owed), verifies(&ended.window.owed)), (0, 1));
     }
 
     #[test]

@@ -146,6 +146,12 @@ pub struct Progress {
     pub expired: u64,
     /// Windows failed.
     pub failed: u64,
+    /// Windows that failed after they were sealed: they may have been posted.
+    #[serde(default)]
+    pub refuted: u64,
+    /// Rows without a value on the cut axis that no window holds.
+    #[serde(default)]
+    pub uncopied_nulls: u64,
     /// Windows of earlier runs that had failed and are proved now.
     pub repaired: u64,
     /// Rows in the plan.
@@ -256,6 +262,12 @@ pub struct Head {
     /// The number of the last count.
     #[serde(default)]
     pub verify_number: u64,
+    /// Since when this run owes another count of proved windows that a late post may have loaded again.
+    #[serde(default)]
+    pub recount: Option<Timestamp>,
+    /// Rows that the windows without a value on the cut axis held at the last plan, those that are purged by now included.
+    #[serde(default)]
+    pub null_rows: u64,
     /// Debts of the last plan.
     #[serde(default)]
     pub owed_plan: Option<HeadDebts>,
@@ -301,6 +313,8 @@ impl Head {
             more: false,
             verify: None,
             verify_number: 0,
+            recount: None,
+            null_rows: 0,
             owed_plan: None,
             owed_verify: None,
             moved: now,
@@ -309,9 +323,9 @@ impl Head {
         }
     }
 
-    /// Whether all windows of this run have ended.
+    /// Whether all windows of this run have ended, and those of earlier runs are counted again that had to be.
     pub fn is_through(&self) -> bool {
-        self.counts.open == 0 && self.counts.submitted == 0
+        self.counts.open == 0 && self.counts.submitted == 0 && self.recount.is_none()
     }
 }
 

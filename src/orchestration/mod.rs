@@ -12,6 +12,7 @@ pub mod ledger;
 pub mod limits;
 pub mod message;
 pub mod plan;
+pub mod removal;
 pub mod renewal;
 pub mod run;
 pub mod summary;

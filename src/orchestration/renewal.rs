@@ -5,6 +5,9 @@
 //! post is over when its message has outlived the queue, and an ingestion that has read the blob before it went does
 //! not outlive the longest command. Only after both, and with a count made after both that shows nothing, is
 //! the window planned again, as another generation: under another id, tag and blob. Until then it fails, and says when.
+//!
+//! The other way to another generation: rows of the window had landed, and a person has removed them as a failure of it asked.
+//! Their tag stays, so a post of the old generation brings nothing (docs/decisions/0005-removed-rows-are-pulled-again.md).
 
 use super::IllegalTransition;
 use super::limits::Limits;
@@ -55,7 +58,8 @@ pub fn before_repost(window: &Window, blob: &Blob, counted_at: Timestamp, limits
 /// The window as its next generation, to be pulled again.
 ///
 /// # Errors
-/// [`IllegalTransition`] unless the window is submitted, its blob is known to be gone, and a generation is left.
+/// [`IllegalTransition`] unless the window is submitted, its blob is known to be gone or its rows had landed, and a generation
+/// is left.
 pub fn renewed(window: &Window, now: Timestamp) -> Result<Window, IllegalTransition> {
     window.expect(WindowState::Submitted, "be pulled again")?;
     let refused = |state: &str| IllegalTransition {
@@ -63,8 +67,8 @@ pub fn renewed(window: &Window, now: Timestamp) -> Result<Window, IllegalTransit
         event: "be pulled again",
         state: state.to_owned(),
     };
-    if window.gone_since.is_none() {
-        return Err(refused("sealed in a blob that is not known to be gone"));
+    if window.gone_since.is_none() && window.landed_rows == 0 {
+        return Err(refused("sealed in a blob that is not known to be gone, and nothing of it had landed"));
     }
     let generation = window.id.generation.checked_add(1).ok_or_else(|| refused("in its last generation"))?;
     let id = super::ids::WindowId { generation, ..window.id };

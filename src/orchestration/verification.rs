@@ -1,12 +1,14 @@
 //! What a count in ADX says of a submitted window. Nothing is called verified on any other ground.
 
 use super::IllegalTransition;
-use super::ledger::{ChunkIdPlace, Head};
+use super::ledger::Head;
 use super::limits::{Limits, WINDOW_ATTEMPTS};
+use super::removal::Place;
 use super::renewal;
 use super::window::{Window, WindowState};
 use crate::remedy;
 use crate::timestamp::Timestamp;
+use std::time::Duration;
 
 /// What ADX holds under a window's id.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -17,6 +19,17 @@ pub struct Found {
     pub without_content: u64,
     /// Rows whose watermark is null.
     pub without_watermark: u64,
+    /// Those of the rows that were ingested first; `None` where the table does not note that.
+    pub first: Option<Landing>,
+}
+
+/// Rows that were ingested at one time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Landing {
+    /// When.
+    pub at: Timestamp,
+    /// How many.
+    pub rows: u64,
 }
 
 /// What follows from a count.
@@ -28,76 +41,80 @@ pub enum Verdict {
     Wait,
     /// None is there and the last post is old enough: record another post, then post the same blob.
     Repost,
-    /// None is there, none can come any more, and the blob is gone: plan it again as another generation.
+    /// None is there, none can come any more, and what was sealed brings none: plan it again as another generation.
     Renew,
     /// Rows have a null watermark: count those at the source, then judge again.
     CountNullWatermarks,
     /// For a person.
     Failed(String),
-}
-
-/// Where the rows of a table land.
-#[derive(Debug, Clone, Copy)]
-pub struct Landing<'a> {
-    /// The table.
-    pub destination: &'a str,
-    /// Its watermark column.
-    pub watermark_column: &'a str,
-    /// Where a row holds the id of its window.
-    pub chunk_id: ChunkIdPlace,
-}
-
-impl Landing<'_> {
-    fn removal(&self, window: &Window) -> String {
-        remedy::remove_window(self.destination, &window.id.to_string(), self.chunk_id == ChunkIdPlace::Row)
-    }
+    /// It was proved, and more rows than were sent are there now: for a person. It stays proved, and the watermark where it is.
+    Doubled(String),
+    /// It was proved and then doubled, and a person has removed the second copy.
+    Single,
 }
 
 /// Judges one submitted window.
-pub fn judge(landing: Landing<'_>, window: &Window, found: Found, now: Timestamp, limits: &Limits) -> Verdict {
+pub fn judge(
+    place: &Place,
+    watermark_column: &str,
+    window: &Window,
+    found: Found,
+    now: Timestamp,
+    limits: &Limits,
+) -> Verdict {
     let Some(seal) = &window.seal else {
         return Verdict::Failed(format!("window {} was submitted without a seal; start another run", window.id));
     };
-    let (id, destination) = (window.id, landing.destination);
     if found.rows > seal.rows {
-        return Verdict::Failed(format!(
-            "{destination} holds {} rows of window {id} but {} were sent: it was loaded more than once. Remove them with \
-             `{}` (Database Admin), then start another run",
-            found.rows,
-            seal.rows,
-            landing.removal(window)
-        ));
+        let remedy = remove_younger(place, window, found, seal.rows).unwrap_or_else(|| {
+            format!("By their times of ingestion the copies cannot be told apart: {}", remove_all(place, window))
+        });
+        return Verdict::Failed(format!("{}. {remedy}", loaded_again(place, window, found, seal.rows)));
     }
     if found.rows == seal.rows {
-        return judge_content(landing, window, found);
+        return judge_content(place, watermark_column, window, found);
     }
-    let last_post = window.last_post.unwrap_or(window.updated);
-    let waited = now.since(last_post);
-    if found.rows == 0 && waited > limits.resubmit_after && window.attempts + 1 < WINDOW_ATTEMPTS {
+    if found.rows == 0 && window.landed_rows > 0 {
+        return Verdict::Renew;
+    }
+    if waited(window, now) > limits.verify_deadline {
+        return Verdict::Failed(missing(place, window, found, seal.rows, now));
+    }
+    let post_age = now.since(window.last_post.unwrap_or(window.updated));
+    if found.rows == 0 && post_age > limits.resubmit_after && window.attempts + 1 < WINDOW_ATTEMPTS {
         return Verdict::Repost;
-    }
-    if waited > limits.verify_deadline {
-        return Verdict::Failed(format!(
-            "{destination} shows {} of the {} rows of window {id} {} s after they were posted ({} posts)",
-            found.rows,
-            seal.rows,
-            waited.as_secs(),
-            window.posts
-        ));
     }
     Verdict::Wait
 }
 
-fn judge_content(landing: Landing<'_>, window: &Window, found: Found) -> Verdict {
-    let Landing { destination, watermark_column, .. } = landing;
-    let id = window.id;
+/// How long it has been counted.
+fn waited(window: &Window, now: Timestamp) -> Duration {
+    now.since(window.counting_since.or(window.last_post).unwrap_or(window.updated))
+}
+
+fn missing(place: &Place, window: &Window, found: Found, sealed: u64, now: Timestamp) -> String {
+    let (table, id) = (&place.table, window.id);
+    let shown = format!(
+        "{table} shows {} of the {sealed} rows of window {id} after {} s of counting ({} posts)",
+        found.rows,
+        waited(window, now).as_secs(),
+        window.posts
+    );
+    match found.rows {
+        0 => shown,
+        _ => format!("{shown}. If they stay the only ones, {}", remove_all(place, window)),
+    }
+}
+
+fn judge_content(place: &Place, watermark_column: &str, window: &Window, found: Found) -> Verdict {
+    let (table, id) = (&place.table, window.id);
     if found.without_content > 0 {
         return Verdict::Failed(format!(
-            "{} of the rows of window {id} landed in {destination} without content: rows above 1 MiB become null. Raise the limit \
-             with `{}`, remove the window's rows with `{}`, then start another run",
+            "{} of the rows of window {id} landed in {table} without content: rows above 1 MiB become null. Raise the limit \
+             with `{}`, then {}",
             found.without_content,
-            remedy::take_large_cells(destination),
-            landing.removal(window)
+            remedy::take_large_cells(table.as_str()),
+            remove_all(place, window)
         ));
     }
     match (found.without_watermark, window.null_watermarks) {
@@ -105,33 +122,87 @@ fn judge_content(landing: Landing<'_>, window: &Window, found: Found) -> Verdict
         (found, Some(counted)) if found == counted => Verdict::Verified,
         (_, None) => Verdict::CountNullWatermarks,
         (found, Some(counted)) => Verdict::Failed(format!(
-            "{found} rows of window {id} landed in {destination} with a null {watermark_column}, but the source has {counted} such \
-             rows: the destination's {watermark_column} does not hold the source's values; check its type"
+            "{found} rows of window {id} landed in {table} with a null {watermark_column}, but the source has {counted} such \
+             rows: the destination's {watermark_column} does not hold the source's values; check its type, then {}",
+            remove_all(place, window)
         )),
     }
+}
+
+fn loaded_again(place: &Place, window: &Window, found: Found, sealed: u64) -> String {
+    format!(
+        "{} holds {} rows of window {} but {sealed} were sent: it was loaded more than once",
+        place.table, found.rows, window.id
+    )
+}
+
+/// The copy that landed first is whole, so that everything after it is another one; else `None`.
+fn remove_younger(place: &Place, window: &Window, found: Found, sealed: u64) -> Option<String> {
+    let first = found.first.filter(|first| first.rows == sealed)?;
+    let command = place.remove_after(&window.id, first.at);
+    Some(format!("Remove the younger copy with `{command}` (Database Admin), then start another run"))
+}
+
+/// Asks for what [`Verdict::Renew`] goes on from.
+fn remove_all(place: &Place, window: &Window) -> String {
+    let command = place.remove(&window.id);
+    format!("remove the window's rows with `{command}` (Database Admin), then start another run: it pulls them again")
 }
 
 /// Judges a submitted window that could not be judged by a count, for `error`. Nothing is proved and nothing is
 /// posted again; after the deadline a person is told.
 pub fn uncounted(window: &Window, error: &str, now: Timestamp, limits: &Limits) -> Verdict {
-    if now.since(window.last_post.unwrap_or(window.updated)) > limits.verify_deadline {
+    if waited(window, now) > limits.verify_deadline {
         return Verdict::Failed(format!("what landed of the window could not be found out: {error}"));
     }
     Verdict::Wait
+}
+
+/// The window with what its failure found of it, so that a later run knows that a person has removed it.
+pub fn with_landed(window: Window, verdict: &Verdict, found: Found) -> Window {
+    match verdict {
+        Verdict::Failed(_) => Window { landed_rows: window.landed_rows.max(found.rows), ..window },
+        _ => window,
+    }
+}
+
+/// Whether a proved window is counted again: one that was posted more than once, for as long as a post may still land, and
+/// one that was found doubled, until it is not.
+pub fn is_doubtful(window: &Window, now: Timestamp, limits: &Limits) -> bool {
+    let may_land = |post: Timestamp| now.since(post) <= limits.post_lifetime + limits.ingestion_longest;
+    let doubled = window.error.is_some();
+    window.state == WindowState::Verified && window.posts > 1 && (doubled || window.last_post.is_some_and(may_land))
+}
+
+/// Judges a proved window that was counted again.
+pub fn judge_again(place: &Place, window: &Window, found: Found) -> Verdict {
+    match &window.seal {
+        Some(seal) if found.rows > seal.rows => {
+            let remedy = remove_younger(place, window, found, seal.rows).unwrap_or_else(|| {
+                "By their times of ingestion the copies cannot be told apart: compare the rows, and remove one copy by a \
+                 soft delete (Database Admin)"
+                    .to_owned()
+            });
+            Verdict::Doubled(format!("{}. {remedy}", loaded_again(place, window, found, seal.rows)))
+        }
+        _ if window.error.is_some() => Verdict::Single,
+        _ => Verdict::Wait,
+    }
 }
 
 /// Records the verdict in the window and the head. [`Verdict::Wait`] and [`Verdict::CountNullWatermarks`] leave the
 /// counts alone. A window that is renewed is not ready yet: the caller hands it out.
 ///
 /// # Errors
-/// [`IllegalTransition`] unless the window is submitted.
+/// [`IllegalTransition`] unless the window is submitted; or proved, where the verdict is of one that was counted again.
 pub fn settle(
     head: &mut Head,
     window: &Window,
     verdict: &Verdict,
     now: Timestamp,
 ) -> Result<Window, IllegalTransition> {
-    window.expect(WindowState::Submitted, "be judged")?;
+    let counted_again = matches!(verdict, Verdict::Doubled(_) | Verdict::Single);
+    window.expect(if counted_again { WindowState::Verified } else { WindowState::Submitted }, "be judged")?;
     let settled = match verdict {
         Verdict::Verified => {
             head.progress.verified += 1;
@@ -143,6 +214,7 @@ pub fn settle(
         }
         Verdict::Failed(reason) => {
             head.progress.failed += 1;
+            head.progress.refuted += u64::from(window.seal.is_some());
             Window {
                 state: WindowState::Failed,
                 failures: window.failures + 1,
@@ -152,6 +224,8 @@ pub fn settle(
         }
         Verdict::Renew => renewal::renewed(window, now)?,
         Verdict::Repost => window.reposted(now)?,
+        Verdict::Doubled(reason) => Window { error: Some(reason.clone()), run: head.run.clone(), ..window.clone() },
+        Verdict::Single => Window { error: None, run: head.run.clone(), ..window.clone() },
         Verdict::Wait | Verdict::CountNullWatermarks => window.clone(),
     };
     if settled.state != window.state {
@@ -163,9 +237,10 @@ pub fn settle(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kql::Identifier;
     use crate::orchestration::ids::{LedgerId, Part, WindowId};
+    use crate::orchestration::ledger::ChunkIdPlace;
     use crate::orchestration::window::Seal;
-    use std::time::Duration;
 
     fn posted() -> Timestamp {
         "2026-05-01T00:00:00Z".parse().unwrap()
@@ -187,33 +262,73 @@ mod tests {
             seal: Some(seal),
             posts: 1,
             last_post: Some(posted()),
+            counting_since: Some(posted()),
             ..Window::planned(id, "p", false, 10, posted())
         }
     }
 
+    fn place() -> Place {
+        Place { table: Identifier::new("T").unwrap(), chunk_id: ChunkIdPlace::Column }
+    }
+
+    fn at(seconds: u64) -> Timestamp {
+        posted() + Duration::from_secs(seconds)
+    }
+
+    fn rows(rows: u64) -> Found {
+        Found { rows, ..Found::default() }
+    }
+
+    fn found(window: &Window, found: Found, seconds: u64) -> Verdict {
+        judge(&place(), "Timestamp", window, found, at(seconds), &Limits::scaled(1.0))
+    }
+
     fn judged(window: &Window, rows: u64, without_content: u64, without_watermark: u64, seconds: u64) -> Verdict {
-        let found = Found { rows, without_content, without_watermark };
-        let landing = Landing { destination: "T", watermark_column: "Timestamp", chunk_id: ChunkIdPlace::Column };
-        judge(landing, window, found, posted() + Duration::from_secs(seconds), &Limits::scaled(1.0))
+        found(window, Found { rows, without_content, without_watermark, first: None }, seconds)
+    }
+
+    fn reason(verdict: Verdict) -> String {
+        match verdict {
+            Verdict::Failed(reason) | Verdict::Doubled(reason) => reason,
+            other => panic!("{other:?}"),
+        }
     }
 
     #[test]
     fn only_an_exact_count_is_a_proof() {
         assert_eq!(judged(&window(), 10, 0, 0, 1), Verdict::Verified);
         assert_eq!(judged(&window(), 9, 0, 0, 1), Verdict::Wait);
-        assert!(
-            matches!(judged(&window(), 11, 0, 0, 1), Verdict::Failed(reason) if reason.contains(".delete table T"))
-        );
-        assert!(matches!(judged(&window(), 10, 1, 0, 1), Verdict::Failed(reason) if reason.contains("1 MiB")));
+        assert!(reason(judged(&window(), 11, 0, 0, 1)).contains(".delete table T"));
+        assert!(reason(judged(&window(), 10, 1, 0, 1)).contains("1 MiB"));
     }
 
     #[test]
-    fn rows_without_the_column_are_removed_by_the_id_inside_them() {
-        let found = Found { rows: 11, ..Found::default() };
-        let landing = Landing { destination: "my table", watermark_column: "Timestamp", chunk_id: ChunkIdPlace::Row };
-        let verdict = judge(landing, &window(), found, posted(), &Limits::scaled(1.0));
-        let removal = ".delete table ['my table'] records <| ['my table'] | where tostring(RawData._ChunkId) == ";
-        assert!(matches!(&verdict, Verdict::Failed(reason) if reason.contains(removal)), "{verdict:?}");
+    fn of_a_window_that_landed_twice_only_the_younger_copy_is_to_be_removed() {
+        let twice = |first| reason(found(&window(), Found { first, ..rows(20) }, 1));
+        let whole = twice(Some(Landing { at: at(5), rows: 10 }));
+        let command = format!("`{}`", place().remove_after(&window().id, at(5)));
+        assert!(whole.contains(&command), "{whole}");
+        for mixed in [Some(Landing { at: at(5), rows: 7 }), None] {
+            let said = twice(mixed);
+            assert!(said.contains(&format!("`{}`", place().remove(&window().id))), "{said}");
+        }
+    }
+
+    #[test]
+    fn what_landed_in_part_comes_with_its_remedy() {
+        let said = reason(judged(&window(), 4, 0, 0, 1801));
+        assert!(said.contains("4 of the 10") && said.contains(&place().remove(&window().id)), "{said}");
+        assert!(!reason(judged(&window(), 0, 0, 0, 1801)).contains(".delete"));
+    }
+
+    #[test]
+    fn a_window_whose_rows_a_person_removed_is_pulled_again() {
+        let failed = Verdict::Failed("x".into());
+        let removed = with_landed(window(), &failed, rows(20));
+        assert_eq!(judged(&removed, 0, 0, 0, 1), Verdict::Renew);
+        assert_eq!(judged(&removed, 10, 0, 0, 1), Verdict::Verified, "only the younger copy");
+        assert_eq!(with_landed(window(), &Verdict::Wait, rows(4)), window(), "no person was asked to remove anything");
+        assert_eq!(with_landed(removed, &failed, rows(0)).landed_rows, 20);
     }
 
     #[test]
@@ -227,11 +342,52 @@ mod tests {
     }
 
     #[test]
+    fn the_deadline_runs_from_when_the_counting_began_whatever_was_posted_since() {
+        let reposted = Window { posts: 3, attempts: 2, last_post: Some(at(1_700)), ..window() };
+        assert!(matches!(judged(&reposted, 0, 0, 0, 1_801), Verdict::Failed(_)));
+        let day = 86_400;
+        let leftover = Window { counting_since: Some(at(day)), ..window() };
+        assert_eq!(judged(&leftover, 0, 0, 0, day + 1), Verdict::Repost);
+        assert_eq!(judged(&leftover, 9, 0, 0, day + 1), Verdict::Wait);
+        assert_eq!(uncounted(&leftover, "503", at(day + 1), &Limits::scaled(1.0)), Verdict::Wait);
+        assert!(matches!(uncounted(&leftover, "503", at(day + 1_801), &Limits::scaled(1.0)), Verdict::Failed(_)));
+    }
+
+    #[test]
     fn a_window_that_cannot_be_counted_waits_until_the_deadline() {
-        let judged =
-            |seconds| uncounted(&window(), "503", posted() + Duration::from_secs(seconds), &Limits::scaled(1.0));
+        let judged = |seconds| uncounted(&window(), "503", at(seconds), &Limits::scaled(1.0));
         assert_eq!(judged(1_800), Verdict::Wait);
         assert!(matches!(judged(1_801), Verdict::Failed(reason) if reason.ends_with("503")));
+    }
+
+    #[test]
+    fn proved_windows_that_were_posted_more_than_once_are_in_doubt_while_a_post_may_land() {
+        let proved = Window { state: WindowState::Verified, posts: 2, ..window() };
+        let doubtful = |window: &Window, seconds| is_doubtful(window, at(seconds), &Limits::scaled(1.0));
+        let longest = 7 * 86_400 + 3_600;
+        assert!(doubtful(&proved, 1) && doubtful(&proved, longest) && !doubtful(&proved, longest + 1));
+        assert!(!doubtful(&Window { posts: 1, ..proved.clone() }, 1));
+        assert!(!doubtful(&Window { state: WindowState::Submitted, ..proved.clone() }, 1));
+        assert!(doubtful(&Window { error: Some("x".into()), ..proved }, longest + 1), "until it is mended");
+    }
+
+    #[test]
+    fn a_proved_window_with_a_second_copy_stays_proved_and_says_so_until_that_is_removed() {
+        let mut head = Head::new(LedgerId(1), "s", "T", "Timestamp", posted());
+        head.counts.verified = 1;
+        let proved = Window { state: WindowState::Verified, posts: 2, ..window() };
+        assert_eq!(judge_again(&place(), &proved, rows(10)), Verdict::Wait);
+        let twice = judge_again(&place(), &proved, Found { first: Some(Landing { at: at(5), rows: 10 }), ..rows(20) });
+        let doubled = settle(&mut head, &proved, &twice, at(9)).unwrap();
+        assert!(reason(twice).contains(&place().remove_after(&proved.id, at(5))));
+        assert_eq!((doubled.state, head.counts.verified, head.counts.failed), (WindowState::Verified, 1, 0));
+        assert!(doubled.error.is_some());
+        let single = judge_again(&place(), &doubled, rows(10));
+        let mended = settle(&mut head, &doubled, &single, at(10)).unwrap();
+        assert_eq!((mended.state, mended.error, head.progress.rows), (WindowState::Verified, None, 0));
+        assert!(settle(&mut head, &window(), &Verdict::Single, at(10)).is_err());
+        let mixed = reason(judge_again(&place(), &proved, rows(20)));
+        assert!(!mixed.contains("ChunkId"), "all rows of a proved window are not to be removed: {mixed}");
     }
 
     #[test]
@@ -249,7 +405,7 @@ mod tests {
         let verified = settle(&mut head, &Window { failures: 1, ..window() }, &Verdict::Verified, posted()).unwrap();
         assert_eq!((verified.state, head.progress.rows, head.progress.repaired), (WindowState::Verified, 10, 1));
         let failed = settle(&mut head, &window(), &Verdict::Failed("x".into()), posted()).unwrap();
-        assert_eq!((failed.state, failed.failures), (WindowState::Failed, 1));
+        assert_eq!((failed.state, failed.failures, head.progress.refuted), (WindowState::Failed, 1, 1));
         assert_eq!((head.counts.submitted, head.counts.verified, head.counts.failed), (0, 1, 1));
         assert!(settle(&mut head, &failed, &Verdict::Verified, posted()).is_err(), "only what is submitted is judged");
     }
@@ -262,5 +418,8 @@ mod tests {
         let renewed = settle(&mut head, &gone, &Verdict::Renew, posted()).unwrap();
         assert_eq!((renewed.state, renewed.id.generation), (WindowState::Planned, 1));
         assert_eq!((head.counts.open, head.counts.submitted), (1, 0));
+        head.counts.submitted = 1;
+        let removed = settle(&mut head, &Window { landed_rows: 20, ..window() }, &Verdict::Renew, posted()).unwrap();
+        assert_eq!((removed.id.generation, removed.landed_rows, removed.posts), (1, 0, 0));
     }
 }

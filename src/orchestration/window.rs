@@ -111,6 +111,13 @@ pub struct Window {
     /// When it was last posted, or sealed.
     #[serde(default)]
     pub last_post: Option<Timestamp>,
+    /// Since when it is counted in this run, or was in the last: from its submission, or from when a run took it up. After the
+    /// verify deadline it fails.
+    #[serde(default)]
+    pub counting_since: Option<Timestamp>,
+    /// The most rows of it that a count has found.
+    #[serde(default)]
+    pub landed_rows: u64,
     /// Since when its blob is known to be gone: it cannot be posted again.
     #[serde(default)]
     pub gone_since: Option<Timestamp>,
@@ -162,6 +169,8 @@ impl Window {
             seal: None,
             posts: 0,
             last_post: None,
+            counting_since: None,
+            landed_rows: 0,
             gone_since: None,
             calls: 0,
             null_watermarks: None,
@@ -255,7 +264,7 @@ impl Window {
     }
 
     /// A window that an earlier run left, as this run takes it up: what failed is planned again, or, where its
-    /// content is fixed, submitted again for the count to decide.
+    /// content is fixed, submitted again for the count to decide. Its time to be counted begins anew.
     pub fn taken_up(&self, now: Timestamp, limits: &Limits) -> Option<Self> {
         let dead = self.is_dead(now, limits);
         let fresh = |state| Self {
@@ -267,11 +276,13 @@ impl Window {
             updated: now,
             ..self.clone()
         };
+        let counted_anew = |window: Self| Self { counting_since: Some(now), updated: now, ..window };
         match (self.state, &self.seal) {
-            (WindowState::Failed, Some(_)) => Some(fresh(WindowState::Submitted)),
+            (WindowState::Submitted, _) => Some(counted_anew(self.clone())),
+            (WindowState::Failed, Some(_)) => Some(counted_anew(fresh(WindowState::Submitted))),
             (WindowState::Failed, None) => Some(fresh(WindowState::Planned)),
             (WindowState::Claimed, _) if dead => Some(fresh(WindowState::Planned)),
-            (WindowState::Sealed, _) if dead => Some(fresh(WindowState::Submitted)),
+            (WindowState::Sealed, _) if dead => Some(counted_anew(fresh(WindowState::Submitted))),
             _ => None,
         }
     }
@@ -387,5 +398,16 @@ mod tests {
         assert_eq!((again.state, again.attempts), (WindowState::Planned, 0));
         let failed = Window { seal: Some(seal()), ..failed };
         assert_eq!(failed.taken_up(start(), &limits).unwrap().state, WindowState::Submitted);
+    }
+
+    #[test]
+    fn the_time_to_be_counted_begins_anew_in_every_run_and_the_posts_stay_known() {
+        let (limits, later) = (Limits::scaled(1.0), start() + std::time::Duration::from_secs(86_400));
+        for state in [WindowState::Failed, WindowState::Sealed, WindowState::Submitted] {
+            let left = Window { state, seal: Some(seal()), posts: 2, last_post: Some(start()), ..window() };
+            let taken = left.taken_up(later, &limits).unwrap();
+            assert_eq!((taken.state, taken.counting_since), (WindowState::Submitted, Some(later)));
+            assert_eq!((taken.posts, taken.last_post), (2, Some(start())));
+        }
     }
 }

@@ -6,7 +6,7 @@ use adxingestor::adx::ingestion::ChunkIdMode;
 use serde_json::{Value, json};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-const COUNT_COLUMNS: &str = "ChunkId:string,N:long,NoRow:long,NoTime:long";
+const COUNT_COLUMNS: &str = "ChunkId:string,N:long,NoRow:long,NoTime:long,First:datetime,Rows:long";
 
 async fn count(fake: &Fake, ids: &[&str]) -> Result<Vec<(String, Counts)>, Error> {
     let ids: Vec<String> = ids.iter().map(ToString::to_string).collect();
@@ -18,10 +18,16 @@ async fn count(fake: &Fake, ids: &[&str]) -> Result<Vec<(String, Counts)>, Error
 
 #[tokio::test]
 async fn every_window_asked_for_has_counts_and_a_missing_one_has_zero() {
-    let fake = Fake::start(|_| v2(COUNT_COLUMNS, &json!([["b", 10, 1, 2]]))).await;
-    let counts = count(&fake, &["a", "b"]).await.unwrap();
-    let zero = Counts::default();
-    assert_eq!(counts, [("a".to_owned(), zero), ("b".to_owned(), Counts { rows: 10, no_row: 1, no_time: 2 })]);
+    let rows = json!([["b", 10, 1, 2, "2026-04-14T07:00:00Z", 6], ["c", 3, 0, 0, null, null]]);
+    let fake = Fake::start(move |_| v2(COUNT_COLUMNS, &rows)).await;
+    let counts = count(&fake, &["a", "b", "c"]).await.unwrap();
+    let (zero, first) = (Counts::default(), Some((at("2026-04-14T07:00:00Z"), 6)));
+    let counted = [
+        ("a".to_owned(), zero),
+        ("b".to_owned(), Counts { rows: 10, no_row: 1, no_time: 2, first }),
+        ("c".to_owned(), Counts { rows: 3, ..zero }),
+    ];
+    assert_eq!(counts, counted);
 }
 
 #[tokio::test]
@@ -40,8 +46,9 @@ async fn a_cached_count_is_no_proof() {
          "Columns": [{"ColumnName": "TableId", "ColumnType": "int"}, {"ColumnName": "Key", "ColumnType": "string"}, {"ColumnName": "Value", "ColumnType": "dynamic"}],
          "Rows": [[1, "ServerCache", "{\"OriginalStartedOn\":\"2026-04-14T07:00:00Z\"}"]]},
         {"FrameType": "DataTable", "TableId": 1, "TableKind": "PrimaryResult", "TableName": "P",
-         "Columns": [{"ColumnName": "ChunkId", "ColumnType": "string"}, {"ColumnName": "N", "ColumnType": "long"}, {"ColumnName": "NoRow", "ColumnType": "long"}, {"ColumnName": "NoTime", "ColumnType": "long"}],
-         "Rows": [["a", 10, 0, 0]]},
+         "Columns": [{"ColumnName": "ChunkId", "ColumnType": "string"}, {"ColumnName": "N", "ColumnType": "long"}, {"ColumnName": "NoRow", "ColumnType": "long"}, {"ColumnName": "NoTime", "ColumnType": "long"},
+                     {"ColumnName": "First", "ColumnType": "datetime"}, {"ColumnName": "Rows", "ColumnType": "long"}],
+         "Rows": [["a", 10, 0, 0, null, null]]},
         {"FrameType": "DataSetCompletion", "HasErrors": false, "Cancelled": false},
     ]);
     let fake = Fake::start(move |_| body(&cached)).await;
@@ -51,7 +58,7 @@ async fn a_cached_count_is_no_proof() {
 
 #[tokio::test]
 async fn a_count_for_a_window_that_was_not_asked_for_is_refused() {
-    let fake = Fake::start(|_| v2(COUNT_COLUMNS, &json!([["z", 10, 0, 0]]))).await;
+    let fake = Fake::start(|_| v2(COUNT_COLUMNS, &json!([["z", 10, 0, 0, null, null]]))).await;
     assert!(matches!(count(&fake, &["a"]).await, Err(Error::Corrupt { .. })));
 }
 

@@ -97,7 +97,7 @@ fn obliging(seen: &Seen) -> Reply {
     } else if starts(".show") || starts(".create") {
         v1("Name:string,TableName:string", &json!([]))
     } else {
-        v2("ChunkId:string,N:long,NoRow:long,NoTime:long", &json!([]))
+        v2("ChunkId:string,N:long,NoRow:long,NoTime:long,First:datetime,Rows:long", &json!([]))
     }
 }
 

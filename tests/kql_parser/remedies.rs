@@ -9,10 +9,14 @@ use std::fs;
 #[test]
 fn every_remedy_is_as_its_golden_file_says() {
     let id = "0f2a";
+    let from = "2026-05-01T00:00:02Z".parse().unwrap();
     let remedies = BTreeMap::from([
         ("remove-window", remedy::remove_window("DeviceEvents", id, false)),
         ("remove-window-by-the-id-in-the-row", remedy::remove_window("Device Events", id, true)),
         ("remove-window-hostile", remedy::remove_window("True", "x\" or 1 == 1 //", false)),
+        ("remove-second-copy", remedy::remove_second_copy("Device Events", id, false, from)),
+        ("remove-second-copy-by-the-id-in-the-row", remedy::remove_second_copy("DeviceEvents", id, true, from)),
+        ("begin-elsewhere", remedy::begin_elsewhere("meta_Configuration", "Device'Events", "Device\"Events_2", from)),
         ("take-large-cells", remedy::take_large_cells("DeviceEvents")),
         ("take-large-cells-odd-name", remedy::take_large_cells("Device Events.v2")),
         ("drop-row-level-security", remedy::drop_row_level_security("Device Events")),

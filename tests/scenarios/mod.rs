@@ -2,9 +2,11 @@
 //! Each is told where the app keeps its state, and runs there like anywhere else.
 
 mod control;
+mod proof;
 mod status;
 
 pub use control::*;
+pub use proof::*;
 pub use status::*;
 
 use crate::support::{Copied, Deployment, Store, cloud, now, odd_table, only, table, ticks};
@@ -30,6 +32,10 @@ macro_rules! system_tests {
             a_run_that_is_suspended_and_resumed_again_and_again_ends_equal_all_the_same,
             a_terminated_run_that_is_restarted_as_itself_copies_what_is_missing,
             a_run_that_could_not_begin_is_rewound_once_its_cause_is_gone,
+            a_window_that_landed_twice_loses_its_younger_copy_by_the_command_that_is_said,
+            a_window_that_a_person_removed_is_pulled_again_under_another_id,
+            a_window_of_which_a_half_landed_is_pulled_again_once_that_is_removed,
+            a_second_copy_that_lands_after_the_proof_is_found_by_the_next_run,
             a_client_of_the_durable_functions_api_starts_polls_terminates_lists_and_purges,
             a_watched_run_shows_each_table_grow_to_what_is_there_in_the_end,
             input_and_history_are_shown_as_they_are_asked_for,

@@ -6,6 +6,7 @@ use super::super::ingestion::ChunkIdMode;
 use super::super::template::{Listed, fill};
 use super::{Catalog, Error};
 use crate::kql::{Identifier, Text};
+use crate::timestamp::Timestamp;
 use std::collections::HashMap;
 use tokio::time::Instant;
 
@@ -21,6 +22,8 @@ pub struct Counts {
     pub no_row: u64,
     /// Rows among them whose watermark column is null.
     pub no_time: u64,
+    /// When the first of the rows were ingested, and how many those are; `None` where the table does not note it.
+    pub first: Option<(Timestamp, u64)>,
 }
 
 impl Catalog {
@@ -67,12 +70,14 @@ impl Catalog {
         }
         let (id, n) = (answer.column("ChunkId")?, answer.column("N")?);
         let (no_row, no_time) = (answer.column("NoRow")?, answer.column("NoTime")?);
+        let (first, of_first) = (answer.column("First")?, answer.column("Rows")?);
         for row in answer.rows() {
             let count = |at| -> Result<u64, Error> {
                 let value = row.long(at)?.and_then(|value| u64::try_from(value).ok());
                 value.ok_or_else(|| Error::corrupt("a count that is no count"))
             };
-            let counts = Counts { rows: count(n)?, no_row: count(no_row)?, no_time: count(no_time)? };
+            let first = row.datetime(first)?.map(|at| Ok::<_, Error>((at, count(of_first)?))).transpose()?;
+            let counts = Counts { rows: count(n)?, no_row: count(no_row)?, no_time: count(no_time)?, first };
             let id = row.text(id)?;
             let slot = all
                 .get_mut(id)

@@ -202,13 +202,13 @@ impl Planning<'_> {
             head.record.progress.calls += hunting.take_calls();
             head.etag = store::head(app, self.key(), &head.record, Some(&head.etag)).await?;
         }
-        let planned = match scope {
+        let (planned, null_rows) = match scope {
             Scope::NewRange => self.new_windows(&head.record, &mut hunting).await?,
-            Scope::Leftovers | Scope::Nothing => Vec::new(),
+            Scope::Leftovers | Scope::Nothing => (Vec::new(), 0),
         };
         head.record.progress.calls += hunting.take_calls();
         let end = (scope == Scope::NewRange).then_some(table.high);
-        self.write(head, Content { found, planned, end }).await
+        self.write(head, Content { found, planned, null_rows, end }).await
     }
 
     async fn nothing_to_do(&self, head: Stored<Head>, why: &str, calls: u64) -> Step<()> {
@@ -227,23 +227,25 @@ impl Planning<'_> {
         Ok(found)
     }
 
-    /// The windows of the new range, from one histogram and one more for each bin that is too full.
-    async fn new_windows(&self, head: &Head, hunting: &mut Hunting<'_>) -> Step<Vec<(WindowName, Window)>> {
+    /// The windows of the new range, from one histogram and one more for each bin that is too full; and how many rows
+    /// without a value on the cut axis the source has, where that was asked.
+    async fn new_windows(&self, head: &Head, hunting: &mut Hunting<'_>) -> Step<(Vec<(WindowName, Window)>, u64)> {
         let limits = &self.app.limits;
         let Some(shape) = &head.shape else {
             return Err(StepError::Failed(format!("the ledger of {} has no shape; start another run", head.source)));
         };
-        let Some((low, high)) = plan::new_range(self.table, head) else { return Ok(Vec::new()) };
+        let Some((low, high)) = plan::new_range(self.table, head) else { return Ok((Vec::new(), 0)) };
         let source = source::of(head, shape, plan::is_handover(head)).map_err(StepError::name)?;
         let columns = source::hash_columns(shape).map_err(StepError::name)?;
         let target = target_rows(limits.window_rows, limits.window_bytes, head.bytes_per_row);
         let mut planner = Planner::new(hunting, &source, &columns);
-        let Cut { mut pieces, null_rows } = planner.cut(low, high, target, head.plan.is_none()).await?;
-        if null_rows > 0 {
+        let Cut { mut pieces, null_rows } = planner.cut(low, high, target, plan::counts_nulls(head)).await?;
+        if null_rows > 0 && plan::plans_nulls(head) {
             let whole = Piece::whole(Timestamp::MIN, Timestamp::MIN, null_rows);
             pieces.extend(if null_rows > target { planner.divide(whole, target).await? } else { vec![whole] });
         }
-        plan::windows_of(head, pieces, self.app.state.now()).map_err(|error| StepError::Failed(error.to_string()))
+        let windows = plan::windows_of(head, pieces, self.app.state.now());
+        Ok((windows.map_err(|error| StepError::Failed(error.to_string()))?, null_rows))
     }
 
     /// Writes the plan; only the last transaction makes it valid, and owes its messages.

@@ -6,13 +6,14 @@ use super::store;
 use crate::app::{App, Services};
 use crate::functions::hunting::{Hunting, number};
 use crate::functions::source;
-use crate::kql::Identifier;
+use crate::kql::{Identifier, InvalidName};
 use crate::orchestration::head::verify::{self as rules, Count, Look, Part, Recorded, Verdicts};
 use crate::orchestration::ids::TableKey;
 use crate::orchestration::ledger::Head;
 use crate::orchestration::limits::{COUNT_BATCH, Limits, TRANSACTION_WINDOWS};
+use crate::orchestration::removal::Place;
 use crate::orchestration::renewal::{Blob, before_repost};
-use crate::orchestration::verification::{Found, Landing, Verdict, judge, uncounted};
+use crate::orchestration::verification::{Found, Landing, Verdict, judge, judge_again, uncounted, with_landed};
 use crate::orchestration::window::Window;
 use crate::orchestration::write::Seen;
 use crate::state::{Error, Stored};
@@ -35,7 +36,9 @@ pub async fn handle(app: &App, key: &TableKey, asked: Count<'_>) -> Result<(), E
         Ok(services) => services,
         Err(reason) => {
             tracing::error!(reason, table = head.source, "the table cannot be counted with these settings");
-            return Ok(());
+            let (pause, until) = (app.limits.verify_longest, app.state.now() + app.limits.verify_longest);
+            store::move_head(app, key, |head, _| rules::postponed(head, asked.number, until)).await?;
+            return count_again(app, key, asked, pause).await;
         }
     };
     let run = match rules::look(&head, asked) {
@@ -45,13 +48,27 @@ pub async fn handle(app: &App, key: &TableKey, asked: Count<'_>) -> Result<(), E
         Look::Count(run) => run,
     };
     let deadline = Instant::now() + app.limits.invocation_deadline;
-    let windows = store::windows(app, key).await?;
-    let Some(submitted) = rules::to_count(&head, windows, app.state.now(), &app.limits) else { return Ok(()) };
+    let (windows, now) = (store::windows(app, key).await?, app.state.now());
+    let doubtful = rules::to_count_again(&head, &windows, now, &app.limits);
+    let Some(submitted) = rules::to_count(&head, windows, now, &app.limits) else { return Ok(()) };
     // What was found out has to be recorded in the same invocation.
     let judging = Instant::now() + app.limits.invocation_deadline / 2;
-    let judged = judge_all(app, services, &head, submitted, judging).await;
-    let through = record(app, services, key, asked, judged, deadline).await?;
-    if through { finish_table(app, services, &run, key).await } else { Ok(()) }
+    let mut judged = judge_all(app, services, &head, submitted, judging).await;
+    let again = judge_all_again(services, &head, doubtful, judging).await;
+    let part = if again.is_some() { Part::LastWithAgain } else { Part::Last };
+    judged.extend(again.into_iter().flatten());
+    match record(app, services, key, asked, judged, part, deadline).await? {
+        Some(through) if through => finish_table(app, services, &run, key).await,
+        Some(_) => Ok(()),
+        None => count_again(app, key, asked, app.limits.verify_first).await,
+    }
+}
+
+/// Sends the message of a count that came to nothing again, unless another one has taken over.
+async fn count_again(app: &App, key: &TableKey, asked: Count<'_>, pause: Duration) -> Result<(), Error> {
+    let head = app.state.head(key).await?;
+    let again = head.and_then(|head| rules::again(key, &head.record, asked.number, pause));
+    app.state.pay(again.as_slice()).await
 }
 
 async fn judge_all(
@@ -62,7 +79,7 @@ async fn judge_all(
     deadline: Instant,
 ) -> Vec<Judged> {
     let mut judged = Vec::with_capacity(submitted.len());
-    let mut hunting = Hunting::new(app, services, deadline);
+    let mut source = Source { hunting: Hunting::new(app, services, deadline), is_used_up: false };
     for batch in submitted.chunks(COUNT_BATCH) {
         let ids: Vec<String> = batch.iter().map(|seen| seen.window.id.to_string()).collect();
         // A re-post is judged by a count made after this instant.
@@ -73,15 +90,59 @@ async fn judge_all(
             let (window, verdict) = match &counted {
                 Ok(counts) => {
                     let found = counts.get(&seen.window.id.to_string()).copied().unwrap_or_default();
-                    counting.judge(&mut hunting, &seen.window, found).await
+                    counting.judge(&mut source, &seen.window, found).await
                 }
                 // Without a count nothing is proved and nothing is posted again; after the deadline a person is told.
                 Err(error) => (seen.window.clone(), counting.uncounted(&seen.window, error)),
             };
-            judged.push(Judged { seen: Seen { window, ..seen.clone() }, verdict });
+            let learned = window.null_watermarks != seen.window.null_watermarks;
+            judged.push(Judged { seen: Seen { window, ..seen.clone() }, learned, verdict });
         }
     }
     judged
+}
+
+/// Counts proved windows that another post may have loaded again; `None` when they could not be counted.
+async fn judge_all_again(
+    services: &Services,
+    head: &Head,
+    doubtful: Vec<Seen<ETag>>,
+    deadline: Instant,
+) -> Option<Vec<Judged>> {
+    if doubtful.is_empty() {
+        return Some(Vec::new());
+    }
+    let place = Place::of(head)?;
+    let ids: Vec<String> = doubtful.iter().map(|seen| seen.window.id.to_string()).collect();
+    let counts = match count(services, head, &ids, deadline).await {
+        Ok(counts) => counts,
+        Err(error) => {
+            tracing::warn!(error, table = head.source, "windows that were posted more than once are not counted again");
+            return None;
+        }
+    };
+    let judged = doubtful.into_iter().zip(&ids).map(|(seen, id)| {
+        let verdict = judge_again(&place, &seen.window, counts.get(id).copied().unwrap_or_default());
+        if let Verdict::Doubled(reason) = &verdict {
+            tracing::error!(window.id = id, reason, "a proved window is there more than once");
+        }
+        Judged { seen, learned: false, verdict }
+    });
+    Some(judged.collect())
+}
+
+/// The source, as far as its quota reaches.
+struct Source<'a> {
+    hunting: Hunting<'a>,
+    is_used_up: bool,
+}
+
+/// Why a number of the source is not known.
+enum Unknown {
+    /// The quota is used up: later, whatever the deadline.
+    Later,
+    /// Something failed.
+    Failed(String),
 }
 
 /// What the windows of one count are judged by.
@@ -96,16 +157,17 @@ struct Counting<'a> {
 
 impl Counting<'_> {
     /// The verdict, and the window with what was found out about it.
-    async fn judge(&self, hunting: &mut Hunting<'_>, window: &Window, found: Found) -> (Window, Verdict) {
+    async fn judge(&self, source: &mut Source<'_>, window: &Window, found: Found) -> (Window, Verdict) {
         let mut window = window.clone();
         let mut verdict = self.verdict(&window, found);
         if verdict == Verdict::CountNullWatermarks {
-            verdict = match null_watermarks(hunting, self.head, &window).await {
+            verdict = match null_watermarks(source, self.head, &window).await {
                 Ok(counted) => {
                     window.null_watermarks = Some(counted);
                     self.verdict(&window, found)
                 }
-                Err(error) => self.uncounted(&window, &error),
+                Err(Unknown::Later) => Verdict::Wait,
+                Err(Unknown::Failed(error)) => self.uncounted(&window, &error),
             };
         }
         if verdict == Verdict::Repost
@@ -120,13 +182,14 @@ impl Counting<'_> {
             (window, verdict) = before_repost(&window, &blob, self.now, self.limits);
         }
         let verdict = explained(self.services, self.head, &window, verdict, self.deadline).await;
-        (window, verdict)
+        (with_landed(window, &verdict, found), verdict)
     }
 
     fn verdict(&self, window: &Window, found: Found) -> Verdict {
-        let Head { destination, watermark_column, .. } = self.head;
-        let chunk_id = self.services.chunk_id_place(self.head);
-        judge(Landing { destination, watermark_column, chunk_id }, window, found, self.now, self.limits)
+        match Place::of(self.head) {
+            Some(place) => judge(&place, &self.head.watermark_column, window, found, self.now, self.limits),
+            None => self.uncounted(window, "the name of its destination in the ledger is not the name of a table"),
+        }
     }
 
     fn uncounted(&self, window: &Window, error: &str) -> Verdict {
@@ -150,19 +213,33 @@ async fn count(
         .map_err(|error| error.to_string())?;
     Ok(counts
         .into_iter()
-        .map(|(id, c)| (id, Found { rows: c.rows, without_content: c.no_row, without_watermark: c.no_time }))
+        .map(|(id, c)| {
+            let first = c.first.map(|(at, rows)| Landing { at, rows });
+            (id, Found { rows: c.rows, without_content: c.no_row, without_watermark: c.no_time, first })
+        })
         .collect())
 }
 
-async fn null_watermarks(hunting: &mut Hunting<'_>, head: &Head, window: &Window) -> Result<u64, String> {
-    let Some(shape) = &head.shape else { return Err("the ledger has no shape".to_owned()) };
-    let source = source::of(head, shape, window.handover).map_err(|error| error.to_string())?;
-    let partition = source::partition(shape, window.id.part).map_err(|error| error.to_string())?;
-    let watermark = Identifier::new(&head.watermark_column).map_err(|error| error.to_string())?;
+async fn null_watermarks(asked: &mut Source<'_>, head: &Head, window: &Window) -> Result<u64, Unknown> {
+    if asked.is_used_up {
+        return Err(Unknown::Later);
+    }
+    let invalid = |error: InvalidName| Unknown::Failed(error.to_string());
+    let Some(shape) = &head.shape else { return Err(Unknown::Failed("the ledger has no shape".to_owned())) };
+    let source = source::of(head, shape, window.handover).map_err(invalid)?;
+    let partition = source::partition(shape, window.id.part).map_err(invalid)?;
+    let watermark = Identifier::new(&head.watermark_column).map_err(invalid)?;
     let query =
         crate::defender::queries::count_null_watermark(&source, &source::slice(window), partition.as_ref(), &watermark);
-    let rows = hunting.rows(&query).await.map_err(|error| error.to_string())?;
-    number(&rows, "NoTime").ok_or_else(|| "the answer holds no count".to_owned())
+    match asked.hunting.rows(&query).await {
+        Ok(rows) => number(&rows, "NoTime").ok_or_else(|| Unknown::Failed("the answer holds no count".to_owned())),
+        Err(error) if error.quota_pause().is_some() => {
+            tracing::info!(%error, "null watermarks are counted later");
+            asked.is_used_up = true;
+            Err(Unknown::Later)
+        }
+        Err(error) => Err(Unknown::Failed(error.to_string())),
+    }
 }
 
 /// Adds what ADX says about a window that did not land.
@@ -175,23 +252,25 @@ async fn explained(services: &Services, head: &Head, window: &Window, verdict: V
     }
 }
 
-/// Stores the verdicts with the head, then does what they ask for. Gives whether the table is through.
+/// Stores the verdicts with the head, then does what they ask for. Gives whether the table is through; `None` where they could
+/// not be stored.
 async fn record(
     app: &App,
     services: &Services,
     key: &TableKey,
     asked: Count<'_>,
     judged: Vec<Judged>,
+    part: Part,
     deadline: Instant,
-) -> Result<bool, Error> {
+) -> Result<Option<bool>, Error> {
     let Verdicts { batches, last } = rules::verdicts(judged);
     tracing::debug!(changed = batches.len() * TRANSACTION_WINDOWS + last.len(), "a count");
     let mut posts = Vec::new();
     for batch in batches {
-        let Some(recorded) = commit(app, key, asked, &batch, Part::Batch).await? else { return Ok(false) };
+        let Some(recorded) = commit(app, key, asked, &batch, Part::Batch).await? else { return Ok(None) };
         posts.extend(recorded.posts);
     }
-    let Some(recorded) = commit(app, key, asked, &last, Part::Last).await? else { return Ok(false) };
+    let Some(recorded) = commit(app, key, asked, &last, part).await? else { return Ok(None) };
     posts.extend(recorded.posts);
     for window in &posts {
         let Some(seal) = &window.seal else { continue };
@@ -201,10 +280,10 @@ async fn record(
         }
     }
     app.state.pay(&recorded.owed).await?;
-    Ok(recorded.finish)
+    Ok(Some(recorded.finish))
 }
 
-/// One transaction. Gives `None` when another count has taken over.
+/// One transaction. Gives `None` when another count has taken over, or has judged one of the windows.
 async fn commit(
     app: &App,
     key: &TableKey,
@@ -225,7 +304,7 @@ async fn commit(
         let recorded = match rules::record(key, &head, asked, batch, part, app.state.now(), &app.limits) {
             Ok(recorded) => recorded,
             Err(refused) => {
-                tracing::info!(%refused, "another count has taken over");
+                tracing::info!(%refused, "a count could not be recorded");
                 return Ok(None);
             }
         };
@@ -250,4 +329,30 @@ async fn are_ours(app: &App, key: &TableKey, batch: &[Judged]) -> Result<bool, E
         }
     }
     Ok(true)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::functions::testing::World;
+    use crate::orchestration::head::testing::{due, key};
+    use crate::orchestration::message::ControlMessage;
+    use crate::state::Transaction;
+
+    #[tokio::test]
+    async fn a_count_that_comes_to_nothing_keeps_its_message_until_another_one_is_due() {
+        let world = World::new();
+        let state = &world.app.state;
+        state.commit(Transaction::new().head(&key(), &due(4), None).unwrap()).await.unwrap();
+        let came = async |number| {
+            handle(&world.app, &key(), Count { number, message: "m" }).await.unwrap();
+            let until = state.head(&key()).await.unwrap().unwrap().record.verify.unwrap().at;
+            world.clock.forward(61);
+            (world.messages().await, state.now().since(until).as_secs())
+        };
+        let same = ControlMessage::Verify { table: key(), number: 4 };
+        assert_eq!(came(4).await, (vec![same.clone()], 1), "there are no settings to count with");
+        assert_eq!(came(4).await, (vec![same], 1));
+        assert_eq!(came(3).await.0, [], "it was overtaken");
+    }
 }

@@ -7,7 +7,11 @@ use crate::orchestration::ledger::{Head, TableState};
 use crate::orchestration::limits::Limits;
 use crate::orchestration::message::{ControlMessage, Debt};
 use crate::orchestration::window::{Window, WindowState};
+use crate::remedy;
 use crate::timestamp::Timestamp;
+
+/// Windows with a second copy that a result spells out.
+const MOST_DOUBLED: usize = 10;
 
 /// What became of the watermark in the configuration table.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -80,6 +84,14 @@ fn errors(head: &Head, windows: &[Window], verified_up_to: Timestamp, watermark:
         let (count, all) = (failed.len(), head.progress.windows);
         errors.push(format!("{count} of {all} windows failed; the first ({}): {reason}", first.id));
     }
+    let waiting = windows.iter().filter(|window| window.state == WindowState::Planned).count();
+    if waiting > 0 && head.progress.refuted > 0 && head.counts.verified == 0 {
+        errors.push(format!(
+            "{waiting} more were not begun: none of those that were posted could be proved. The next run goes on with them"
+        ));
+    }
+    let doubled = windows.iter().filter(|window| window.state == WindowState::Verified);
+    errors.extend(doubled.filter_map(|window| window.error.clone()).take(MOST_DOUBLED));
     if let Watermark::Failed(error) = watermark {
         errors.push(format!(
             "everything up to {verified_up_to} is proved, but the watermark could not be written ({error}); the next run writes it"
@@ -107,6 +119,13 @@ fn warnings(head: &Head, table: &TableRun, windows: &[Window], watermark: &Water
             head.progress.vanished_rows
         ));
     }
+    if head.progress.uncopied_nulls > 0 {
+        let axis = head.shape.as_ref().map_or_else(String::new, |shape| shape.axis.to_string());
+        warnings.push(format!(
+            "{} rows without a value in {axis} came after the table's first run: no window holds them, and they are not copied",
+            head.progress.uncopied_nulls
+        ));
+    }
     if let Some(moved) = table.config.high_watermark
         && head.plan.is_some()
         && head.shape.as_ref().is_some_and(|shape| shape.handover.is_none())
@@ -114,11 +133,24 @@ fn warnings(head: &Head, table: &TableRun, windows: &[Window], watermark: &Water
         && head.verified_up_to != Timestamp::MIN
     {
         warnings.push(format!(
-            "HighWatermark was {moved} when the run began, but the ledger has proved everything up to {}: the ledger decides",
-            head.verified_up_to
+            "HighWatermark was {moved} when the run began, but the ledger has proved everything up to {}: the ledger decides, and writes \
+             HighWatermark again. {}",
+            head.verified_up_to,
+            begin_at(table, moved)
         ));
     }
     warnings
+}
+
+/// How to have what a user wants who moves a watermark: another destination, which begins there.
+fn begin_at(table: &TableRun, moved: Timestamp) -> String {
+    let config = &table.config;
+    let other = format!("{}_2", config.destination);
+    format!(
+        "To copy what comes after {moved}, have it copied to another table: `{}` (with your own names, if CONFIG_TABLE is \
+         another table)",
+        remedy::begin_elsewhere("meta_MigrationConfiguration", &config.source, &other, moved)
+    )
 }
 
 /// The head without its run, which keeps how far it is proved; `None` when that is done already.
@@ -137,6 +169,7 @@ pub fn let_go(head: &Head, id: &InstanceId, verified_up_to: Timestamp, now: Time
 mod tests {
     use super::*;
     use crate::orchestration::head::testing::{head, id, later, seen, table};
+    use crate::orchestration::ledger::{ChunkIdPlace, CutAxis, RowFormat, Shape};
 
     fn at(ticks: u64) -> Timestamp {
         Timestamp::from_ticks(ticks)
@@ -168,6 +201,53 @@ mod tests {
         assert!(!said(Watermark::Failed("403".into())).success);
         let held = said(Watermark::Held);
         assert!(held.success && held.warnings.len() == 1);
+    }
+
+    #[test]
+    fn a_proved_window_that_is_there_twice_is_an_error_and_the_watermark_stays() {
+        let doubled = Window { error: Some("run `.delete table x`".into()), ..seen(0, WindowState::Verified).window };
+        let said = result(&finishing(10), &table(), &[doubled], at(10), &Watermark::Moved);
+        assert_eq!((said.success, said.error.as_deref()), (false, Some("run `.delete table x`")));
+        assert_eq!((said.verified_up_to, said.windows_failed), (Some(at(10)), 0));
+    }
+
+    #[test]
+    fn a_table_that_was_given_up_says_what_was_not_begun() {
+        let mut head = finishing(30);
+        head.progress.refuted = 1;
+        let failed = Window { error: Some("a wrong mapping".into()), ..seen(0, WindowState::Failed).window };
+        let windows = [failed, seen(10, WindowState::Planned).window, seen(20, WindowState::Planned).window];
+        let said = result(&head, &table(), &windows, at(0), &Watermark::Moved).error.unwrap();
+        assert!(said.contains("a wrong mapping; 2 more were not begun"), "{said}");
+    }
+
+    #[test]
+    fn rows_that_no_window_holds_are_a_warning_with_their_number() {
+        let mut head = finishing(10);
+        head.progress.uncopied_nulls = 7;
+        let said = result(&head, &table(), &[], at(10), &Watermark::Moved);
+        assert!(said.success && said.warnings.len() == 1 && said.warnings[0].starts_with("7 rows"), "{said:?}");
+    }
+
+    #[test]
+    fn a_watermark_that_a_user_moved_is_said_with_the_command_that_begins_there() {
+        let shape = Shape {
+            axis: CutAxis::ArrivalTime,
+            row_format: RowFormat::Compact,
+            chunk_id: ChunkIdPlace::Column,
+            hash_columns: vec![],
+            handover: None,
+        };
+        let head = Head { plan: Some("p".into()), shape: Some(shape), verified_up_to: later(0), ..finishing(10) };
+        let mut table = table();
+        table.config.high_watermark = Some(later(0));
+        assert_eq!(result(&head, &table, &[], later(0), &Watermark::Moved).warnings, Vec::<String>::new());
+        table.config.high_watermark = Some(later(60));
+        let said = result(&head, &table, &[], later(0), &Watermark::Moved).warnings.remove(0);
+        let moved = "datetime(2026-05-01T00:01:00.0000000Z)";
+        let extended =
+            format!("extend DestinationTable = \"x_2\", HighWatermark = {moved}, LastRefreshedTime = {moved} |");
+        assert!(said.contains("where SourceTable == \"s\"") && said.contains(&extended), "{said}");
     }
 
     #[test]

@@ -7,10 +7,11 @@ use crate::orchestration::IllegalTransition;
 use crate::orchestration::fan_in::{begin, make_ready};
 use crate::orchestration::ids::{InstanceId, Part, TableKey, WindowId, WindowName};
 use crate::orchestration::instance::{LoadType, RuntimeStatus, TableRun};
-use crate::orchestration::ledger::{Counts, Head, TableState};
+use crate::orchestration::ledger::{Counts, CutAxis, Head, TableState};
 use crate::orchestration::limits::{Limits, PLAN_ATTEMPTS, TRANSACTION_WINDOWS};
 use crate::orchestration::message::{ControlMessage, Debt};
 use crate::orchestration::plan::Piece;
+use crate::orchestration::verification::is_doubtful;
 use crate::orchestration::window::{Window, WindowState};
 use crate::orchestration::write::{Seen, TableWrite, WindowWrite};
 use crate::timestamp::Timestamp;
@@ -42,6 +43,17 @@ pub fn scope(table: &TableRun, head: &Head, leftovers: bool) -> Scope {
 /// The range `(low, high]` that is new; `None` when nothing is.
 pub fn new_range(table: &TableRun, head: &Head) -> Option<(Timestamp, Timestamp)> {
     (table.high > head.planned_to).then_some((head.planned_to, table.high))
+}
+
+/// Whether rows without a value on the cut axis are counted: of a column, new ones may come at any time.
+pub fn counts_nulls(head: &Head) -> bool {
+    head.plan.is_none() || head.shape.as_ref().is_some_and(|shape| matches!(shape.axis, CutAxis::Column(_)))
+}
+
+/// Whether rows without a value on the cut axis get windows: in the first plan. They have no order, so of those that are there
+/// later none can be told from what was copied.
+pub fn plans_nulls(head: &Head) -> bool {
+    head.plan.is_none()
 }
 
 /// Whether the windows of the new range carry the predicate of a handover: those of the first load do.
@@ -97,6 +109,8 @@ pub struct Draft<V> {
     names: Vec<WindowName>,
     /// Messages for windows that workers may still hold: one lane each.
     held: Vec<Debt>,
+    /// Whether proved windows are to be counted again.
+    recount: bool,
 }
 
 /// What goes into a plan.
@@ -106,6 +120,8 @@ pub struct Content<V> {
     pub found: Survey<V>,
     /// Windows of the new range.
     pub planned: Vec<(WindowName, Window)>,
+    /// Rows without a value on the cut axis that the source has now, where they were counted.
+    pub null_rows: u64,
     /// The end of the new range, if there is to be one.
     pub end: Option<Timestamp>,
 }
@@ -122,10 +138,13 @@ pub fn lay_out<V>(
     now: Timestamp,
     limits: &Limits,
 ) -> Result<Draft<V>, IllegalTransition> {
-    let Content { found, planned, end } = content;
+    let Content { found, planned, null_rows, end } = content;
     let plan = draft_of(&head)?.to_owned();
     let unplanned = head.clone();
-    let mut draft = Draft { batches: Vec::new(), plan, head, rest: Vec::new(), names: Vec::new(), held: Vec::new() };
+    let recount = found.doubtful.iter().any(|window| is_doubtful(window, now, limits));
+    let (rest, names, held) = (Vec::new(), Vec::new(), Vec::new());
+    let mut draft = Draft { batches: Vec::new(), plan, head, rest, names, held, recount };
+    draft.hold_nulls(found.null_rows, null_rows);
     let mut counts = found.counts;
     for seen in found.left {
         draft.take_up(key, id, seen, &mut counts, now, limits);
@@ -175,6 +194,15 @@ impl<V> Draft<V> {
         }
     }
 
+    /// Holds the rows without a value on the cut axis against those that windows hold.
+    fn hold_nulls(&mut self, held: u64, counted: u64) {
+        let known = self.head.null_rows.max(held);
+        if !plans_nulls(&self.head) {
+            self.head.progress.uncopied_nulls = counted.saturating_sub(known);
+        }
+        self.head.null_rows = known;
+    }
+
     fn add(&mut self, name: WindowName, window: Window, counts: &mut Counts) {
         *counts.of(window.state) += 1;
         if window.state == WindowState::Planned {
@@ -199,7 +227,7 @@ impl<V> Draft<V> {
     /// The last transaction. `run` is the status of the run as read after all batches were written: a plan of a run
     /// that was terminated or suspended meanwhile is valid, for the next run or the resumption, and dispatches nothing.
     pub fn complete(self, key: &TableKey, run: Option<RuntimeStatus>, now: Timestamp, limits: &Limits) -> Completed<V> {
-        let Self { plan, head, names, held, rest, .. } = self;
+        let Self { plan, head, names, held, rest, recount, .. } = self;
         let mut head = Head {
             plan: Some(plan.clone()),
             draft: None,
@@ -207,6 +235,7 @@ impl<V> Draft<V> {
             lanes: u32::try_from(held.len()).unwrap_or(u32::MAX),
             stop: run != Some(RuntimeStatus::Running),
             plan_due: None,
+            recount: recount.then_some(now),
             moved: now,
             updated: now,
             ..head
@@ -257,6 +286,7 @@ mod tests {
     use crate::orchestration::head::survey::survey;
     use crate::orchestration::head::testing::{head, id, key, later, now, seen, table};
     use crate::orchestration::instance::TableConfig;
+    use crate::orchestration::ledger::{ChunkIdPlace, RowFormat, Shape};
     use crate::orchestration::limits::READY_NAMES;
     use crate::orchestration::message::Message;
 
@@ -273,7 +303,8 @@ mod tests {
         let head =
             Head { plan: Some("old".into()), planned_to: Timestamp::from_ticks(1_000), ..head(TableState::Planning) };
         let planned = windows_of(&head, pieces(new), now()).unwrap();
-        let content = Content { found: survey(&head, left), planned, end: Some(Timestamp::from_ticks(9_000)) };
+        let end = Some(Timestamp::from_ticks(9_000));
+        let content = Content { found: survey(&head, left), planned, null_rows: 0, end };
         lay_out(&key(), &id(1), head, content, later(1), &limits()).unwrap()
     }
 
@@ -337,6 +368,53 @@ mod tests {
     }
 
     #[test]
+    fn leftovers_are_counted_for_the_whole_deadline_of_this_run() {
+        let Completed { write, .. } = completed(drafted(vec![seen(30, WindowState::Submitted)], 0));
+        let [WindowWrite::Swap(_, window, 30)] = &write.windows[..] else { panic!("{:?}", write.windows) };
+        assert_eq!((window.counting_since, window.run.clone()), (Some(later(1)), Some(id(1))));
+        assert_eq!(write.head.counts.submitted, 1);
+    }
+
+    #[test]
+    fn a_run_without_windows_counts_those_again_that_were_posted_more_than_once() {
+        let mut doubtful = seen(20, WindowState::Verified);
+        doubtful.window.posts = 2;
+        let Completed { write, owed } = completed(drafted(vec![doubtful.clone()], 0));
+        assert_eq!((write.head.state, write.head.recount), (TableState::Running, Some(later(2))));
+        assert!(matches!(&owed[..], [Debt { message: Message::Control(ControlMessage::Verify { .. }), .. }]));
+        doubtful.window.last_post = Some(Timestamp::MIN);
+        assert_eq!(completed(drafted(vec![doubtful], 0)).write.head.state, TableState::Finishing, "a week ago");
+    }
+
+    #[test]
+    fn rows_without_a_value_on_the_axis_are_held_against_those_that_windows_hold() {
+        let shape = |axis| Shape {
+            axis,
+            row_format: RowFormat::Compact,
+            chunk_id: ChunkIdPlace::Column,
+            hash_columns: vec![],
+            handover: None,
+        };
+        let first = Head { shape: Some(shape(CutAxis::Column("At".into()))), ..head(TableState::Planning) };
+        let planned = Head { plan: Some("old".into()), ..first.clone() };
+        let by_arrival = Head { shape: Some(shape(CutAxis::ArrivalTime)), ..planned.clone() };
+        assert_eq!([&first, &planned, &by_arrival].map(counts_nulls), [true, true, false]);
+        let mut null = seen(0, WindowState::Verified);
+        null.window.id.high = Timestamp::MIN;
+        let uncopied = |head: &Head, windows: Vec<Seen<u64>>, null_rows| {
+            let content = Content { found: survey(head, windows), planned: vec![], null_rows, end: None };
+            let draft = lay_out(&key(), &id(1), head.clone(), content, later(1), &limits()).unwrap();
+            let head = completed(draft).write.head;
+            (head.progress.uncopied_nulls, head.null_rows)
+        };
+        assert_eq!(uncopied(&planned, vec![null.clone()], 8), (5, 3));
+        assert_eq!(uncopied(&planned, vec![null], 2), (0, 3), "some have left the source");
+        assert_eq!(uncopied(&Head { null_rows: 3, ..planned.clone() }, vec![], 8), (5, 3), "their window is purged");
+        assert_eq!(uncopied(&planned, vec![], 2), (2, 0));
+        assert_eq!(uncopied(&first, vec![], 2), (0, 0), "the first plan has windows for them");
+    }
+
+    #[test]
     fn a_plan_without_windows_finishes_the_table() {
         let Completed { write, owed } = completed(drafted(vec![], 0));
         assert_eq!((write.head.state, owed.len()), (TableState::Finishing, 0));
@@ -346,7 +424,7 @@ mod tests {
     fn only_a_head_that_is_being_planned_can_be() {
         let running = head(TableState::Running);
         assert!(windows_of(&running, pieces(1), now()).is_err());
-        let content = Content { found: survey::<u64>(&running, vec![]), planned: vec![], end: None };
+        let content = Content { found: survey::<u64>(&running, vec![]), planned: vec![], null_rows: 0, end: None };
         assert!(lay_out(&key(), &id(1), running, content, now(), &limits()).is_err());
     }
 

@@ -12,6 +12,10 @@ pub struct Survey<V> {
     pub left: Vec<Seen<V>>,
     /// All windows by state, drafts left out and purged ones included.
     pub counts: Counts,
+    /// Proved windows that another post may have loaded again.
+    pub doubtful: Vec<Window>,
+    /// Rows of windows without a value on the cut axis.
+    pub null_rows: u64,
     /// The transactions that delete the drafts, one after the other. Each swaps the head too, so that a planner that
     /// was overtaken deletes nothing.
     pub deletions: Vec<TableWrite<V>>,
@@ -20,13 +24,20 @@ pub struct Survey<V> {
 /// Tells leftovers from drafts.
 pub fn survey<V>(head: &Head, windows: Vec<Seen<V>>) -> Survey<V> {
     let mut counts = head.purged;
-    let (mut left, mut drafts) = (Vec::new(), Vec::new());
+    let (mut left, mut drafts, mut doubtful) = (Vec::new(), Vec::new(), Vec::new());
+    let mut null_rows = 0;
     for seen in windows {
         if is_draft(head, &seen.window) {
             drafts.push(WindowWrite::Delete(seen.name, seen.version));
             continue;
         }
         *counts.of(seen.window.state) += 1;
+        if seen.window.id.is_null_axis() && seen.window.state != WindowState::Split {
+            null_rows += seen.window.seal.as_ref().map_or(seen.window.planned_rows, |seal| seal.rows);
+        }
+        if seen.window.state == WindowState::Verified && seen.window.posts > 1 {
+            doubtful.push(seen.window.clone());
+        }
         if !seen.window.state.is_terminal() {
             left.push(seen);
         }
@@ -36,7 +47,7 @@ pub fn survey<V>(head: &Head, windows: Vec<Seen<V>>) -> Survey<V> {
         let windows = drafts.drain(..drafts.len().min(TRANSACTION_WINDOWS)).collect();
         deletions.push(TableWrite { head: head.clone(), windows });
     }
-    Survey { left, counts, deletions }
+    Survey { left, counts, doubtful, null_rows, deletions }
 }
 
 /// Whether a window belongs to a plan that was never completed. Windows of a completed plan begin below its end, and

@@ -2,7 +2,7 @@
 
 use crate::orchestration::ids::{InstanceId, LedgerId, Part, TableKey, WindowId, WindowName};
 use crate::orchestration::instance::{LoadType, TableConfig, TableRun};
-use crate::orchestration::ledger::{Head, TableState};
+use crate::orchestration::ledger::{Head, TableState, VerifyDue};
 use crate::orchestration::window::{Seal, Window, WindowState};
 use crate::orchestration::write::Seen;
 use crate::timestamp::Timestamp;
@@ -31,6 +31,12 @@ pub(crate) fn head(state: TableState) -> Head {
     head.run = (state != TableState::Idle).then(|| id(1));
     head.draft = (state == TableState::Planning).then(|| "draft".to_owned());
     head
+}
+
+/// The head of a table whose count `number` is due.
+pub(crate) fn due(number: u64) -> Head {
+    let verify = Some(VerifyDue { number, at: now(), pause_ms: 2_000 });
+    Head { verify_number: number, verify, ..head(TableState::Running) }
 }
 
 pub(crate) fn table() -> TableRun {

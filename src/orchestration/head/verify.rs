@@ -2,12 +2,12 @@
 //! holds the number of the next count; a message with an older one starts no second loop.
 
 use crate::orchestration::IllegalTransition;
-use crate::orchestration::fan_in::{fill_lanes, put_back, schedule_verify};
+use crate::orchestration::fan_in::{fill_lanes, is_over, put_back, schedule_verify};
 use crate::orchestration::ids::{InstanceId, TableKey};
-use crate::orchestration::ledger::{Head, HeadDebts, TableState};
+use crate::orchestration::ledger::{Head, HeadDebts, TableState, VerifyDue};
 use crate::orchestration::limits::{Limits, TRANSACTION_WINDOWS};
 use crate::orchestration::message::{ControlMessage, Debt};
-use crate::orchestration::verification::{Verdict, settle};
+use crate::orchestration::verification::{Verdict, is_doubtful, settle};
 use crate::orchestration::window::{Window, WindowState};
 use crate::orchestration::write::{Seen, TableWrite, WindowWrite};
 use crate::timestamp::Timestamp;
@@ -93,11 +93,31 @@ pub fn to_count<V>(head: &Head, windows: Vec<Seen<V>>, now: Timestamp, limits: &
     (!head.stop || at_work || !submitted.is_empty()).then_some(submitted)
 }
 
+/// The proved windows to count once more in this run, because another post may have loaded them again.
+pub fn to_count_again<V: Clone>(head: &Head, windows: &[Seen<V>], now: Timestamp, limits: &Limits) -> Vec<Seen<V>> {
+    let doubtful = windows.iter().filter(|seen| is_doubtful(&seen.window, now, limits));
+    if head.recount.is_some() { doubtful.cloned().collect() } else { Vec::new() }
+}
+
+/// What goes out when a count could not be made or stored although it is still the one that is due: its own message,
+/// `pause` from now. Without it the count would have no message any more.
+pub fn again(table: &TableKey, head: &Head, number: u64, pause: Duration) -> Option<Debt> {
+    is_current(head, number).then(|| Debt { delay: pause, ..message(table, number) })
+}
+
+/// The head while the count that is due waits until `until`, so that its message is not taken for lost before.
+pub fn postponed(head: &Head, number: u64, until: Timestamp) -> Option<Head> {
+    let due = head.verify.as_ref().filter(|_| is_current(head, number))?;
+    Some(Head { verify: Some(VerifyDue { at: until, ..due.clone() }), ..head.clone() })
+}
+
 /// A window that was counted.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Judged<V> {
     /// It, with what the judgement found out about it.
     pub seen: Seen<V>,
+    /// Whether that is to be kept even if nothing follows yet.
+    pub learned: bool,
     /// What follows.
     pub verdict: Verdict,
 }
@@ -112,9 +132,10 @@ pub struct Verdicts<V> {
     pub last: Vec<Judged<V>>,
 }
 
-/// Sorts verdicts into transactions; those that change nothing are left out.
+/// Sorts verdicts into transactions; those that change nothing and found nothing out are left out.
 pub fn verdicts<V>(judged: Vec<Judged<V>>) -> Verdicts<V> {
-    let mut last: Vec<_> = judged.into_iter().filter(|judged| judged.verdict != Verdict::Wait).collect();
+    let kept = |judged: &Judged<V>| judged.learned || judged.verdict != Verdict::Wait;
+    let mut last: Vec<_> = judged.into_iter().filter(kept).collect();
     let mut batches = Vec::new();
     while last.len() > TRANSACTION_WINDOWS {
         batches.push(last.drain(..TRANSACTION_WINDOWS).collect());
@@ -129,6 +150,8 @@ pub enum Part {
     Batch,
     /// The last one, which makes the count's debts.
     Last,
+    /// The last one, and the proved windows in doubt are counted again.
+    LastWithAgain,
 }
 
 /// What one transaction of a count stores and asks for.
@@ -166,7 +189,7 @@ pub fn record<V: Clone>(
     }
     let mut head = Head { updated: now, ..head.clone() };
     let (mut windows, mut posts) = (Vec::with_capacity(batch.len()), Vec::new());
-    for Judged { seen, verdict } in batch {
+    for Judged { seen, verdict, .. } in batch {
         let settled = settle(&mut head, &seen.window, verdict, now)?;
         match verdict {
             Verdict::Repost => posts.push(settled.clone()),
@@ -176,12 +199,15 @@ pub fn record<V: Clone>(
         windows.push(WindowWrite::Swap(seen.name.clone(), settled, seen.version.clone()));
     }
     let mut owed = Vec::new();
-    if part == Part::Last {
+    if part != Part::Batch {
+        // Longer than it waits for a proof the run waits for none of these; the next one counts them.
+        let gives_up = |since: Timestamp| now.since(since) > limits.verify_deadline;
+        head.recount = head.recount.filter(|since| part == Part::Last && !gives_up(*since));
         owed.extend(fill_lanes(&mut head, limits).into_iter().map(|name| Debt::chunk(table, name)));
-        if !batch.is_empty() || !owed.is_empty() {
+        if batch.iter().any(|judged| judged.verdict != Verdict::Wait) || !owed.is_empty() {
             head.moved = now;
         }
-        if head.is_through() {
+        if is_over(&head, limits) {
             head.state = TableState::Finishing;
         } else {
             let pause = next_pause(&head, limits);
@@ -203,24 +229,16 @@ fn next_pause(head: &Head, limits: &Limits) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::orchestration::head::testing::{head, id, key, later, now, seen};
+    use crate::orchestration::head::testing::{due, id, key, later, now, seen};
     use crate::orchestration::ids::WindowName;
-    use crate::orchestration::ledger::VerifyDue;
     use crate::orchestration::message::Message;
 
     fn limits() -> Limits {
         Limits { lanes: 2, ..Limits::scaled(1.0) }
     }
 
-    fn due(number: u64) -> Head {
-        let mut head = head(TableState::Running);
-        head.verify_number = number;
-        head.verify = Some(VerifyDue { number, at: now(), pause_ms: 2_000 });
-        head
-    }
-
     fn judged(low: u64, verdict: Verdict) -> Judged<u64> {
-        Judged { seen: seen(low, WindowState::Submitted), verdict }
+        Judged { seen: seen(low, WindowState::Submitted), learned: false, verdict }
     }
 
     fn count(number: u64) -> Count<'static> {
@@ -336,6 +354,63 @@ mod tests {
         head.counts.submitted = 251;
         let batch = record(&key(), &head, count(4), &sorted.batches[0], Part::Batch, later(1), &limits()).unwrap();
         assert_eq!((batch.owed.len(), batch.write.head.verify, batch.write.head.owed_verify), (0, head.verify, None));
+    }
+
+    #[test]
+    fn what_was_found_out_is_kept_even_where_the_count_has_to_wait() {
+        let mut waits = judged(10, Verdict::Wait);
+        waits.seen.window.null_watermarks = Some(3);
+        waits.learned = true;
+        let sorted = verdicts(vec![waits, judged(20, Verdict::Wait)]);
+        assert_eq!((sorted.batches.len(), sorted.last.len()), (0, 1));
+        let mut head = due(4);
+        head.counts.submitted = 2;
+        let Recorded { write, .. } = recorded(&head, &sorted.last);
+        assert!(matches!(&write.windows[..], [WindowWrite::Swap(_, window, 10)] if window.null_watermarks == Some(3)));
+        assert_eq!((write.head.counts, write.head.moved), (head.counts, head.moved));
+    }
+
+    #[test]
+    fn proved_windows_in_doubt_are_counted_once_in_a_run_before_the_table_ends() {
+        let mut doubtful = seen(10, WindowState::Verified);
+        doubtful.window.posts = 2;
+        let head = Head { recount: Some(now()), ..due(4) };
+        let windows = [doubtful.clone(), seen(20, WindowState::Verified)];
+        assert_eq!(to_count_again(&head, &windows, later(5), &limits()), [doubtful.clone()]);
+        assert_eq!(to_count_again(&due(4), &windows, later(5), &limits()), []);
+
+        let failed = recorded(&head, &[]);
+        assert!(!failed.finish, "they could not be counted");
+        let twice = Judged { seen: doubtful, learned: false, verdict: Verdict::Doubled("twice".into()) };
+        let counted = record(&key(), &head, count(4), &[twice], Part::LastWithAgain, later(5), &limits()).unwrap();
+        assert!(counted.finish && counted.write.head.recount.is_none());
+        assert!(matches!(&counted.write.windows[..], [WindowWrite::Swap(_, window, 10)] if window.error.is_some()));
+        let late = later(1_801);
+        assert!(record::<u64>(&key(), &head, count(4), &[], Part::Last, late, &limits()).unwrap().finish);
+    }
+
+    #[test]
+    fn a_table_of_which_nothing_can_be_proved_ends_with_windows_left() {
+        let mut before = due(4);
+        before.counts.submitted = 2;
+        before.counts.open = 5;
+        before.ready = vec![name(50)];
+        let failed = |low| judged(low, Verdict::Failed("a wrong mapping".into()));
+        let one = recorded(&before, &[failed(10)]);
+        assert!(!one.finish && one.owed.len() == 1, "the other may be proved yet: {:?}", one.owed);
+        let both = recorded(&before, &[failed(10), failed(20)]);
+        assert!(both.finish && both.owed.is_empty());
+        assert_eq!((both.write.head.state, both.write.head.counts.open), (TableState::Finishing, 5));
+    }
+
+    #[test]
+    fn a_count_that_comes_to_nothing_keeps_its_message_as_long_as_it_is_due() {
+        let pause = Duration::from_secs(9);
+        assert_eq!(again(&key(), &due(4), 4, pause), Some(Debt { delay: pause, ..message(&key(), 4) }));
+        assert_eq!(again(&key(), &due(5), 4, pause), None);
+        assert_eq!(again(&key(), &Head { state: TableState::Finishing, ..due(4) }, 4, pause), None);
+        assert_eq!(postponed(&due(4), 4, later(60)).unwrap().verify.unwrap().at, later(60));
+        assert_eq!(postponed(&due(5), 4, later(60)), None);
     }
 
     #[test]

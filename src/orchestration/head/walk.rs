@@ -8,13 +8,14 @@ use super::{finish, plan, survey, take, verify};
 use crate::orchestration::fan_in::{WindowEnd, end, take_names, wants_names};
 use crate::orchestration::ids::{Part as HashPart, WindowId, WindowName};
 use crate::orchestration::instance::{Instance, RuntimeStatus, StartInput};
-use crate::orchestration::ledger::{ChunkIdPlace, Counts, Head, TableState, verified_prefix};
+use crate::orchestration::ledger::{Counts, Head, TableState, verified_prefix};
 use crate::orchestration::limits::Limits;
 use crate::orchestration::message::{ControlMessage, Debt, Message};
 use crate::orchestration::plan::Piece;
+use crate::orchestration::removal::Place;
 use crate::orchestration::renewal::{Blob, before_repost};
 use crate::orchestration::run::place::Active;
-use crate::orchestration::verification::{Found, Landing, Verdict, judge};
+use crate::orchestration::verification::{Found, Verdict, judge};
 use crate::orchestration::watchdog::{self, Action, Sight};
 use crate::orchestration::window::{Claim, Window, WindowState};
 use crate::orchestration::write::{Seen, TableWrite, WindowWrite};
@@ -205,7 +206,7 @@ impl Walk {
         let at = |n: u64| Timestamp::from_ticks(head.planned_to.ticks() + 76 * n);
         let pieces = (0..count).map(|n| Piece::whole(at(n), at(n + 1), (n + self.seed) % 9)).collect();
         let planned = plan::windows_of(&head, pieces, self.now).unwrap();
-        let content = plan::Content { found, planned, end: Some(at(count)) };
+        let content = plan::Content { found, planned, null_rows: 0, end: Some(at(count)) };
         let draft = plan::lay_out(&key(), &self.run.id, head, content, self.now, &self.limits).unwrap();
         for batch in draft.batches.clone() {
             let version = self.head().1;
@@ -319,13 +320,13 @@ impl Walk {
         for mut seen in verify::to_count(&head, self.seen(), self.now, &self.limits).unwrap() {
             let rows = if self.landed.contains(&seen.window.id.to_string()) { 3 } else { 0 };
             let found = Found { rows, ..Found::default() };
-            let landing = Landing { destination: "x", watermark_column: "Timestamp", chunk_id: ChunkIdPlace::Column };
-            let mut verdict = judge(landing, &seen.window, found, self.now, &self.limits);
+            let place = Place::of(&head).unwrap();
+            let mut verdict = judge(&place, "Timestamp", &seen.window, found, self.now, &self.limits);
             if verdict == Verdict::Repost {
                 let blob = if self.chance(30) || seen.window.gone_since.is_some() { Blob::Gone } else { Blob::There };
                 (seen.window, verdict) = before_repost(&seen.window, &blob, self.now, &self.limits);
             }
-            judged.push(Judged { seen, verdict });
+            judged.push(Judged { seen, learned: false, verdict });
         }
         self.may_die()?;
         let verify::Verdicts { batches, last } = verify::verdicts(judged);

@@ -2,6 +2,7 @@
 
 use super::extent::{self, Directory, Extent, ExtentWriter};
 use crate::kql::{Column, Table, Type, Value};
+use std::collections::BTreeSet;
 use std::io;
 use std::ops::Range;
 use std::path::Path;
@@ -37,6 +38,13 @@ pub struct TableData {
 enum Part {
     Rows(Arc<Batch>),
     Extent(Arc<Extent>),
+    Left(Arc<Left>),
+}
+
+/// What a soft delete left of an extent, which keeps its tags.
+struct Left {
+    of: Part,
+    rows: Vec<usize>,
 }
 
 struct Batch {
@@ -49,6 +57,7 @@ impl Part {
         match self {
             Self::Rows(batch) => &batch.info,
             Self::Extent(extent) => extent.info(),
+            Self::Left(left) => left.of.info(),
         }
     }
 
@@ -56,6 +65,7 @@ impl Part {
         match self {
             Self::Rows(batch) => batch.info.created,
             Self::Extent(extent) => extent.arrived(),
+            Self::Left(left) => left.of.arrived(),
         }
     }
 
@@ -63,6 +73,7 @@ impl Part {
         match self {
             Self::Rows(batch) => batch.rows.len(),
             Self::Extent(extent) => extent.identities().len(),
+            Self::Left(left) => left.rows.len(),
         }
     }
 
@@ -71,6 +82,7 @@ impl Part {
         let value = match self {
             Self::Rows(batch) => batch.rows[row].get(column).cloned().unwrap_or(Value::Null),
             Self::Extent(extent) => extent.value(row, column),
+            Self::Left(left) => return left.of.value(left.rows[row], column, ty),
         };
         if value == Value::Null && ty == Type::String { Value::text("") } else { value }
     }
@@ -79,6 +91,7 @@ impl Part {
         match self {
             Self::Rows(batch) => batch.rows[row].get(column).is_none_or(|value| *value == Value::Null),
             Self::Extent(extent) => extent.is_null(row, column),
+            Self::Left(left) => left.of.is_null(left.rows[row], column),
         }
     }
 
@@ -86,6 +99,25 @@ impl Part {
         match self {
             Self::Rows(_) => extent::identity_of(columns, |column| self.value(row, column, columns[column].ty)),
             Self::Extent(extent) => extent.identities()[row],
+            Self::Left(left) => left.of.identity(left.rows[row], columns),
+        }
+    }
+
+    /// Without the rows that `is_gone` says.
+    fn without(&self, is_gone: impl Fn(usize) -> bool) -> Self {
+        let left = (0..self.len()).filter(|row| !is_gone(*row));
+        let (of, rows) = match self {
+            Self::Left(before) => (before.of.clone(), left.map(|row| before.rows[row]).collect()),
+            whole => (whole.clone(), left.collect()),
+        };
+        Self::Left(Arc::new(Left { of, rows }))
+    }
+
+    fn discard(&self) {
+        match self {
+            Self::Rows(_) => {}
+            Self::Extent(extent) => extent.discard(),
+            Self::Left(left) => left.of.discard(),
         }
     }
 }
@@ -173,10 +205,18 @@ impl TableData {
 
     /// Removes all rows.
     pub fn clear(&mut self) {
-        for part in self.parts.drain(..) {
-            if let Part::Extent(extent) = part {
-                extent.discard();
+        self.parts.drain(..).for_each(|part| part.discard());
+    }
+
+    /// Removes rows, numbered as in a snapshot, until the process ends; their extents stay, with their tags.
+    pub fn delete(&mut self, gone: &BTreeSet<u64>) {
+        let mut first = 0;
+        for part in &mut self.parts {
+            let end = first + part.len() as u64;
+            if gone.range(first..end).next().is_some() {
+                *part = part.without(|row| gone.contains(&(first + row as u64)));
             }
+            first = end;
         }
     }
 

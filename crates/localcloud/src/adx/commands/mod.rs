@@ -3,6 +3,7 @@
 
 mod append;
 mod cursor;
+mod delete;
 mod diagnostics;
 mod error;
 mod extents;

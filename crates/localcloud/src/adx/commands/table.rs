@@ -1,7 +1,7 @@
 //! Commands that make, widen, describe and remove tables.
 
 use super::cursor::Cursor;
-use super::{Command, Error, ResultTable, SCHEMA, function, mapping, policy, texts};
+use super::{Command, Error, ResultTable, SCHEMA, delete, function, mapping, policy, texts};
 use crate::adx::database::{Database, Entry};
 use crate::adx::table::TableData;
 use crate::kql::{Column, Type};
@@ -111,6 +111,7 @@ pub(super) fn parse_removal<'a>(cursor: &mut Cursor<'a>) -> Result<Command<'a>, 
                 Ok(ResultTable::new(&columns, vec![texts([&name, "Success"])]))
             }))
         }
+        "delete" if cursor.eat("records")? => delete::parse(cursor, name),
         "delete" => policy::parse_delete(cursor, name),
         _ if cursor.peek_word()? == Some("ingestion") => mapping::parse_drop(cursor, name),
         _ => {

@@ -432,3 +432,23 @@ fn an_operation_is_found_by_an_id_that_begins_like_a_number() {
     assert!(setup.run(".show operations 91e27b0d-96a0-4b87-9d19-562238d54e53").rows.is_empty());
     assert!(setup.run(".show operations 123e4567-e89b-12d3-a456-426614174000 | count").rows.len() == 1);
 }
+
+#[test]
+fn a_soft_delete_takes_rows_and_leaves_the_tags_of_their_extents() {
+    let setup = setup();
+    setup.run(".create table T (Id:long)");
+    for id in [1, 2] {
+        let once = format!("tags='[\"ingest-by:{id}\"]', ingestIfNotExists='[\"{id}\"]'");
+        setup.run(&format!(".set-or-append T with ({once}) <| range Id from {id} to {id} + 1 step 1"));
+    }
+    let second = setup.texts("T | summarize At = tostring(max(ingestion_time()))", "At").remove(0);
+    setup.run(&format!(".delete table T records <| T | where Id == 2 and ingestion_time() >= datetime({second})"));
+    assert_eq!(setup.count("T | where Id == 2"), 1);
+    setup.run(".delete table T records <| T | where Id == 3");
+    assert_eq!(setup.count("T"), 2);
+    let again =
+        setup.run(".set-or-append T with (tags='[\"ingest-by:2\"]', ingestIfNotExists='[\"2\"]') <| print Id = 9");
+    assert_eq!((rows_of(&again), setup.count("T")), (0, 2));
+    assert_eq!(setup.run(".show table T extents where tags has 'ingest-by:2'").rows.len(), 1);
+    setup.fails(".delete table T records <| meta_Other | where Id == 3");
+}
