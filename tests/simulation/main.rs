@@ -10,9 +10,11 @@
 mod clock;
 mod gate;
 mod network;
+mod nulls;
 mod observe;
 mod oracle;
 mod process;
+mod refused;
 mod schedule;
 mod store;
 mod world;

@@ -170,8 +170,8 @@ mod tests {
 
     /// A start that took its place, and whose run is not there yet.
     async fn half_started(world: &World) -> Instance {
-        let run = Instance::pending(id(1), StartInput::default(), Value::Null, world.app.state.now());
-        let place = Active { instance: id(1), since: run.created };
+        let run = Instance::pending(id(9), StartInput::default(), Value::Null, world.app.state.now());
+        let place = Active { instance: id(9), since: run.created };
         world.app.state.commit(Transaction::new().active(&place, None).unwrap()).await.unwrap();
         run
     }

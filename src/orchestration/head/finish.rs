@@ -52,7 +52,8 @@ pub fn result(
 }
 
 fn errors(head: &Head, windows: &[Window], verified_up_to: Timestamp, watermark: &Watermark) -> Vec<String> {
-    let mut errors = Vec::new();
+    let mut errors: Vec<String> =
+        head.plan_error.iter().map(|error| format!("nothing new could be planned: {error}")).collect();
     let failed: Vec<&Window> = windows.iter().filter(|window| window.state == WindowState::Failed).collect();
     if let Some(first) = failed.first() {
         let reason = first.error.clone().unwrap_or_default();
@@ -86,6 +87,15 @@ fn warnings(head: &Head, table: &TableRun, windows: &[Window], watermark: &Water
             head.progress.vanished_rows
         ));
     }
+    if head.progress.late_null_rows > 0
+        && let Some(shape) = &head.shape
+    {
+        warnings.push(format!(
+            "the source shows {} more rows without a {} than were copied, and nothing tells which they are: they are not copied. \
+             A copy of {} to another DestinationTable would hold them all",
+            head.progress.late_null_rows, shape.axis, head.source
+        ));
+    }
     if let Some(moved) = table.config.high_watermark
         && head.plan.is_some()
         && head.shape.as_ref().is_some_and(|shape| shape.handover.is_none())
@@ -116,6 +126,7 @@ pub fn let_go(head: &Head, id: &InstanceId, verified_up_to: Timestamp, now: Time
 mod tests {
     use super::*;
     use crate::orchestration::head::testing::{head, id, later, seen, table};
+    use crate::orchestration::ledger::{ChunkIdPlace, CutAxis, RowFormat, Shape};
 
     fn at(ticks: u64) -> Timestamp {
         Timestamp::from_ticks(ticks)
@@ -131,6 +142,26 @@ mod tests {
         assert!(result(&finishing(10), &table(), &proved, at(10), &Watermark::Moved).success);
         let short = result(&finishing(20), &table(), &proved, at(10), &Watermark::Moved);
         assert!(!short.success && short.error.unwrap().contains("only what arrived up to"));
+    }
+
+    #[test]
+    fn what_could_not_be_planned_is_an_error_whatever_was_proved() {
+        let proved = [seen(0, WindowState::Verified).window];
+        let refused = Head { plan_error: Some("no licence".into()), ..finishing(10) };
+        let said = result(&refused, &table(), &proved, at(10), &Watermark::Moved);
+        assert!(!said.success && said.error.unwrap().ends_with("no licence"));
+        assert_eq!(said.verified_up_to, Some(at(10)));
+    }
+
+    #[test]
+    fn rows_that_no_window_can_hold_are_a_warning_with_their_number() {
+        let mut head = finishing(10);
+        head.progress.late_null_rows = 7;
+        let (axis, chunk_id) = (CutAxis::Column("Timestamp".into()), ChunkIdPlace::Column);
+        head.shape =
+            Some(Shape { axis, row_format: RowFormat::Compact, chunk_id, hash_columns: vec![], handover: None });
+        let said = result(&head, &table(), &[], at(10), &Watermark::Moved);
+        assert!(said.success && said.warnings[0].contains("7 more rows without a Timestamp"), "{said:?}");
     }
 
     #[test]

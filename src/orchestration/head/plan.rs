@@ -104,9 +104,9 @@ pub struct Draft<V> {
 pub struct Content<V> {
     /// What the ledger held.
     pub found: Survey<V>,
-    /// Windows of the new range.
+    /// Windows of the new range, at most [`crate::orchestration::plan::MAX_PARTS`] of rows without a value on the cut axis at its end.
     pub planned: Vec<(WindowName, Window)>,
-    /// The end of the new range, if there is to be one.
+    /// The end of the new range, if there is to be one: without, the last plan that had one stays the valid one.
     pub end: Option<Timestamp>,
 }
 
@@ -126,6 +126,11 @@ pub fn lay_out<V>(
     let plan = draft_of(&head)?.to_owned();
     let unplanned = head.clone();
     let mut draft = Draft { batches: Vec::new(), plan, head, rest: Vec::new(), names: Vec::new(), held: Vec::new() };
+    if end.is_some() {
+        draft.head.plan = Some(draft.plan.clone());
+    }
+    // Where they lie does not tell drafts of these from what a completed plan left: none is written before the plan is valid.
+    let together = planned.iter().rev().take_while(|(_, window)| window.id.is_null_axis()).count();
     let mut counts = found.counts;
     for seen in found.left {
         draft.take_up(key, id, seen, &mut counts, now, limits);
@@ -136,7 +141,8 @@ pub fn lay_out<V>(
     draft.head.counts = counts;
     draft.head.planned_to = draft.head.planned_to.max(end.unwrap_or(Timestamp::MIN));
     while draft.rest.len() > TRANSACTION_WINDOWS {
-        let windows = draft.rest.drain(..TRANSACTION_WINDOWS).collect();
+        let batch = TRANSACTION_WINDOWS.min(draft.rest.len() - together);
+        let windows = draft.rest.drain(..batch).collect();
         draft.batches.push(TableWrite { head: unplanned.clone(), windows });
     }
     Ok(draft)
@@ -201,7 +207,6 @@ impl<V> Draft<V> {
     pub fn complete(self, key: &TableKey, run: Option<RuntimeStatus>, now: Timestamp, limits: &Limits) -> Completed<V> {
         let Self { plan, head, names, held, rest, .. } = self;
         let mut head = Head {
-            plan: Some(plan.clone()),
             draft: None,
             state: TableState::Running,
             lanes: u32::try_from(held.len()).unwrap_or(u32::MAX),
@@ -244,11 +249,6 @@ pub fn retry(id: &InstanceId, table: &TableKey, attempt: u32, pause: Option<Dura
 /// The head while its plan waits until `until`.
 pub fn waiting(head: &Head, until: Timestamp) -> Head {
     Head { plan_due: Some(until), ..head.clone() }
-}
-
-/// The head of a table for which nothing is to be done in this run.
-pub fn let_go(head: &Head, now: Timestamp) -> Head {
-    Head { run: None, state: TableState::Idle, draft: None, updated: now, ..head.clone() }
 }
 
 #[cfg(test)]
@@ -334,6 +334,46 @@ mod tests {
         let Completed { write, owed } = completed(drafted(vec![failed, seen(30, WindowState::Submitted)], 0));
         assert_eq!((write.head.counts.submitted, write.head.ready.len(), owed.len()), (2, 0, 1));
         assert!(matches!(owed[0].message, Message::Control(ControlMessage::Verify { .. })));
+    }
+
+    #[test]
+    fn windows_that_no_range_tells_apart_come_with_the_transaction_that_makes_them_valid() {
+        let old =
+            Head { plan: Some("old".into()), planned_to: Timestamp::from_ticks(1_000), ..head(TableState::Planning) };
+        let parts = (0..64)
+            .map(|index| Piece { part: Part { index, count: 64 }, ..Piece::whole(Timestamp::MIN, Timestamp::MIN, 5) });
+        let planned = windows_of(&old, pieces(100).into_iter().chain(parts).collect(), now()).unwrap();
+        let content = Content { found: survey::<u64>(&old, vec![]), planned, end: Some(Timestamp::from_ticks(9_000)) };
+        let draft = lay_out(&key(), &id(1), old.clone(), content, later(1), &limits()).unwrap();
+        let inserted = |write: &WindowWrite<u64>| match write {
+            WindowWrite::Insert(_, window) => window.clone(),
+            other => panic!("{other:?}"),
+        };
+        for window in draft.batches.iter().flat_map(|batch| &batch.windows).map(inserted) {
+            assert!(crate::orchestration::head::survey::is_draft(&old, &window), "{}", window.id);
+        }
+        let last = completed(draft).write.windows;
+        assert!(last.len() < 100, "{}", last.len());
+        assert_eq!(last.iter().map(inserted).filter(|window| window.id.is_null_axis()).count(), 64);
+    }
+
+    #[test]
+    fn what_is_left_goes_on_where_nothing_new_can_be_planned() {
+        let old = Head {
+            plan: Some("old".into()),
+            planned_to: Timestamp::from_ticks(1_000),
+            plan_error: Some("no licence".into()),
+            ..head(TableState::Planning)
+        };
+        let found = survey(&old, vec![seen(20, WindowState::Failed), seen(30, WindowState::Submitted)]);
+        let content = Content { found, planned: vec![], end: None };
+        let draft = lay_out(&key(), &id(1), old, content, later(1), &limits()).unwrap();
+        let Completed { write, owed } = completed(draft);
+        assert_eq!((write.head.state, write.head.plan.as_deref()), (TableState::Running, Some("old")));
+        assert_eq!(write.head.planned_to, Timestamp::from_ticks(1_000));
+        assert_eq!(write.head.plan_error.as_deref(), Some("no licence"));
+        assert!(matches!(owed[0].message, Message::Chunk(_)), "{owed:?}");
+        assert!(matches!(owed[1].message, Message::Control(ControlMessage::Verify { .. })), "{owed:?}");
     }
 
     #[test]

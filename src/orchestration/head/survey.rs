@@ -1,5 +1,6 @@
 //! What a plan finds in the ledger: what earlier runs left, and the drafts of plans that never became valid.
 
+use super::nulls::NullWindows;
 use crate::orchestration::ledger::{Counts, Head};
 use crate::orchestration::limits::TRANSACTION_WINDOWS;
 use crate::orchestration::window::{Window, WindowState};
@@ -12,6 +13,8 @@ pub struct Survey<V> {
     pub left: Vec<Seen<V>>,
     /// All windows by state, drafts left out and purged ones included.
     pub counts: Counts,
+    /// Windows of rows without a value on the cut axis.
+    pub nulls: NullWindows,
     /// The transactions that delete the drafts, one after the other. Each swaps the head too, so that a planner that
     /// was overtaken deletes nothing.
     pub deletions: Vec<TableWrite<V>>,
@@ -20,13 +23,14 @@ pub struct Survey<V> {
 /// Tells leftovers from drafts.
 pub fn survey<V>(head: &Head, windows: Vec<Seen<V>>) -> Survey<V> {
     let mut counts = head.purged;
-    let (mut left, mut drafts) = (Vec::new(), Vec::new());
+    let (mut left, mut drafts, mut nulls) = (Vec::new(), Vec::new(), NullWindows::default());
     for seen in windows {
         if is_draft(head, &seen.window) {
             drafts.push(WindowWrite::Delete(seen.name, seen.version));
             continue;
         }
         *counts.of(seen.window.state) += 1;
+        nulls.add(&seen.window);
         if !seen.window.state.is_terminal() {
             left.push(seen);
         }
@@ -36,11 +40,12 @@ pub fn survey<V>(head: &Head, windows: Vec<Seen<V>>) -> Survey<V> {
         let windows = drafts.drain(..drafts.len().min(TRANSACTION_WINDOWS)).collect();
         deletions.push(TableWrite { head: head.clone(), windows });
     }
-    Survey { left, counts, deletions }
+    Survey { left, counts, nulls, deletions }
 }
 
 /// Whether a window belongs to a plan that was never completed. Windows of a completed plan begin below its end, and
-/// what a run has taken up was dispatched: neither is ever a draft.
+/// what a run has taken up was dispatched: neither is ever a draft. Nor are those of rows without a value on the cut axis
+/// once a plan was completed: they come with the transaction that completes theirs.
 pub fn is_draft(head: &Head, window: &Window) -> bool {
     window.run.is_none()
         && matches!(window.state, WindowState::Planned | WindowState::Empty)

@@ -185,11 +185,11 @@ impl Walk {
         }
         let fresh = take::Fresh::from_bits(u128::from(self.bits()) << 64 | u128::from(self.bits()));
         let (read, version) = self.head.clone().unzip();
-        let head = match take::take(read.as_ref(), &table(), &self.run.id, None, fresh, self.now) {
+        let head = match take::take(read.as_ref(), &table(), &self.run, None, fresh, self.now) {
             take::Take::Ours(head) => *head,
             take::Take::Again(owed) => return self.pay(&owed),
             take::Take::Finish => return self.finish(),
-            take::Take::HeldBy(_) | take::Take::GoOn => return Ok(()),
+            take::Take::HeldBy(_) | take::Take::GoOn | take::Take::Ended(_) => return Ok(()),
         };
         if !self.commit(TableWrite { head: head.clone(), windows: vec![] }, version) {
             return Ok(());
