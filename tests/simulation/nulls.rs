@@ -30,8 +30,9 @@ impl World {
         self.adx(&format!("{TABLE} | {filter} | count"))[0][0].as_u64().unwrap()
     }
 
+    /// More rows, whose times are later than those of what is there.
     async fn more(&mut self, rows: u64) {
-        self.pass(Duration::from_secs(7_200)).await;
+        self.pass(Duration::from_secs(12 * 3_600)).await;
         let now = Clock::now(&self.clock);
         self.cloud.source().append(TABLE, rows, now - 3_600 * SECOND, now - 60 * SECOND).unwrap();
     }

@@ -58,6 +58,13 @@ mod tests {
     }
 
     #[test]
+    fn windows_of_rows_without_a_value_on_the_axis_stay() {
+        let mut nulls = seen(0, WindowState::Verified);
+        nulls.window.id.high = Timestamp::MIN;
+        assert!(removed(&idle(90), vec![nulls], 9_999).is_empty());
+    }
+
+    #[test]
     fn windows_go_when_they_are_terminal_old_and_wholly_below_the_watermark() {
         let all = || {
             vec![
