@@ -342,7 +342,7 @@ mod tests {
             Head { plan: Some("old".into()), planned_to: Timestamp::from_ticks(1_000), ..head(TableState::Planning) };
         let parts = (0..64)
             .map(|index| Piece { part: Part { index, count: 64 }, ..Piece::whole(Timestamp::MIN, Timestamp::MIN, 5) });
-        let planned = windows_of(&old, pieces(100).into_iter().chain(parts).collect(), now()).unwrap();
+        let planned = windows_of(&old, pieces(50).into_iter().chain(parts).collect(), now()).unwrap();
         let content = Content { found: survey::<u64>(&old, vec![]), planned, end: Some(Timestamp::from_ticks(9_000)) };
         let draft = lay_out(&key(), &id(1), old.clone(), content, later(1), &limits()).unwrap();
         let inserted = |write: &WindowWrite<u64>| match write {
