@@ -6,7 +6,7 @@ mod tests;
 
 use super::chunk_worker::commit_end;
 use super::control::release;
-use super::orchestrator::{end_table, swap_head, swap_run};
+use super::orchestrator::{give_up_plan, swap_head, swap_run};
 use crate::app::App;
 use crate::orchestration::ids::TableKey;
 use crate::orchestration::message::{ChunkMessage, ControlMessage};
@@ -137,10 +137,7 @@ async fn bury_control(app: &App, message: &QueueMessage) -> Result<(), Error> {
             Ok(())
         }
         (poison::Control::EndTable(instance, table, result), _) => {
-            let services = app.services.as_ref().ok().map(|services| &**services);
-            let Some(table) = app.state.table(&instance, &table).await? else { return Ok(()) };
-            end_table(app, services, &instance, &table.record, *result).await?;
-            Ok(())
+            give_up_plan(app, &instance, &table, result.error.as_deref().unwrap_or_default()).await
         }
         (poison::Control::Again(debt), _) => app.state.pay(&[debt]).await,
         (poison::Control::Fail(_) | poison::Control::Drop, _) => Ok(()),

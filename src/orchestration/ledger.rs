@@ -2,6 +2,7 @@
 //! its windows are the ledger of a table; runs come and go.
 
 use super::ids::{InstanceId, LedgerId, WindowName};
+use super::instance::TableResult;
 use super::message::Debt;
 use super::window::{Window, WindowState};
 use crate::timestamp::Timestamp;
@@ -149,9 +150,6 @@ pub struct Progress {
     /// Windows that failed after they were sealed: they may have been posted.
     #[serde(default)]
     pub refuted: u64,
-    /// Rows without a value on the cut axis that no window holds.
-    #[serde(default)]
-    pub uncopied_nulls: u64,
     /// Windows of earlier runs that had failed and are proved now.
     pub repaired: u64,
     /// Rows in the plan.
@@ -163,6 +161,9 @@ pub struct Progress {
     /// Rows that were planned and had left the source before they were pulled.
     #[serde(default)]
     pub vanished_rows: u64,
+    /// Rows without a value on the cut axis that the source shows beyond those that were copied.
+    #[serde(default)]
+    pub late_null_rows: u64,
     /// Bytes posted, before compression.
     pub bytes: u64,
     /// Hunting calls.
@@ -217,6 +218,9 @@ pub struct Head {
     /// The run that holds it.
     #[serde(default)]
     pub run: Option<InstanceId>,
+    /// Which life of that run: one that begins again under its own id has another.
+    #[serde(default)]
+    pub life: u32,
     /// Set when its run is to stop, or is suspended: no new claims.
     #[serde(default)]
     pub stop: bool,
@@ -229,6 +233,12 @@ pub struct Head {
     /// A plan being written; windows of another plan beyond `planned_to` are drafts.
     #[serde(default)]
     pub draft: Option<String>,
+    /// What comes of the table in its run, where no plan of it stands: to be counted there before the head is let go.
+    #[serde(default)]
+    pub ended: Option<Box<TableResult>>,
+    /// Why the plan that stands has nothing but what earlier runs left.
+    #[serde(default)]
+    pub plan_error: Option<String>,
     /// The end of the last completed plan.
     pub planned_to: Timestamp,
     /// Everything up to and including this has been proved.
@@ -265,9 +275,6 @@ pub struct Head {
     /// Since when this run owes another count of proved windows that a late post may have loaded again.
     #[serde(default)]
     pub recount: Option<Timestamp>,
-    /// Rows that the windows without a value on the cut axis held at the last plan, those that are purged by now included.
-    #[serde(default)]
-    pub null_rows: u64,
     /// Debts of the last plan.
     #[serde(default)]
     pub owed_plan: Option<HeadDebts>,
@@ -296,10 +303,13 @@ impl Head {
             bytes_per_row: None,
             state: TableState::Idle,
             run: None,
+            life: 0,
             stop: false,
             hold: 0,
             plan: None,
             draft: None,
+            ended: None,
+            plan_error: None,
             planned_to: Timestamp::MIN,
             verified_up_to: Timestamp::MIN,
             began_at: None,
@@ -314,7 +324,6 @@ impl Head {
             verify: None,
             verify_number: 0,
             recount: None,
-            null_rows: 0,
             owed_plan: None,
             owed_verify: None,
             moved: now,

@@ -58,15 +58,7 @@ impl State {
         if range.to.as_ref().is_some_and(|to| *to <= range.from) {
             return Ok((Vec::new(), false));
         }
-        let mut after = None;
-        loop {
-            let page = self.storage.tables.page(&range, after.as_ref()).await?;
-            let more = page.next.is_some();
-            // A page may be empty although more follow.
-            if !page.rows.is_empty() || !more {
-                return Ok((page.rows.into_iter().map(read).collect::<Result<_, _>>()?, more));
-            }
-            after = page.next;
-        }
+        let (rows, more) = self.stretch(&range).await?;
+        Ok((rows.into_iter().map(read).collect::<Result<_, _>>()?, more))
     }
 }

@@ -207,12 +207,11 @@ impl State {
         let from = after.map_or_else(|| WindowName::PREFIX.to_owned(), |name| format!("{} ", name.as_str()));
         let range = window_range(table, from);
         let at = Instant::now();
-        let page = self.storage.tables.page(&range, None).await?;
-        let more = page.next.is_some();
-        for row in page.rows.iter().take(READY_NAMES) {
+        let (rows, more) = self.stretch(&range).await?;
+        for row in rows.iter().take(READY_NAMES) {
             self.cache.keep(row.clone(), at);
         }
-        Ok((page.rows.into_iter().map(named).collect::<Result<_, _>>()?, more))
+        Ok((rows.into_iter().map(named).collect::<Result<_, _>>()?, more))
     }
 
     /// Writes all or nothing; gives the new version of each record in order.
@@ -266,6 +265,19 @@ impl State {
         match self.cache.get(&key, age) {
             Some(row) => read(row).map(Some),
             None => self.get(key).await,
+        }
+    }
+
+    /// The first rows of a range, and whether more may follow. A page may be empty although more follow: Azure ends one
+    /// after five seconds, or where another server has the next rows (rest-api-ref "Query timeout and pagination").
+    async fn stretch(&self, range: &Range) -> Result<(Vec<Row>, bool), Error> {
+        let mut after: Option<Continuation> = None;
+        loop {
+            let page = self.storage.tables.page(range, after.as_ref()).await?;
+            if !page.rows.is_empty() || page.next.is_none() {
+                return Ok((page.rows, page.next.is_some()));
+            }
+            after = page.next;
         }
     }
 

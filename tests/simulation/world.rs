@@ -39,6 +39,7 @@ pub struct SimulatedTable {
 pub struct Setting {
     pub seed: u64,
     pub tables: Vec<SimulatedTable>,
+    pub options: TableOptions,
     pub processes: usize,
     pub odds: Odds,
     pub point: Option<Point>,
@@ -60,6 +61,7 @@ impl Setting {
         Self {
             seed,
             tables,
+            options: TableOptions { duplicates_per_mille: 0, ..TableOptions::default() },
             processes: 1,
             odds: Odds::default(),
             point: None,
@@ -99,10 +101,9 @@ impl World {
     pub fn new(setting: &Setting) -> Self {
         let clock = Virtual::start();
         let until = Clock::now(&clock) - 5 * SECOND;
-        let options = TableOptions { duplicates_per_mille: 0, ..TableOptions::default() };
         let tables = setting.tables.iter().map(|table| {
             TableSettings::new(table.name, table.rows, until - table.days * 86_400 * SECOND, until)
-                .with(options.clone())
+                .with(setting.options.clone())
         });
         let mut settings = CloudSettings {
             port: PORT,

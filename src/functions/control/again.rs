@@ -21,7 +21,7 @@ pub async fn begin_again(app: &App, again: &Again, etag: &ETag) -> Result<Option
         return Ok(Some(active));
     }
     for table in app.state.tables(&run.id).await? {
-        leave(app, &run.id, &table.record.key).await?;
+        leave(app, &run.id, run.lives, &table.record.key).await?;
     }
     match app.state.commit(Transaction::new().instance(run, Some(etag))?).await {
         Ok(_) => {}
@@ -33,10 +33,10 @@ pub async fn begin_again(app: &App, again: &Again, etag: &ETag) -> Result<Option
     Ok(None)
 }
 
-/// Lets go of a table that the run, which is over, still holds.
+/// Lets go of a table that the lives of the run before `life`, which are over, still hold.
 ///
 /// # Errors
 /// The state store's.
-pub(super) async fn leave(app: &App, id: &InstanceId, key: &TableKey) -> Result<(), Error> {
-    move_head(app, key, |head, now| let_go(head, id, now)).await
+pub(super) async fn leave(app: &App, id: &InstanceId, life: u32, key: &TableKey) -> Result<(), Error> {
+    move_head(app, key, |head, now| let_go(head, id, life, now)).await
 }

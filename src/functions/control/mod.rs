@@ -9,7 +9,7 @@ mod terminate;
 
 pub use again::begin_again;
 pub use hold::{apply_resumption, apply_suspension, resume, suspend};
-pub use place::release;
+pub use place::{confirm, release};
 pub use purge::{Purged, purge, purge_matching, purge_old};
 pub use start::{Started, start, start_as};
 pub use terminate::{Terminated, mark_terminated, terminate};

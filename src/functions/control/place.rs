@@ -1,10 +1,11 @@
-//! The places of runs: taken by a start, left at the end.
+//! The places of runs: taken by a start, confirmed as the run begins, left at the end.
 
 use crate::app::App;
 use crate::orchestration::ids::InstanceId;
+use crate::orchestration::instance::Instance;
 use crate::orchestration::run::listed::Listed;
 use crate::orchestration::run::place::{Active, Entry, enter, is_over};
-use crate::state::{Error, Transaction};
+use crate::state::{Error, Stored, Transaction};
 
 /// Takes a place, and writes the run's entry in the list with it; gives the run that is active if that is refused.
 ///
@@ -39,30 +40,107 @@ pub async fn take(app: &App, own: &Active, listed: Option<&Listed>, force: bool)
     }
 }
 
+/// Sees to it that a run which is about to begin holds a place; gives the run that is active if it lost its own to that
+/// one. Between taking the place and writing the run, its start may have stood still for so long that the place was taken
+/// for one that was left behind. The place is swapped although nothing in it changes: whoever still takes it for that has
+/// read an older version, and looks again.
+///
+/// # Errors
+/// The state store's.
+pub async fn confirm(app: &App, run: &Instance) -> Result<Option<InstanceId>, Error> {
+    while let Some((place, kind)) = held(app, &run.id).await? {
+        let (own, etag) = (&place.record, Some(&place.etag));
+        let swap = match kind {
+            Kind::Active => Transaction::new().active(own, etag)?,
+            Kind::Beside => Transaction::new().beside(own, etag)?,
+        };
+        match app.state.commit(swap).await {
+            Ok(_) => return Ok(None),
+            Err(Error::Conflict) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    let own = Active { instance: run.id.clone(), since: app.state.now() };
+    take(app, &own, None, run.input.force).await
+}
+
+/// Which place a run holds.
+#[derive(Clone, Copy)]
+enum Kind {
+    Active,
+    Beside,
+}
+
+async fn held(app: &App, id: &InstanceId) -> Result<Option<(Stored<Active>, Kind)>, Error> {
+    Ok(match app.state.active().await? {
+        Some(place) if place.record.instance == *id => Some((place, Kind::Active)),
+        _ => app.state.beside(id).await?.map(|place| (place, Kind::Beside)),
+    })
+}
+
 /// Frees the place of a run that is over, if it still holds one. The place is read before the run, and freed as it was
 /// read: a run that begins again meanwhile keeps it.
 ///
 /// # Errors
 /// The state store's.
 pub async fn release(app: &App, id: &InstanceId) -> Result<(), Error> {
-    let (place, active) = match app.state.active().await? {
-        Some(place) if place.record.instance == *id => (place, true),
-        _ => match app.state.beside(id).await? {
-            Some(place) => (place, false),
-            None => return Ok(()),
-        },
-    };
+    let Some((place, kind)) = held(app, id).await? else { return Ok(()) };
     let run = app.state.instance(id).await?.map(|run| run.record);
     if !is_over(&place.record, run.as_ref(), app.state.now(), &app.limits) {
         return Ok(());
     }
-    let free = if active {
-        Transaction::new().release_active(&place.etag)?
-    } else {
-        Transaction::new().release_beside(id, &place.etag)?
+    let free = match kind {
+        Kind::Active => Transaction::new().release_active(&place.etag)?,
+        Kind::Beside => Transaction::new().release_beside(id, &place.etag)?,
     };
     match app.state.commit(free).await {
         Ok(_) | Err(Error::Conflict) => Ok(()),
         Err(error) => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::functions::testing::World;
+    use crate::orchestration::head::testing::id;
+    use crate::orchestration::instance::StartInput;
+    use serde_json::Value;
+
+    fn run(world: &World, bits: u128, force: bool) -> Instance {
+        Instance::pending(id(bits), StartInput { tables: None, force }, Value::Null, world.app.state.now())
+    }
+
+    fn place(world: &World, bits: u128) -> Active {
+        Active { instance: id(bits), since: world.app.state.now() }
+    }
+
+    async fn holder(world: &World) -> Option<InstanceId> {
+        world.app.state.active().await.unwrap().map(|place| place.record.instance)
+    }
+
+    #[tokio::test]
+    async fn whoever_looked_before_a_run_confirmed_its_place_does_not_get_it() {
+        let world = World::new();
+        assert_eq!(take(&world.app, &place(&world, 1), None, false).await.unwrap(), None);
+        let seen = world.app.state.active().await.unwrap().unwrap();
+        assert_eq!(confirm(&world.app, &run(&world, 1, false)).await.unwrap(), None);
+        let late = Transaction::new().active(&place(&world, 2), Some(&seen.etag)).unwrap();
+        assert!(matches!(world.app.state.commit(late).await, Err(Error::Conflict)));
+        assert_eq!(holder(&world).await, Some(id(1)));
+        let since = world.app.state.active().await.unwrap().unwrap().record.since;
+        assert_eq!(since, seen.record.since);
+    }
+
+    #[tokio::test]
+    async fn a_run_whose_place_was_freed_takes_it_again_unless_another_one_has_it() {
+        let world = World::new();
+        assert_eq!(confirm(&world.app, &run(&world, 1, false)).await.unwrap(), None);
+        assert_eq!(holder(&world).await, Some(id(1)));
+        assert_eq!(confirm(&world.app, &run(&world, 2, false)).await.unwrap(), Some(id(1)));
+        assert_eq!(confirm(&world.app, &run(&world, 2, true)).await.unwrap(), None);
+        assert!(world.app.state.beside(&id(2)).await.unwrap().is_some());
+        assert_eq!(confirm(&world.app, &run(&world, 2, true)).await.unwrap(), None, "it has one");
+        assert_eq!(holder(&world).await, Some(id(1)));
     }
 }

@@ -121,7 +121,7 @@ async fn forget(app: &App, run: Stored<Instance>) -> Result<(), Error> {
     let rows: Vec<_> = state.tables(&run.id).await?.into_iter().map(|table| (table.record.key, table.etag)).collect();
     // The message that would stop them finds no run any more.
     for (key, _) in &rows {
-        leave(app, &run.id, key).await?;
+        leave(app, &run.id, run.lives + 1, key).await?;
     }
     let (before, last) = batches(rows);
     let with = |start: Transaction, rows: &[(_, ETag)]| {
@@ -140,5 +140,50 @@ async fn unlist(state: &State, entry: &Stored<Listed>) -> Result<(), Error> {
     match state.commit(Transaction::new().unlisted(&entry.record, &entry.etag)?).await {
         Ok(_) | Err(Error::Conflict) => Ok(()),
         Err(error) => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::functions::control::begin_again;
+    use crate::functions::testing::World;
+    use crate::orchestration::head::testing::{head, id, table};
+    use crate::orchestration::instance::StartInput;
+    use crate::orchestration::ledger::{Head, TableState};
+    use crate::orchestration::run::restart;
+    use serde_json::Value;
+
+    /// A run that was terminated and then began again, as it was read before that; and the head that its new life has
+    /// taken.
+    async fn begun_again(world: &World) -> (Stored<Instance>, Head) {
+        let (state, now) = (&world.app.state, world.app.state.now());
+        let run = Instance::pending(id(1), StartInput::default(), Value::Null, now).terminated("x", now).unwrap();
+        state.commit(Transaction::new().instance(&run, None).unwrap()).await.unwrap();
+        state.commit(Transaction::new().table(&id(1), &table(), None).unwrap()).await.unwrap();
+        let read = state.instance(&id(1)).await.unwrap().unwrap();
+        let again = restart::request(&read.record, now).unwrap();
+        assert_eq!(begin_again(&world.app, &again, &read.etag).await.unwrap(), None);
+        let taken = Head { life: again.run.lives, ..head(TableState::Planning) };
+        state.commit(Transaction::new().head(&table().key, &taken, None).unwrap()).await.unwrap();
+        (read, taken)
+    }
+
+    #[tokio::test]
+    async fn a_purge_that_comes_late_leaves_the_tables_of_the_new_life_alone() {
+        let world = World::new();
+        let (read, taken) = begun_again(&world).await;
+        assert!(!forgotten(&world.app, read).await.unwrap());
+        assert_eq!(world.app.state.head(&table().key).await.unwrap().unwrap().record, taken);
+    }
+
+    #[tokio::test]
+    async fn a_second_restart_that_comes_late_is_refused_and_leaves_the_tables_of_the_first_alone() {
+        let world = World::new();
+        let (read, taken) = begun_again(&world).await;
+        world.clock.forward(1);
+        let again = restart::request(&read.record, world.app.state.now()).unwrap();
+        assert_eq!(begin_again(&world.app, &again, &read.etag).await.unwrap(), Some(id(1)));
+        assert_eq!(world.app.state.head(&table().key).await.unwrap().unwrap().record, taken);
     }
 }

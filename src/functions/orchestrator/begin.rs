@@ -3,7 +3,7 @@
 use super::{audit, is_transient, store};
 use crate::adx::catalog::ConfigRow;
 use crate::app::{App, Services};
-use crate::functions::control::release;
+use crate::functions::control::{confirm, release};
 use crate::kql::Identifier;
 use crate::orchestration::ids::{InstanceId, TableKey};
 use crate::orchestration::instance::{Instance, LoadType, TableConfig, TableRun};
@@ -35,6 +35,9 @@ pub async fn handle(app: &App, id: &InstanceId, attempt: u32) -> Result<(), Erro
             return app.state.pay(&run.record.plans_owed(&tables)).await;
         }
         Look::Begin => {}
+    }
+    if let Some(active) = confirm(app, &run.record).await? {
+        return fail(app, &run, &format!("its place was taken by {active} while it was being started")).await;
     }
     let services = match &app.services {
         Ok(services) => services,
@@ -146,6 +149,13 @@ fn validated(row: ConfigRow) -> Row {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::functions::control::{Started, start};
+    use crate::functions::testing::World;
+    use crate::orchestration::head::testing::id;
+    use crate::orchestration::instance::StartInput;
+    use crate::orchestration::run::place::Active;
+    use crate::state::Transaction;
+    use serde_json::Value;
 
     fn row(source: &str, destination: &str, column: &str, load_type: &str) -> ConfigRow {
         ConfigRow {
@@ -158,6 +168,43 @@ mod tests {
             load_type: load_type.into(),
             is_active: Some(true),
         }
+    }
+
+    /// A start that took its place, and whose run is not there yet.
+    async fn half_started(world: &World) -> Instance {
+        let run = Instance::pending(id(9), StartInput::default(), Value::Null, world.app.state.now());
+        let place = Active { instance: id(9), since: run.created };
+        world.app.state.commit(Transaction::new().active(&place, None).unwrap()).await.unwrap();
+        run
+    }
+
+    async fn begun(world: &World, run: &Instance) -> String {
+        world.app.state.commit(Transaction::new().instance(run, None).unwrap()).await.unwrap();
+        handle(&world.app, &run.id, 0).await.unwrap();
+        world.run(&run.id).await.unwrap().error.unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_start_whose_place_was_taken_over_meanwhile_does_not_go_on() {
+        let world = World::new();
+        let run = half_started(&world).await;
+        world.clock.forward(121);
+        let Started::New(other) = start(&world.app, StartInput::default(), Value::Null).await.unwrap() else {
+            panic!("not taken over")
+        };
+        let error = begun(&world, &run).await;
+        assert!(error.starts_with(&format!("its place was taken by {other}")), "{error}");
+        assert_eq!(world.app.state.active().await.unwrap().unwrap().record.instance, other);
+    }
+
+    #[tokio::test]
+    async fn a_start_that_came_late_and_finds_no_other_run_goes_on() {
+        let world = World::new();
+        let run = half_started(&world).await;
+        world.clock.forward(121);
+        release(&world.app, &run.id).await.unwrap();
+        assert!(world.app.state.active().await.unwrap().is_none());
+        assert_eq!(begun(&world, &run).await, "no settings", "that is what stops it here");
     }
 
     #[test]

@@ -113,5 +113,5 @@ fn is_transient(error: &crate::adx::Error) -> bool {
 }
 
 /// For a plan whose message was poisoned.
-pub(super) use finish::end_table;
+pub(super) use plan::give_up as give_up_plan;
 pub(super) use store::{head as swap_head, move_head, swap_run};

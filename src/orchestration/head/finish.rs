@@ -77,7 +77,8 @@ pub fn result(
 }
 
 fn errors(head: &Head, windows: &[Window], verified_up_to: Timestamp, watermark: &Watermark) -> Vec<String> {
-    let mut errors = Vec::new();
+    let mut errors: Vec<String> =
+        head.plan_error.iter().map(|error| format!("nothing new could be planned: {error}")).collect();
     let failed: Vec<&Window> = windows.iter().filter(|window| window.state == WindowState::Failed).collect();
     if let Some(first) = failed.first() {
         let reason = first.error.clone().unwrap_or_default();
@@ -119,11 +120,13 @@ fn warnings(head: &Head, table: &TableRun, windows: &[Window], watermark: &Water
             head.progress.vanished_rows
         ));
     }
-    if head.progress.uncopied_nulls > 0 {
-        let axis = head.shape.as_ref().map_or_else(String::new, |shape| shape.axis.to_string());
+    if head.progress.late_null_rows > 0
+        && let Some(shape) = &head.shape
+    {
         warnings.push(format!(
-            "{} rows without a value in {axis} came after the table's first run: no window holds them, and they are not copied",
-            head.progress.uncopied_nulls
+            "the source shows {} more rows without a {} than were copied, and nothing tells which they are: they are not copied. \
+             A copy of {} to another DestinationTable would hold them all",
+            head.progress.late_null_rows, shape.axis, head.source
         ));
     }
     if let Some(moved) = table.config.high_watermark
@@ -188,6 +191,26 @@ mod tests {
     }
 
     #[test]
+    fn what_could_not_be_planned_is_an_error_whatever_was_proved() {
+        let proved = [seen(0, WindowState::Verified).window];
+        let refused = Head { plan_error: Some("no licence".into()), ..finishing(10) };
+        let said = result(&refused, &table(), &proved, at(10), &Watermark::Moved);
+        assert!(!said.success && said.error.unwrap().ends_with("no licence"));
+        assert_eq!(said.verified_up_to, Some(at(10)));
+    }
+
+    #[test]
+    fn rows_that_no_window_can_hold_are_a_warning_with_their_number() {
+        let mut head = finishing(10);
+        head.progress.late_null_rows = 7;
+        let (axis, chunk_id) = (CutAxis::Column("Timestamp".into()), ChunkIdPlace::Column);
+        head.shape =
+            Some(Shape { axis, row_format: RowFormat::Compact, chunk_id, hash_columns: vec![], handover: None });
+        let said = result(&head, &table(), &[], at(10), &Watermark::Moved);
+        assert!(said.success && said.warnings[0].contains("7 more rows without a Timestamp"), "{said:?}");
+    }
+
+    #[test]
     fn a_failed_window_is_named_with_its_reason() {
         let failed = Window { error: Some("no luck".into()), ..seen(0, WindowState::Failed).window };
         let said = result(&finishing(10), &table(), &[failed], at(0), &Watermark::Moved);
@@ -219,14 +242,6 @@ mod tests {
         let windows = [failed, seen(10, WindowState::Planned).window, seen(20, WindowState::Planned).window];
         let said = result(&head, &table(), &windows, at(0), &Watermark::Moved).error.unwrap();
         assert!(said.contains("a wrong mapping; 2 more were not begun"), "{said}");
-    }
-
-    #[test]
-    fn rows_that_no_window_holds_are_a_warning_with_their_number() {
-        let mut head = finishing(10);
-        head.progress.uncopied_nulls = 7;
-        let said = result(&head, &table(), &[], at(10), &Watermark::Moved);
-        assert!(said.success && said.warnings.len() == 1 && said.warnings[0].starts_with("7 rows"), "{said:?}");
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! idle ── take ──> planning ── plan ──> running ── verify ──> finishing ── finish ──> idle
-//!   ▲                 │  └─ nothing to do ─┐ └─ plan without open windows ─┘
+//!   ▲                 │  └─── no plan ─────┐ └─ plan without open windows ─┘
 //!   └─────────────────┴────────────────────┘       stop, hold: no new claims, in any of these
 //! ```
 //!
@@ -11,6 +11,7 @@
 pub mod finish;
 pub mod hold;
 pub mod learn;
+pub mod nulls;
 pub mod plan;
 pub mod purge;
 pub mod stall;
@@ -19,6 +20,7 @@ pub mod survey;
 pub mod take;
 #[cfg(test)]
 pub(crate) mod testing;
+pub mod unplanned;
 pub mod verify;
 #[cfg(test)]
 mod walk;

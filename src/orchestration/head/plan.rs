@@ -7,7 +7,7 @@ use crate::orchestration::IllegalTransition;
 use crate::orchestration::fan_in::{begin, make_ready};
 use crate::orchestration::ids::{InstanceId, Part, TableKey, WindowId, WindowName};
 use crate::orchestration::instance::{LoadType, RuntimeStatus, TableRun};
-use crate::orchestration::ledger::{Counts, CutAxis, Head, TableState};
+use crate::orchestration::ledger::{Counts, Head, TableState};
 use crate::orchestration::limits::{Limits, PLAN_ATTEMPTS, TRANSACTION_WINDOWS};
 use crate::orchestration::message::{ControlMessage, Debt};
 use crate::orchestration::plan::Piece;
@@ -43,17 +43,6 @@ pub fn scope(table: &TableRun, head: &Head, leftovers: bool) -> Scope {
 /// The range `(low, high]` that is new; `None` when nothing is.
 pub fn new_range(table: &TableRun, head: &Head) -> Option<(Timestamp, Timestamp)> {
     (table.high > head.planned_to).then_some((head.planned_to, table.high))
-}
-
-/// Whether rows without a value on the cut axis are counted: of a column, new ones may come at any time.
-pub fn counts_nulls(head: &Head) -> bool {
-    head.plan.is_none() || head.shape.as_ref().is_some_and(|shape| matches!(shape.axis, CutAxis::Column(_)))
-}
-
-/// Whether rows without a value on the cut axis get windows: in the first plan. They have no order, so of those that are there
-/// later none can be told from what was copied.
-pub fn plans_nulls(head: &Head) -> bool {
-    head.plan.is_none()
 }
 
 /// Whether the windows of the new range carry the predicate of a handover: those of the first load do.
@@ -118,11 +107,9 @@ pub struct Draft<V> {
 pub struct Content<V> {
     /// What the ledger held.
     pub found: Survey<V>,
-    /// Windows of the new range.
+    /// Windows of the new range, at most [`crate::orchestration::plan::MAX_PARTS`] of rows without a value on the cut axis at its end.
     pub planned: Vec<(WindowName, Window)>,
-    /// Rows without a value on the cut axis that the source has now, where they were counted.
-    pub null_rows: u64,
-    /// The end of the new range, if there is to be one.
+    /// The end of the new range, if there is to be one: without, the last plan that had one stays the valid one.
     pub end: Option<Timestamp>,
 }
 
@@ -138,13 +125,17 @@ pub fn lay_out<V>(
     now: Timestamp,
     limits: &Limits,
 ) -> Result<Draft<V>, IllegalTransition> {
-    let Content { found, planned, null_rows, end } = content;
+    let Content { found, planned, end } = content;
     let plan = draft_of(&head)?.to_owned();
     let unplanned = head.clone();
     let recount = found.doubtful.iter().any(|window| is_doubtful(window, now, limits));
     let (rest, names, held) = (Vec::new(), Vec::new(), Vec::new());
     let mut draft = Draft { batches: Vec::new(), plan, head, rest, names, held, recount };
-    draft.hold_nulls(found.null_rows, null_rows);
+    if end.is_some() {
+        draft.head.plan = Some(draft.plan.clone());
+    }
+    // Where they lie does not tell drafts of these from what a completed plan left: none is written before the plan is valid.
+    let together = planned.iter().rev().take_while(|(_, window)| window.id.is_null_axis()).count();
     let mut counts = found.counts;
     for seen in found.left {
         draft.take_up(key, id, seen, &mut counts, now, limits);
@@ -155,7 +146,8 @@ pub fn lay_out<V>(
     draft.head.counts = counts;
     draft.head.planned_to = draft.head.planned_to.max(end.unwrap_or(Timestamp::MIN));
     while draft.rest.len() > TRANSACTION_WINDOWS {
-        let windows = draft.rest.drain(..TRANSACTION_WINDOWS).collect();
+        let batch = TRANSACTION_WINDOWS.min(draft.rest.len() - together);
+        let windows = draft.rest.drain(..batch).collect();
         draft.batches.push(TableWrite { head: unplanned.clone(), windows });
     }
     Ok(draft)
@@ -194,15 +186,6 @@ impl<V> Draft<V> {
         }
     }
 
-    /// Holds the rows without a value on the cut axis against those that windows hold.
-    fn hold_nulls(&mut self, held: u64, counted: u64) {
-        let known = self.head.null_rows.max(held);
-        if !plans_nulls(&self.head) {
-            self.head.progress.uncopied_nulls = counted.saturating_sub(known);
-        }
-        self.head.null_rows = known;
-    }
-
     fn add(&mut self, name: WindowName, window: Window, counts: &mut Counts) {
         *counts.of(window.state) += 1;
         if window.state == WindowState::Planned {
@@ -229,7 +212,6 @@ impl<V> Draft<V> {
     pub fn complete(self, key: &TableKey, run: Option<RuntimeStatus>, now: Timestamp, limits: &Limits) -> Completed<V> {
         let Self { plan, head, names, held, rest, recount, .. } = self;
         let mut head = Head {
-            plan: Some(plan.clone()),
             draft: None,
             state: TableState::Running,
             lanes: u32::try_from(held.len()).unwrap_or(u32::MAX),
@@ -275,18 +257,12 @@ pub fn waiting(head: &Head, until: Timestamp) -> Head {
     Head { plan_due: Some(until), ..head.clone() }
 }
 
-/// The head of a table for which nothing is to be done in this run.
-pub fn let_go(head: &Head, now: Timestamp) -> Head {
-    Head { run: None, state: TableState::Idle, draft: None, updated: now, ..head.clone() }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::orchestration::head::survey::survey;
     use crate::orchestration::head::testing::{head, id, key, later, now, seen, table};
     use crate::orchestration::instance::TableConfig;
-    use crate::orchestration::ledger::{ChunkIdPlace, RowFormat, Shape};
     use crate::orchestration::limits::READY_NAMES;
     use crate::orchestration::message::Message;
 
@@ -304,7 +280,7 @@ mod tests {
             Head { plan: Some("old".into()), planned_to: Timestamp::from_ticks(1_000), ..head(TableState::Planning) };
         let planned = windows_of(&head, pieces(new), now()).unwrap();
         let end = Some(Timestamp::from_ticks(9_000));
-        let content = Content { found: survey(&head, left), planned, null_rows: 0, end };
+        let content = Content { found: survey(&head, left), planned, end };
         lay_out(&key(), &id(1), head, content, later(1), &limits()).unwrap()
     }
 
@@ -387,31 +363,43 @@ mod tests {
     }
 
     #[test]
-    fn rows_without_a_value_on_the_axis_are_held_against_those_that_windows_hold() {
-        let shape = |axis| Shape {
-            axis,
-            row_format: RowFormat::Compact,
-            chunk_id: ChunkIdPlace::Column,
-            hash_columns: vec![],
-            handover: None,
+    fn windows_that_no_range_tells_apart_come_with_the_transaction_that_makes_them_valid() {
+        let old =
+            Head { plan: Some("old".into()), planned_to: Timestamp::from_ticks(1_000), ..head(TableState::Planning) };
+        let parts = (0..64)
+            .map(|index| Piece { part: Part { index, count: 64 }, ..Piece::whole(Timestamp::MIN, Timestamp::MIN, 5) });
+        let planned = windows_of(&old, pieces(50).into_iter().chain(parts).collect(), now()).unwrap();
+        let content = Content { found: survey::<u64>(&old, vec![]), planned, end: Some(Timestamp::from_ticks(9_000)) };
+        let draft = lay_out(&key(), &id(1), old.clone(), content, later(1), &limits()).unwrap();
+        let inserted = |write: &WindowWrite<u64>| match write {
+            WindowWrite::Insert(_, window) => window.clone(),
+            other => panic!("{other:?}"),
         };
-        let first = Head { shape: Some(shape(CutAxis::Column("At".into()))), ..head(TableState::Planning) };
-        let planned = Head { plan: Some("old".into()), ..first.clone() };
-        let by_arrival = Head { shape: Some(shape(CutAxis::ArrivalTime)), ..planned.clone() };
-        assert_eq!([&first, &planned, &by_arrival].map(counts_nulls), [true, true, false]);
-        let mut null = seen(0, WindowState::Verified);
-        null.window.id.high = Timestamp::MIN;
-        let uncopied = |head: &Head, windows: Vec<Seen<u64>>, null_rows| {
-            let content = Content { found: survey(head, windows), planned: vec![], null_rows, end: None };
-            let draft = lay_out(&key(), &id(1), head.clone(), content, later(1), &limits()).unwrap();
-            let head = completed(draft).write.head;
-            (head.progress.uncopied_nulls, head.null_rows)
+        for window in draft.batches.iter().flat_map(|batch| &batch.windows).map(inserted) {
+            assert!(crate::orchestration::head::survey::is_draft(&old, &window), "{}", window.id);
+        }
+        let last = completed(draft).write.windows;
+        assert!(last.len() < 100, "{}", last.len());
+        assert_eq!(last.iter().map(inserted).filter(|window| window.id.is_null_axis()).count(), 64);
+    }
+
+    #[test]
+    fn what_is_left_goes_on_where_nothing_new_can_be_planned() {
+        let old = Head {
+            plan: Some("old".into()),
+            planned_to: Timestamp::from_ticks(1_000),
+            plan_error: Some("no licence".into()),
+            ..head(TableState::Planning)
         };
-        assert_eq!(uncopied(&planned, vec![null.clone()], 8), (5, 3));
-        assert_eq!(uncopied(&planned, vec![null], 2), (0, 3), "some have left the source");
-        assert_eq!(uncopied(&Head { null_rows: 3, ..planned.clone() }, vec![], 8), (5, 3), "their window is purged");
-        assert_eq!(uncopied(&planned, vec![], 2), (2, 0));
-        assert_eq!(uncopied(&first, vec![], 2), (0, 0), "the first plan has windows for them");
+        let found = survey(&old, vec![seen(20, WindowState::Failed), seen(30, WindowState::Submitted)]);
+        let content = Content { found, planned: vec![], end: None };
+        let draft = lay_out(&key(), &id(1), old, content, later(1), &limits()).unwrap();
+        let Completed { write, owed } = completed(draft);
+        assert_eq!((write.head.state, write.head.plan.as_deref()), (TableState::Running, Some("old")));
+        assert_eq!(write.head.planned_to, Timestamp::from_ticks(1_000));
+        assert_eq!(write.head.plan_error.as_deref(), Some("no licence"));
+        assert!(matches!(owed[0].message, Message::Chunk(_)), "{owed:?}");
+        assert!(matches!(owed[1].message, Message::Control(ControlMessage::Verify { .. })), "{owed:?}");
     }
 
     #[test]
@@ -424,7 +412,7 @@ mod tests {
     fn only_a_head_that_is_being_planned_can_be() {
         let running = head(TableState::Running);
         assert!(windows_of(&running, pieces(1), now()).is_err());
-        let content = Content { found: survey::<u64>(&running, vec![]), planned: vec![], null_rows: 0, end: None };
+        let content = Content { found: survey::<u64>(&running, vec![]), planned: vec![], end: None };
         assert!(lay_out(&key(), &id(1), running, content, now(), &limits()).is_err());
     }
 

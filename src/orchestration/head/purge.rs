@@ -24,9 +24,10 @@ pub fn purge<V>(head: &Head, windows: &mut Vec<Seen<V>>, now: Timestamp, history
     (!removed.is_empty()).then_some(TableWrite { head: next, windows: removed })
 }
 
-/// Whether a window is terminal and old; whether it may go is for its head to say.
+/// Whether a window is terminal and old; whether it may go is for its head to say. Those of rows without a value on the cut
+/// axis stay: they say how many such rows were copied, and no watermark does.
 pub fn may_be_old(window: &Window, now: Timestamp, history: Duration) -> bool {
-    window.state.is_terminal() && now.since(window.updated) > history
+    window.state.is_terminal() && !window.id.is_null_axis() && now.since(window.updated) > history
 }
 
 fn is_old(head: &Head, window: &Window, now: Timestamp, history: Duration) -> bool {
@@ -54,6 +55,13 @@ mod tests {
             other => panic!("{other:?}"),
         };
         writes.into_iter().map(version).collect()
+    }
+
+    #[test]
+    fn windows_of_rows_without_a_value_on_the_axis_stay() {
+        let mut nulls = seen(0, WindowState::Verified);
+        nulls.window.id.high = Timestamp::MIN;
+        assert!(removed(&idle(90), vec![nulls], 9_999).is_empty());
     }
 
     #[test]

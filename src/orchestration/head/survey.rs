@@ -1,5 +1,6 @@
 //! What a plan finds in the ledger: what earlier runs left, and the drafts of plans that never became valid.
 
+use super::nulls::NullWindows;
 use crate::orchestration::ledger::{Counts, Head};
 use crate::orchestration::limits::TRANSACTION_WINDOWS;
 use crate::orchestration::window::{Window, WindowState};
@@ -14,8 +15,8 @@ pub struct Survey<V> {
     pub counts: Counts,
     /// Proved windows that another post may have loaded again.
     pub doubtful: Vec<Window>,
-    /// Rows of windows without a value on the cut axis.
-    pub null_rows: u64,
+    /// Windows of rows without a value on the cut axis.
+    pub nulls: NullWindows,
     /// The transactions that delete the drafts, one after the other. Each swaps the head too, so that a planner that
     /// was overtaken deletes nothing.
     pub deletions: Vec<TableWrite<V>>,
@@ -25,16 +26,14 @@ pub struct Survey<V> {
 pub fn survey<V>(head: &Head, windows: Vec<Seen<V>>) -> Survey<V> {
     let mut counts = head.purged;
     let (mut left, mut drafts, mut doubtful) = (Vec::new(), Vec::new(), Vec::new());
-    let mut null_rows = 0;
+    let mut nulls = NullWindows::default();
     for seen in windows {
         if is_draft(head, &seen.window) {
             drafts.push(WindowWrite::Delete(seen.name, seen.version));
             continue;
         }
         *counts.of(seen.window.state) += 1;
-        if seen.window.id.is_null_axis() && seen.window.state != WindowState::Split {
-            null_rows += seen.window.seal.as_ref().map_or(seen.window.planned_rows, |seal| seal.rows);
-        }
+        nulls.add(&seen.window);
         if seen.window.state == WindowState::Verified && seen.window.posts > 1 {
             doubtful.push(seen.window.clone());
         }
@@ -47,11 +46,12 @@ pub fn survey<V>(head: &Head, windows: Vec<Seen<V>>) -> Survey<V> {
         let windows = drafts.drain(..drafts.len().min(TRANSACTION_WINDOWS)).collect();
         deletions.push(TableWrite { head: head.clone(), windows });
     }
-    Survey { left, counts, doubtful, null_rows, deletions }
+    Survey { left, counts, doubtful, nulls, deletions }
 }
 
 /// Whether a window belongs to a plan that was never completed. Windows of a completed plan begin below its end, and
-/// what a run has taken up was dispatched: neither is ever a draft.
+/// what a run has taken up was dispatched: neither is ever a draft. Nor are those of rows without a value on the cut axis
+/// once a plan was completed: they come with the transaction that completes theirs.
 pub fn is_draft(head: &Head, window: &Window) -> bool {
     window.run.is_none()
         && matches!(window.state, WindowState::Planned | WindowState::Empty)

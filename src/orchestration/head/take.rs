@@ -2,7 +2,7 @@
 //! it held, in whatever state it left it.
 
 use crate::orchestration::ids::{InstanceId, LedgerId};
-use crate::orchestration::instance::{RuntimeStatus, TableResult, TableRun};
+use crate::orchestration::instance::{Instance, RuntimeStatus, TableResult, TableRun};
 use crate::orchestration::ledger::{Head, Progress, TableState};
 use crate::orchestration::message::Debt;
 use crate::timestamp::Timestamp;
@@ -34,6 +34,8 @@ pub enum Take {
     Finish,
     /// This run's plan stands and was held: dispatch what waits in it.
     GoOn,
+    /// This run came to this result without a plan: count it, then let go of the head.
+    Ended(Box<TableResult>),
     /// Another run holds it.
     HeldBy(InstanceId),
 }
@@ -43,21 +45,32 @@ pub fn other_holder<'a>(head: Option<&'a Head>, id: &InstanceId) -> Option<&'a I
     head?.run.as_ref().filter(|holder| *holder != id)
 }
 
-/// Takes a table for run `id`. `holder` is the status of [`other_holder`], `None` where there is no such run.
+/// Whether a head is that of a run in the life that it leads: what a former life left is as if another run, that is over,
+/// had left it.
+pub fn is_of(head: &Head, run: &Instance) -> bool {
+    head.run.as_ref() == Some(&run.id) && head.life == run.lives
+}
+
+/// Takes a table for a run. `holder` is the status of [`other_holder`], `None` where there is no such run.
 pub fn take(
     head: Option<&Head>,
     table: &TableRun,
-    id: &InstanceId,
+    run: &Instance,
     holder: Option<RuntimeStatus>,
     fresh: Fresh,
     now: Timestamp,
 ) -> Take {
+    let id = &run.id;
     if let Some(other) = other_holder(head, id)
         && holder.is_some_and(|status| !status.is_final())
     {
         return Take::HeldBy(other.clone());
     }
-    if let Some(own) = head.filter(|head| head.run.as_ref() == Some(id)) {
+    let own = head.filter(|head| is_of(head, run));
+    if let Some(own) = own {
+        if let Some(result) = &own.ended {
+            return Take::Ended(result.clone());
+        }
         match own.state {
             TableState::Finishing => return Take::Finish,
             TableState::Running if is_held(own, id) => return Take::GoOn,
@@ -68,16 +81,20 @@ pub fn take(
         }
     }
     let config = &table.config;
+    let hold = own.map_or(0, |own| own.hold);
     let head = head
         .cloned()
         .unwrap_or_else(|| Head::new(fresh.ledger, &config.source, &config.destination, &config.watermark_column, now));
     Take::Ours(Box::new(Head {
         run: Some(id.clone()),
+        life: run.lives,
         state: TableState::Planning,
         stop: false,
         // The numbers are the run's own.
-        hold: if head.run.as_ref() == Some(id) { head.hold } else { 0 },
+        hold,
         draft: Some(fresh.draft),
+        ended: None,
+        plan_error: None,
         verify: None,
         // A count that is still on its way for an earlier run finds another number.
         verify_number: head.verify_number + 1,
@@ -106,12 +123,16 @@ pub fn held_by(other: &InstanceId) -> TableResult {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::orchestration::head::testing::{head, id, later, table};
+    use crate::orchestration::head::testing::{head, id, later, run, table};
     use crate::orchestration::ids::WindowName;
     use crate::orchestration::ledger::HeadDebts;
 
     fn taken(head: Option<&Head>, bits: u128, holder: Option<RuntimeStatus>) -> Take {
-        take(head, &table(), &id(bits), holder, Fresh::from_bits(7 << 64 | 9), later(1))
+        taken_in(head, &run(bits), holder)
+    }
+
+    fn taken_in(head: Option<&Head>, run: &Instance, holder: Option<RuntimeStatus>) -> Take {
+        take(head, &table(), run, holder, Fresh::from_bits(7 << 64 | 9), later(1))
     }
 
     #[test]
@@ -149,5 +170,23 @@ mod tests {
         let planning = head(TableState::Planning);
         let Take::Ours(taken) = taken(Some(&planning), 1, None) else { panic!("not taken") };
         assert_ne!(taken.draft, planning.draft);
+    }
+
+    #[test]
+    fn what_a_former_life_of_the_run_left_is_taken_like_another_runs() {
+        let again = Instance { lives: 1, ..run(1) };
+        for state in [TableState::Running, TableState::Planning, TableState::Finishing] {
+            let Take::Ours(taken) = taken_in(Some(&head(state)), &again, None) else { panic!("{state:?}") };
+            assert_eq!((taken.life, taken.state), (1, TableState::Planning));
+        }
+    }
+
+    #[test]
+    fn every_delivery_finds_the_same_result_where_there_is_no_plan() {
+        let result = Box::new(TableResult { error: Some("no licence".into()), ..TableResult::default() });
+        let ended = Head { run: Some(id(1)), ended: Some(result.clone()), ..head(TableState::Idle) };
+        assert_eq!(taken(Some(&ended), 1, None), Take::Ended(result));
+        let Take::Ours(taken) = taken(Some(&ended), 2, None) else { panic!("not taken") };
+        assert_eq!(taken.ended, None);
     }
 }

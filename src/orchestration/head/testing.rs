@@ -1,7 +1,7 @@
 //! Heads and windows for the tests of the rules.
 
 use crate::orchestration::ids::{InstanceId, LedgerId, Part, TableKey, WindowId, WindowName};
-use crate::orchestration::instance::{LoadType, TableConfig, TableRun};
+use crate::orchestration::instance::{Instance, LoadType, StartInput, TableConfig, TableRun};
 use crate::orchestration::ledger::{Head, TableState, VerifyDue};
 use crate::orchestration::window::{Seal, Window, WindowState};
 use crate::orchestration::write::Seen;
@@ -22,6 +22,11 @@ pub(crate) fn key() -> TableKey {
 
 pub(crate) fn id(bits: u128) -> InstanceId {
     InstanceId::from_bits(bits)
+}
+
+/// A run that has not begun.
+pub(crate) fn run(bits: u128) -> Instance {
+    Instance::pending(id(bits), StartInput::default(), serde_json::Value::Null, now())
 }
 
 /// The head of a table in `state` that run 1 holds.

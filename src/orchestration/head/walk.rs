@@ -186,11 +186,11 @@ impl Walk {
         }
         let fresh = take::Fresh::from_bits(u128::from(self.bits()) << 64 | u128::from(self.bits()));
         let (read, version) = self.head.clone().unzip();
-        let head = match take::take(read.as_ref(), &table(), &self.run.id, None, fresh, self.now) {
+        let head = match take::take(read.as_ref(), &table(), &self.run, None, fresh, self.now) {
             take::Take::Ours(head) => *head,
             take::Take::Again(owed) => return self.pay(&owed),
             take::Take::Finish => return self.finish(),
-            take::Take::HeldBy(_) | take::Take::GoOn => return Ok(()),
+            take::Take::HeldBy(_) | take::Take::GoOn | take::Take::Ended(_) => return Ok(()),
         };
         if !self.commit(TableWrite { head: head.clone(), windows: vec![] }, version) {
             return Ok(());
@@ -206,7 +206,7 @@ impl Walk {
         let at = |n: u64| Timestamp::from_ticks(head.planned_to.ticks() + 76 * n);
         let pieces = (0..count).map(|n| Piece::whole(at(n), at(n + 1), (n + self.seed) % 9)).collect();
         let planned = plan::windows_of(&head, pieces, self.now).unwrap();
-        let content = plan::Content { found, planned, null_rows: 0, end: Some(at(count)) };
+        let content = plan::Content { found, planned, end: Some(at(count)) };
         let draft = plan::lay_out(&key(), &self.run.id, head, content, self.now, &self.limits).unwrap();
         for batch in draft.batches.clone() {
             let version = self.head().1;

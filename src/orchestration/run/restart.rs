@@ -49,14 +49,16 @@ pub fn replace(run: &Instance, input: StartInput, raw_input: Value, now: Timesta
     run.status.is_final().then(|| Again::new(run, fresh, now))
 }
 
-/// The head once `id`, which is over, lets go of it; `None` when it does not hold it. What is left in it is for the
-/// next plan to take up.
-pub fn let_go(head: &Head, id: &InstanceId, now: Timestamp) -> Option<Head> {
-    (head.run.as_ref() == Some(id)).then(|| Head {
+/// The head once the lives of `id` before `life`, which are over, let go of it; `None` when they do not hold it. What is
+/// left in it is for the next plan to take up. Whoever asks has read the run before: that it is as it was is told by a swap
+/// that comes after this, so a life that began meanwhile keeps what it has taken.
+pub fn let_go(head: &Head, id: &InstanceId, life: u32, now: Timestamp) -> Option<Head> {
+    (head.run.as_ref() == Some(id) && head.life < life).then(|| Head {
         run: None,
         state: TableState::Idle,
         stop: false,
         draft: None,
+        ended: None,
         verify: None,
         verify_number: head.verify_number + 1,
         plan_due: None,
@@ -108,9 +110,16 @@ mod tests {
         let again = request(&terminated(), later(9)).unwrap().run;
         assert!(again.holds > terminated().holds && again.lives > terminated().lives);
         let held = Head { stop: true, verify_number: 4, ..head(TableState::Running) };
-        let free = let_go(&held, &id(1), later(1)).unwrap();
+        let free = let_go(&held, &id(1), again.lives, later(1)).unwrap();
         assert_eq!((free.run.clone(), free.state, free.stop), (None, TableState::Idle, false));
         assert!(free.verify_number > held.verify_number);
-        assert_eq!(let_go(&held, &id(2), later(1)), None);
+        assert_eq!(let_go(&held, &id(2), again.lives, later(1)), None);
+    }
+
+    #[test]
+    fn a_restart_that_comes_late_leaves_the_tables_of_the_new_life_alone() {
+        let (first, second) = (request(&terminated(), later(9)).unwrap(), request(&terminated(), later(9)).unwrap());
+        let taken = Head { life: first.run.lives, ..head(TableState::Planning) };
+        assert_eq!(let_go(&taken, &id(1), second.run.lives, later(10)), None);
     }
 }

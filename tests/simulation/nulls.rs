@@ -1,0 +1,72 @@
+//! Tables that are cut by a column, and rows that have no value in it.
+
+use super::simulated;
+use super::world::{SECOND, Setting, SimulatedTable, World};
+use adxingestor::orchestration::instance::TableResult;
+use localcloud::clock::Clock;
+use localcloud::source::TableOptions;
+use std::time::Duration;
+
+const PATIENCE: Duration = Duration::from_secs(24 * 3600);
+const TABLE: &str = "IdentityInfo";
+
+fn world(seed: u64, rows: u64) -> World {
+    let mut setting = Setting::quiet(seed, vec![SimulatedTable { name: TABLE, rows, days: 2 }]);
+    setting.options.has_arrival_time = Some(false);
+    setting.options = TableOptions { null_timestamps_per_mille: 200, ..setting.options };
+    World::new(&setting)
+}
+
+impl World {
+    async fn copied(&mut self) -> TableResult {
+        let id = self.start().await;
+        let run = self.ended(&id, PATIENCE).await.unwrap();
+        let result = self.records().tables(&run.id).await.unwrap().swap_remove(0).record.result.unwrap();
+        assert!(result.success, "{result:?}");
+        result
+    }
+
+    fn count(&self, filter: &str) -> u64 {
+        self.adx(&format!("{TABLE} | {filter} | count"))[0][0].as_u64().unwrap()
+    }
+
+    /// More rows, whose times are later than those of what is there.
+    async fn more(&mut self, rows: u64) {
+        self.pass(Duration::from_secs(12 * 3_600)).await;
+        let now = Clock::now(&self.clock);
+        self.cloud.source().append(TABLE, rows, now - 3_600 * SECOND, now - 60 * SECOND).unwrap();
+    }
+}
+
+#[test]
+fn rows_without_a_value_on_the_axis_that_come_late_are_a_warning_with_their_number() {
+    simulated(async || {
+        let mut world = world(3, 40);
+        assert_eq!(world.copied().await.warnings, Vec::<String>::new());
+        let nulls = world.count("where isnull(Timestamp)");
+        assert!(nulls > 0 && world.count("where true") == 40, "{nulls}");
+        world.more(40).await;
+        for _ in 0..2 {
+            let warnings = world.copied().await.warnings;
+            let copied = world.count("where true");
+            assert_eq!(world.count("where isnull(Timestamp)"), nulls, "none twice");
+            let expected = format!("the source shows {} more rows without a Timestamp", 80 - copied);
+            assert!(copied < 80 && warnings[0].starts_with(&expected), "{copied}: {warnings:?}");
+        }
+    });
+}
+
+#[test]
+fn the_first_rows_without_a_value_on_the_axis_are_copied_whenever_they_come() {
+    simulated(async || {
+        let mut world = world(3, 1);
+        world.copied().await;
+        assert_eq!((world.count("where true"), world.count("where isnull(Timestamp)")), (1, 0), "choose another seed");
+        world.more(40).await;
+        assert_eq!(world.copied().await.warnings, Vec::<String>::new());
+        assert!(world.count("where isnull(Timestamp)") > 0);
+        assert_eq!(world.count("where true"), 41);
+        assert_eq!(world.copied().await.warnings, Vec::<String>::new());
+        assert_eq!(world.count("where true"), 41);
+    });
+}
