@@ -258,6 +258,12 @@ pub struct Head {
     /// When its plan is tried again, if it waits for the quota.
     #[serde(default)]
     pub plan_due: Option<Timestamp>,
+    /// When it was last rebuilt from what the destination holds.
+    #[serde(default)]
+    pub adopted: Option<Timestamp>,
+    /// What this run found to be in the destination twice, and the commands that remove it.
+    #[serde(default)]
+    pub doubts: Vec<String>,
     /// When it last changed.
     pub updated: Timestamp,
 }
@@ -295,6 +301,8 @@ impl Head {
             owed_verify: None,
             moved: now,
             plan_due: None,
+            adopted: None,
+            doubts: Vec::new(),
             updated: now,
         }
     }

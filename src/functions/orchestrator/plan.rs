@@ -1,7 +1,8 @@
 //! The step `plan` of a table: leftovers of earlier runs first, then the new range. What is decided is in
 //! `orchestration::head`; here it is loaded, asked for and stored.
 
-mod learn;
+pub(super) mod learn;
+pub(super) mod ownership;
 
 use super::finish::{end_again, end_table, finish_table};
 use super::{Step, StepError, store};
@@ -10,6 +11,7 @@ use crate::functions::control::status_of;
 use crate::functions::hunting::Hunting;
 use crate::functions::planner::{Cut, Planner};
 use crate::functions::source;
+use crate::orchestration::adoption::watch::doubted;
 use crate::orchestration::head::hold::{WentOn, go_on};
 use crate::orchestration::head::plan::{self, Completed, Content, Retry, Scope};
 use crate::orchestration::head::survey::{Survey, survey};
@@ -185,13 +187,15 @@ impl Planning<'_> {
     async fn plan(&self, mut head: Stored<Head>) -> Step<()> {
         let (app, services, table) = (self.app, self.services, self.table);
         let mut hunting = Hunting::new(app, services, self.deadline);
-        let found = self.survey(&mut head).await?;
+        let (found, windows) = self.survey(&mut head).await?;
         let scope = plan::scope(table, &head.record, !found.left.is_empty());
         if scope == Scope::Nothing {
             return self.nothing_to_do(head, "a Full table that is loaded already", 0).await;
         }
         if !learn::destination(services, table, &mut head.record, self.deadline).await? {
-            learn::ownership(services, &head.record, self.deadline).await?;
+            let now = app.state.now();
+            let doubts = ownership::check(services, &head.record, &windows, now, &app.limits, self.deadline).await?;
+            head.record = doubted(head.record, doubts);
         }
         if head.record.shape.is_none() {
             if !learn::shape(services, table, &mut head.record, &mut hunting).await? {
@@ -220,12 +224,14 @@ impl Planning<'_> {
     }
 
     /// Looks at all windows of the table and deletes drafts.
-    async fn survey(&self, head: &mut Stored<Head>) -> Result<Survey<ETag>, Error> {
-        let found = survey(&head.record, store::windows(self.app, self.key()).await?);
+    async fn survey(&self, head: &mut Stored<Head>) -> Result<(Survey<ETag>, Vec<Window>), Error> {
+        let seen = store::windows(self.app, self.key()).await?;
+        let windows = seen.iter().map(|seen| seen.window.clone()).collect();
+        let found = survey(&head.record, seen);
         for deletion in &found.deletions {
             head.etag = store::table(self.app, self.key(), deletion, &head.etag).await?;
         }
-        Ok(found)
+        Ok((found, windows))
     }
 
     /// The windows of the new range, from one histogram and one more for each bin that is too full.

@@ -1,0 +1,282 @@
+//! Rebuilding the ledger of a table from what its destination holds, after the state store was lost or moved. The ids of
+//! the rows spell which windows were pulled; what they leave open is to be pulled again.
+//!
+//! What was under way when the ledger was lost may land later, under an id that the rebuilt ledger does not know:
+//! `watch` finds it at the start of the runs that follow. To keep the two apart a rebuilt ledger has an id of its own;
+//! the windows that it takes over keep theirs.
+
+pub mod coverage;
+pub mod removal;
+pub mod watch;
+
+use self::coverage::{Entangled, gaps, overlaps};
+use super::head::survey::is_draft;
+use super::ids::{LedgerId, WindowId, WindowName};
+use super::ledger::{Head, Progress, Shape, TableState, verified_prefix};
+use super::limits::{Limits, TRANSACTION_WINDOWS};
+use super::plan::Piece;
+use super::window::{Window, WindowState};
+use super::write::{Seen, TableWrite, WindowWrite};
+use crate::timestamp::Timestamp;
+use std::collections::{BTreeMap, HashSet};
+
+/// What the destination holds of one window.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Landed {
+    /// The window, as the rows spell it.
+    pub id: WindowId,
+    /// How many rows.
+    pub rows: u64,
+    /// When the first of them was ingested, as far as the destination notes that.
+    pub first: Timestamp,
+    /// When the last of them was.
+    pub last: Timestamp,
+}
+
+impl Landed {
+    /// What stands under `text`, if that is the id of a window.
+    pub fn read(text: &str, rows: u64, first: Option<Timestamp>, last: Option<Timestamp>) -> Option<Self> {
+        let id: WindowId = text.parse().ok().filter(coverage::is_sound)?;
+        Some(Self { id, rows, first: first.unwrap_or(Timestamp::MIN), last: last.unwrap_or(Timestamp::MAX) })
+    }
+}
+
+/// What is known of a table beside its windows.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Facts {
+    /// Whether the ledger in the store owns the destination; then it keeps its id.
+    pub is_owner: bool,
+    /// An id that no ledger had before.
+    pub ledger: LedgerId,
+    /// A plan id that was never used.
+    pub plan: String,
+    /// How the table is copied.
+    pub shape: Shape,
+    /// Everything up to and including this is there, whatever the ids say: windows without rows have left no id.
+    pub proved: Timestamp,
+    /// Whether a ledger of this app has proved that.
+    pub by_a_ledger: bool,
+    /// Where the gaps end at least: the end of a table that is loaded once.
+    pub end: Option<Timestamp>,
+}
+
+/// Two windows of the destination that stand for the same rows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Overlap {
+    /// The one that is to go: ingested later, or unknown to the ledger.
+    pub younger: Landed,
+    /// The one that stays.
+    pub older: WindowId,
+}
+
+/// What a rebuilt ledger is made of.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Layout<V> {
+    /// Windows of the destination that the ledger did not know.
+    pub adopted: Vec<Landed>,
+    /// How many of the destination's windows it knew.
+    pub known: usize,
+    /// What is there twice.
+    pub overlaps: Vec<Overlap>,
+    /// What no window covers.
+    pub gaps: Vec<Piece>,
+    /// Where the plan ends.
+    pub planned_to: Timestamp,
+    stays: Vec<Window>,
+    goes: Vec<Seen<V>>,
+}
+
+/// Lays the ledger out: `head` and `windows` are what the store has, `landed` what the destination has.
+///
+/// # Errors
+/// [`Entangled`].
+pub fn lay_out<V>(
+    head: Option<&Head>,
+    windows: Vec<Seen<V>>,
+    landed: Vec<Landed>,
+    facts: &Facts,
+) -> Result<Layout<V>, Entangled> {
+    let known: HashSet<WindowId> = windows.iter().map(|seen| seen.window.id).collect();
+    let (found, unknown): (Vec<Landed>, Vec<Landed>) = landed.into_iter().partition(|one| known.contains(&one.id));
+    let draft = |window: &Window| head.is_none_or(|head| is_draft(head, window));
+    let posted: Vec<WindowId> =
+        windows.iter().filter(|seen| watch::is_posted(&seen.window)).map(|seen| seen.window.id).collect();
+    let (adopted, overlaps) = choose(&posted, unknown);
+    let (mut stays, mut goes): (Vec<Window>, Vec<Seen<V>>) = (Vec::new(), Vec::new());
+    let mut settled: Vec<WindowId> = posted.iter().copied().chain(adopted.iter().map(|one| one.id)).collect();
+    for seen in windows {
+        let open = is_unposted(&seen.window);
+        if draft(&seen.window) || (open && meets_any(&settled, &seen.window.id)) {
+            goes.push(seen);
+            continue;
+        }
+        if open {
+            settled.push(seen.window.id);
+        }
+        stays.push(seen.window);
+    }
+    let low = facts.proved.max(head.map_or(Timestamp::MIN, |head| head.verified_up_to));
+    let planned_to = adopted.iter().map(|one| one.id.high).chain(facts.end).chain(head.map(|head| head.planned_to));
+    let planned_to = planned_to.fold(low, Timestamp::max);
+    let covered = stays.iter().filter(|window| window.state != WindowState::Split).map(|window| window.id);
+    let covered: Vec<WindowId> = covered.chain(adopted.iter().map(|one| one.id)).collect();
+    // A ledger that has planned knows whether there are rows without a time.
+    let nothing_there = adopted.is_empty() && !facts.by_a_ledger && facts.end.is_none();
+    let has_planned = head.is_some_and(|head| head.plan.is_some());
+    let mut gaps = if nothing_there && !has_planned { Vec::new() } else { gaps(&covered, low, planned_to)? };
+    if has_planned {
+        gaps.retain(|gap| gap.high != Timestamp::MIN);
+    }
+    Ok(Layout { adopted, known: found.len(), overlaps, gaps, planned_to, stays, goes })
+}
+
+/// Whether nothing of a window can be in the destination, and it is still to be pulled.
+fn is_unposted(window: &Window) -> bool {
+    window.seal.is_none() && !window.state.is_terminal() && window.state != WindowState::Submitted
+}
+
+fn meets_any(settled: &[WindowId], id: &WindowId) -> bool {
+    settled.iter().any(|other| !overlaps(&[*other, *id]).is_empty())
+}
+
+/// Of windows that stand for the same rows, the one stays that was there first, and those that the ledger knows always do.
+fn choose(posted: &[WindowId], mut unknown: Vec<Landed>) -> (Vec<Landed>, Vec<Overlap>) {
+    unknown.sort_by(|left, right| (left.first, left.id.to_string()).cmp(&(right.first, right.id.to_string())));
+    let ids: Vec<WindowId> = posted.iter().copied().chain(unknown.iter().map(|one| one.id)).collect();
+    let mut partners: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
+    for (left, right) in overlaps(&ids) {
+        // The places are in the order of age.
+        partners.entry(left.max(right)).or_default().push(left.min(right));
+    }
+    let (mut adopted, mut twice): (Vec<Landed>, Vec<Overlap>) = (Vec::new(), Vec::new());
+    let mut out = HashSet::new();
+    for (at, one) in (posted.len()..).zip(unknown) {
+        let older = partners.get(&at).into_iter().flatten().find(|older| !out.contains(*older));
+        match older {
+            Some(older) => {
+                out.insert(at);
+                twice.push(Overlap { younger: one, older: ids[*older] });
+            }
+            None => adopted.push(one),
+        }
+    }
+    (adopted, twice)
+}
+
+impl<V> Layout<V> {
+    /// Whether the ledger knows all that is there, and nothing is to be changed.
+    pub fn is_nothing(&self) -> bool {
+        self.adopted.is_empty() && self.goes.is_empty() && self.gaps.is_empty()
+    }
+
+    /// The ids of all windows with rows in the destination.
+    pub fn with_rows(&self) -> impl Iterator<Item = (WindowId, u64)> + '_ {
+        let adopted = self.adopted.iter().map(|one| (one.id, one.rows));
+        let stays = self.stays.iter().filter(|window| watch::is_posted(window));
+        adopted.chain(stays.map(|window| (window.id, watch::rows(window))))
+    }
+
+    /// How many planned windows give way.
+    pub fn given_way(&self) -> usize {
+        self.goes.len()
+    }
+}
+
+/// The transactions of an adoption, in order; `head` is the head as it is stored. Each of them swaps it, and only the last one
+/// makes the rebuilt ledger valid. `pieces` are the gaps, cut and counted at the source. What is open comes before what is
+/// there: as long as a window of the destination is not on record, no run goes on.
+pub fn write<V>(
+    head: &Head,
+    layout: Layout<V>,
+    pieces: Vec<Piece>,
+    facts: &Facts,
+    now: Timestamp,
+    limits: &Limits,
+) -> Vec<TableWrite<V>> {
+    let Layout { adopted, planned_to, mut stays, goes, .. } = layout;
+    let mut changes: Vec<WindowWrite<V>> =
+        goes.into_iter().map(|seen| WindowWrite::Delete(seen.name, seen.version)).collect();
+    let ledger = if facts.is_owner { head.ledger } else { facts.ledger };
+    for (index, piece) in pieces.into_iter().enumerate() {
+        let (name, window) = open_window(ledger, index, piece, facts, now);
+        stays.push(window.clone());
+        changes.push(WindowWrite::Insert(name, window));
+    }
+    let proved = facts.proved.max(head.verified_up_to);
+    let mut purged = head.purged;
+    for one in adopted {
+        if one.id.high <= proved && now.since(one.last) > limits.history {
+            purged.verified += 1;
+            continue;
+        }
+        let (name, window) = landed_window(&one, facts, now, limits);
+        stays.push(window.clone());
+        changes.push(WindowWrite::Insert(name, window));
+    }
+    let mut counts = purged;
+    stays.iter().for_each(|window| *counts.of(window.state) += 1);
+    let verified_up_to = verified_prefix(proved, &stays);
+    let next =
+        Head { ledger, planned_to, verified_up_to, purged, counts, ..rebuilt(head, facts, stays.is_empty(), now) };
+    let mut writes = Vec::new();
+    while changes.len() > TRANSACTION_WINDOWS {
+        let windows = changes.drain(..TRANSACTION_WINDOWS).collect();
+        writes.push(TableWrite { head: head.clone(), windows });
+    }
+    writes.push(TableWrite { head: next, windows: changes });
+    writes
+}
+
+/// A window that is to be pulled, or, where the source has no row in it, not.
+fn open_window(ledger: LedgerId, index: usize, piece: Piece, facts: &Facts, now: Timestamp) -> (WindowName, Window) {
+    let id = WindowId { ledger, low: piece.low, high: piece.high, part: piece.part, generation: 0 };
+    let state = if piece.rows == 0 { WindowState::Empty } else { WindowState::Planned };
+    let handover = facts.shape.handover.is_some();
+    let window = Window { state, ..Window::planned(id, &facts.plan, handover, piece.rows, now) };
+    (WindowName::new(piece.low, &format!("g{}{index:04x}", facts.plan)), window)
+}
+
+/// A window that is there. How often it was posted is not known. A second copy of it can only come of a post that was made
+/// before the first rows landed, so one that landed lately is counted again, as if it had been posted twice.
+fn landed_window(landed: &Landed, facts: &Facts, now: Timestamp, limits: &Limits) -> (WindowName, Window) {
+    let lately = now.since(landed.last) <= limits.post_lifetime;
+    let window = Window {
+        state: WindowState::Verified,
+        posts: if lately { 2 } else { 1 },
+        last_post: Some(landed.last),
+        ..Window::planned(landed.id, &facts.plan, false, landed.rows, now)
+    };
+    let WindowId { ledger, high, part, generation, .. } = landed.id;
+    let path = format!("a{ledger}{:016x}{:04x}{:04x}{generation:04x}", high.ticks(), part.index, part.count);
+    (WindowName::new(landed.id.low, &path), window)
+}
+
+/// The head, held by no run.
+fn rebuilt(head: &Head, facts: &Facts, is_empty: bool, now: Timestamp) -> Head {
+    // A table of which nothing was copied is copied like one that never was.
+    let begun = !is_empty || facts.by_a_ledger;
+    Head {
+        shape: head.shape.clone().or_else(|| Some(facts.shape.clone())),
+        state: TableState::Idle,
+        run: None,
+        stop: false,
+        hold: 0,
+        plan: if begun { Some(facts.plan.clone()) } else { head.plan.clone() },
+        draft: None,
+        lanes: 0,
+        ready: Vec::new(),
+        cursor: None,
+        more: false,
+        progress: Progress::default(),
+        verify: None,
+        verify_number: head.verify_number + 1,
+        owed_plan: None,
+        owed_verify: None,
+        plan_due: None,
+        adopted: Some(now),
+        doubts: Vec::new(),
+        moved: now,
+        updated: now,
+        ..head.clone()
+    }
+}
