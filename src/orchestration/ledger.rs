@@ -17,6 +17,14 @@ pub enum CutAxis {
     Column(String),
 }
 
+impl CutAxis {
+    /// The axis that is written as `text`.
+    pub fn named(text: &str) -> Self {
+        let arrival = Self::ArrivalTime;
+        if text == arrival.to_string() { arrival } else { Self::Column(text.to_owned()) }
+    }
+}
+
 impl std::fmt::Display for CutAxis {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
@@ -376,6 +384,13 @@ mod tests {
             20
         );
         assert_eq!(prefix(&[window(0, 5, Verified), window(10, 12, Verified)]), 12, "older windows do not pull back");
+    }
+
+    #[test]
+    fn an_axis_is_read_as_it_is_written() {
+        for axis in [CutAxis::ArrivalTime, CutAxis::Column("Timestamp".into())] {
+            assert_eq!(CutAxis::named(&axis.to_string()), axis);
+        }
     }
 
     #[test]

@@ -6,13 +6,17 @@
 //! the windows that it takes over keep theirs.
 
 pub mod coverage;
+pub mod facts;
 pub mod removal;
+pub mod report;
 pub mod watch;
 
 use self::coverage::{Entangled, gaps, overlaps};
+use self::facts::Facts;
 use super::head::survey::is_draft;
 use super::ids::{LedgerId, WindowId, WindowName};
-use super::ledger::{Head, Progress, Shape, TableState, verified_prefix};
+use super::instance::TableConfig;
+use super::ledger::{Head, Progress, TableState, verified_prefix};
 use super::limits::{Limits, TRANSACTION_WINDOWS};
 use super::plan::Piece;
 use super::window::{Window, WindowState};
@@ -39,25 +43,6 @@ impl Landed {
         let id: WindowId = text.parse().ok().filter(coverage::is_sound)?;
         Some(Self { id, rows, first: first.unwrap_or(Timestamp::MIN), last: last.unwrap_or(Timestamp::MAX) })
     }
-}
-
-/// What is known of a table beside its windows.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Facts {
-    /// Whether the ledger in the store owns the destination; then it keeps its id.
-    pub is_owner: bool,
-    /// An id that no ledger had before.
-    pub ledger: LedgerId,
-    /// A plan id that was never used.
-    pub plan: String,
-    /// How the table is copied.
-    pub shape: Shape,
-    /// Everything up to and including this is there, whatever the ids say: windows without rows have left no id.
-    pub proved: Timestamp,
-    /// Whether a ledger of this app has proved that.
-    pub by_a_ledger: bool,
-    /// Where the gaps end at least: the end of a table that is loaded once.
-    pub end: Option<Timestamp>,
 }
 
 /// Two windows of the destination that stand for the same rows.
@@ -182,6 +167,12 @@ impl<V> Layout<V> {
     }
 }
 
+/// The head as it is before anything is adopted: the stored one, or that of a table that was never copied.
+pub fn begun(head: Option<&Head>, config: &TableConfig, facts: &Facts, now: Timestamp) -> Head {
+    let fresh = || Head::new(facts.ledger, &config.source, &config.destination, &config.watermark_column, now);
+    head.cloned().unwrap_or_else(fresh)
+}
+
 /// The transactions of an adoption, in order; `head` is the head as it is stored. Each of them swaps it, and only the last one
 /// makes the rebuilt ledger valid. `pieces` are the gaps, cut and counted at the source. What is open comes before what is
 /// there: as long as a window of the destination is not on record, no run goes on.
@@ -255,7 +246,9 @@ fn landed_window(landed: &Landed, facts: &Facts, now: Timestamp, limits: &Limits
 fn rebuilt(head: &Head, facts: &Facts, is_empty: bool, now: Timestamp) -> Head {
     // A table of which nothing was copied is copied like one that never was.
     let begun = !is_empty || facts.by_a_ledger;
+    let learned = head.shape.is_some();
     Head {
+        watermark_column: if learned { &head.watermark_column } else { &facts.watermark_column }.clone(),
         shape: head.shape.clone().or_else(|| Some(facts.shape.clone())),
         state: TableState::Idle,
         run: None,
