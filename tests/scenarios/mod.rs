@@ -1,8 +1,10 @@
 //! Whole-system scenarios through the public door: the real binary, the real function folders, the simulated cloud.
 //! Each is told where the app keeps its state, and runs there like anywhere else.
 
+mod adoption;
 mod control;
 
+pub use adoption::*;
 pub use control::*;
 
 use crate::support::{Copied, Deployment, Store, cloud, now, odd_table, only, table, ticks};
@@ -29,6 +31,8 @@ macro_rules! system_tests {
             a_terminated_run_that_is_restarted_as_itself_copies_what_is_missing,
             a_run_that_could_not_begin_is_rewound_once_its_cause_is_gone,
             a_client_of_the_durable_functions_api_starts_polls_terminates_lists_and_purges,
+            a_lost_state_store_is_rebuilt_from_the_destination_and_only_what_is_new_is_copied,
+            a_store_that_is_lost_in_the_middle_of_a_run_leaves_gaps_that_the_next_run_fills,
         }
     };
     ($store:expr; $($scenario:ident),+ $(,)?) => {

@@ -168,7 +168,12 @@ mod tests {
     }
 
     fn gathered(axis: CutAxis, change: impl FnOnce(&mut Clues<'_>)) -> Facts {
-        let (config, found) = (table().config, [landed(10, 20, Part::WHOLE, 3)]);
+        gathered_as(LoadType::Incremental, axis, change)
+    }
+
+    fn gathered_as(load_type: LoadType, axis: CutAxis, change: impl FnOnce(&mut Clues<'_>)) -> Facts {
+        let config = TableConfig { load_type: Some(load_type), ..table().config };
+        let found = [landed(10, 20, Part::WHOLE, 3)];
         let mut clues = Clues {
             config: &config,
             is_owner: false,
@@ -205,10 +210,8 @@ mod tests {
 
     #[test]
     fn a_table_that_is_loaded_once_and_was_cut_short_is_loaded_to_its_end() {
-        let full = TableConfig { load_type: Some(LoadType::Full), ..table().config };
         let end = |proved: Option<Timestamp>| {
-            let facts = gathered(CutAxis::ArrivalTime, |clues| (clues.config, clues.proved) = (&full, proved));
-            facts.end
+            gathered_as(LoadType::Full, CutAxis::ArrivalTime, |clues| clues.proved = proved).end
         };
         assert_eq!(end(None), Some(later(900)));
         assert_eq!(end(Some(Timestamp::from_ticks(15))), Some(later(900)));
