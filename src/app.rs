@@ -39,10 +39,7 @@ pub struct Services {
 impl Services {
     /// How the rows of a table learn the id of their window: fixed by its first run, whatever the setting says now.
     pub fn chunk_id_mode(&self, head: &Head) -> ChunkIdMode {
-        match head.shape.as_ref().map_or(self.settings.chunk_id, |shape| shape.chunk_id) {
-            ChunkIdPlace::Column => ChunkIdMode::Constant,
-            ChunkIdPlace::Row => ChunkIdMode::InRow,
-        }
+        mode_of(head.shape.as_ref().map_or(self.settings.chunk_id, |shape| shape.chunk_id))
     }
 
     /// Posts a sealed window to ADX.
@@ -63,5 +60,13 @@ impl Services {
             chunk_id: self.chunk_id_mode(head),
         };
         self.ingestor.post(&submission, deadline).await
+    }
+}
+
+/// How rows get the id of their window to its place.
+pub fn mode_of(place: ChunkIdPlace) -> ChunkIdMode {
+    match place {
+        ChunkIdPlace::Column => ChunkIdMode::Constant,
+        ChunkIdPlace::Row => ChunkIdMode::InRow,
     }
 }

@@ -7,13 +7,13 @@ use super::plan::learn::{self, Probe};
 use super::plan::ownership::landed;
 use super::{StepError, store};
 use crate::adx::catalog::{LedgerEntry, LedgerOwner};
-use crate::adx::ingestion::ChunkIdMode;
-use crate::app::{App, Services};
+use crate::app::{App, Services, mode_of};
 use crate::defender::queries::{self, Slice, Source};
 use crate::functions::hunting::{Hunting, number};
 use crate::functions::planner::Planner;
 use crate::functions::source::{self, ARRIVAL_COLUMN};
 use crate::kql::Identifier;
+use crate::orchestration::adoption::compare;
 use crate::orchestration::adoption::facts::{self, Clues, Facts};
 use crate::orchestration::adoption::removal::Place;
 use crate::orchestration::adoption::report::Report;
@@ -28,6 +28,7 @@ use crate::state::{Error as StateError, Stored};
 use crate::storage::ETag;
 use crate::timestamp::Timestamp;
 use serde_json::{Map, Value};
+use std::cmp::Ordering;
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -154,7 +155,7 @@ impl Adopting<'_> {
         let owner = catalog.ledger_owner(&self.config.source, &self.config.destination, self.deadline).await?;
         let place = self.place(head.as_ref().map(|head| &head.record));
         let found = if has_column || place.chunk_id == ChunkIdPlace::Row {
-            let mode = if place.chunk_id == ChunkIdPlace::Row { ChunkIdMode::InRow } else { ChunkIdMode::Constant };
+            let mode = mode_of(place.chunk_id);
             catalog.chunks(&self.destination, mode, Timestamp::MIN, self.deadline).await?
         } else {
             Vec::new()
@@ -170,6 +171,7 @@ impl Adopting<'_> {
         if dry_run || (facts.is_owner && layout.is_nothing()) {
             return Ok(report);
         }
+        self.compare(&layout, &facts, stored, &mut hunting).await?;
         let pieces = self.cut(&layout, &facts, stored, &mut hunting).await?;
         report.cut(&pieces);
         refuse_active(app).await?;
@@ -226,6 +228,46 @@ impl Adopting<'_> {
         Ok(facts::gather(clues, shape, Fresh::from_bits(bits)))
     }
 
+    /// Holds the rows of the windows that nobody has proved against the source.
+    async fn compare(
+        &self,
+        layout: &Layout<ETag>,
+        facts: &Facts,
+        head: Option<&Head>,
+        hunting: &mut Hunting<'_>,
+    ) -> Result<(), Error> {
+        let now = self.app.state.now();
+        let head = begun(head, &self.config, facts, now);
+        let source = source::of(&head, &facts.shape, facts.shape.handover.is_some()).map_err(StepError::name)?;
+        let place = self.place(Some(&head));
+        let mut wrong = Vec::new();
+        for ranges in compare::stretches(&layout.adopted, &facts.shape.axis, facts.proved, now) {
+            let Some((low, high, rows)) = compare::sum(&ranges) else { continue };
+            if count(hunting, &source, &source::slice_of(low, high)).await? == rows {
+                continue;
+            }
+            for range in &ranges {
+                let counted = count(hunting, &source, &source::slice_of(range.low, range.high)).await?;
+                match (counted.cmp(&range.rows), range.windows.as_slice()) {
+                    (Ordering::Equal, _) => {}
+                    (Ordering::Less, [id]) if counted > 0 => {
+                        let (mode, id_text) = (mode_of(place.chunk_id), id.to_string());
+                        let catalog = &self.services.catalog;
+                        let landings = catalog.landings(&self.destination, mode, &id_text, self.deadline).await?;
+                        wrong.push(place.second_copy(id, counted, &landings));
+                    }
+                    // The source may have let go of them.
+                    (Ordering::Less, _) if counted == 0 => {}
+                    _ => wrong.push(place.differs(range, counted)),
+                }
+            }
+        }
+        if wrong.is_empty() {
+            return Ok(());
+        }
+        Err(Error::Failed(format!("{}. Then adopt again; nothing was changed", wrong.join("; "))))
+    }
+
     /// Cuts the gaps into windows that fit an answer, and counts their rows.
     async fn cut(
         &self,
@@ -242,7 +284,7 @@ impl Adopting<'_> {
         let mut pieces = Vec::new();
         for gap in layout.gaps.iter().filter(|gap| !gap.is_part()) {
             if gap.is_null_axis() {
-                let rows = null_rows(hunting, &source).await?;
+                let rows = count(hunting, &source, &Slice::NullAxis).await?;
                 let whole = Piece { rows, ..*gap };
                 let mut planner = Planner::new(hunting, &source, &columns);
                 pieces.extend(if rows > target { planner.divide(whole, target).await? } else { vec![whole] });
@@ -306,9 +348,9 @@ impl Adopting<'_> {
     }
 }
 
-async fn null_rows(hunting: &mut Hunting<'_>, source: &Source) -> Result<u64, Error> {
-    let rows = hunting.rows(&queries::count(source, &Slice::NullAxis, None)).await?;
-    number(&rows, "Rows").ok_or_else(|| Error::Failed("the source did not count its rows without a time".to_owned()))
+async fn count(hunting: &mut Hunting<'_>, source: &Source, slice: &Slice) -> Result<u64, Error> {
+    let rows = hunting.rows(&queries::count(source, slice, None)).await?;
+    number(&rows, "Rows").ok_or_else(|| Error::Failed("the source answered a count without a number".to_owned()))
 }
 
 /// The rows of each hash part of a piece's stretch.

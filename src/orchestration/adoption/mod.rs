@@ -5,6 +5,7 @@
 //! `watch` finds it at the start of the runs that follow. To keep the two apart a rebuilt ledger has an id of its own;
 //! the windows that it takes over keep theirs.
 
+pub mod compare;
 pub mod coverage;
 pub mod facts;
 pub mod removal;
@@ -271,5 +272,157 @@ fn rebuilt(head: &Head, facts: &Facts, is_empty: bool, now: Timestamp) -> Head {
         moved: now,
         updated: now,
         ..head.clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::orchestration::head::testing::{head, later, now, seen, table};
+    use crate::orchestration::ids::Part;
+    use crate::orchestration::ledger::{ChunkIdPlace, CutAxis, Handover, RowFormat, Shape};
+
+    fn at(ticks: u64) -> Timestamp {
+        Timestamp::from_ticks(ticks)
+    }
+
+    fn landed(low: u64, high: u64, first: u64) -> Landed {
+        let id = WindowId { ledger: LedgerId(9), low: at(low), high: at(high), part: Part::WHOLE, generation: 0 };
+        Landed { id, rows: 7, first: later(first), last: later(first) }
+    }
+
+    fn facts(proved: u64) -> Facts {
+        let shape = Shape {
+            axis: CutAxis::ArrivalTime,
+            row_format: RowFormat::Compact,
+            chunk_id: ChunkIdPlace::Column,
+            hash_columns: vec![],
+            handover: None,
+        };
+        Facts {
+            is_owner: false,
+            ledger: LedgerId(5),
+            plan: "rebuilt".into(),
+            shape,
+            watermark_column: "Timestamp".into(),
+            proved: at(proved),
+            by_a_ledger: proved > 0,
+            end: None,
+        }
+    }
+
+    fn spans(pieces: &[Piece]) -> Vec<(u64, u64)> {
+        pieces.iter().map(|piece| (piece.low.ticks(), piece.high.ticks())).collect()
+    }
+
+    fn lost(proved: u64, found: Vec<Landed>) -> Layout<u64> {
+        lay_out(None, vec![], found, &facts(proved)).unwrap()
+    }
+
+    fn written(layout: Layout<u64>, facts: &Facts, rows: u64) -> (Vec<usize>, Head, Vec<WindowWrite<u64>>) {
+        let pieces = layout.gaps.iter().map(|gap| Piece { rows: if gap.is_null_axis() { 0 } else { rows }, ..*gap });
+        let pieces = pieces.collect();
+        let before = begun(None, &table().config, facts, now());
+        let writes = write(&before, layout, pieces, facts, later(100), &Limits::scaled(1.0));
+        for write in &writes[..writes.len() - 1] {
+            assert_eq!(write.head, before, "nothing is valid before the last transaction");
+        }
+        let head = writes.last().unwrap().head.clone();
+        let sizes = writes.iter().map(|write| write.windows.len()).collect();
+        (sizes, head, writes.into_iter().flat_map(|write| write.windows).collect())
+    }
+
+    #[test]
+    fn a_lost_ledger_is_made_of_what_landed_and_of_the_gaps_above_what_was_proved() {
+        let layout = lost(15, vec![landed(40, 50, 1), landed(10, 15, 1), landed(15, 20, 1)]);
+        assert_eq!((spans(&layout.gaps), layout.planned_to), (vec![(20, 40), (0, 0)], at(50)));
+        let (_, head, writes) = written(layout, &facts(15), 4);
+        assert_eq!((head.ledger, head.plan.as_deref(), head.adopted), (LedgerId(5), Some("rebuilt"), Some(later(100))));
+        assert_eq!((head.verified_up_to, head.planned_to), (at(20), at(50)));
+        assert_eq!((head.counts.verified, head.counts.open, head.counts.empty), (3, 1, 1));
+        assert!(head.shape.is_some() && head.run.is_none());
+        let inserted = |write: &WindowWrite<u64>| match write {
+            WindowWrite::Insert(_, window) => (window.id.ledger.0, window.state, window.planned_rows, window.posts),
+            other => panic!("{other:?}"),
+        };
+        let inserted: Vec<_> = writes.iter().map(inserted).collect();
+        let (proved, open, empty) = ((9, WindowState::Verified, 7, 2), WindowState::Planned, WindowState::Empty);
+        assert_eq!(inserted, [(5, open, 4, 0), (5, empty, 0, 0), proved, proved, proved], "what is open comes first");
+    }
+
+    #[test]
+    fn a_table_of_which_nothing_landed_is_copied_from_the_start() {
+        let (sizes, head, _) = written(lost(0, vec![]), &facts(0), 0);
+        assert_eq!((sizes, head.plan, head.planned_to), (vec![0], None, Timestamp::MIN));
+        let (_, head, _) = written(lost(30, vec![]), &facts(30), 0);
+        assert_eq!((head.plan.as_deref(), head.planned_to, head.verified_up_to), (Some("rebuilt"), at(30), at(30)));
+    }
+
+    #[test]
+    fn of_two_copies_the_younger_is_named_and_what_it_alone_covers_is_a_gap() {
+        let layout = lost(10, vec![landed(15, 25, 9), landed(10, 20, 3), landed(25, 30, 1)]);
+        assert_eq!(layout.adopted.len(), 2);
+        let overlap = &layout.overlaps[0];
+        assert_eq!((overlap.younger.id, overlap.older), (landed(15, 25, 9).id, landed(10, 20, 3).id));
+        assert_eq!(spans(&layout.gaps), [(20, 25), (0, 0)]);
+    }
+
+    #[test]
+    fn a_living_ledger_keeps_what_it_posted_and_its_plans_give_way() {
+        let head =
+            Head { plan: Some("old".into()), planned_to: at(50), verified_up_to: at(20), ..head(TableState::Idle) };
+        let windows = || {
+            let states = [
+                (10, WindowState::Verified),
+                (20, WindowState::Submitted),
+                (30, WindowState::Planned),
+                (40, WindowState::Failed),
+            ];
+            states.map(|(low, state)| seen(low, state)).to_vec()
+        };
+        let facts = Facts { is_owner: true, ..facts(20) };
+        let known = Landed { id: windows()[0].window.id, ..landed(0, 0, 0) };
+        let nothing = lay_out(Some(&head), windows(), vec![known.clone()], &facts).unwrap();
+        assert!(nothing.is_nothing() && nothing.known == 1);
+
+        let found = vec![known, landed(22, 24, 1), landed(35, 38, 1)];
+        let layout = lay_out(Some(&head), windows(), found, &facts).unwrap();
+        assert_eq!((layout.adopted.len(), layout.overlaps.len(), layout.given_way()), (1, 1, 1));
+        assert_eq!(layout.overlaps[0].younger.id, landed(22, 24, 1).id, "what the ledger posted stays");
+        assert_eq!(spans(&layout.gaps), [(30, 35), (38, 40)]);
+        let pieces = layout.gaps.clone();
+        let writes = write(&head, layout, pieces, &facts, later(100), &Limits::scaled(1.0));
+        let next = &writes[0].head;
+        assert_eq!((next.ledger, next.counts.submitted, next.counts.failed), (LedgerId(1), 1, 1));
+        assert!(matches!(writes[0].windows[0], WindowWrite::Delete(_, 30)), "{:?}", writes[0].windows);
+    }
+
+    #[test]
+    fn many_windows_go_in_transactions_that_fit_the_store_and_old_ones_are_only_counted() {
+        let found: Vec<Landed> = (0..250).map(|n| landed(n * 10, n * 10 + 10, 1)).collect();
+        let (sizes, head, _) = written(lost(0, found.clone()), &facts(0), 0);
+        assert_eq!((sizes, head.counts.verified, head.verified_up_to), (vec![99, 99, 53], 250, at(2_500)));
+        let old = found.into_iter().map(|one| Landed { last: Timestamp::MIN, ..one }).collect();
+        let (sizes, head, writes) = written(lost(2_000, old), &facts(2_000), 0);
+        assert_eq!((sizes, head.purged.verified, head.counts.verified), (vec![51], 200, 250));
+        let posts = |write: &WindowWrite<u64>| matches!(write, WindowWrite::Insert(_, window) if window.posts == 2);
+        assert!(!writes.iter().any(posts), "no second copy can come of a post that is over");
+    }
+
+    #[test]
+    fn gaps_below_the_handover_leave_out_what_the_python_app_copied() {
+        let handover = Some(Handover { watermark: now(), refreshed: now() });
+        let facts = Facts { shape: Shape { handover, ..facts(0).shape }, ..facts(0) };
+        let (_, _, writes) = written(lost(0, vec![landed(10, 20, 1)]), &facts, 4);
+        assert!(matches!(&writes[0], WindowWrite::Insert(_, window) if window.handover && window.id.high == at(10)));
+    }
+
+    #[test]
+    fn only_the_id_of_a_window_is_read() {
+        let id = landed(10, 20, 0).id.to_string();
+        assert_eq!(Landed::read(&id, 7, Some(later(0)), Some(later(0))), Some(landed(10, 20, 0)));
+        for text in ["", "chunk-1", &id[1..], &id.replace("0001", "0000")] {
+            assert_eq!(Landed::read(text, 7, None, None), None, "{text}");
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! The commands by which a person removes what is in a destination twice. Nothing here is ever run: rows that are deleted
 //! are gone (dataexplorer-docs `concepts/data-soft-delete`).
 
+use super::compare::Stretch;
 use crate::kql::{Datetime, Identifier, Text};
 use crate::orchestration::ids::WindowId;
 use crate::orchestration::ledger::{ChunkIdPlace, Head};
@@ -60,6 +61,19 @@ impl Place {
                 self.rows_of(id)
             ),
         }
+    }
+
+    /// Says that the rows of a range are not those of the source.
+    pub fn differs(&self, range: &Stretch, counted: u64) -> String {
+        let removals: Vec<String> = range.windows.iter().map(|id| format!("`{}`", self.remove(id))).collect();
+        format!(
+            "{} holds {} rows of ({}, {}], and the source has {counted}: they did not land whole, or more than once. Remove them with {} (Database Admin)",
+            self.table,
+            range.rows,
+            range.low,
+            range.high,
+            removals.join(" and ")
+        )
     }
 
     /// Says that a window stands for rows that are there already.
