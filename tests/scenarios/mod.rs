@@ -33,6 +33,8 @@ macro_rules! system_tests {
             a_client_of_the_durable_functions_api_starts_polls_terminates_lists_and_purges,
             a_lost_state_store_is_rebuilt_from_the_destination_and_only_what_is_new_is_copied,
             a_store_that_is_lost_in_the_middle_of_a_run_leaves_gaps_that_the_next_run_fills,
+            what_lands_twice_after_an_adoption_is_flagged_with_the_command_that_removes_it,
+            windows_of_nobody_are_refused_and_adopted_with_their_missing_hash_parts,
         }
     };
     ($store:expr; $($scenario:ident),+ $(,)?) => {

@@ -140,7 +140,10 @@ mod tests {
         let found = examine(&verified(20), &windows(), &[landed(25, 28), landed(0, 5)]).unwrap();
         assert_eq!(found.len(), 2);
         assert!(
-            found[0].contains(&format!(".delete table ['x'] records <| ['x'] | where ChunkId == \"{}\"", landed(25, 28).id))
+            found[0].contains(&format!(
+                ".delete table ['x'] records <| ['x'] | where ChunkId == \"{}\"",
+                landed(25, 28).id
+            ))
         );
         assert!(found[0].contains("which window 0000000000000001") && found[1].contains("has proved"), "{found:?}");
         let own: Vec<Landed> = windows().iter().map(|window| Landed { id: window.id, ..landed(10, 20) }).collect();
