@@ -166,7 +166,8 @@ impl Adopting<'_> {
         let stored = head.as_ref().map(|head| &head.record);
         let facts = self.facts(stored, owner.as_ref(), &found, report.rows_of_others(), &mut hunting).await?;
         let windows = store::windows(app, &self.key).await?;
-        let layout = lay_out(stored, windows, found, &facts).map_err(|error| Error::Failed(error.to_string()))?;
+        let laid = lay_out(stored, windows, found, &facts, app.state.now(), &app.limits);
+        let layout = laid.map_err(|error| Error::Failed(error.to_string()))?;
         report.laid_out(&layout, &facts);
         if dry_run || (facts.is_owner && layout.is_nothing()) {
             return Ok(report);
@@ -213,6 +214,12 @@ impl Adopting<'_> {
             }
         };
         let before = found.iter().map(|one| one.first).min().unwrap_or(Timestamp::MAX);
+        if rows_of_others > 0 && before == Timestamp::MIN {
+            return Err(Error::Failed(format!(
+                "{} notes no ingestion times (`.show table {} policy ingestiontime`), so it cannot be told where the app that copied                  before this one had stopped. Copy to another DestinationTable",
+                self.destination, self.destination
+            )));
+        }
         let (source, destination) = (&self.config.source, &self.config.destination);
         let stopped = self.services.catalog.stopped_before(source, destination, before, self.deadline).await?;
         let clues = Clues {

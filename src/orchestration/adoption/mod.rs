@@ -42,7 +42,7 @@ impl Landed {
     /// What stands under `text`, if that is the id of a window.
     pub fn read(text: &str, rows: u64, first: Option<Timestamp>, last: Option<Timestamp>) -> Option<Self> {
         let id: WindowId = text.parse().ok().filter(coverage::is_sound)?;
-        Some(Self { id, rows, first: first.unwrap_or(Timestamp::MIN), last: last.unwrap_or(Timestamp::MAX) })
+        Some(Self { id, rows, first: first.unwrap_or(Timestamp::MIN), last: last.unwrap_or(Timestamp::MIN) })
     }
 }
 
@@ -81,9 +81,14 @@ pub fn lay_out<V>(
     windows: Vec<Seen<V>>,
     landed: Vec<Landed>,
     facts: &Facts,
+    now: Timestamp,
+    limits: &Limits,
 ) -> Result<Layout<V>, Entangled> {
     let known: HashSet<WindowId> = windows.iter().map(|seen| seen.window.id).collect();
-    let (found, unknown): (Vec<Landed>, Vec<Landed>) = landed.into_iter().partition(|one| known.contains(&one.id));
+    let owner = head.filter(|_| facts.is_owner);
+    let is_purged = |one: &Landed| owner.is_some_and(|head| watch::may_be_purged(head, one, now, limits));
+    let (found, unknown): (Vec<Landed>, Vec<Landed>) =
+        landed.into_iter().partition(|one| known.contains(&one.id) || is_purged(one));
     let draft = |window: &Window| head.is_none_or(|head| is_draft(head, window));
     let posted: Vec<WindowId> =
         windows.iter().filter(|seen| watch::is_posted(&seen.window)).map(|seen| seen.window.id).collect();
@@ -316,7 +321,7 @@ mod tests {
     }
 
     fn lost(proved: u64, found: Vec<Landed>) -> Layout<u64> {
-        lay_out(None, vec![], found, &facts(proved)).unwrap()
+        lay_out(None, vec![], found, &facts(proved), later(100), &Limits::scaled(1.0)).unwrap()
     }
 
     fn written(layout: Layout<u64>, facts: &Facts, rows: u64) -> (Vec<usize>, Head, Vec<WindowWrite<u64>>) {
@@ -382,11 +387,13 @@ mod tests {
         };
         let facts = Facts { is_owner: true, ..facts(20) };
         let known = Landed { id: windows()[0].window.id, ..landed(0, 0, 0) };
-        let nothing = lay_out(Some(&head), windows(), vec![known.clone()], &facts).unwrap();
-        assert!(nothing.is_nothing() && nothing.known == 1);
+        let laid = |found| lay_out(Some(&head), windows(), found, &facts, later(100), &Limits::scaled(1.0)).unwrap();
+        let purged = Landed { last: Timestamp::MIN, ..landed(2, 5, 0) };
+        let nothing = laid(vec![known.clone(), purged]);
+        assert!(nothing.is_nothing() && nothing.known == 2);
 
         let found = vec![known, landed(22, 24, 1), landed(35, 38, 1)];
-        let layout = lay_out(Some(&head), windows(), found, &facts).unwrap();
+        let layout = laid(found);
         assert_eq!((layout.adopted.len(), layout.overlaps.len(), layout.given_way()), (1, 1, 1));
         assert_eq!(layout.overlaps[0].younger.id, landed(22, 24, 1).id, "what the ledger posted stays");
         assert_eq!(spans(&layout.gaps), [(30, 35), (38, 40)]);

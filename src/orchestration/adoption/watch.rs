@@ -53,13 +53,25 @@ pub fn look_after(head: &Head, now: Timestamp, limits: &Limits) -> Timestamp {
     adopted.map_or(head.verified_up_to, |at| at.min(head.verified_up_to)) - ROUGHLY
 }
 
+/// Whether a window may have been on record: wholly below what is proved, and as old as windows that are purged.
+pub fn may_be_purged(head: &Head, landed: &Landed, now: Timestamp, limits: &Limits) -> bool {
+    landed.id.high <= head.verified_up_to && now.since(landed.last) + ROUGHLY > limits.history
+}
+
 /// Holds what has landed against the windows of the ledger. Gives what is there twice.
 ///
 /// # Errors
 /// [`Unknown`]: windows that stand for rows which the ledger has yet to copy.
-pub fn examine(head: &Head, windows: &[Window], landed: &[Landed]) -> Result<Vec<String>, Unknown> {
+pub fn examine(
+    head: &Head,
+    windows: &[Window],
+    landed: &[Landed],
+    now: Timestamp,
+    limits: &Limits,
+) -> Result<Vec<String>, Unknown> {
     let known: HashSet<WindowId> = windows.iter().map(|window| window.id).collect();
-    let unknown: Vec<&Landed> = landed.iter().filter(|one| !known.contains(&one.id)).collect();
+    let is_known = |one: &Landed| known.contains(&one.id) || may_be_purged(head, one, now, limits);
+    let unknown: Vec<&Landed> = landed.iter().filter(|one| !is_known(one)).collect();
     let posted = windows.iter().filter(|window| is_posted(window)).map(|window| window.id);
     let ids: Vec<WindowId> = unknown.iter().map(|one| one.id).chain(posted).collect();
     let mut partner: Vec<Option<WindowId>> = vec![None; unknown.len()];
@@ -122,6 +134,10 @@ mod tests {
         Head { verified_up_to: Timestamp::from_ticks(to), ..head(TableState::Planning) }
     }
 
+    fn examined(windows: &[Window], landed: &[Landed]) -> Result<Vec<String>, Unknown> {
+        examine(&verified(20), windows, landed, later(60), &Limits::scaled(1.0))
+    }
+
     fn windows() -> Vec<Window> {
         let states = [(10, WindowState::Verified), (20, WindowState::Submitted), (30, WindowState::Planned)];
         states.map(|(low, state)| seen(low, state).window).to_vec()
@@ -130,14 +146,14 @@ mod tests {
     #[test]
     fn a_window_that_the_ledger_has_yet_to_copy_is_refused_with_the_command() {
         for foreign in [landed(30, 40), landed(35, 60), landed(100, 110), landed(0, 0)] {
-            let said = examine(&verified(20), &windows(), &[landed(0, 5), foreign]).unwrap_err().to_string();
+            let said = examined(&windows(), &[landed(0, 5), foreign]).unwrap_err().to_string();
             assert!(said.contains("`adxingestor adopt --table s`") && said.contains("x holds 1 windows"), "{said}");
         }
     }
 
     #[test]
     fn what_lands_of_a_lost_ledger_over_posted_or_proved_windows_is_flagged_with_the_command() {
-        let found = examine(&verified(20), &windows(), &[landed(25, 28), landed(0, 5)]).unwrap();
+        let found = examined(&windows(), &[landed(25, 28), landed(0, 5)]).unwrap();
         assert_eq!(found.len(), 2);
         assert!(
             found[0].contains(&format!(
@@ -147,7 +163,18 @@ mod tests {
         );
         assert!(found[0].contains("which window 0000000000000001") && found[1].contains("has proved"), "{found:?}");
         let own: Vec<Landed> = windows().iter().map(|window| Landed { id: window.id, ..landed(10, 20) }).collect();
-        assert_eq!(examine(&verified(20), &windows(), &own), Ok(vec![]));
+        assert_eq!(examined(&windows(), &own), Ok(vec![]));
+    }
+
+    #[test]
+    fn a_window_that_was_purged_is_no_doubt() {
+        let limits = Limits::scaled(1.0);
+        let told = |days: u64| examine(&verified(20), &[], &[landed(0, 5)], later(days * 86_400), &limits).unwrap();
+        assert_eq!((told(29).len(), told(30).len()), (1, 0));
+        let unnoted = Landed { last: Timestamp::MIN, ..landed(0, 5) };
+        assert_eq!(examine(&verified(20), &[], &[unnoted], later(60), &limits), Ok(vec![]));
+        let beyond = [landed(15, 25)];
+        assert!(examine(&verified(20), &[], &beyond, later(99 * 86_400), &limits).is_err(), "those are never purged");
     }
 
     #[test]

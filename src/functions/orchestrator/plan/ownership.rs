@@ -39,8 +39,8 @@ pub async fn check(
     let after = watch::look_after(head, now, limits);
     let chunks = services.catalog.chunks(&place.table, services.chunk_id_mode(head), after, deadline).await?;
     let landed: Vec<Landed> = chunks.into_iter().filter_map(landed).collect();
-    let mut doubts =
-        watch::examine(head, windows, &landed).map_err(|unknown| StepError::Failed(unknown.to_string()))?;
+    let mut doubts = watch::examine(head, windows, &landed, now, limits)
+        .map_err(|unknown| StepError::Failed(unknown.to_string()))?;
     doubts.extend(second_copies(services, head, &place, watch::recounted(windows, now, limits), deadline).await?);
     for doubt in &doubts {
         tracing::error!(table = head.source, doubt, "rows are in the destination twice");
