@@ -132,7 +132,7 @@ fn meets_any(settled: &[WindowId], id: &WindowId) -> bool {
 
 /// Of windows that stand for the same rows, the one stays that was there first, and those that the ledger knows always do.
 fn choose(posted: &[WindowId], mut unknown: Vec<Landed>) -> (Vec<Landed>, Vec<Overlap>) {
-    unknown.sort_by(|left, right| (left.first, left.id.to_string()).cmp(&(right.first, right.id.to_string())));
+    unknown.sort_by_cached_key(|one| (one.first, one.id.to_string()));
     let ids: Vec<WindowId> = posted.iter().copied().chain(unknown.iter().map(|one| one.id)).collect();
     let mut partners: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
     for (left, right) in overlaps(&ids) {
