@@ -44,10 +44,7 @@ impl Services {
 
     /// How the rows of a table learn the id of their window.
     pub fn chunk_id_mode(&self, head: &Head) -> ChunkIdMode {
-        match self.chunk_id_place(head) {
-            ChunkIdPlace::Column => ChunkIdMode::Constant,
-            ChunkIdPlace::Row => ChunkIdMode::InRow,
-        }
+        mode_of(self.chunk_id_place(head))
     }
 
     /// Posts a sealed window to ADX.
@@ -68,5 +65,13 @@ impl Services {
             chunk_id: self.chunk_id_mode(head),
         };
         self.ingestor.post(&submission, deadline).await
+    }
+}
+
+/// How rows get the id of their window to its place.
+pub fn mode_of(place: ChunkIdPlace) -> ChunkIdMode {
+    match place {
+        ChunkIdPlace::Column => ChunkIdMode::Constant,
+        ChunkIdPlace::Row => ChunkIdMode::InRow,
     }
 }

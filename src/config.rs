@@ -5,6 +5,7 @@ use crate::adx::catalog::Names;
 use crate::defender::Dialect;
 use crate::kql::Identifier;
 use crate::orchestration::budget::Quota;
+use crate::orchestration::ids::TableKey;
 use crate::orchestration::ledger::{ChunkIdPlace, RowFormat};
 use crate::orchestration::limits::{Limits, MAX_ROWS};
 use std::fmt;
@@ -254,6 +255,11 @@ impl Settings {
 }
 
 impl Settings {
+    /// The key of a table that is copied with these settings.
+    pub fn table_key(&self, source: &str, destination: &str) -> TableKey {
+        TableKey::new(&self.tenant, source, &self.cluster_name(), &self.database, destination)
+    }
+
     /// What tells the cluster from others in the ledger. A stand-in on loopback is the same on another port.
     pub fn cluster_name(&self) -> String {
         let host = self.cluster.host_str().unwrap_or_default().to_ascii_lowercase();

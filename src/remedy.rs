@@ -17,16 +17,27 @@ impl Display for Named<'_> {
     }
 }
 
+/// Where a row holds the id of its window.
+fn held_in(id_in_row: bool) -> &'static str {
+    if id_in_row { "tostring(RawData._ChunkId)" } else { "ChunkId" }
+}
+
 /// Removes the rows of one window (dataexplorer-docs `management/soft-delete.md`). `id_in_row`: the rows hold the window's
 /// id inside `RawData`, and not in the column `ChunkId`.
 pub fn remove_window(table: &str, window_id: &str, id_in_row: bool) -> String {
-    let held = if id_in_row { "tostring(RawData._ChunkId)" } else { "ChunkId" };
+    let held = held_in(id_in_row);
     format!(".delete table {table} records <| {table} | where {held} == {}", Text(window_id), table = Named(table))
 }
 
 /// Removes the rows of one window that were ingested after an instant: its second copy.
 pub fn remove_second_copy(table: &str, window_id: &str, id_in_row: bool, after: Timestamp) -> String {
     format!("{} and ingestion_time() > {}", remove_window(table, window_id, id_in_row), Datetime(after))
+}
+
+/// Shows when the rows of one window were ingested.
+pub fn see_landings(table: &str, window_id: &str, id_in_row: bool) -> String {
+    let held = held_in(id_in_row);
+    format!("{} | where {held} == {} | summarize count() by ingestion_time()", Named(table), Text(window_id))
 }
 
 /// Has a source table copied to another destination from an instant on: what a person wants who moves a watermark of whose

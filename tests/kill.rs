@@ -57,7 +57,11 @@ on_both_stores! {
 fn azurite() -> Option<Store> {
     let azurite = Azurite::start()?;
     let connection = azurite.connection_string();
-    Some(Store::new(&[("STATE_STORE", "azure".to_owned()), ("AzureWebJobsStorage", connection)], azurite))
+    Some(Store::new(
+        &[("STATE_STORE", "azure".to_owned()), ("AzureWebJobsStorage", connection)],
+        ("STATE_TABLE", "elsewhere".to_owned()),
+        azurite,
+    ))
 }
 
 /// Two tables, by their names and rows.

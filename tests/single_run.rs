@@ -60,7 +60,8 @@ async fn a_timer_that_is_past_due_after_a_crash_starts_nothing_twice() {
         ("CHUNK_SIZE", "100"),
         ("HUNTING_CALLS_PER_MINUTE", "600"),
     ];
-    let store = Store::new(&[("STATE_STORE", state)], directory);
+    let other = format!("sqlite:{}", directory.path().join("other.db").display());
+    let store = Store::new(&[("STATE_STORE", state)], ("STATE_STORE", other), directory);
     let copied = [Copied::incremental(TABLE)];
     let mut app = Deployment::start_with(store, cloud(vec![table(TABLE, ROWS, 8)]), &copied, &settings).await;
     nightly_is_through(&app, 1).await;

@@ -19,7 +19,8 @@ fn azurite() -> Option<Store> {
 
 fn store_in(azurite: Arc<Azurite>) -> Store {
     let connection = azurite.connection_string();
-    Store::new(&[("STATE_STORE", "azure".to_owned()), ("AzureWebJobsStorage", connection)], azurite)
+    let settings = [("STATE_STORE", "azure".to_owned()), ("AzureWebJobsStorage", connection)];
+    Store::new(&settings, ("STATE_TABLE", "elsewhere".to_owned()), azurite)
 }
 
 system_tests!(match azurite() {

@@ -1,5 +1,6 @@
 //! The commands. Reads the process environment and hands it down; nothing below does.
 
+mod adopt;
 mod serve;
 mod standalone;
 mod store;
@@ -22,6 +23,8 @@ enum Command {
     Serve,
     /// The Functions host for one machine: HTTP, queues and timers over the function folders.
     Standalone(standalone::Arguments),
+    /// Rebuilds the ledger of a table from what ADX holds, after the state store was lost or moved.
+    Adopt(adopt::Arguments),
 }
 
 /// Runs the command that the arguments name.
@@ -38,6 +41,7 @@ pub fn run() -> ExitCode {
     let ended = match cli.command.unwrap_or(Command::Serve) {
         Command::Serve => runtime.block_on(serve::run(&setting)),
         Command::Standalone(arguments) => runtime.block_on(standalone::run(arguments, &setting)),
+        Command::Adopt(arguments) => runtime.block_on(adopt::run(arguments, &setting)),
     };
     match ended {
         Ok(()) => ExitCode::SUCCESS,

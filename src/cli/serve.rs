@@ -79,7 +79,15 @@ async fn look(opened: &Opened) {
     }
 }
 
-fn services(lookup: Lookup<'_>, http: Result<reqwest::Client, String>, storage: &Storage) -> Result<Services, String> {
+/// The two ends of a copy.
+///
+/// # Errors
+/// Why no table can be copied with these settings.
+pub fn services(
+    lookup: Lookup<'_>,
+    http: Result<reqwest::Client, String>,
+    storage: &Storage,
+) -> Result<Services, String> {
     let settings = Settings::parse(lookup).map_err(|problems| format!("settings: {problems}"))?;
     let http = http?;
     let (identity, kind) = credential(lookup, http.clone()).map_err(|error| error.to_string())?;

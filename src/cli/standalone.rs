@@ -8,7 +8,7 @@ use adxingestor::random::SystemRandom;
 use adxingestor::timestamp::SystemClock;
 use clap::Args;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// The setting of the nightly timer, and what it is when nobody set it.
@@ -51,36 +51,13 @@ pub async fn run(arguments: Arguments, lookup: Lookup<'_>) -> Result<(), String>
     if !(arguments.time_scale >= 1.0 && arguments.time_scale.is_finite()) {
         return Err(format!("--time-scale {} must be 1 or more", arguments.time_scale));
     }
-    let app_root = arguments
-        .app_root
-        .canonicalize()
-        .map_err(|error| format!("--app-root {}: {error}", arguments.app_root.display()))?;
-    let mut environment = local_settings(&app_root).map_err(|error| error.to_string())?;
-    environment.retain(|(name, _)| lookup(name).is_none());
-    environment.extend(process_environment());
+    let (app_root, mut environment) = environment(&arguments.app_root, lookup)?;
     if environment.iter().all(|(name, value)| name != SCHEDULE || value.trim().is_empty()) {
         environment.retain(|(name, _)| name != SCHEDULE);
         environment.push((SCHEDULE.to_owned(), DEFAULT_SCHEDULE.to_owned()));
     }
     let merged = |name: &str| environment.iter().find(|(key, _)| key == name).map(|(_, value)| value.clone());
-    let store = StateStore::parse(&merged, StateStore::Sqlite(app_root.join("adxingestor.db")))
-        .map_err(|problems| problems.to_string())?;
-    let store = match store {
-        StateStore::Sqlite(path) => {
-            StateStore::Sqlite(std::path::absolute(&path).map_err(|error| format!("{}: {error}", path.display()))?)
-        }
-        other => other,
-    };
-    if let StateStore::Sqlite(path) = &store
-        && let Some(folder) = path.parent()
-    {
-        std::fs::create_dir_all(folder).map_err(|error| {
-            format!(
-                "the folder of the state store, {}, cannot be made: {error}; set STATE_STORE=sqlite:PATH",
-                folder.display()
-            )
-        })?;
-    }
+    let store = local_store(&app_root, &merged)?;
     let port = match arguments.port {
         Some(port) => port,
         None => local_http_port(&app_root).map_err(|error| error.to_string())?.unwrap_or(DEFAULT_PORT),
@@ -119,6 +96,38 @@ pub async fn run(arguments: Arguments, lookup: Lookup<'_>) -> Result<(), String>
             Ok(())
         }
     }
+}
+
+/// The app root as an absolute path, and the settings: those of `local.settings.json` beneath the environment's.
+///
+/// # Errors
+/// Why they cannot be read.
+pub fn environment(app_root: &Path, lookup: Lookup<'_>) -> Result<(PathBuf, Vec<(String, String)>), String> {
+    let app_root = app_root.canonicalize().map_err(|error| format!("--app-root {}: {error}", app_root.display()))?;
+    let mut environment = local_settings(&app_root).map_err(|error| error.to_string())?;
+    environment.retain(|(name, _)| lookup(name).is_none());
+    environment.extend(process_environment());
+    Ok((app_root, environment))
+}
+
+/// The state store of an app on this machine, its folder made: without `STATE_STORE`, a file in the app root.
+///
+/// # Errors
+/// Why there can be none.
+pub fn local_store(app_root: &Path, lookup: Lookup<'_>) -> Result<StateStore, String> {
+    let store = StateStore::parse(lookup, StateStore::Sqlite(app_root.join("adxingestor.db")))
+        .map_err(|problems| problems.to_string())?;
+    let StateStore::Sqlite(path) = store else { return Ok(store) };
+    let path = std::path::absolute(&path).map_err(|error| format!("{}: {error}", path.display()))?;
+    if let Some(folder) = path.parent() {
+        std::fs::create_dir_all(folder).map_err(|error| {
+            format!(
+                "the folder of the state store, {}, cannot be made: {error}; set STATE_STORE=sqlite:PATH",
+                folder.display()
+            )
+        })?;
+    }
+    Ok(StateStore::Sqlite(path))
 }
 
 /// Ends on Ctrl-C, or on the signal by which a service manager or container runtime stops a process.

@@ -19,6 +19,8 @@ mod terminate_orchestration;
 mod testing;
 mod watchdog;
 
+pub use orchestrator::adopt::{Error as AdoptError, adopt};
+
 use crate::app::App;
 use crate::orchestration::limits::Limits;
 use crate::state::Error as StateError;

@@ -5,6 +5,7 @@ use crate::kql::{Identifier, InvalidName};
 use crate::orchestration::ids::Part;
 use crate::orchestration::ledger::{CutAxis, Head, RowFormat as LedgerRowFormat, Shape};
 use crate::orchestration::window::Window;
+use crate::timestamp::Timestamp;
 
 pub use crate::defender::queries::ARRIVAL_COLUMN;
 
@@ -33,11 +34,12 @@ pub fn of(head: &Head, shape: &Shape, handover: bool) -> Result<Source, InvalidN
 
 /// The rows that a window stands for, before its hash partition.
 pub fn slice(window: &Window) -> Slice {
-    if window.id.is_null_axis() {
-        Slice::NullAxis
-    } else {
-        Slice::Range(Range { low: window.id.low, high: window.id.high })
-    }
+    slice_of(window.id.low, window.id.high)
+}
+
+/// The rows of `(low, high]`; both are the least instant for those whose cut axis is null.
+pub fn slice_of(low: Timestamp, high: Timestamp) -> Slice {
+    if high == Timestamp::MIN { Slice::NullAxis } else { Slice::Range(Range { low, high }) }
 }
 
 /// The hash partition of a window; `None` for the whole.

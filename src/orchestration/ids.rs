@@ -170,6 +170,9 @@ pub struct WindowId {
 }
 
 impl WindowId {
+    /// How many hex digits it has.
+    pub const DIGITS: usize = 60;
+
     /// Whether it stands for the rows whose cut axis is null.
     pub fn is_null_axis(&self) -> bool {
         self.high == Timestamp::MIN
@@ -195,7 +198,7 @@ impl FromStr for WindowId {
     type Err = MalformedId;
 
     fn from_str(text: &str) -> Result<Self, MalformedId> {
-        if text.len() != 60 || !is_lower_hex(text) {
+        if text.len() != Self::DIGITS || !is_lower_hex(text) {
             return Err(malformed(text));
         }
         let long = |from: usize| u64::from_str_radix(&text[from..from + 16], 16).map_err(|_| malformed(text));

@@ -18,6 +18,14 @@ pub enum CutAxis {
     Column(String),
 }
 
+impl CutAxis {
+    /// The axis that is written as `text`.
+    pub fn named(text: &str) -> Self {
+        let arrival = Self::ArrivalTime;
+        if text == arrival.to_string() { arrival } else { Self::Column(text.to_owned()) }
+    }
+}
+
 impl std::fmt::Display for CutAxis {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
@@ -286,6 +294,12 @@ pub struct Head {
     /// When its plan is tried again, if it waits for the quota.
     #[serde(default)]
     pub plan_due: Option<Timestamp>,
+    /// When it was last rebuilt from what the destination holds.
+    #[serde(default)]
+    pub adopted: Option<Timestamp>,
+    /// What this run found to be in the destination twice, and the commands that remove it.
+    #[serde(default)]
+    pub doubts: Vec<String>,
     /// When it last changed.
     pub updated: Timestamp,
 }
@@ -328,6 +342,8 @@ impl Head {
             owed_verify: None,
             moved: now,
             plan_due: None,
+            adopted: None,
+            doubts: Vec::new(),
             updated: now,
         }
     }
@@ -401,6 +417,13 @@ mod tests {
             20
         );
         assert_eq!(prefix(&[window(0, 5, Verified), window(10, 12, Verified)]), 12, "older windows do not pull back");
+    }
+
+    #[test]
+    fn an_axis_is_read_as_it_is_written() {
+        for axis in [CutAxis::ArrivalTime, CutAxis::Column("Timestamp".into())] {
+            assert_eq!(CutAxis::named(&axis.to_string()), axis);
+        }
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //! come in as arguments, so that a test can play every crash, repeat and delay. The protocol that these
 //! rules keep is described in `docs/architecture.md`.
 
+pub mod adoption;
 pub mod budget;
 pub mod fan_in;
 pub mod head;

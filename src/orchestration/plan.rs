@@ -32,6 +32,16 @@ impl Piece {
         Self { low, high, part: Part::WHOLE, rows }
     }
 
+    /// Whether it is one of several hash partitions.
+    pub fn is_part(&self) -> bool {
+        self.part != Part::WHOLE
+    }
+
+    /// Whether it stands for the rows whose cut axis is null.
+    pub fn is_null_axis(&self) -> bool {
+        self.high == Timestamp::MIN
+    }
+
     /// Whether no time can cut it further: a single tick.
     pub fn is_single_tick(&self) -> bool {
         self.high.since(self.low) <= Duration::from_nanos(100)

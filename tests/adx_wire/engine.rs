@@ -3,8 +3,9 @@
 
 use crate::fake::{Fake, Reply, Seen, appended, body, missing, soon, v1};
 use crate::golden::{CONFIG_COLUMNS, ENTRY, HOSTILE, at, audit_row, catalog, name};
-use adxingestor::adx::catalog::{Claim, Counts, LedgerEntry, WatermarkMove};
+use adxingestor::adx::catalog::{Chunk, Claim, Counts, LedgerEntry, Stopped, WatermarkMove};
 use adxingestor::adx::ingestion::ChunkIdMode;
+use adxingestor::timestamp::Timestamp;
 use localcloud::kql::json::to_serde;
 use localcloud::kql::{Catalog, Column, MemoryTable, Table, Type, Value, run};
 use serde_json::{Value as Json, json};
@@ -267,4 +268,80 @@ async fn a_hostile_text_arrives_in_the_audit_as_it_was() {
     assert_eq!(to_serde(&rows[0][10]), json!(HOSTILE));
     assert_eq!(to_serde(&rows[0][9]), json!([{"chunk": 1, "error": HOSTILE}]));
     assert_eq!(to_serde(&rows[0][5]), json!(i64::MAX));
+}
+
+#[tokio::test]
+async fn the_windows_of_a_destination_are_found_page_by_page_with_their_times() {
+    let id = |n: u64| format!("{n:060x}");
+    let rows = |chunks: &[String]| {
+        let mut database = metadata().with("T", "Timestamp:datetime,RawData:dynamic,ChunkId:string");
+        for chunk in chunks {
+            let row = format!(
+                "print Timestamp=datetime(2026-04-14), RawData=dynamic({{\"_ChunkId\": \"{chunk}\"}}), ChunkId=\"{chunk}\""
+            );
+            database.append("T", &row);
+        }
+        database
+    };
+    let landed = [id(3), id(1), "chunk-7".to_owned(), String::new(), id(2), id(1)];
+    let time = |n: u64| Timestamp::from_ticks(at("2026-04-14T00:00:00Z").ticks() + n);
+    let chunk = |n: u64, rows: u64, first: u64, last: u64| Chunk {
+        id: id(n),
+        rows,
+        first: Some(time(first)),
+        last: Some(time(last)),
+    };
+    for mode in [ChunkIdMode::Constant, ChunkIdMode::InRow] {
+        let (fake, _) = serve(rows(&landed)).await;
+        let (table, all) = (name("T"), Timestamp::MIN);
+        let found = catalog(&fake).chunks_by(2, &table, mode, all, soon()).await.unwrap();
+        assert_eq!(found, [chunk(1, 2, 2, 6), chunk(2, 1, 5, 5), chunk(3, 1, 1, 1)]);
+        assert_eq!(fake.seen().len(), 2);
+        let late = catalog(&fake).chunks(&table, mode, time(4), soon()).await.unwrap();
+        assert_eq!(late, [chunk(1, 1, 6, 6), chunk(2, 1, 5, 5)], "what was ingested after an instant");
+        let copies = catalog(&fake).landings(&table, mode, &id(1), soon()).await.unwrap();
+        assert_eq!(copies, [(time(2), 1), (time(6), 1)]);
+        assert_eq!(catalog(&fake).size(&table, soon()).await.unwrap(), Some((6, true)));
+    }
+}
+
+#[tokio::test]
+async fn where_the_python_app_stopped_is_what_the_configuration_said_before_our_first_rows() {
+    let (fake, shared) = serve(metadata()).await;
+    let stopped = async |before: Timestamp| {
+        catalog(&fake).stopped_before("DeviceEvents", "Device Events", before, soon()).await.unwrap()
+    };
+    assert_eq!(stopped(Timestamp::MAX).await, None);
+    configure(&shared, "DeviceEvents", "datetime(2026-04-01)", "Incremental", true, "x");
+    configure(&shared, "DeviceEvents", "datetime(2026-04-02)", "Incremental", true, "x");
+    let high = |stopped: Option<Stopped>| stopped.map(|stopped| stopped.high_watermark);
+    assert_eq!(high(stopped(Timestamp::MAX).await), Some(at("2026-04-02T00:00:00Z")));
+    // An append arrives a tick after the one before.
+    let second = Timestamp::from_ticks(at("2026-04-14T00:00:00Z").ticks() + 2);
+    assert_eq!(high(stopped(second).await), Some(at("2026-04-01T00:00:00Z")), "what was said later is ours");
+    assert_eq!(stopped(second.before()).await, None);
+}
+
+#[tokio::test]
+async fn of_ledgers_that_claim_at_once_all_read_the_same_winner_and_an_adoption_takes_it_over() {
+    let (fake, _) = serve(metadata()).await;
+    let catalog = catalog(&fake);
+    let entry = |ledger_id| LedgerEntry { ledger_id, ..ENTRY };
+    let entries = ["c1", "b2", "a3"].map(entry);
+    let claim = |at: usize| catalog.claim_ledger(&entries[at], soon());
+    let claims = tokio::join!(claim(0), claim(1), claim(2));
+    let owners = [claims.0.unwrap(), claims.1.unwrap(), claims.2.unwrap()];
+    let mut ours = 0;
+    let owners = owners.map(|claim| match claim {
+        Claim::Ours(owner) => {
+            ours += 1;
+            owner.ledger_id
+        }
+        Claim::Other(owner) => owner.ledger_id,
+    });
+    assert_eq!((ours, &owners[1], &owners[2]), (1, &owners[0], &owners[0]));
+    // Nothing was proved before it, and still the destination is its own.
+    catalog.record_verified(&entry("d4"), Timestamp::MIN, soon()).await.unwrap();
+    let owner = catalog.ledger_owner(ENTRY.source, ENTRY.destination, soon()).await.unwrap();
+    assert_eq!(owner.map(|owner| owner.ledger_id).as_deref(), Some("d4"));
 }

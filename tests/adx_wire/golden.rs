@@ -2,7 +2,7 @@
 
 use crate::fake::{Fake, Reply, Seen, appended, missing, soon, status, v1, v2};
 use adxingestor::adx::catalog::{
-    AuditRow, Catalog, Claim, Destination, FailureRow, LedgerEntry, Names, Readiness, WatermarkMove,
+    AuditRow, Catalog, Claim, Destination, FailureRow, LedgerEntry, Names, Readiness, Stopped, WatermarkMove,
 };
 use adxingestor::adx::ingestion::{BlobName, ChunkIdMode, Ingestor, StoredBlob, Submission};
 use adxingestor::kql::Identifier;
@@ -237,6 +237,44 @@ async fn ledgers(golden: &mut Golden) {
     golden.csl("watermark.txt", &fake);
 }
 
+/// Answers a look at a destination.
+fn landed(seen: &Seen) -> Reply {
+    let csl = seen.csl();
+    if csl.ends_with("cslschema") {
+        v1("TableName:string,Schema:string", &json!([["t", "Timestamp:datetime,ChunkId:string"]]))
+    } else if csl.contains("HighWatermark") {
+        let before = json!([["2026-04-14T07:00:00Z", "2026-04-13T00:00:00Z", null]]);
+        v2("ArrivedAt:datetime,HighWatermark:datetime,LastRefreshedTime:datetime", &before)
+    } else if csl.ends_with("| count") {
+        v2("Count:long", &json!([[3]]))
+    } else if csl.contains("First = ") {
+        v2("ChunkId:string,N:long,First:datetime,Last:datetime", &json!([]))
+    } else {
+        v2("IngestedAt:datetime,N:long", &json!([["2026-04-14T07:00:00Z", 3]]))
+    }
+}
+
+async fn adoptions(golden: &mut Golden) {
+    let (table, now) = (name("Device Events"), at("2026-04-14T07:00:00Z"));
+    for (file, mode) in [("chunks.txt", ChunkIdMode::Constant), ("chunks_in_row.txt", ChunkIdMode::InRow)] {
+        let fake = Fake::start(landed).await;
+        assert_eq!(catalog(&fake).chunks(&table, mode, now, soon()).await.unwrap(), []);
+        golden.csl(file, &fake);
+    }
+    for (file, mode) in [("landings.txt", ChunkIdMode::Constant), ("landings_in_row.txt", ChunkIdMode::InRow)] {
+        let fake = Fake::start(landed).await;
+        assert_eq!(catalog(&fake).landings(&table, mode, "x\" or 1", soon()).await.unwrap(), [(now, 3)]);
+        golden.csl(file, &fake);
+    }
+    let fake = Fake::start(landed).await;
+    assert_eq!(catalog(&fake).size(&table, soon()).await.unwrap(), Some((3, true)));
+    golden.csl("destination_size.txt", &fake);
+    let fake = Fake::start(landed).await;
+    let stopped = catalog(&fake).stopped_before("DeviceEvents", "Device Events", now, soon()).await.unwrap();
+    assert_eq!(stopped, Some(Stopped { high_watermark: at("2026-04-13T00:00:00Z"), last_refreshed: None }));
+    golden.csl("config_before.txt", &fake);
+}
+
 pub fn audit_row(error: &str) -> AuditRow {
     AuditRow {
         ingestion_id: "4f1c".to_owned(),
@@ -365,6 +403,7 @@ async fn everything_that_leaves_matches_its_golden_file_and_none_is_left_over() 
     destinations(&mut golden).await;
     a_look_at_what_a_new_column_breaks(&mut golden).await;
     proofs(&mut golden).await;
+    adoptions(&mut golden).await;
     ledgers(&mut golden).await;
     audits(&mut golden).await;
     an_append_that_was_done_before(&mut golden).await;

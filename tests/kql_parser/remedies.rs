@@ -16,7 +16,12 @@ fn every_remedy_is_as_its_golden_file_says() {
         ("remove-window-hostile", remedy::remove_window("True", "x\" or 1 == 1 //", false)),
         ("remove-second-copy", remedy::remove_second_copy("Device Events", id, false, from)),
         ("remove-second-copy-by-the-id-in-the-row", remedy::remove_second_copy("DeviceEvents", id, true, from)),
-        ("begin-elsewhere", remedy::begin_elsewhere("meta_Configuration", "Device'Events", "Device\"Events_2", from)),
+        ("see-landings", remedy::see_landings("Device Events", id, false)),
+        ("see-landings-by-the-id-in-the-row", remedy::see_landings("DeviceEvents", id, true)),
+        (
+            "begin-elsewhere",
+            remedy::begin_elsewhere("meta_MigrationConfiguration", "Device'Events", "Device\"Events_2", from),
+        ),
         ("take-large-cells", remedy::take_large_cells("DeviceEvents")),
         ("take-large-cells-odd-name", remedy::take_large_cells("Device Events.v2")),
         ("drop-row-level-security", remedy::drop_row_level_security("Device Events")),

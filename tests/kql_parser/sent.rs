@@ -61,7 +61,10 @@ pub fn goldens() -> Vec<Sent> {
         let extension = file.rsplit('.').next().unwrap();
         match (folder, extension) {
             ("defender", "kql") => sent.push(("Query", SOURCE, whole, file)),
-            ("remedies", "kql") => sent.push(("Command", DESTINATION, whole, file)),
+            ("remedies", "kql") => {
+                let kind = if whole.starts_with('.') { "Command" } else { "Query" };
+                sent.push((kind, DESTINATION, whole, file));
+            }
             ("adx", "txt") => {
                 let posts = exchanges(&content).map(|(kind, text)| (kind, DESTINATION, text, file.clone()));
                 sent.extend(posts);

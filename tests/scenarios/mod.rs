@@ -1,10 +1,12 @@
 //! Whole-system scenarios through the public door: the real binary, the real function folders, the simulated cloud.
 //! Each is told where the app keeps its state, and runs there like anywhere else.
 
+mod adoption;
 mod control;
 mod proof;
 mod status;
 
+pub use adoption::*;
 pub use control::*;
 pub use proof::*;
 pub use status::*;
@@ -41,6 +43,10 @@ macro_rules! system_tests {
             input_and_history_are_shown_as_they_are_asked_for,
             the_whole_output_of_a_run_of_many_tables_is_shown,
             a_forced_run_goes_beside_the_active_one_and_leaves_its_tables_alone,
+            a_lost_state_store_is_rebuilt_from_the_destination_and_only_what_is_new_is_copied,
+            a_store_that_is_lost_in_the_middle_of_a_run_leaves_gaps_that_the_next_run_fills,
+            what_lands_twice_after_an_adoption_is_flagged_with_the_command_that_removes_it,
+            windows_of_nobody_are_refused_and_adopted_with_their_missing_hash_parts,
         }
     };
     ($store:expr; $($scenario:ident),+ $(,)?) => {

@@ -40,21 +40,26 @@ impl<'a> Copied<'a> {
 /// Where the function app keeps its state.
 pub struct Store {
     settings: Vec<(String, String)>,
+    /// Settings of another store in the same place, empty.
+    elsewhere: Vec<(String, String)>,
     _keep: Box<dyn Any + Send + Sync>,
 }
 
 impl Store {
     /// A store that these settings name; `keep` lives as long as the deployment: a directory or process of the store.
-    pub fn new(settings: &[(&str, String)], keep: impl Any + Send + Sync) -> Self {
+    /// `elsewhere` are those of another one in the same place.
+    pub fn new(settings: &[(&str, String)], elsewhere: (&str, String), keep: impl Any + Send + Sync) -> Self {
         let settings = settings.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect();
-        Self { settings, _keep: Box::new(keep) }
+        let elsewhere = vec![(elsewhere.0.to_owned(), elsewhere.1)];
+        Self { settings, elsewhere, _keep: Box::new(keep) }
     }
 
     /// One SQLite file.
     pub fn sqlite() -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let state = format!("sqlite:{}", directory.path().join("state.db").display());
-        Self::new(&[("STATE_STORE", state)], directory)
+        let state = |file: &str| format!("sqlite:{}", directory.path().join(file).display());
+        let (settings, elsewhere) = ([("STATE_STORE", state("state.db"))], ("STATE_STORE", state("other.db")));
+        Self::new(&settings, elsewhere, directory)
     }
 }
 
@@ -66,7 +71,7 @@ pub struct Deployment {
     time_scale: f64,
     apps: Vec<App>,
     http: reqwest::Client,
-    _store: Store,
+    store: Store,
 }
 
 /// A process of the function app: the embedded host, whose handler ends with it.
@@ -135,7 +140,7 @@ impl Deployment {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let http = reqwest::Client::builder().timeout(Duration::from_secs(20)).build().unwrap();
         let logs = tempfile::tempdir().unwrap();
-        let mut deployment = Self { cloud, logs, settings, time_scale, apps: Vec::new(), http, _store: store };
+        let mut deployment = Self { cloud, logs, settings, time_scale, apps: Vec::new(), http, store };
         deployment.metadata(copied);
         deployment.add_app().await;
         deployment
@@ -227,6 +232,32 @@ impl Deployment {
             host.kill().unwrap();
             host.wait().unwrap();
         }
+    }
+
+    /// Kills all processes of the app, and has them start again without what was in the state store.
+    pub async fn lose_the_store(&mut self) {
+        for index in 0..self.apps.len() {
+            self.kill(index);
+        }
+        self.settings.retain(|(name, _)| self.store.elsewhere.iter().all(|(lost, _)| lost != name));
+        self.settings.extend(self.store.elsewhere.iter().cloned());
+        for index in 0..self.apps.len() {
+            self.start_app(index).await;
+        }
+    }
+
+    /// Runs a command of the app beside its processes; gives whether it succeeded, and what it printed.
+    pub async fn command(&self, arguments: &[&str]) -> (bool, String) {
+        let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_adxingestor"));
+        command
+            .args(arguments)
+            .args(["--app-root", env!("CARGO_MANIFEST_DIR")])
+            .envs(self.settings.iter().map(|(name, value)| (name, value)))
+            .env("ADXINGESTOR_LOG", "error")
+            .stdin(Stdio::null())
+            .kill_on_drop(true);
+        let ended = tokio::time::timeout(PATIENCE, command.output()).await.unwrap().unwrap();
+        (ended.status.success(), String::from_utf8_lossy(&ended.stdout).into_owned())
     }
 
     /// What a process of the app has logged.

@@ -4,6 +4,7 @@
 mod append;
 mod audit;
 mod blockers;
+mod chunks;
 mod destination;
 mod ledger;
 mod metadata;
@@ -11,6 +12,7 @@ mod proof;
 
 pub use append::Appended;
 pub use audit::{AuditRow, FailureRow};
+pub use chunks::{Chunk, Stopped};
 pub use destination::{Destination, DestinationError, Readiness};
 pub use ledger::{Claim, LedgerEntry, LedgerOwner, WatermarkMove};
 pub use metadata::ConfigRow;

@@ -5,7 +5,7 @@ use crate::adx::catalog::ConfigRow;
 use crate::app::{App, Services};
 use crate::functions::control::{confirm, release};
 use crate::kql::Identifier;
-use crate::orchestration::ids::{InstanceId, TableKey};
+use crate::orchestration::ids::InstanceId;
 use crate::orchestration::instance::{Instance, LoadType, TableConfig, TableRun};
 use crate::orchestration::message::{ControlMessage, Debt};
 use crate::orchestration::run::begin::{self, Begin, Look, Places, Row};
@@ -106,17 +106,14 @@ async fn set_going(
 
 fn tables_of(services: &Services, run: &Instance, rows: Vec<ConfigRow>, high: Timestamp) -> Vec<TableRun> {
     let settings = &services.settings;
-    let cluster = settings.cluster_name();
-    let key = |source: &str, destination: &str| {
-        TableKey::new(&settings.tenant, source, &cluster, &settings.database, destination)
-    };
+    let key = |source: &str, destination: &str| settings.table_key(source, destination);
     let active = rows.into_iter().filter(|row| row.is_active == Some(true)).map(validated).collect();
     let places = Places { view: settings.names.config_view.as_str(), table: settings.names.config_table.as_str() };
     begin::tables(&run.input, active, high, places, key)
 }
 
 /// Checks a config row; gives its first problem.
-fn validated(row: ConfigRow) -> Row {
+pub fn validated(row: ConfigRow) -> Row {
     let name = |column: &str, text: &str| {
         Identifier::new(text)
             .err()

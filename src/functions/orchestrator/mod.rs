@@ -1,6 +1,7 @@
 //! Queue `adxingestor-control`: one step of a run. Each step re-reads what it decides on; its message is only
 //! a hint.
 
+pub mod adopt;
 mod audit;
 mod begin;
 mod finish;

@@ -2,7 +2,8 @@
 //! `orchestration::head`; here it is loaded, asked for and stored.
 
 mod asked;
-mod learn;
+pub(super) mod learn;
+pub(super) mod ownership;
 #[cfg(test)]
 mod tests;
 
@@ -13,6 +14,7 @@ use crate::functions::control::status_of;
 use crate::functions::hunting::Hunting;
 use crate::functions::planner::{Cut, Planner};
 use crate::functions::source;
+use crate::orchestration::adoption::watch::doubted;
 use crate::orchestration::head::hold::{WentOn, go_on};
 use crate::orchestration::head::nulls::{self, NullRows, NullWindows};
 use crate::orchestration::head::plan::{self, Completed, Content, Retry, Scope};
@@ -195,7 +197,7 @@ impl Planning<'_> {
         while leftovers == Leftovers::GoOn
             && let Some(mut head) = self.asked.being_made(draft).await?
         {
-            let found = match self.survey(&mut head).await {
+            let (found, _) = match self.survey(&mut head).await {
                 Err(Error::Conflict) => continue,
                 found => found?,
             };
@@ -221,15 +223,17 @@ impl Planning<'_> {
 
     /// Surveys the ledger and sees to the destination. Gives `None` when nothing is to be loaded.
     async fn prepare(&self, mut head: Stored<Head>) -> Step<Option<Prepared>> {
-        let (services, table) = (self.services, self.table());
-        let found = self.survey(&mut head).await?;
+        let (app, services, table) = (self.app, self.services, self.table());
+        let (found, windows) = self.survey(&mut head).await?;
         let scope = plan::scope(table, &head.record, !found.left.is_empty());
         if scope == Scope::Nothing {
             self.nothing_to_do(&head, "a Full table that is loaded already", 0).await?;
             return Ok(None);
         }
         if !learn::destination(services, table, &mut head.record, self.deadline).await? {
-            learn::ownership(services, &head.record, self.deadline).await?;
+            let now = app.state.now();
+            let doubts = ownership::check(services, &head.record, &windows, now, &app.limits, self.deadline).await?;
+            head.record = doubted(head.record, doubts);
         }
         Ok(Some(Prepared { head, found, scope }))
     }
@@ -264,12 +268,14 @@ impl Planning<'_> {
     }
 
     /// Looks at all windows of the table and deletes drafts.
-    async fn survey(&self, head: &mut Stored<Head>) -> Result<Survey<ETag>, Error> {
-        let found = survey(&head.record, store::windows(self.app, self.key()).await?);
+    async fn survey(&self, head: &mut Stored<Head>) -> Result<(Survey<ETag>, Vec<Window>), Error> {
+        let seen = store::windows(self.app, self.key()).await?;
+        let windows = seen.iter().map(|seen| seen.window.clone()).collect();
+        let found = survey(&head.record, seen);
         for deletion in &found.deletions {
             head.etag = store::table(self.app, self.key(), deletion, &head.etag).await?;
         }
-        Ok(found)
+        Ok((found, windows))
     }
 
     /// The windows of the new range, from one histogram and one more for each bin that is too full.

@@ -129,7 +129,11 @@ async fn a_run_that_was_forced_beside_another_is_watched_too() {
     let (active, forced) = (world.started(false).await, world.started(true).await);
     assert_eq!(world.start(false).await, Started::Active(active.clone()));
     assert_eq!(world.places().await, [active.clone(), forced.clone()]);
-    assert_eq!(world.starts().await.len(), 3, "the refused one sends that of the active run again; all are lost on the way");
+    assert_eq!(
+        world.starts().await.len(),
+        3,
+        "the refused one sends that of the active run again; all are lost on the way"
+    );
     world.clock.forward(119);
     handle(&world.app).await.unwrap();
     assert!(world.starts().await.is_empty());

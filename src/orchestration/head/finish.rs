@@ -98,6 +98,7 @@ fn errors(head: &Head, windows: &[Window], verified_up_to: Timestamp, watermark:
             "everything up to {verified_up_to} is proved, but the watermark could not be written ({error}); the next run writes it"
         ));
     }
+    errors.extend(head.doubts.iter().cloned());
     if errors.is_empty() && verified_up_to < head.planned_to {
         errors.push(format!(
             "only what arrived up to {verified_up_to} is proved, of what was planned up to {}",
@@ -263,6 +264,13 @@ mod tests {
         let extended =
             format!("extend DestinationTable = \"x_2\", HighWatermark = {moved}, LastRefreshedTime = {moved} |");
         assert!(said.contains("where SourceTable == \"s\"") && said.contains(&extended), "{said}");
+    }
+
+    #[test]
+    fn what_is_there_twice_is_an_error_with_its_command_although_all_else_is_proved() {
+        let doubted = Head { doubts: vec!["run `.delete table x`".into()], ..finishing(10) };
+        let said = result(&doubted, &table(), &[], at(10), &Watermark::Moved);
+        assert_eq!((said.success, said.error.as_deref()), (false, Some("run `.delete table x`")));
     }
 
     #[test]

@@ -45,9 +45,11 @@ pub fn new_range(table: &TableRun, head: &Head) -> Option<(Timestamp, Timestamp)
     (table.high > head.planned_to).then_some((head.planned_to, table.high))
 }
 
-/// Whether the windows of the new range carry the predicate of a handover: those of the first load do.
+/// Whether the windows of the new range carry the predicate of a handover: those of the first load do, and so do those of a
+/// ledger that was rebuilt before the range of the first load was over.
 pub fn is_handover(head: &Head) -> bool {
-    head.plan.is_none() && head.shape.as_ref().is_some_and(|shape| shape.handover.is_some())
+    let handover = head.shape.as_ref().and_then(|shape| shape.handover.as_ref());
+    handover.is_some_and(|handover| head.plan.is_none() || head.planned_to < handover.refreshed)
 }
 
 /// The windows of the pieces that the new range was cut into. The histogram is a complete answer: where it counted
@@ -263,6 +265,7 @@ mod tests {
     use crate::orchestration::head::survey::survey;
     use crate::orchestration::head::testing::{head, id, key, later, now, seen, table};
     use crate::orchestration::instance::TableConfig;
+    use crate::orchestration::ledger::{ChunkIdPlace, CutAxis, Handover, RowFormat, Shape};
     use crate::orchestration::limits::READY_NAMES;
     use crate::orchestration::message::Message;
 
@@ -428,6 +431,22 @@ mod tests {
         assert_eq!(scope(&full, &loaded, false), Scope::Leftovers);
         assert_eq!(scope(&by_python, &fresh, false), Scope::Nothing);
         assert_eq!(scope(&by_python, &loaded, true), Scope::Leftovers);
+    }
+
+    #[test]
+    fn the_range_that_the_python_app_copied_carries_its_predicate_even_in_a_later_plan() {
+        let handover = Some(Handover { watermark: now(), refreshed: later(50) });
+        let shape = Shape {
+            axis: CutAxis::ArrivalTime,
+            row_format: RowFormat::Full,
+            chunk_id: ChunkIdPlace::Column,
+            hash_columns: vec![],
+            handover,
+        };
+        let head = Head { shape: Some(shape), ..head(TableState::Planning) };
+        let planned = |to| Head { plan: Some("p".into()), planned_to: to, ..head.clone() };
+        assert!(is_handover(&head) && is_handover(&planned(now())));
+        assert!(!is_handover(&planned(later(50))));
     }
 
     #[test]

@@ -1,5 +1,4 @@
-//! What a table's first run finds out, once: the destination, who owns it, the cut axis, the columns and the
-//! size of a row.
+//! What a table's first run finds out, once: the destination, the cut axis, the columns and the size of a row.
 
 use super::super::{Step, StepError};
 use crate::adx::catalog::{Claim, Destination, LedgerEntry, Readiness};
@@ -11,7 +10,7 @@ use crate::functions::hunting::{Error, Hunting};
 use crate::functions::source::{self, ARRIVAL_COLUMN};
 use crate::kql::Identifier;
 use crate::orchestration::head::learn as rules;
-use crate::orchestration::instance::TableRun;
+use crate::orchestration::instance::{TableConfig, TableRun};
 use crate::orchestration::ledger::{CutAxis, Head, RowFormat, Shape};
 use crate::orchestration::limits::SAMPLE_ROWS;
 use crate::timestamp::Timestamp;
@@ -40,23 +39,6 @@ pub async fn destination(services: &Services, table: &TableRun, head: &mut Head,
     Ok(created)
 }
 
-/// Refuses a destination that another ledger owns; claims one that nobody owns.
-pub async fn ownership(services: &Services, head: &Head, deadline: Instant) -> Step<()> {
-    let ledger = head.ledger.to_string();
-    let owner = match services.catalog.ledger_owner(&head.source, &head.destination, deadline).await? {
-        Some(owner) => owner.ledger_id,
-        None => return Ok(()),
-    };
-    if owner != ledger {
-        return Err(StepError::Failed(format!(
-            "{} belongs to another ledger ({owner}; ours is {ledger}): its rows are on record in another state store. Run with that \
-             STATE_STORE, or copy to another DestinationTable",
-            head.destination
-        )));
-    }
-    Ok(())
-}
-
 /// Claims the destination for this ledger, and reads back who won.
 async fn claim(services: &Services, head: &Head, axis: &CutAxis, deadline: Instant) -> Step<()> {
     let (ledger, axis) = (head.ledger.to_string(), axis.to_string());
@@ -66,26 +48,34 @@ async fn claim(services: &Services, head: &Head, axis: &CutAxis, deadline: Insta
         Claim::Other(owner) => owner.ledger_id,
     };
     Err(StepError::Failed(format!(
-        "{} was claimed by another ledger ({owner}) at the same time; run with the STATE_STORE that holds it",
+        "{} was claimed by another ledger ({owner}; ours is {ledger}) at the same time; run with the STATE_STORE that holds it",
         head.destination
     )))
 }
 
-/// Finds out the table's shape. Gives `false` when the source shows no row to learn from.
-pub async fn shape(services: &Services, table: &TableRun, head: &mut Head, hunting: &mut Hunting<'_>) -> Step<bool> {
-    let source_table = Identifier::new(&table.config.source).map_err(StepError::name)?;
+/// What one row of the source shows.
+pub struct Probe {
+    /// The best cut axis.
+    pub axis: CutAxis,
+    /// Columns whose hash spreads the rows.
+    pub hash_columns: Vec<String>,
+}
+
+/// Looks at one row of the source; `None` when it shows none.
+pub async fn probe(config: &TableConfig, hunting: &mut Hunting<'_>) -> Step<Option<Probe>> {
+    let source_table = Identifier::new(&config.source).map_err(StepError::name)?;
     let rows =
         hunting.rows(&queries::probe(&source_table)).await.map_err(|error| unknown_table(&source_table, error))?;
-    let Some(row) = rows.rows.first() else { return Ok(false) };
+    let Some(row) = rows.rows.first() else { return Ok(None) };
     let column = |name: &str| rows.columns.iter().find(|column| column.name == name);
     let offers_arrival = row.get("ArrivedAt").is_some_and(|value| value.is_string());
-    let watermark = table.config.watermark_column.as_str();
+    let watermark = config.watermark_column.as_str();
     let axis = if offers_arrival {
         CutAxis::ArrivalTime
     } else if watermark == ARRIVAL_COLUMN {
         return Err(StepError::Failed(format!(
             "{} offers no arrival time, so WatermarkColumn cannot be {ARRIVAL_COLUMN}; name one of its datetime columns",
-            table.config.source
+            config.source
         )));
     } else {
         CutAxis::Column(watermark.to_owned())
@@ -99,20 +89,27 @@ pub async fn shape(services: &Services, table: &TableRun, head: &mut Head, hunti
             .collect();
         return Err(StepError::Failed(format!(
             "{} has no column {watermark}; set WatermarkColumn to {ARRIVAL_COLUMN} or one of: {}",
-            table.config.source,
+            config.source,
             times.join(", ")
         )));
     }
     let names: Vec<(&str, &str)> =
         rows.columns.iter().map(|c| (c.name.as_str(), c.ty.as_str())).filter(|c| c.0 != "ArrivedAt").collect();
-    let handover = rules::handover(&table.config, &axis, watermark == ARRIVAL_COLUMN);
+    Ok(Some(Probe { axis, hash_columns: hash_columns(&names) }))
+}
+
+/// Finds out the table's shape. Gives `false` when the source shows no row to learn from.
+pub async fn shape(services: &Services, table: &TableRun, head: &mut Head, hunting: &mut Hunting<'_>) -> Step<bool> {
+    let source_table = Identifier::new(&table.config.source).map_err(StepError::name)?;
+    let Some(Probe { axis, hash_columns }) = probe(&table.config, hunting).await? else { return Ok(false) };
+    let handover = rules::handover(&table.config, &axis, table.config.watermark_column == ARRIVAL_COLUMN);
     let taken_over = table.config.high_watermark.is_some();
     let default_format = if taken_over { RowFormat::Full } else { RowFormat::Compact };
     let mut shape = Shape {
         axis,
         row_format: services.settings.row_format.unwrap_or(default_format),
         chunk_id: services.settings.chunk_id,
-        hash_columns: hash_columns(&names),
+        hash_columns,
         handover,
     };
     claim(services, head, &shape.axis, hunting.deadline()).await?;

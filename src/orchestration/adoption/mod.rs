@@ -1,0 +1,435 @@
+//! Rebuilding the ledger of a table from what its destination holds, after the state store was lost or moved. The ids of
+//! the rows spell which windows were pulled; what they leave open is to be pulled again.
+//!
+//! What was under way when the ledger was lost may land later, under an id that the rebuilt ledger does not know:
+//! `watch` finds it at the start of the runs that follow. To keep the two apart a rebuilt ledger has an id of its own;
+//! the windows that it takes over keep theirs.
+
+pub mod compare;
+pub mod coverage;
+pub mod facts;
+mod findings;
+pub mod report;
+pub mod watch;
+
+use self::coverage::{Entangled, gaps, overlaps};
+use self::facts::Facts;
+use super::head::survey::is_draft;
+use super::ids::{LedgerId, WindowId, WindowName};
+use super::instance::TableConfig;
+use super::ledger::{Head, Progress, TableState, verified_prefix};
+use super::limits::{Limits, TRANSACTION_WINDOWS};
+use super::plan::Piece;
+use super::window::{Window, WindowState};
+use super::write::{Seen, TableWrite, WindowWrite};
+use crate::timestamp::Timestamp;
+use std::collections::{BTreeMap, HashSet};
+
+/// What the destination holds of one window.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Landed {
+    /// The window, as the rows spell it.
+    pub id: WindowId,
+    /// How many rows.
+    pub rows: u64,
+    /// When the first of them was ingested, as far as the destination notes that.
+    pub first: Timestamp,
+    /// When the last of them was.
+    pub last: Timestamp,
+}
+
+impl Landed {
+    /// What stands under `text`, if that is the id of a window.
+    pub fn read(text: &str, rows: u64, first: Option<Timestamp>, last: Option<Timestamp>) -> Option<Self> {
+        let id: WindowId = text.parse().ok().filter(coverage::is_sound)?;
+        Some(Self { id, rows, first: first.unwrap_or(Timestamp::MIN), last: last.unwrap_or(Timestamp::MIN) })
+    }
+}
+
+/// Two windows of the destination that stand for the same rows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Overlap {
+    /// The one that is to go: ingested later, or unknown to the ledger.
+    pub younger: Landed,
+    /// The one that stays.
+    pub older: WindowId,
+}
+
+/// What a rebuilt ledger is made of.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Layout<V> {
+    /// Windows of the destination that the ledger did not know.
+    pub adopted: Vec<Landed>,
+    /// How many of the destination's windows it knew.
+    pub known: usize,
+    /// What is there twice.
+    pub overlaps: Vec<Overlap>,
+    /// What no window covers.
+    pub gaps: Vec<Piece>,
+    /// Where the plan ends.
+    pub planned_to: Timestamp,
+    stays: Vec<Window>,
+    goes: Vec<Seen<V>>,
+}
+
+/// Lays the ledger out: `head` and `windows` are what the store has, `landed` what the destination has.
+///
+/// # Errors
+/// [`Entangled`].
+pub fn lay_out<V>(
+    head: Option<&Head>,
+    windows: Vec<Seen<V>>,
+    landed: Vec<Landed>,
+    facts: &Facts,
+    now: Timestamp,
+    limits: &Limits,
+) -> Result<Layout<V>, Entangled> {
+    let known: HashSet<WindowId> = windows.iter().map(|seen| seen.window.id).collect();
+    let owner = head.filter(|_| facts.is_owner);
+    let is_purged = |one: &Landed| owner.is_some_and(|head| watch::may_be_purged(head, one, now, limits));
+    let (found, unknown): (Vec<Landed>, Vec<Landed>) =
+        landed.into_iter().partition(|one| known.contains(&one.id) || is_purged(one));
+    let draft = |window: &Window| head.is_none_or(|head| is_draft(head, window));
+    let posted: Vec<WindowId> =
+        windows.iter().filter(|seen| watch::is_posted(&seen.window)).map(|seen| seen.window.id).collect();
+    let (adopted, overlaps) = choose(&posted, unknown);
+    let (mut stays, mut goes): (Vec<Window>, Vec<Seen<V>>) = (Vec::new(), Vec::new());
+    let mut settled: Vec<WindowId> = posted.iter().copied().chain(adopted.iter().map(|one| one.id)).collect();
+    for seen in windows {
+        let open = is_unposted(&seen.window);
+        if draft(&seen.window) || (open && meets_any(&settled, &seen.window.id)) {
+            goes.push(seen);
+            continue;
+        }
+        if open {
+            settled.push(seen.window.id);
+        }
+        stays.push(seen.window);
+    }
+    let low = facts.proved.max(head.map_or(Timestamp::MIN, |head| head.verified_up_to));
+    let planned_to = adopted.iter().map(|one| one.id.high).chain(facts.end).chain(head.map(|head| head.planned_to));
+    let planned_to = planned_to.fold(low, Timestamp::max);
+    let covered = stays.iter().filter(|window| window.state != WindowState::Split).map(|window| window.id);
+    let covered: Vec<WindowId> = covered.chain(adopted.iter().map(|one| one.id)).collect();
+    // A ledger that has planned knows whether there are rows without a time.
+    let nothing_there = adopted.is_empty() && !facts.by_a_ledger && facts.end.is_none();
+    let has_planned = head.is_some_and(|head| head.plan.is_some());
+    let mut gaps = if nothing_there && !has_planned { Vec::new() } else { gaps(&covered, low, planned_to)? };
+    if has_planned {
+        gaps.retain(|gap| gap.high != Timestamp::MIN);
+    }
+    Ok(Layout { adopted, known: found.len(), overlaps, gaps, planned_to, stays, goes })
+}
+
+/// Whether nothing of a window can be in the destination, and it is still to be pulled.
+fn is_unposted(window: &Window) -> bool {
+    window.seal.is_none() && !window.state.is_terminal() && window.state != WindowState::Submitted
+}
+
+fn meets_any(settled: &[WindowId], id: &WindowId) -> bool {
+    settled.iter().any(|other| !overlaps(&[*other, *id]).is_empty())
+}
+
+/// Of windows that stand for the same rows, the one stays that was there first, and those that the ledger knows always do.
+fn choose(posted: &[WindowId], mut unknown: Vec<Landed>) -> (Vec<Landed>, Vec<Overlap>) {
+    unknown.sort_by_cached_key(|one| (one.first, one.id.to_string()));
+    let ids: Vec<WindowId> = posted.iter().copied().chain(unknown.iter().map(|one| one.id)).collect();
+    let mut partners: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
+    for (left, right) in overlaps(&ids) {
+        // The places are in the order of age.
+        partners.entry(left.max(right)).or_default().push(left.min(right));
+    }
+    let (mut adopted, mut twice): (Vec<Landed>, Vec<Overlap>) = (Vec::new(), Vec::new());
+    let mut out = HashSet::new();
+    for (at, one) in (posted.len()..).zip(unknown) {
+        let older = partners.get(&at).into_iter().flatten().find(|older| !out.contains(*older));
+        match older {
+            Some(older) => {
+                out.insert(at);
+                twice.push(Overlap { younger: one, older: ids[*older] });
+            }
+            None => adopted.push(one),
+        }
+    }
+    (adopted, twice)
+}
+
+impl<V> Layout<V> {
+    /// Whether the ledger knows all that is there, and nothing is to be changed.
+    pub fn is_nothing(&self) -> bool {
+        self.adopted.is_empty() && self.goes.is_empty() && self.gaps.is_empty()
+    }
+
+    /// The ids of all windows with rows in the destination.
+    pub fn with_rows(&self) -> impl Iterator<Item = (WindowId, u64)> + '_ {
+        let adopted = self.adopted.iter().map(|one| (one.id, one.rows));
+        let stays = self.stays.iter().filter(|window| watch::is_posted(window));
+        adopted.chain(stays.map(|window| (window.id, watch::rows(window))))
+    }
+
+    /// How many planned windows give way.
+    pub fn given_way(&self) -> usize {
+        self.goes.len()
+    }
+}
+
+/// The head as it is before anything is adopted: the stored one, or that of a table that was never copied.
+pub fn begun(head: Option<&Head>, config: &TableConfig, facts: &Facts, now: Timestamp) -> Head {
+    let fresh = || Head::new(facts.ledger, &config.source, &config.destination, &config.watermark_column, now);
+    head.cloned().unwrap_or_else(fresh)
+}
+
+/// The transactions of an adoption, in order; `head` is the head as it is stored. Each of them swaps it, and only the last one
+/// makes the rebuilt ledger valid. `pieces` are the gaps, cut and counted at the source. What is open comes before what is
+/// there: as long as a window of the destination is not on record, no run goes on.
+pub fn write<V>(
+    head: &Head,
+    layout: Layout<V>,
+    pieces: Vec<Piece>,
+    facts: &Facts,
+    now: Timestamp,
+    limits: &Limits,
+) -> Vec<TableWrite<V>> {
+    let Layout { adopted, planned_to, mut stays, goes, .. } = layout;
+    let mut changes: Vec<WindowWrite<V>> =
+        goes.into_iter().map(|seen| WindowWrite::Delete(seen.name, seen.version)).collect();
+    let ledger = if facts.is_owner { head.ledger } else { facts.ledger };
+    for (index, piece) in pieces.into_iter().enumerate() {
+        let (name, window) = open_window(ledger, index, piece, facts, now);
+        stays.push(window.clone());
+        changes.push(WindowWrite::Insert(name, window));
+    }
+    let proved = facts.proved.max(head.verified_up_to);
+    let mut purged = head.purged;
+    for one in adopted {
+        if one.id.high <= proved && now.since(one.last) > limits.history {
+            purged.verified += 1;
+            continue;
+        }
+        let (name, window) = landed_window(&one, facts, now, limits);
+        stays.push(window.clone());
+        changes.push(WindowWrite::Insert(name, window));
+    }
+    let mut counts = purged;
+    stays.iter().for_each(|window| *counts.of(window.state) += 1);
+    let verified_up_to = verified_prefix(proved, &stays);
+    let next =
+        Head { ledger, planned_to, verified_up_to, purged, counts, ..rebuilt(head, facts, stays.is_empty(), now) };
+    let mut writes = Vec::new();
+    while changes.len() > TRANSACTION_WINDOWS {
+        let windows = changes.drain(..TRANSACTION_WINDOWS).collect();
+        writes.push(TableWrite { head: head.clone(), windows });
+    }
+    writes.push(TableWrite { head: next, windows: changes });
+    writes
+}
+
+/// A window that is to be pulled, or, where the source has no row in it, not.
+fn open_window(ledger: LedgerId, index: usize, piece: Piece, facts: &Facts, now: Timestamp) -> (WindowName, Window) {
+    let id = WindowId { ledger, low: piece.low, high: piece.high, part: piece.part, generation: 0 };
+    let state = if piece.rows == 0 { WindowState::Empty } else { WindowState::Planned };
+    let handover = facts.shape.handover.is_some();
+    let window = Window { state, ..Window::planned(id, &facts.plan, handover, piece.rows, now) };
+    (WindowName::new(piece.low, &format!("g{}{index:04x}", facts.plan)), window)
+}
+
+/// A window that is there. How often it was posted is not known. A second copy of it can only come of a post that was made
+/// before the first rows landed, so one that landed lately is counted again, as if it had been posted twice.
+fn landed_window(landed: &Landed, facts: &Facts, now: Timestamp, limits: &Limits) -> (WindowName, Window) {
+    let lately = now.since(landed.last) <= limits.post_lifetime;
+    let window = Window {
+        state: WindowState::Verified,
+        posts: if lately { 2 } else { 1 },
+        last_post: Some(landed.last),
+        ..Window::planned(landed.id, &facts.plan, false, landed.rows, now)
+    };
+    let WindowId { ledger, high, part, generation, .. } = landed.id;
+    let path = format!("a{ledger}{:016x}{:04x}{:04x}{generation:04x}", high.ticks(), part.index, part.count);
+    (WindowName::new(landed.id.low, &path), window)
+}
+
+/// The head, held by no run.
+fn rebuilt(head: &Head, facts: &Facts, is_empty: bool, now: Timestamp) -> Head {
+    // A table of which nothing was copied is copied like one that never was.
+    let begun = !is_empty || facts.by_a_ledger;
+    let learned = head.shape.is_some();
+    Head {
+        watermark_column: if learned { &head.watermark_column } else { &facts.watermark_column }.clone(),
+        shape: head.shape.clone().or_else(|| Some(facts.shape.clone())),
+        state: TableState::Idle,
+        run: None,
+        stop: false,
+        hold: 0,
+        plan: if begun { Some(facts.plan.clone()) } else { head.plan.clone() },
+        draft: None,
+        lanes: 0,
+        ready: Vec::new(),
+        cursor: None,
+        more: false,
+        progress: Progress::default(),
+        verify: None,
+        verify_number: head.verify_number + 1,
+        owed_plan: None,
+        owed_verify: None,
+        plan_due: None,
+        adopted: Some(now),
+        doubts: Vec::new(),
+        moved: now,
+        updated: now,
+        ..head.clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::orchestration::head::testing::{head, later, now, seen, table};
+    use crate::orchestration::ids::Part;
+    use crate::orchestration::ledger::{ChunkIdPlace, CutAxis, Handover, RowFormat, Shape};
+
+    fn at(ticks: u64) -> Timestamp {
+        Timestamp::from_ticks(ticks)
+    }
+
+    fn landed(low: u64, high: u64, first: u64) -> Landed {
+        let id = WindowId { ledger: LedgerId(9), low: at(low), high: at(high), part: Part::WHOLE, generation: 0 };
+        Landed { id, rows: 7, first: later(first), last: later(first) }
+    }
+
+    fn facts(proved: u64) -> Facts {
+        let shape = Shape {
+            axis: CutAxis::ArrivalTime,
+            row_format: RowFormat::Compact,
+            chunk_id: ChunkIdPlace::Column,
+            hash_columns: vec![],
+            handover: None,
+        };
+        Facts {
+            is_owner: false,
+            ledger: LedgerId(5),
+            plan: "rebuilt".into(),
+            shape,
+            watermark_column: "Timestamp".into(),
+            proved: at(proved),
+            by_a_ledger: proved > 0,
+            end: None,
+        }
+    }
+
+    fn spans(pieces: &[Piece]) -> Vec<(u64, u64)> {
+        pieces.iter().map(|piece| (piece.low.ticks(), piece.high.ticks())).collect()
+    }
+
+    fn lost(proved: u64, found: Vec<Landed>) -> Layout<u64> {
+        lay_out(None, vec![], found, &facts(proved), later(100), &Limits::scaled(1.0)).unwrap()
+    }
+
+    fn written(layout: Layout<u64>, facts: &Facts, rows: u64) -> (Vec<usize>, Head, Vec<WindowWrite<u64>>) {
+        let pieces = layout.gaps.iter().map(|gap| Piece { rows: if gap.is_null_axis() { 0 } else { rows }, ..*gap });
+        let pieces = pieces.collect();
+        let before = begun(None, &table().config, facts, now());
+        let writes = write(&before, layout, pieces, facts, later(100), &Limits::scaled(1.0));
+        for write in &writes[..writes.len() - 1] {
+            assert_eq!(write.head, before, "nothing is valid before the last transaction");
+        }
+        let head = writes.last().unwrap().head.clone();
+        let sizes = writes.iter().map(|write| write.windows.len()).collect();
+        (sizes, head, writes.into_iter().flat_map(|write| write.windows).collect())
+    }
+
+    #[test]
+    fn a_lost_ledger_is_made_of_what_landed_and_of_the_gaps_above_what_was_proved() {
+        let layout = lost(15, vec![landed(40, 50, 1), landed(10, 15, 1), landed(15, 20, 1)]);
+        assert_eq!((spans(&layout.gaps), layout.planned_to), (vec![(20, 40), (0, 0)], at(50)));
+        let (_, head, writes) = written(layout, &facts(15), 4);
+        assert_eq!((head.ledger, head.plan.as_deref(), head.adopted), (LedgerId(5), Some("rebuilt"), Some(later(100))));
+        assert_eq!((head.verified_up_to, head.planned_to), (at(20), at(50)));
+        assert_eq!((head.counts.verified, head.counts.open, head.counts.empty), (3, 1, 1));
+        assert!(head.shape.is_some() && head.run.is_none());
+        let inserted = |write: &WindowWrite<u64>| match write {
+            WindowWrite::Insert(_, window) => (window.id.ledger.0, window.state, window.planned_rows, window.posts),
+            other => panic!("{other:?}"),
+        };
+        let inserted: Vec<_> = writes.iter().map(inserted).collect();
+        let (proved, open, empty) = ((9, WindowState::Verified, 7, 2), WindowState::Planned, WindowState::Empty);
+        assert_eq!(inserted, [(5, open, 4, 0), (5, empty, 0, 0), proved, proved, proved], "what is open comes first");
+    }
+
+    #[test]
+    fn a_table_of_which_nothing_landed_is_copied_from_the_start() {
+        let (sizes, head, _) = written(lost(0, vec![]), &facts(0), 0);
+        assert_eq!((sizes, head.plan, head.planned_to), (vec![0], None, Timestamp::MIN));
+        let (_, head, _) = written(lost(30, vec![]), &facts(30), 0);
+        assert_eq!((head.plan.as_deref(), head.planned_to, head.verified_up_to), (Some("rebuilt"), at(30), at(30)));
+    }
+
+    #[test]
+    fn of_two_copies_the_younger_is_named_and_what_it_alone_covers_is_a_gap() {
+        let layout = lost(10, vec![landed(15, 25, 9), landed(10, 20, 3), landed(25, 30, 1)]);
+        assert_eq!(layout.adopted.len(), 2);
+        let overlap = &layout.overlaps[0];
+        assert_eq!((overlap.younger.id, overlap.older), (landed(15, 25, 9).id, landed(10, 20, 3).id));
+        assert_eq!(spans(&layout.gaps), [(20, 25), (0, 0)]);
+    }
+
+    #[test]
+    fn a_living_ledger_keeps_what_it_posted_and_its_plans_give_way() {
+        let head =
+            Head { plan: Some("old".into()), planned_to: at(50), verified_up_to: at(20), ..head(TableState::Idle) };
+        let windows = || {
+            let states = [
+                (10, WindowState::Verified),
+                (20, WindowState::Submitted),
+                (30, WindowState::Planned),
+                (40, WindowState::Failed),
+            ];
+            states.map(|(low, state)| seen(low, state)).to_vec()
+        };
+        let facts = Facts { is_owner: true, ..facts(20) };
+        let known = Landed { id: windows()[0].window.id, ..landed(0, 0, 0) };
+        let laid = |found| lay_out(Some(&head), windows(), found, &facts, later(100), &Limits::scaled(1.0)).unwrap();
+        let purged = Landed { last: Timestamp::MIN, ..landed(2, 5, 0) };
+        let nothing = laid(vec![known.clone(), purged]);
+        assert!(nothing.is_nothing() && nothing.known == 2);
+
+        let found = vec![known, landed(22, 24, 1), landed(35, 38, 1)];
+        let layout = laid(found);
+        assert_eq!((layout.adopted.len(), layout.overlaps.len(), layout.given_way()), (1, 1, 1));
+        assert_eq!(layout.overlaps[0].younger.id, landed(22, 24, 1).id, "what the ledger posted stays");
+        assert_eq!(spans(&layout.gaps), [(30, 35), (38, 40)]);
+        let pieces = layout.gaps.clone();
+        let writes = write(&head, layout, pieces, &facts, later(100), &Limits::scaled(1.0));
+        let next = &writes[0].head;
+        assert_eq!((next.ledger, next.counts.submitted, next.counts.failed), (LedgerId(1), 1, 1));
+        assert!(matches!(writes[0].windows[0], WindowWrite::Delete(_, 30)), "{:?}", writes[0].windows);
+    }
+
+    #[test]
+    fn many_windows_go_in_transactions_that_fit_the_store_and_old_ones_are_only_counted() {
+        let found: Vec<Landed> = (0..250).map(|n| landed(n * 10, n * 10 + 10, 1)).collect();
+        let (sizes, head, _) = written(lost(0, found.clone()), &facts(0), 0);
+        assert_eq!((sizes, head.counts.verified, head.verified_up_to), (vec![99, 99, 53], 250, at(2_500)));
+        let old = found.into_iter().map(|one| Landed { last: Timestamp::MIN, ..one }).collect();
+        let (sizes, head, writes) = written(lost(2_000, old), &facts(2_000), 0);
+        assert_eq!((sizes, head.purged.verified, head.counts.verified), (vec![51], 200, 250));
+        let posts = |write: &WindowWrite<u64>| matches!(write, WindowWrite::Insert(_, window) if window.posts == 2);
+        assert!(!writes.iter().any(posts), "no second copy can come of a post that is over");
+    }
+
+    #[test]
+    fn gaps_below_the_handover_leave_out_what_the_python_app_copied() {
+        let handover = Some(Handover { watermark: now(), refreshed: now() });
+        let facts = Facts { shape: Shape { handover, ..facts(0).shape }, ..facts(0) };
+        let (_, _, writes) = written(lost(0, vec![landed(10, 20, 1)]), &facts, 4);
+        assert!(matches!(&writes[0], WindowWrite::Insert(_, window) if window.handover && window.id.high == at(10)));
+    }
+
+    #[test]
+    fn only_the_id_of_a_window_is_read() {
+        let id = landed(10, 20, 0).id.to_string();
+        assert_eq!(Landed::read(&id, 7, Some(later(0)), Some(later(0))), Some(landed(10, 20, 0)));
+        for text in ["", "chunk-1", &id[1..], &id.replace("0001", "0000")] {
+            assert_eq!(Landed::read(text, 7, None, None), None, "{text}");
+        }
+    }
+}
