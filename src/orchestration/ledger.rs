@@ -231,8 +231,9 @@ pub struct Head {
     pub purged: Counts,
     /// What this run did.
     pub progress: Progress,
-    /// Windows handed out and not ended.
-    pub lanes: u32,
+    /// Windows handed out and not ended: each takes a lane.
+    #[serde(default)]
+    pub out: Vec<WindowName>,
     /// Planned windows to hand out next.
     pub ready: Vec<WindowName>,
     /// The last window that was put among the ready ones in order; more planned ones may follow.
@@ -285,7 +286,7 @@ impl Head {
             counts: Counts::default(),
             purged: Counts::default(),
             progress: Progress::default(),
-            lanes: 0,
+            out: Vec::new(),
             ready: Vec::new(),
             cursor: None,
             more: false,
@@ -297,6 +298,11 @@ impl Head {
             plan_due: None,
             updated: now,
         }
+    }
+
+    /// Lanes that are taken.
+    pub fn lanes(&self) -> usize {
+        self.out.len()
     }
 
     /// Whether all windows of this run have ended.
