@@ -291,7 +291,8 @@ mod tests {
         before.counts.verified = 1;
         let limits = Limits { lanes: 1, ..Limits::scaled(1.0) };
         let ended =
-            end(&key(), &name(10), &before, &window(10, WindowState::Sealed), WindowEnd::Submitted, now(), &limits).unwrap();
+            end(&key(), &name(10), &before, &window(10, WindowState::Sealed), WindowEnd::Submitted, now(), &limits)
+                .unwrap();
         assert_eq!((ended.head.out, ended.head.ready), (vec![name(20)], vec![name(30)]));
         assert_eq!((ended.head.counts.open, ended.head.counts.submitted), (2, 1));
         assert_eq!((chunks(&ended.window.owed), verifies(&ended.window.owed)), (1, 1));
@@ -301,9 +302,16 @@ mod tests {
     fn a_failed_window_hands_its_lane_on_too() {
         let before = head(2, 1, &[20]);
         let limits = Limits::scaled(1.0);
-        let ended =
-            end(&key(), &name(10), &before, &window(10, WindowState::Claimed), WindowEnd::Failed("x".into()), now(), &limits)
-                .unwrap();
+        let ended = end(
+            &key(),
+            &name(10),
+            &before,
+            &window(10, WindowState::Claimed),
+            WindowEnd::Failed("x".into()),
+            now(),
+            &limits,
+        )
+        .unwrap();
         assert_eq!((chunks(&ended.window.owed), ended.head.counts.failed), (1, 1));
     }
 
@@ -329,7 +337,8 @@ mod tests {
         before.counts.submitted = 0;
         let limits = Limits { lanes: 2, ..Limits::scaled(1.0) };
         let ended =
-            end(&key(), &name(10), &before, &window(10, WindowState::Sealed), WindowEnd::Submitted, now(), &limits).unwrap();
+            end(&key(), &name(10), &before, &window(10, WindowState::Sealed), WindowEnd::Submitted, now(), &limits)
+                .unwrap();
         assert_eq!(chunks(&ended.window.owed), 0);
         let mut proved = ended.head;
         proved.counts.moved(WindowState::Submitted, WindowState::Verified);
@@ -342,7 +351,9 @@ mod tests {
             |low, path: &str| (WindowName::new(Timestamp::from_ticks(low), path), window(low, WindowState::Planned));
         let split = WindowEnd::Split(vec![child(10, "00"), child(15, "01")]);
         let limits = Limits { lanes: 1, ..Limits::scaled(1.0) };
-        let ended = end(&key(), &name(10), &head(2, 1, &[20]), &window(10, WindowState::Claimed), split, now(), &limits).unwrap();
+        let ended =
+            end(&key(), &name(10), &head(2, 1, &[20]), &window(10, WindowState::Claimed), split, now(), &limits)
+                .unwrap();
         assert_eq!((ended.head.counts.open, ended.head.counts.split), (3, 1));
         assert_eq!(ended.head.ready.first().map(WindowName::path), Some("01"));
         assert_eq!(ended.window.owed[0], Debt::chunk(&key(), WindowName::new(Timestamp::from_ticks(10), "00")));
@@ -357,7 +368,8 @@ mod tests {
         before.more = true;
         before.cursor = Some(WindowName::new(Timestamp::from_ticks(10), "0"));
         let split = WindowEnd::Split(vec![child(10, "000"), child(15, "001")]);
-        let mut after = end(&key(), &name(10), &before, &window(10, WindowState::Claimed), split, now(), &limits).unwrap().head;
+        let mut after =
+            end(&key(), &name(10), &before, &window(10, WindowState::Claimed), split, now(), &limits).unwrap().head;
         assert_eq!(after.cursor, Some(child(15, "001").0));
         let behind = WindowName::new(Timestamp::from_ticks(20), "0");
         take_names(&mut after, [(behind.clone(), WindowState::Planned)], false);
@@ -407,9 +419,16 @@ mod tests {
     fn nothing_is_handed_out_once_the_run_is_to_stop() {
         let mut before = head(2, 1, &[20]);
         before.stop = true;
-        let ended =
-            end(&key(), &name(10), &before, &window(10, WindowState::Sealed), WindowEnd::Submitted, now(), &Limits::scaled(1.0))
-                .unwrap();
+        let ended = end(
+            &key(),
+            &name(10),
+            &before,
+            &window(10, WindowState::Sealed),
+            WindowEnd::Submitted,
+            now(),
+            &Limits::scaled(1.0),
+        )
+        .unwrap();
         assert_eq!((chunks(&ended.window.owed), verifies(&ended.window.owed)), (0, 1));
     }
 
@@ -417,10 +436,17 @@ mod tests {
     fn a_window_cannot_be_submitted_before_its_seal_or_split_after_it() {
         let limits = Limits::scaled(1.0);
         let before = head(1, 1, &[]);
-        assert!(end(&key(), &name(10), &before, &window(10, WindowState::Claimed), WindowEnd::Submitted, now(), &limits).is_err());
         assert!(
-            end(&key(), &name(10), &before, &window(10, WindowState::Sealed), WindowEnd::Split(vec![]), now(), &limits).is_err()
+            end(&key(), &name(10), &before, &window(10, WindowState::Claimed), WindowEnd::Submitted, now(), &limits)
+                .is_err()
         );
-        assert!(end(&key(), &name(10), &before, &window(10, WindowState::Verified), WindowEnd::Empty, now(), &limits).is_err());
+        assert!(
+            end(&key(), &name(10), &before, &window(10, WindowState::Sealed), WindowEnd::Split(vec![]), now(), &limits)
+                .is_err()
+        );
+        assert!(
+            end(&key(), &name(10), &before, &window(10, WindowState::Verified), WindowEnd::Empty, now(), &limits)
+                .is_err()
+        );
     }
 }

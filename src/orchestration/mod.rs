@@ -13,6 +13,7 @@ pub mod limits;
 pub mod message;
 pub mod plan;
 pub mod renewal;
+pub mod repairs;
 pub mod run;
 pub mod summary;
 pub mod verification;

@@ -35,7 +35,8 @@ pub async fn commit_end(
         if let Some(measured) = bytes_per_row {
             known.bytes_per_row = Some(known.bytes_per_row.map_or(measured, |old| old + LEARNING * (measured - old)));
         }
-        let ended = match end(table, &message.window, &known, &window.record, how.clone(), app.state.now(), &app.limits) {
+        let ended = match end(table, &message.window, &known, &window.record, how.clone(), app.state.now(), &app.limits)
+        {
             Ok(ended) => ended,
             Err(error) => {
                 tracing::error!(%error, "the end of a window was refused");

@@ -44,7 +44,7 @@ pub(super) async fn handle(app: &App, invocation: &Invocation) -> Result<(), Fai
     let id = invocation.metadata("Id").unwrap_or_default();
     let delivery = invocation.dequeue_count();
     let message = message.delivered(delivery);
-    let deadline = Instant::now() + app.limits.invocation_deadline;
+    let deadline = Instant::now() + app.limits.working_time();
     Ok(work(app, message, &id, delivery, deadline).await?)
 }
 

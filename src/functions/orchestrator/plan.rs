@@ -55,7 +55,7 @@ pub async fn handle(app: &App, id: &InstanceId, key: &TableKey, attempt: u32) ->
         Ok(services) => services,
         Err(reason) => return end_with_error(app, None, id, &table, reason.clone()).await,
     };
-    let deadline = Instant::now() + app.limits.invocation_deadline;
+    let deadline = Instant::now() + app.limits.working_time();
     let planning = Planning { app, services, id, table: &table, deadline };
     match planning.take().await? {
         Taken::Ours(head) => planning.attempt(*head, attempt).await,

@@ -44,7 +44,7 @@ pub async fn handle(app: &App, key: &TableKey, asked: Count<'_>) -> Result<(), E
         Look::Finish(run) => return finish_table(app, services, &run, key).await,
         Look::Count(run) => run,
     };
-    let deadline = Instant::now() + app.limits.invocation_deadline;
+    let deadline = Instant::now() + app.limits.working_time();
     let windows = store::windows(app, key).await?;
     let Some(submitted) = rules::to_count(&head, windows, app.state.now(), &app.limits) else { return Ok(()) };
     // What was found out has to be recorded in the same invocation.

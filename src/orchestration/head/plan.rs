@@ -127,7 +127,15 @@ pub fn lay_out<V>(
     let Content { found, planned, end } = content;
     let plan = draft_of(&head)?.to_owned();
     let unplanned = head.clone();
-    let mut draft = Draft { batches: Vec::new(), plan, head, rest: Vec::new(), names: Vec::new(), held: Vec::new(), out: Vec::new() };
+    let mut draft = Draft {
+        batches: Vec::new(),
+        plan,
+        head,
+        rest: Vec::new(),
+        names: Vec::new(),
+        held: Vec::new(),
+        out: Vec::new(),
+    };
     let mut counts = found.counts;
     for seen in found.left {
         draft.take_up(key, id, seen, &mut counts, now, limits);

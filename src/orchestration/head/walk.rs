@@ -15,7 +15,7 @@ use crate::orchestration::plan::Piece;
 use crate::orchestration::renewal::{Blob, before_repost};
 use crate::orchestration::run::place::Active;
 use crate::orchestration::verification::{Found, Verdict, judge};
-use crate::orchestration::watchdog::{self, Action, Sight};
+use crate::orchestration::watchdog::{self, Action, Calls, Sight};
 use crate::orchestration::window::{Claim, Window, WindowState};
 use crate::orchestration::write::{Seen, TableWrite, WindowWrite};
 use crate::timestamp::Timestamp;
@@ -169,7 +169,8 @@ impl Walk {
         let behind = |name: &&WindowName| head.more && head.cursor.as_ref().is_none_or(|at| *name > at);
         for name in self.windows.keys().filter(open) {
             let places = (head.out.contains(name), head.ready.contains(name));
-            let found = places == (true, false) || places == (false, true) || (places == (false, false) && behind(&name));
+            let found =
+                places == (true, false) || places == (false, true) || (places == (false, false) && behind(&name));
             assert!(found, "seed {seed}: {name:?} is {places:?} in {head:#?}");
         }
     }
@@ -367,7 +368,7 @@ impl Walk {
         let run = Instance { status: RuntimeStatus::Running, ..self.run.clone() };
         let sight = Sight { table: table(), head, windows };
         let place = Active { instance: run.id.clone(), since: run.created };
-        for repair in watchdog::diagnose(&place, Some(&run), &[sight], self.now, &self.limits) {
+        for repair in watchdog::diagnose(&place, Some(&run), &[sight], Calls::OPEN, self.now, &self.limits) {
             self.repairs += 1;
             match repair.action {
                 Action::Send(debts) => drop(self.pay(&debts)),
