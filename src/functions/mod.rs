@@ -303,6 +303,53 @@ mod tests {
         }
     }
 
+    /// A store that never answers.
+    struct Hung;
+
+    #[async_trait::async_trait]
+    impl TableStore for Hung {
+        async fn get(&self, _: &Key) -> Result<Option<Row>, StorageError> {
+            std::future::pending().await
+        }
+
+        async fn commit(&self, _: &[Operation]) -> Result<Vec<Option<ETag>>, StorageError> {
+            std::future::pending().await
+        }
+
+        async fn page(&self, _: &Range, _: Option<&Continuation>) -> Result<Page, StorageError> {
+            std::future::pending().await
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_store_that_never_answers_ends_every_invocation_before_its_deadline() {
+        let start = json!({"kind": "start", "instance": InstanceId::from_bits(7)});
+        let chunk = json!({"table": "0", "window": "w:0000000000000001.0"});
+        let deadline = Limits::scaled(1.0).invocation_deadline;
+        for (function, message) in [
+            ("orchestrator", start.clone()),
+            ("chunk_worker", chunk),
+            ("watchdog", Value::Null),
+            ("nightly", Value::Null),
+            ("get_status", Value::Null),
+        ] {
+            for behind_retries in [true, false] {
+                let mut storage = Storage { tables: Arc::new(Hung), ..memory(Arc::new(SystemClock)) };
+                if behind_retries {
+                    storage = crate::storage::retrying(storage, Arc::new(SystemRandom));
+                }
+                let app = Arc::new(testing::app(storage));
+                let envelope = json!({"Data": {"message": message.to_string()}, "Metadata": {"DequeueCount": "9"}});
+                let invocation = Invocation::parse(envelope.to_string().as_bytes()).unwrap();
+                let began = Instant::now();
+                let _ = dispatch(app, function.to_owned(), invocation).await;
+                let took = began.elapsed();
+                let most = if behind_retries { deadline * 3 / 4 } else { deadline };
+                assert!(took <= most, "{function}: {took:?} of {most:?}");
+            }
+        }
+    }
+
     #[test]
     fn forwarded_paths_match_in_any_case_and_with_a_slash_at_the_end() {
         for (path, function) in [

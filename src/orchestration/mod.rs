@@ -3,6 +3,7 @@
 //! rules keep is described in `docs/architecture.md`.
 
 pub mod budget;
+pub mod chunk;
 pub mod fan_in;
 pub mod head;
 pub mod history;
@@ -15,6 +16,8 @@ pub mod plan;
 pub mod renewal;
 pub mod repairs;
 pub mod run;
+#[cfg(test)]
+mod states;
 pub mod summary;
 pub mod verification;
 pub mod watchdog;

@@ -2,7 +2,9 @@
 
 use super::*;
 use crate::orchestration::ids::{InstanceId, LedgerId, Part, WindowId, WindowName};
+use crate::orchestration::ledger::TableState;
 use crate::orchestration::limits::Limits;
+use crate::orchestration::window::{Claim, WindowState};
 use crate::random::SystemRandom;
 use crate::state::{CHUNK_QUEUE, State, Tenant};
 use crate::storage::{Storage, memory};
