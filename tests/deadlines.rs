@@ -273,6 +273,7 @@ async fn left(step: Step, state: &State) -> String {
         }
         Step::Chunk | Step::Verify => {
             let window = state.window(&key(), &name()).await.unwrap().unwrap().record;
+            println!("{step:?}: {:?}", window.error);
             format!("{:?} attempts {}", window.state, window.attempts)
         }
     };

@@ -4,11 +4,12 @@
 use super::answer::{Failure, decode_v1, decode_v2};
 use super::error::{Error, RequestText};
 use super::{FreshIds, Table};
-use crate::outbound::{Outbound, read_capped, retry_after};
+use crate::outbound::{Outbound, Unanswered, read_capped, retry_after};
 use crate::secret::Secret;
 use crate::timestamp::Clock;
 use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
 use bytes::Bytes;
+use reqwest::Method;
 use reqwest::header::{ACCEPT, CONTENT_TYPE};
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -296,8 +297,7 @@ impl Client {
         let id = format!("adxingestor.{};{}", call.operation, inner.ids.fresh());
         let mut request = inner
             .outbound
-            .http()
-            .post(at_path(&call.endpoint.url, call.path))
+            .request(Method::POST, at_path(&call.endpoint.url, call.path))
             .bearer_auth(token.expose())
             .header(ACCEPT, "application/json")
             .header(CONTENT_TYPE, "application/json; charset=utf-8")
@@ -307,7 +307,7 @@ impl Client {
         if call.read_only {
             request = request.header("x-ms-readonly", "true");
         }
-        let response = match timeout_at(deadline, request.body(call.body.clone()).send()).await {
+        let response = match timeout_at(deadline, inner.outbound.send(request.body(call.body.clone()))).await {
             Err(_) => return Err(call.text.lost(format!("no answer before the deadline (request {id})"))),
             Ok(Err(error)) => return Err(lost_on_the_way(error, &call.text)),
             Ok(Ok(response)) => response,
@@ -355,8 +355,8 @@ impl Client {
     async fn discover_scope(&self, endpoint: &Url, deadline: Instant) -> Result<Option<String>, Error> {
         let text = RequestText { csl: "", database: &self.inner.database, changes: false };
         let url = at_path(endpoint, "/v1/rest/auth/metadata");
-        let request = self.inner.outbound.http().get(url).header(ACCEPT, "application/json");
-        let response = timeout_at(deadline, request.send())
+        let request = self.inner.outbound.request(Method::GET, url).header(ACCEPT, "application/json");
+        let response = timeout_at(deadline, self.inner.outbound.send(request))
             .await
             .map_err(|_| text.lost("no authentication metadata before the deadline".to_owned()))?
             .map_err(|error| lost_on_the_way(error, &text))?;
@@ -389,16 +389,8 @@ fn default_scope() -> String {
 }
 
 /// A request that got no status. Before a connection stands, nothing can have been done.
-pub(super) fn lost_on_the_way(error: reqwest::Error, text: &RequestText<'_>) -> Error {
-    let connect = error.is_connect();
-    let error = error.without_url();
-    let mut message = error.to_string();
-    let mut cause = std::error::Error::source(&error);
-    while let Some(inner) = cause {
-        message = format!("{message}: {inner}");
-        cause = inner.source();
-    }
-    if connect { Error::Unavailable { message } } else { text.lost(message) }
+pub(super) fn lost_on_the_way(error: Unanswered, text: &RequestText<'_>) -> Error {
+    if error.unconnected { Error::Unavailable { message: error.message } } else { text.lost(error.message) }
 }
 
 fn at_path(endpoint: &Url, path: &str) -> Url {

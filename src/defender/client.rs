@@ -8,7 +8,7 @@ use crate::secret::Secret;
 use crate::timestamp::Timestamp;
 use bytes::Bytes;
 use reqwest::header::{ACCEPT, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap};
-use reqwest::{Response, StatusCode};
+use reqwest::{Method, Response, StatusCode};
 use serde_json::json;
 use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
@@ -147,15 +147,14 @@ impl Client {
     async fn post(&self, query: &str, token: &Secret, deadline: Instant) -> Result<Response, Error> {
         let request = self
             .outbound
-            .http()
-            .post(self.endpoint.clone())
+            .request(Method::POST, self.endpoint.clone())
             .bearer_auth(token.expose())
             .header(ACCEPT, "application/json")
             // Without the charset, Graph reads a query that is not ASCII wrongly and says nothing.
             .header(CONTENT_TYPE, "application/json; charset=utf-8")
             // The older services know only this spelling of the key.
             .body(json!({ "Query": query }).to_string());
-        within(deadline, "waiting for the answer", request.send()).await?.map_err(unsent)
+        within(deadline, "waiting for the answer", self.outbound.send(request)).await?.map_err(unsent)
     }
 
     async fn judge(&self, response: Response, token: &Secret, deadline: Instant) -> Result<Response, Error> {

@@ -2,7 +2,7 @@
 //! (defender-docs `advanced-hunting-errors.md`, `advanced-hunting-limits.md`, `api/common-errors.md`).
 
 use super::scanner::ScanError;
-use crate::outbound::{self, BodyError};
+use crate::outbound::{self, BodyError, Unanswered};
 use serde_json::Value;
 use std::time::Duration;
 
@@ -247,9 +247,8 @@ pub(super) fn unreadable(error: BodyError) -> Error {
 }
 
 /// A request that got no answer.
-pub(super) fn unsent(error: reqwest::Error) -> Error {
-    // The URL may hold what is not for the eye; which host it was, the settings say.
-    Error::Unavailable { message: outbound::causes(&error.without_url()), after: None }
+pub(super) fn unsent(error: Unanswered) -> Error {
+    Error::Unavailable { message: error.message, after: None }
 }
 
 /// A member by name, in any case: the services differ among themselves.

@@ -231,6 +231,9 @@ pub struct Head {
     pub purged: Counts,
     /// What this run did.
     pub progress: Progress,
+    /// Rows proved that no audit row counts yet: a run that was stopped writes none.
+    #[serde(default)]
+    pub unaudited_rows: u64,
     /// Windows handed out and not ended: each takes a lane.
     #[serde(default)]
     pub out: Vec<WindowName>,
@@ -286,6 +289,7 @@ impl Head {
             counts: Counts::default(),
             purged: Counts::default(),
             progress: Progress::default(),
+            unaudited_rows: 0,
             out: Vec::new(),
             ready: Vec::new(),
             cursor: None,

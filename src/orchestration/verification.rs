@@ -120,7 +120,9 @@ pub fn settle(
     let settled = match verdict {
         Verdict::Verified => {
             head.progress.verified += 1;
-            head.progress.rows += window.seal.as_ref().map_or(0, |seal| seal.rows);
+            let rows = window.seal.as_ref().map_or(0, |seal| seal.rows);
+            head.progress.rows += rows;
+            head.unaudited_rows += rows;
             head.progress.repaired += u64::from(window.failures > 0);
             Window { state: WindowState::Verified, error: None, ..window.clone() }
         }

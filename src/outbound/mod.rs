@@ -2,11 +2,13 @@
 //! that gets the tokens. Knows no service's protocol.
 
 mod body;
+mod exchange;
 mod http;
 mod identity;
 mod trusted;
 
 pub use body::{BodyError, read_capped};
+pub use exchange::{Exchange, Unanswered};
 pub use http::{http_client, retry_after, service_time};
 pub use identity::{MANAGED_IDENTITY_RESOURCE_ID, causes, credential};
 pub use trusted::TrustedHosts;
@@ -14,6 +16,7 @@ pub use trusted::TrustedHosts;
 use crate::secret::Secret;
 use azure_core::credentials::{TokenCredential, TokenRequestOptions};
 use azure_core::http::{ClientMethodOptions, Context};
+use reqwest::{Method, RequestBuilder, Response};
 use std::sync::Arc;
 use std::time::Duration;
 use url::Url;
@@ -25,6 +28,7 @@ pub const TOKEN_TIMEOUT: Duration = Duration::from_secs(30);
 #[derive(Clone)]
 pub struct Outbound {
     http: reqwest::Client,
+    exchange: Arc<dyn Exchange>,
     credential: Arc<dyn TokenCredential>,
     trusted: Arc<TrustedHosts>,
 }
@@ -71,12 +75,27 @@ struct Refused(Secret);
 impl Outbound {
     /// Puts the parts together.
     pub fn new(http: reqwest::Client, credential: Arc<dyn TokenCredential>, trusted: TrustedHosts) -> Self {
-        Self { http, credential, trusted: Arc::new(trusted) }
+        let exchange = Arc::new(http.clone());
+        Self { http, exchange, credential, trusted: Arc::new(trusted) }
     }
 
-    /// The client: no redirects, no proxy surprises, a connect timeout.
-    pub fn http(&self) -> &reqwest::Client {
-        &self.http
+    /// The same, with requests sent by `exchange` instead of the client.
+    #[must_use]
+    pub fn through(self, exchange: Arc<dyn Exchange>) -> Self {
+        Self { exchange, ..self }
+    }
+
+    /// A request to be sent by [`Outbound::send`].
+    pub fn request(&self, method: Method, url: Url) -> RequestBuilder {
+        self.http.request(method, url)
+    }
+
+    /// Sends a request once and gives the head of its answer. It has no deadline of its own.
+    ///
+    /// # Errors
+    /// [`Unanswered`].
+    pub async fn send(&self, request: RequestBuilder) -> Result<Response, Unanswered> {
+        self.exchange.exchange(request.build()?).await
     }
 
     /// Checks that `url` may be given a token.
@@ -92,7 +111,7 @@ impl Outbound {
     /// # Errors
     /// [`Error::Token`].
     pub async fn token(&self, scope: &str) -> Result<Secret, Error> {
-        self.request(scope, None).await
+        self.ask(scope, None).await
     }
 
     /// Another token for `scope` after a service refused this one; `None` if the identity has no other, so
@@ -103,11 +122,11 @@ impl Outbound {
     pub async fn renewed_token(&self, scope: &str, refused: &Secret) -> Result<Option<Secret>, Error> {
         let context = Context::new().with_value(Refused(refused.clone()));
         let options = TokenRequestOptions { method_options: ClientMethodOptions { context } };
-        let token = self.request(scope, Some(options)).await?;
+        let token = self.ask(scope, Some(options)).await?;
         Ok((token != *refused).then_some(token))
     }
 
-    async fn request(&self, scope: &str, options: Option<TokenRequestOptions<'_>>) -> Result<Secret, Error> {
+    async fn ask(&self, scope: &str, options: Option<TokenRequestOptions<'_>>) -> Result<Secret, Error> {
         let scopes = [scope];
         match tokio::time::timeout(TOKEN_TIMEOUT, self.credential.get_token(&scopes, options)).await {
             Ok(Ok(token)) => Ok(Secret::new(token.token.secret())),

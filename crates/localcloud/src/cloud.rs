@@ -15,6 +15,7 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::runtime::Handle;
 
 const TENANT_ID: &str = "5f0a3a2c-6f1e-4a57-9f0b-3c1d2e4f5a6b";
 const IDENTITY_CLIENT_ID: &str = "0d9c8b7a-1111-4222-8333-444455556666";
@@ -115,9 +116,9 @@ impl Cloud {
     /// # Errors
     /// [`Error`] says which part could not start.
     pub fn start(settings: Settings) -> Result<Self, Error> {
-        let source = Arc::new(open_source(&settings)?);
-        let listen = |source| Error::Listen { port: settings.port, source };
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, settings.port)).map_err(listen)?;
+        let port = settings.port;
+        let listen = |source| Error::Listen { port, source };
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).map_err(listen)?;
         listener.set_nonblocking(true).map_err(listen)?;
         let address = listener.local_addr().map_err(listen)?;
         let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -126,7 +127,28 @@ impl Cloud {
             .enable_all()
             .build()
             .map_err(Error::Threads)?;
+        let (mut cloud, router) = Self::build(settings, address, runtime.handle())?;
+        {
+            let _inside = runtime.enter();
+            let listener = tokio::net::TcpListener::from_std(listener).map_err(listen)?;
+            runtime.spawn(serve(listener, router));
+        }
+        cloud.runtime = Some(runtime);
+        Ok(cloud)
+    }
 
+    /// One inside the present runtime that listens nowhere: its requests are given to the router. Addresses that it names are
+    /// of `settings.port`.
+    ///
+    /// # Errors
+    /// [`Error`] says which part could not start.
+    pub fn in_process(settings: Settings) -> Result<(Self, Router), Error> {
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, settings.port));
+        Self::build(settings, address, &Handle::current())
+    }
+
+    fn build(settings: Settings, address: SocketAddr, handle: &Handle) -> Result<(Self, Router), Error> {
+        let source = Arc::new(open_source(&settings)?);
         let seed = settings.source.seed;
         let clock = settings.clock;
         let faults = Arc::new(Faults::new(seed, settings.faults));
@@ -152,30 +174,17 @@ impl Cloud {
         let lent = storage::Settings { base_url: url, seed, ..storage::Settings::default() };
         let storage = Arc::new(Storage::new(lent, clock.clone(), faults.clone()).map_err(Error::Storage)?);
         adx.lend(storage.clone());
-        let ingestion = Ingestion::start(database, storage.clone(), settings.ingestion, runtime.handle());
+        let ingestion = Ingestion::start(database, storage.clone(), settings.ingestion, handle);
         let entra = Entra::new(directory, tokens.clone(), clock.clone(), faults.clone());
         let hunting = Arc::new(Hunting::new(settings.hunting, source.clone(), tokens.clone(), faults.clone(), clock));
         let router = entra::router(Arc::new(entra))
             .merge(hunting::router(hunting.clone()))
             .merge(adx::router(adx.clone()))
             .merge(storage::router(storage.clone()));
-        {
-            let _inside = runtime.enter();
-            let listener = tokio::net::TcpListener::from_std(listener).map_err(listen)?;
-            runtime.spawn(serve(listener, router));
-        }
-        Ok(Self {
-            address,
-            source,
-            hunting,
-            adx,
-            storage,
-            ingestion,
-            tokens,
-            faults,
-            identity_header,
-            runtime: Some(runtime),
-        })
+        let runtime = None;
+        let cloud =
+            Self { address, source, hunting, adx, storage, ingestion, tokens, faults, identity_header, runtime };
+        Ok((cloud, router))
     }
 
     /// Its address, without a slash at the end.

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use futures_util::{StreamExt, stream};
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -100,6 +101,7 @@ impl Plan {
 pub struct Faults {
     dice: Dice,
     plan: Plan,
+    ended: AtomicBool,
     state: Mutex<BTreeMap<Area, Progress>>,
 }
 
@@ -118,7 +120,12 @@ impl Faults {
 
     /// Follows `plan`.
     pub fn new(seed: u64, plan: Plan) -> Self {
-        Self { dice: Dice::new(seed).named("faults"), plan, state: Mutex::default() }
+        Self { dice: Dice::new(seed).named("faults"), plan, ended: AtomicBool::new(false), state: Mutex::default() }
+    }
+
+    /// From now on only what a script says goes wrong.
+    pub fn end(&self) {
+        self.ended.store(true, Ordering::SeqCst);
     }
 
     /// What happens to the next requests of `area`, in order, before the plan goes on.
@@ -143,6 +150,9 @@ impl Faults {
     fn planned(&self, area: Area, progress: &mut Progress) -> Option<Fault> {
         let odds = self.plan.odds.get(&area)?;
         progress.asked += 1;
+        if self.ended.load(Ordering::SeqCst) {
+            return None;
+        }
         if self.plan.most.is_some_and(|most| progress.happened.values().sum::<u64>() >= most) {
             return None;
         }

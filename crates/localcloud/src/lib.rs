@@ -2,6 +2,7 @@
 //! It evaluates the KQL that it is sent and keeps the ground truth; it knows nothing of its client.
 
 pub mod adx;
+mod blocking;
 pub mod clock;
 pub mod cloud;
 pub mod entra;

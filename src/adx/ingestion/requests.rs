@@ -60,7 +60,6 @@ pub(super) async fn send(
     let target = super::resources::bare(&request.url);
     let text = RequestText { csl: "", database: "", changes: request.changes };
     let mut builder = outbound
-        .http()
         .request(request.method.clone(), request.url)
         .header("x-ms-version", API_VERSION)
         .header("x-ms-client-request-id", "adxingestor");
@@ -71,7 +70,7 @@ pub(super) async fn send(
         // An empty body has to say so.
         builder = builder.header(CONTENT_LENGTH, request.body.len()).body(request.body);
     }
-    let response = match timeout_at(deadline, builder.send()).await {
+    let response = match timeout_at(deadline, outbound.send(builder)).await {
         Err(_) => return Err(Refusal::Other(text.lost(format!("{target} did not answer in time")))),
         Ok(Err(error)) => return Err(Refusal::Other(lost_on_the_way(error, &text))),
         Ok(Ok(response)) => response,

@@ -17,6 +17,7 @@ use crate::orchestration::plan::Piece;
 use crate::orchestration::window::Seal;
 use crate::state::Error;
 use bytes::{Bytes, BytesMut};
+use tokio::runtime::{Handle, RuntimeFlavor};
 use uuid::Uuid;
 
 /// Pieces of an answer are gathered to this size before they leave the executor.
@@ -166,7 +167,11 @@ async fn squeeze(mut squeezer: Squeezer, piece: Bytes, upload: &mut Upload) -> R
     Ok(squeezer)
 }
 
+/// Work that would keep the executor's threads from others; one that has a single thread has nothing to keep free.
 async fn off_executor<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Met> {
+    if Handle::current().runtime_flavor() == RuntimeFlavor::CurrentThread {
+        return Ok(work());
+    }
     tokio::task::spawn_blocking(work).await.map_err(|error| Met::Broken(error.to_string()))
 }
 

@@ -39,6 +39,8 @@ pub async fn start_as(app: &App, id: InstanceId, input: StartInput, raw_input: V
     let run = Instance::pending(id.clone(), input, raw_input, app.state.now());
     let place = Active { instance: id.clone(), since: run.created };
     if let Some(active) = take(app, &place, Some(&Listed::of(&run)), run.input.force).await? {
+        // Its start may have broken off before it sent its message, and then its client asks once more.
+        before(app, &active).await?;
         return Ok(Started::Active(active));
     }
     match app.state.commit(Transaction::new().instance(&run, None)?).await {

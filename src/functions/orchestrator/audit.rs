@@ -1,5 +1,6 @@
 //! The audit and failure rows of a table in ADX, written once whatever repeats.
 
+use crate::adx::Error;
 use crate::adx::catalog::{AuditRow, FailureRow};
 use crate::app::Services;
 use crate::orchestration::ids::InstanceId;
@@ -11,32 +12,32 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 
 /// Writes the audit row of a table that has its result, and a row for each window that failed, or that had
-/// failed in an earlier run and is proved now. A failure to write is logged: the result stands in the ledger.
+/// failed in an earlier run and is proved now. `rows` are those proved since the last audit row: of a run that was stopped
+/// there is none. Written again, they are there once.
+///
+/// # Errors
+/// The first of them that could not be written; the other was tried.
 pub async fn write(
     services: &Services,
     run: &Instance,
     table: &TableRun,
+    rows: u64,
     windows: &[Window],
     now: Timestamp,
     deadline: Instant,
-) {
-    let Some(result) = &table.result else { return };
+) -> Result<(), Error> {
+    let Some(result) = &table.result else { return Ok(()) };
     let id = &run.id;
     let of = tag_of(run, table);
     let tag = format!("audit{of}");
-    if let Err(error) =
-        services.catalog.append_audit(&[audit_row(id, table, result, windows, now)], &tag, deadline).await
-    {
-        tracing::error!(%error, table = table.config.source, "the audit row could not be written");
-    }
+    let row = audit_row(id, table, result, rows, windows, now);
+    let audited = services.catalog.append_audit(&[row], &tag, deadline).await;
     let failures = failure_rows(id, table, windows, now);
     if failures.is_empty() {
-        return;
+        return audited;
     }
     let tag = format!("failures{of}");
-    if let Err(error) = services.catalog.append_failures(&failures, &tag, deadline).await {
-        tracing::error!(%error, table = table.config.source, "the failure rows could not be written");
-    }
+    audited.and(services.catalog.append_failures(&failures, &tag, deadline).await)
 }
 
 /// What the `ingest-by` tags of a table's rows end in. Every life of a run writes rows of its own: a restarted one has
@@ -45,7 +46,14 @@ fn tag_of(run: &Instance, table: &TableRun) -> String {
     format!("{}{:016x}{:08x}{}", run.id, run.created.ticks(), run.lives, table.key.as_str())
 }
 
-fn audit_row(id: &InstanceId, table: &TableRun, result: &TableResult, windows: &[Window], now: Timestamp) -> AuditRow {
+fn audit_row(
+    id: &InstanceId,
+    table: &TableRun,
+    result: &TableResult,
+    rows: u64,
+    windows: &[Window],
+    now: Timestamp,
+) -> AuditRow {
     let chunk_results: Vec<Value> = windows
         .iter()
         .filter(|window| !matches!(window.state, WindowState::Split))
@@ -68,7 +76,7 @@ fn audit_row(id: &InstanceId, table: &TableRun, result: &TableResult, windows: &
         folder: table.config.folder.clone(),
         table: table.config.destination.clone(),
         success: result.success,
-        records_processed: result.rows,
+        records_processed: rows,
         chunked: result.windows > 1,
         chunks_processed: result.windows_done,
         chunks_failed: result.windows_failed,

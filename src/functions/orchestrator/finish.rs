@@ -1,11 +1,14 @@
 //! The end of a table in a run: watermark, audit, result; and with the last table the end of the run. Every write
 //! is repeatable: a redelivery goes through all of it again and changes nothing.
 
-use super::{audit, store};
+use super::{audit, is_transient, store};
+use crate::adx;
 use crate::adx::catalog::{LedgerEntry, WatermarkMove};
 use crate::app::{App, Services};
 use crate::functions::control::release;
-use crate::orchestration::head::finish::{Watermark, is_due, let_go, result};
+use crate::orchestration::head::finish::{
+    Watermark, audited as audited_rows, finish_again, is_due, let_go, may_wait, result,
+};
 use crate::orchestration::head::purge::{may_be_old, purge};
 use crate::orchestration::ids::{InstanceId, TableKey};
 use crate::orchestration::instance::{TableResult, TableRun};
@@ -36,19 +39,35 @@ pub async fn finish_table(app: &App, services: &Services, id: &InstanceId, key: 
     let seen = store::windows(app, key).await?;
     let windows: Vec<Window> = seen.iter().map(|seen| seen.window.clone()).collect();
     let verified_up_to = verified_prefix(head.verified_up_to, &windows);
-    let watermark = move_watermark(app, services, key, &head, verified_up_to, deadline).await;
-    let watermark = match watermark {
+    let patient = may_wait(&head, app.state.now(), &app.limits);
+    let watermark = match move_watermark(app, services, key, &head, verified_up_to, deadline).await {
         Ok(WatermarkMove::Moved) => Watermark::Moved,
         Ok(WatermarkMove::Held) => Watermark::Held,
+        Err(error) if patient && is_transient(&error) => return finish_later(app, key, &head, &error).await,
         Err(error) => Watermark::Failed(error.to_string()),
     };
     let result = result(&head, &table.record, &windows, verified_up_to, &watermark);
+    let Some(run) = app.state.instance(id).await?.map(|run| run.record) else { return Ok(()) };
+    let mut ended = TableRun { result: Some(result), ..table.record.clone() };
     let relevant: Vec<Window> = windows.into_iter().filter(|w| w.run.as_ref() == Some(id)).collect();
-    if !end_table(app, Some(services), id, &table.record, result, &relevant, deadline).await? {
+    let audited = audit::write(services, &run, &ended, head.unaudited_rows, &relevant, app.state.now(), deadline).await;
+    match audited {
+        Ok(()) => store::move_head(app, key, |head, now| audited_rows(head, id, now)).await?,
+        Err(error) if patient && is_transient(&error) => return finish_later(app, key, &head, &error).await,
+        Err(error) => unaudited(&mut ended, &error),
+    }
+    let result = ended.result.unwrap_or_default();
+    if !end_table(app, None, id, &table.record, result).await? {
         return Ok(());
     }
     leave_table(app, id, key, verified_up_to).await?;
     purge_windows(app, key, seen, deadline).await
+}
+
+/// Comes back to the end of a table whose watermark or audit could not be written now.
+async fn finish_later(app: &App, key: &TableKey, head: &Head, error: &adx::Error) -> Result<(), Error> {
+    tracing::warn!(%error, table = head.source, "the end of a table could not be written down; it is tried again");
+    app.state.pay(&[finish_again(key, head, &app.limits)]).await
 }
 
 /// Removes old windows from a table that its run has left. What does not fit the time is for the next run's end.
@@ -90,7 +109,7 @@ async fn purge_windows(
 pub async fn end_again(app: &App, id: &InstanceId, table: &TableRun) -> Result<(), Error> {
     let key = &table.key;
     // It is counted already, so no other result comes of this.
-    if !end_table(app, None, id, table, TableResult::default(), &[], Instant::now()).await? {
+    if !end_table(app, None, id, table, TableResult::default()).await? {
         return Ok(());
     }
     let Some(head) = app.state.head(key).await?.map(|head| head.record).filter(|head| is_due(head, id)) else {
@@ -124,30 +143,34 @@ async fn move_watermark(
 }
 
 /// Counts a table's result in its run, starts the next table in its place, and with the last one ends the run. `table`
-/// is the row that the work was begun for; gives false when the run has it no longer.
+/// is the row that the work was begun for; gives false when the run has it no longer. With `services`, the audit of a table
+/// without windows is written.
 ///
 /// # Errors
 /// The state store's.
 pub async fn end_table(
     app: &App,
-    services: Option<&Services>,
+    mut services: Option<&Services>,
     id: &InstanceId,
     table: &TableRun,
-    result: TableResult,
-    windows: &[Window],
-    deadline: Instant,
+    mut result: TableResult,
 ) -> Result<bool, Error> {
+    let deadline = Instant::now() + app.limits.invocation_deadline / 4;
     loop {
         let Some(run) = app.state.instance(id).await? else { return Ok(false) };
         let rows = store::tables(app, id).await?;
         let now = app.state.now();
-        let (table, write, owed, over) = match count(&run.record, &rows, &table.key, table.high, &result, now) {
+        let (mut table, write, owed, over) = match count(&run.record, &rows, &table.key, table.high, &result, now) {
             Counting::Unknown => return Ok(false),
             Counting::Before { owed, over } => return leave(app, id, &owed, over).await,
             Counting::Now { table, write, owed, over } => (table, write, owed, over),
         };
-        if let Some(services) = services {
-            audit::write(services, &run.record, &table, windows, now, deadline).await;
+        if let Some(services) = services.take()
+            && let Err(error) = audit::write(services, &run.record, &table, 0, &[], now, deadline).await
+        {
+            unaudited(&mut table, &error);
+            result = table.result.unwrap_or_default();
+            continue;
         }
         match store::run(app, &write, &run.etag).await {
             Ok(_) => {
@@ -171,6 +194,14 @@ async fn leave(app: &App, id: &InstanceId, owed: &[Debt], over: bool) -> Result<
         release(app, id).await?;
     }
     Ok(true)
+}
+
+/// Says in the result of a table that its audit is missing.
+fn unaudited(table: &mut TableRun, error: &adx::Error) {
+    tracing::error!(%error, table = table.config.source, "the audit could not be written");
+    if let Some(result) = &mut table.result {
+        result.warnings.push(format!("the audit rows of this table could not be written: {error}"));
+    }
 }
 
 /// Lets go of the head and keeps how far it is proved.

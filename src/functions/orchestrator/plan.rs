@@ -82,9 +82,8 @@ async fn end_with_error(
     error: String,
 ) -> Result<(), Error> {
     tracing::error!(table = table.config.source, error, "a table failed before its windows were planned");
-    let deadline = Instant::now() + app.limits.invocation_deadline / 4;
     let result = TableResult { error: Some(error), ..TableResult::default() };
-    end_table(app, services, id, table, result, &[], deadline).await?;
+    end_table(app, services, id, table, result).await?;
     Ok(())
 }
 
@@ -94,7 +93,7 @@ impl Planning<'_> {
     }
 
     async fn end(&self, result: TableResult) -> Result<(), Error> {
-        end_table(self.app, Some(self.services), self.id, self.table, result, &[], self.deadline).await?;
+        end_table(self.app, Some(self.services), self.id, self.table, result).await?;
         Ok(())
     }
 

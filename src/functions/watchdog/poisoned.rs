@@ -49,7 +49,7 @@ pub async fn bury(app: &App, end: Instant) -> Result<(), Error> {
                 return outcome;
             }
             // One that cannot be buried keeps none of the others.
-            if let Err(error) = bury_one(app, queue, message, end).await {
+            if let Err(error) = bury_one(app, queue, message).await {
                 tracing::error!(queue, message.id, %error, "a poisoned message could not be dealt with; it comes again");
                 outcome = Err(error);
             }
@@ -58,7 +58,7 @@ pub async fn bury(app: &App, end: Instant) -> Result<(), Error> {
     outcome
 }
 
-async fn bury_one(app: &App, queue: &'static str, message: &QueueMessage, end: Instant) -> Result<(), Error> {
+async fn bury_one(app: &App, queue: &'static str, message: &QueueMessage) -> Result<(), Error> {
     let read = match &message.body {
         Body::Bytes(bytes) => serde_json::from_slice::<Value>(bytes).ok(),
         Body::Foreign(_) => None,
@@ -68,7 +68,7 @@ async fn bury_one(app: &App, queue: &'static str, message: &QueueMessage, end: I
         let dead = Dead { queue, message, body, note };
         match queue {
             CHUNK_QUEUE => bury_chunk(app, &dead).await?,
-            _ => bury_control(app, &dead, end).await?,
+            _ => bury_control(app, &dead).await?,
         }
         notes::remove(app, &dead.body, u32::MAX).await;
     } else {
@@ -128,7 +128,7 @@ async fn bury_chunk(app: &App, dead: &Dead<'_>) -> Result<(), Error> {
     record(app, run.as_ref(), &[made]).await
 }
 
-async fn bury_control(app: &App, dead: &Dead<'_>, end: Instant) -> Result<(), Error> {
+async fn bury_control(app: &App, dead: &Dead<'_>) -> Result<(), Error> {
     let Some(message) = dead.decoded::<ControlMessage>() else { return Ok(()) };
     let (id, head) = match &message {
         ControlMessage::Verify { table, .. } => (None, app.state.head(table).await?),
@@ -156,7 +156,7 @@ async fn bury_control(app: &App, dead: &Dead<'_>, end: Instant) -> Result<(), Er
         (poison::Control::EndTable(instance, table, result), _) => {
             let services = app.services.as_ref().ok().map(|services| &**services);
             if let Some(table) = app.state.table(&instance, &table).await? {
-                end_table(app, services, &instance, &table.record, *result, &[], end).await?;
+                end_table(app, services, &instance, &table.record, *result).await?;
             }
         }
         (poison::Control::Again(debt), _) => app.state.pay(&[debt]).await?,

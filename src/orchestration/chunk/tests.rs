@@ -101,7 +101,7 @@ fn a_window_that_is_too_much_is_cut_or_comes_to_an_end() {
     let e = || "e".to_owned();
     for (cut, expected) in [
         (Ok(vec![piece(10, 4), piece(15, 4)]), "split 2"),
-        (Ok((0..300).map(|low| piece(low * 5, 1)).collect()), "split 75"),
+        (Ok((0..300).map(|low| piece(low * 5, 1)).collect()), "split 98"),
         (Ok(vec![piece(10, 8)]), "failed"),
         (Ok(vec![]), "failed"),
         (Ok(vec![piece(10, 4)]), "again after backoff!"),

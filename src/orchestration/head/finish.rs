@@ -1,9 +1,11 @@
 //! The event *all windows have ended*: what the run says of the table, and letting go of it. Every step may be
 //! repeated: what is done already changes nothing.
 
-use crate::orchestration::ids::InstanceId;
+use crate::orchestration::ids::{InstanceId, TableKey};
 use crate::orchestration::instance::{TableResult, TableRun};
 use crate::orchestration::ledger::{Head, TableState};
+use crate::orchestration::limits::Limits;
+use crate::orchestration::message::{ControlMessage, Debt};
 use crate::orchestration::window::{Window, WindowState};
 use crate::timestamp::Timestamp;
 
@@ -21,6 +23,22 @@ pub enum Watermark {
 /// Whether run `id` still has to end this table.
 pub fn is_due(head: &Head, id: &InstanceId) -> bool {
     head.run.as_ref() == Some(id) && head.state == TableState::Finishing
+}
+
+/// Whether the end of a table may still wait until ADX takes its watermark and its audit: as long as a count may.
+pub fn may_wait(head: &Head, now: Timestamp, limits: &Limits) -> bool {
+    now < head.moved + limits.verify_deadline
+}
+
+/// The head once the audit row of run `id` counts what is proved; `None` when that is on record already.
+pub fn audited(head: &Head, id: &InstanceId, now: Timestamp) -> Option<Head> {
+    (is_due(head, id) && head.unaudited_rows > 0).then(|| Head { unaudited_rows: 0, updated: now, ..head.clone() })
+}
+
+/// The message that comes back to the end of a table.
+pub fn finish_again(table: &TableKey, head: &Head, limits: &Limits) -> Debt {
+    let message = ControlMessage::Verify { table: table.clone(), number: head.verify_number };
+    Debt::control(message, limits.verify_longest)
 }
 
 /// What came of a table in its run. `windows` are all of the table, `verified_up_to` is the end of their proved prefix.

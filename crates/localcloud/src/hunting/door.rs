@@ -6,6 +6,7 @@ use super::encode::Dialect;
 use super::page::{Page, evaluate};
 use super::refusal::{Asked, Refusal};
 use super::timespan::Timespan;
+use crate::blocking::off_executor;
 use crate::cloud::read_body;
 use crate::entra::{GRAPH, MDE, XDR};
 use crate::faults::{Area, Fault};
@@ -139,7 +140,7 @@ impl Hunting {
                 (evaluate(&question.query, &catalog, dialect, &limits, gzip), started.elapsed())
             };
             // A panic of the engine shows as the service's own failure.
-            tokio::task::spawn_blocking(work).await.map_err(|_| Refusal::Fault(Fault::Internal))
+            off_executor(work).await.map_err(|_| Refusal::Fault(Fault::Internal))
         };
         let (page, elapsed) = tokio::time::timeout(patience, evaluation).await.map_err(|_| Refusal::TimedOut)??;
         self.quota.charge(elapsed);

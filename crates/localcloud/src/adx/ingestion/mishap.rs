@@ -3,6 +3,7 @@
 
 use crate::source::Dice;
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Something that goes wrong with one ingestion.
@@ -26,6 +27,7 @@ pub enum Mishap {
 pub(super) struct Mishaps {
     dice: Dice,
     odds: Vec<(Mishap, f64)>,
+    ended: AtomicBool,
     state: Mutex<State>,
 }
 
@@ -38,11 +40,21 @@ struct State {
 
 impl Mishaps {
     pub fn new(seed: u64, odds: Vec<(Mishap, f64)>) -> Self {
-        Self { dice: Dice::new(seed).named("ingestion mishaps"), odds, state: Mutex::default() }
+        Self {
+            dice: Dice::new(seed).named("ingestion mishaps"),
+            odds,
+            ended: AtomicBool::new(false),
+            state: Mutex::default(),
+        }
     }
 
     pub fn script(&self, window: &str, mishaps: impl IntoIterator<Item = Option<Mishap>>) {
         self.lock().scripts.entry(window.to_owned()).or_default().extend(mishaps);
+    }
+
+    /// From now on only what a script says goes wrong.
+    pub fn end(&self) {
+        self.ended.store(true, Ordering::SeqCst);
     }
 
     /// What goes wrong with an ingestion of these windows.
@@ -51,6 +63,9 @@ impl Mishaps {
         state.asked += 1;
         let scripted = windows.find_map(|window| state.scripts.get_mut(window)?.pop_front());
         let mishap = scripted.unwrap_or_else(|| {
+            if self.ended.load(Ordering::SeqCst) {
+                return None;
+            }
             const SCALE: u64 = 1 << 32;
             let mut drawn = self.dice.of(state.asked).below(SCALE) as f64 / SCALE as f64;
             let hit = |(mishap, odds): &(Mishap, f64)| {

@@ -17,6 +17,7 @@ pub use mishap::Mishap;
 
 use super::database::{Database, IngestionFailure};
 use super::storage::Storage;
+use crate::blocking::off_executor;
 use landing::{Manner, Outcome, land, without_query};
 use message::Message;
 use mishap::Mishaps;
@@ -100,6 +101,11 @@ impl Ingestion {
         self.shared.mishaps.script(window, mishaps);
     }
 
+    /// From now on only what a script says goes wrong.
+    pub fn end_mishaps(&self) {
+        self.shared.mishaps.end();
+    }
+
     /// What it did so far.
     pub fn statistics(&self) -> Statistics {
         let mishaps = self.shared.mishaps.happened();
@@ -170,7 +176,7 @@ async fn work(shared: &Arc<Shared>, message: Arc<Message>, manners: Vec<Manner>)
     for manner in manners {
         let (own, asked) = (shared.clone(), message.clone());
         let landing = move || land(&own.database, &own.storage, &asked, manner);
-        let outcome = tokio::task::spawn_blocking(landing).await;
+        let outcome = off_executor(landing).await;
         match outcome.unwrap_or_else(|error| Err(Failure::internal(error))) {
             Ok(Outcome::Landed { rows }) => {
                 let mut statistics = shared.count();

@@ -5,6 +5,7 @@ use super::request::Request;
 use super::result::{Outcome, Problem};
 use super::{Adx, evaluate, v1, v2};
 use crate::adx::commands::{Error, is_command};
+use crate::blocking::off_executor;
 use crate::cloud::read_body;
 use crate::entra::{Claims, TokenError};
 use crate::faults::{Area, Fault};
@@ -169,7 +170,7 @@ impl Adx {
             let caller = Caller { principal: format!("aadapp={};{}", caller.client_id, caller.tenant_id), read_only };
             move || adx.work(endpoint, &request, &caller, Instant::now() + patience, fault, &asked)
         };
-        let worked = tokio::time::timeout(patience + GRACE, tokio::task::spawn_blocking(work)).await;
+        let worked = tokio::time::timeout(patience + GRACE, off_executor(work)).await;
         let result = match worked {
             Err(_) => Err(Error::timed_out()),
             // A panic of the engine shows as the service's own failure.

@@ -1,0 +1,266 @@
+//! Where things go wrong: every effect of a process, on the store, Defender or ADX, passes its gate, which lets it through,
+//! spoils it or ends the process there. A dead process's calls never return and have no effect, as after SIGKILL.
+
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tokio::sync::Notify;
+
+/// What becomes of one effect.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// It happens and is answered.
+    Pass,
+    /// The process ends before it.
+    DieBefore,
+    /// It happens, and the process ends before the answer.
+    DieAfter,
+    /// It happens, and the answer is lost.
+    LoseAnswer,
+    /// It does not happen, and an error says so.
+    Refuse,
+    /// The service asks to come back later.
+    Throttle,
+    /// It never happens and there is no answer.
+    Hang,
+    /// It happens after a while.
+    Delay(Duration),
+    /// A message that is sent and never arrives.
+    Drop,
+    /// A message that arrives twice.
+    Double,
+}
+
+/// What an effect is on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum On {
+    /// Rows and blobs of the state store, and what is asked of queues.
+    Store,
+    /// A message that is sent.
+    Message,
+    /// A request to Defender or ADX.
+    Network,
+}
+
+/// How a process ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Death {
+    /// The handler alone: its host gives the messages back at once.
+    Handler,
+    /// The host too: the messages stay hidden until their time ends.
+    Host,
+}
+
+/// How often each thing happens to an effect, of a thousand.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Odds {
+    pub die: u32,
+    pub lose_answer: u32,
+    pub refuse: u32,
+    pub throttle: u32,
+    pub hang: u32,
+    pub delay: u32,
+    pub drop: u32,
+    pub double: u32,
+}
+
+/// One thing that goes wrong at one effect, counted from 0 over all processes.
+#[derive(Debug, Clone, Copy)]
+pub struct Point {
+    pub effect: u64,
+    pub verdict: Verdict,
+    pub death: Death,
+}
+
+/// What goes wrong in a simulation, shared by its processes.
+pub struct Fate {
+    dice: Mutex<StdRng>,
+    odds: Mutex<Odds>,
+    point: Option<Point>,
+    effects: AtomicU64,
+    trace: Mutex<Trace>,
+}
+
+#[derive(Default)]
+struct Trace {
+    lines: Vec<String>,
+    kept: bool,
+    hash: u64,
+}
+
+impl Fate {
+    pub fn new(seed: u64, odds: Odds, point: Option<Point>) -> Self {
+        let kept = std::env::var_os("ADXINGESTOR_TRACE").is_some();
+        let trace = Mutex::new(Trace { kept, ..Trace::default() });
+        let dice = Mutex::new(StdRng::seed_from_u64(seed ^ 0xfa7e));
+        Self { dice, odds: Mutex::new(odds), point, effects: AtomicU64::new(0), trace }
+    }
+
+    /// From now on nothing goes wrong.
+    pub fn calm(&self) {
+        *self.odds.lock().unwrap() = Odds::default();
+    }
+
+    /// How many effects there were.
+    pub fn effects(&self) -> u64 {
+        self.effects.load(Ordering::SeqCst)
+    }
+
+    /// What happened, as one number.
+    pub fn hash(&self) -> u64 {
+        self.trace.lock().unwrap().hash
+    }
+
+    /// What happened, if it was to be kept.
+    pub fn lines(&self) -> Vec<String> {
+        self.trace.lock().unwrap().lines.clone()
+    }
+
+    /// Adds to what happened.
+    pub fn note(&self, line: String) {
+        use std::hash::{DefaultHasher, Hash, Hasher};
+        let mut trace = self.trace.lock().unwrap();
+        let mut hasher = DefaultHasher::new();
+        (trace.hash, &line).hash(&mut hasher);
+        trace.hash = hasher.finish();
+        if trace.kept {
+            trace.lines.push(line);
+        }
+    }
+
+    fn roll(&self, on: On) -> (Verdict, Death) {
+        let effect = self.effects.fetch_add(1, Ordering::SeqCst);
+        let mut dice = self.dice.lock().unwrap();
+        let death = if dice.random_bool(0.5) { Death::Handler } else { Death::Host };
+        if let Some(point) = self.point.filter(|point| point.effect == effect) {
+            return (point.verdict, point.death);
+        }
+        let odds = *self.odds.lock().unwrap();
+        let mut drawn = dice.random_range(0..1000u32);
+        let mut hit = |chance: u32| {
+            let hit = drawn < chance;
+            drawn = drawn.wrapping_sub(chance);
+            hit
+        };
+        let before = dice.random_bool(0.5);
+        let pause = Duration::from_millis(dice.random_range(1..20_000));
+        let verdict = if hit(odds.die) {
+            if before { Verdict::DieBefore } else { Verdict::DieAfter }
+        } else if hit(odds.lose_answer) {
+            Verdict::LoseAnswer
+        } else if hit(odds.refuse) {
+            Verdict::Refuse
+        } else if hit(odds.throttle) {
+            Verdict::Throttle
+        } else if hit(odds.hang) {
+            Verdict::Hang
+        } else if hit(odds.delay) {
+            Verdict::Delay(pause)
+        } else if on == On::Message && hit(odds.drop) {
+            Verdict::Drop
+        } else if on == On::Message && hit(odds.double) {
+            Verdict::Double
+        } else {
+            Verdict::Pass
+        };
+        (verdict, death)
+    }
+}
+
+/// The gate of one life of one process.
+pub struct Gate {
+    name: String,
+    fate: Arc<Fate>,
+    death: AtomicU8,
+    died: Notify,
+}
+
+impl Gate {
+    pub fn new(name: String, fate: Arc<Fate>) -> Arc<Self> {
+        Arc::new(Self { name, fate, death: AtomicU8::new(0), died: Notify::new() })
+    }
+
+    /// How the process ended, if it did.
+    pub fn death(&self) -> Option<Death> {
+        match self.death.load(Ordering::SeqCst) {
+            0 => None,
+            1 => Some(Death::Handler),
+            _ => Some(Death::Host),
+        }
+    }
+
+    /// Returns when the process ends.
+    pub async fn died(&self) -> Death {
+        loop {
+            let notified = self.died.notified();
+            if let Some(death) = self.death() {
+                return death;
+            }
+            notified.await;
+        }
+    }
+
+    pub fn kill(&self, death: Death) {
+        self.fate.note(format!("{} dies: {death:?}", self.name));
+        self.death.store(if death == Death::Handler { 1 } else { 2 }, Ordering::SeqCst);
+        self.died.notify_waiters();
+    }
+
+    /// Carries out `effect` as fate has it. `lost` and `refused` are the errors of an answer that is lost and of a request
+    /// that is not carried out; `throttled` is the service's own answer.
+    pub async fn pass<T, E, F: Future<Output = Result<T, E>>>(
+        &self,
+        on: On,
+        what: impl FnOnce() -> String,
+        effect: impl Fn() -> F,
+        spoilt: impl Fn(Verdict) -> E,
+        nothing: Option<T>,
+    ) -> Result<T, E> {
+        self.end_if_dead().await;
+        let (verdict, death) = self.fate.roll(on);
+        self.fate.note(format!("{} {} {verdict:?}", self.name, what()));
+        match verdict {
+            Verdict::DieBefore => {
+                self.kill(death);
+                std::future::pending().await
+            }
+            Verdict::DieAfter => {
+                let _ = effect().await;
+                self.kill(death);
+                std::future::pending().await
+            }
+            Verdict::LoseAnswer => {
+                let _ = effect().await;
+                self.end_if_dead().await;
+                Err(spoilt(verdict))
+            }
+            Verdict::Refuse | Verdict::Throttle => Err(spoilt(verdict)),
+            Verdict::Hang => std::future::pending().await,
+            Verdict::Drop if nothing.is_some() => nothing.ok_or_else(|| spoilt(verdict)),
+            Verdict::Delay(pause) => {
+                tokio::time::sleep(pause).await;
+                self.end_if_dead().await;
+                let done = effect().await;
+                self.end_if_dead().await;
+                done
+            }
+            Verdict::Double => {
+                let _ = effect().await;
+                effect().await
+            }
+            Verdict::Pass | Verdict::Drop => {
+                let done = effect().await;
+                self.end_if_dead().await;
+                done
+            }
+        }
+    }
+
+    async fn end_if_dead(&self) {
+        if self.death().is_some() {
+            std::future::pending::<()>().await;
+        }
+    }
+}

@@ -1,0 +1,140 @@
+//! Whole runs of the app in virtual time: its own functions and rules over a store in memory and a cloud in this process,
+//! where whatever can go wrong does, from a seed that replays it.
+//!
+//! `ADXINGESTOR_SCHEDULES` says how many schedules are played, `ADXINGESTOR_SEED` which one alone, `ADXINGESTOR_TRACE` prints
+//! what happened in it.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![allow(clippy::disallowed_methods, reason = "what to play comes from the environment")]
+
+mod clock;
+mod crashes;
+mod gate;
+mod network;
+mod observe;
+mod oracle;
+mod process;
+mod schedule;
+mod store;
+mod world;
+
+use crashes::{Course, points};
+use gate::Point;
+use schedule::Schedule;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Instant;
+use world::SimulatedTable;
+
+/// Schedules that `cargo test` plays.
+const SCHEDULES: u64 = 300;
+/// Threads that play them.
+const PLAYERS: usize = 2;
+
+/// Runs `work` in virtual time, each step in the same order every time.
+fn simulated<T>(work: impl AsyncFnOnce() -> T) -> T {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+    runtime.block_on(work())
+}
+
+fn setting(name: &str) -> Option<u64> {
+    std::env::var(name).ok().and_then(|text| text.parse().ok())
+}
+
+/// What was found wrong in a schedule, and the number that stands for all that happened.
+fn played(seed: u64) -> (Vec<String>, u64) {
+    let play = || {
+        simulated(async || {
+            let schedule = Schedule::of(seed);
+            let (findings, world) = schedule.play().await;
+            for line in world.fate.lines() {
+                println!("{line}");
+            }
+            if !findings.is_empty() && setting("ADXINGESTOR_SEED").is_some() {
+                println!("{schedule:?}");
+            }
+            (findings, world.fate.hash())
+        })
+    };
+    catch_unwind(AssertUnwindSafe(play)).unwrap_or_else(|_| (vec!["it panicked".to_owned()], 0))
+}
+
+/// Does `work` for each of `items` on several threads; gives what it found, in no particular order.
+fn each<T: Sync, F: Send>(items: Vec<T>, work: impl Fn(&T) -> Option<F> + Sync) -> Vec<F> {
+    let (next, found) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
+    std::thread::scope(|scope| {
+        for _ in 0..PLAYERS {
+            scope.spawn(|| {
+                while let Some(item) = items.get(next.fetch_add(1, Ordering::SeqCst)) {
+                    if let Some(finding) = work(item) {
+                        found.lock().unwrap().push(finding);
+                    }
+                }
+            });
+        }
+    });
+    found.into_inner().unwrap()
+}
+
+#[test]
+fn whatever_goes_wrong_every_row_is_copied_once_and_every_run_ends() {
+    let seeds = match setting("ADXINGESTOR_SEED") {
+        Some(seed) => seed..seed + 1,
+        None => 0..setting("ADXINGESTOR_SCHEDULES").unwrap_or(SCHEDULES),
+    };
+    let (began, count) = (Instant::now(), seeds.end - seeds.start);
+    let found = each(seeds.collect(), |seed| {
+        let (findings, _) = played(*seed);
+        if !findings.is_empty() {
+            println!("ADXINGESTOR_SEED={seed}: {findings:#?}");
+        }
+        (!findings.is_empty()).then_some(*seed)
+    });
+    let each_second = count as f64 / began.elapsed().as_secs_f64();
+    println!("{count} schedules in {:?}, {each_second:.0} a second", began.elapsed());
+    assert!(found.is_empty(), "{} of {count} schedules fail; replay one with ADXINGESTOR_SEED: {found:?}", found.len());
+}
+
+#[test]
+fn a_seed_replays_exactly() {
+    for seed in 0..20 {
+        assert_eq!(played(seed), played(seed), "ADXINGESTOR_SEED={seed}");
+    }
+}
+
+const SMALL: [SimulatedTable; 2] = [
+    SimulatedTable { name: "DeviceEvents", rows: 60, days: 3 },
+    SimulatedTable { name: "EmailEvents", rows: 9, days: 3 },
+];
+
+fn broken_off(course: &Course, points: Vec<Point>) {
+    let found = each(points, |point| {
+        let findings = catch_unwind(AssertUnwindSafe(|| course.broken_at(*point)));
+        let findings = findings.unwrap_or_else(|_| vec!["it panicked".to_owned()]);
+        (!findings.is_empty()).then(|| format!("{point:?}: {findings:#?}"))
+    });
+    assert!(found.is_empty(), "{}", found.join("\n"));
+}
+
+#[test]
+fn a_crash_at_any_effect_of_a_run_loses_and_doubles_nothing() {
+    for watched in [true, false] {
+        let course = Course { tables: SMALL.to_vec(), rows_of_a_window: 10, watched };
+        let (effects, windows) = course.effects();
+        println!("{effects} effects, {windows} windows");
+        broken_off(&course, points(0..effects).collect());
+    }
+}
+
+#[test]
+fn a_crash_at_any_effect_of_a_long_plan_loses_and_doubles_nothing() {
+    let tables = vec![
+        SimulatedTable { name: "DeviceEvents", rows: 2_400, days: 20 },
+        SimulatedTable { name: "EmailEvents", rows: 60, days: 3 },
+    ];
+    let course = Course { tables, rows_of_a_window: 10, watched: true };
+    let began = Instant::now();
+    let (effects, windows) = course.effects();
+    println!("{effects} effects, {windows} windows, {:?}", began.elapsed());
+}

@@ -1,0 +1,77 @@
+//! The network as one process sees it: the cloud in this process, through the process's gate.
+
+use super::gate::{Gate, On, Verdict};
+use adxingestor::outbound::{Exchange, Unanswered};
+use async_trait::async_trait;
+use axum::Router;
+use axum::body::Body;
+use azure_core::credentials::{AccessToken, TokenCredential, TokenRequestOptions};
+use azure_core::time::OffsetDateTime;
+use bytes::Bytes;
+use futures_util::{StreamExt, stream};
+use localcloud::entra::{THREAT_HUNTING_READ_ALL, Tokens};
+use std::sync::Arc;
+use tower::ServiceExt;
+
+/// The way from a process to the cloud.
+pub struct Network {
+    pub cloud: Router,
+    pub gate: Arc<Gate>,
+}
+
+fn spoilt(verdict: Verdict) -> Unanswered {
+    // A service that throttles says so itself; here it is a connection that is refused.
+    let unconnected = matches!(verdict, Verdict::Refuse | Verdict::Throttle);
+    Unanswered { unconnected, message: format!("as it happens: {verdict:?}") }
+}
+
+#[async_trait]
+impl Exchange for Network {
+    async fn exchange(&self, request: reqwest::Request) -> Result<reqwest::Response, Unanswered> {
+        let (method, url) = (request.method().clone(), request.url().clone());
+        let body = request.body().and_then(reqwest::Body::as_bytes).unwrap_or_default().to_vec();
+        let what = || format!("{method} {} {}", url.path(), asked(&body));
+        let effect = || async {
+            let mut asked = axum::http::Request::builder().method(method.clone()).uri(url.as_str());
+            for (name, value) in request.headers() {
+                asked = asked.header(name, value);
+            }
+            let asked = asked.body(Body::from(body.clone())).unwrap();
+            let (head, body) = self.cloud.clone().oneshot(asked).await.unwrap().into_parts();
+            let mut pieces = body.into_data_stream();
+            // A connection that ends before the first byte of a body ends before the head has arrived, too.
+            let first = match pieces.next().await {
+                Some(Err(error)) => return Err(Unanswered { unconnected: false, message: error.to_string() }),
+                Some(Ok(first)) => first,
+                None => Bytes::new(),
+            };
+            let body = reqwest::Body::wrap_stream(stream::iter([Ok(first)]).chain(pieces));
+            Ok(reqwest::Response::from(axum::http::Response::from_parts(head, body)))
+        };
+        self.gate.pass(On::Network, what, effect, spoilt, None).await
+    }
+}
+
+/// What a request asks, for the trace.
+fn asked(body: &[u8]) -> String {
+    let text = String::from_utf8_lossy(body);
+    if text.starts_with('{') { text.chars().take(600).collect() } else { format!("{} bytes", body.len()) }
+}
+
+/// Whom the cloud's services let in.
+pub struct Identity(pub Arc<Tokens>);
+
+impl std::fmt::Debug for Identity {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Identity")
+    }
+}
+
+#[async_trait]
+impl TokenCredential for Identity {
+    async fn get_token(&self, scopes: &[&str], _: Option<TokenRequestOptions<'_>>) -> azure_core::Result<AccessToken> {
+        let audience = scopes[0].trim_end_matches("/.default");
+        let issued = self.0.issue("app", audience, &[THREAT_HUNTING_READ_ALL.to_owned()]);
+        Ok(AccessToken::new(issued.token, OffsetDateTime::from_unix_timestamp(issued.expires_on).unwrap()))
+    }
+}

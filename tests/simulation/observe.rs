@@ -1,0 +1,167 @@
+//! Watches every write to the state store, after whatever became of its answer: no transition outside the state machine, no
+//! content that changes under an id, no watermark that moves back, no run that ends twice.
+
+use adxingestor::orchestration::instance::Instance;
+use adxingestor::orchestration::ledger::Head;
+use adxingestor::orchestration::window::{Window, WindowState};
+use adxingestor::storage::entity::from_properties;
+use adxingestor::storage::{
+    Continuation, ETag, Error, Key, Operation, Page, Properties, Range, Row, Storage, TableStore,
+};
+use adxingestor::timestamp::{Clock, Timestamp};
+use async_trait::async_trait;
+use serde::de::DeserializeOwned;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+/// How much later than its table's stop a claim may be stored whose decision was made before: the longest delay of an effect,
+/// and what a process may know of a row that it only looks at.
+const CLAIM_UNDER_WAY: Duration = Duration::from_secs(120);
+
+/// What was seen so far.
+#[derive(Default)]
+pub struct Seen {
+    violations: Mutex<Vec<String>>,
+    /// Since when a table takes no claims, by its partition.
+    stopped: Mutex<BTreeMap<String, Timestamp>>,
+}
+
+impl Seen {
+    /// What should not have been.
+    pub fn violations(&self) -> Vec<String> {
+        self.violations.lock().unwrap().clone()
+    }
+}
+
+/// `store` with every write to its rows watched.
+pub fn watched(store: Storage, seen: Arc<Seen>) -> Storage {
+    let tables = Arc::new(Watched { store: store.clone(), seen });
+    Storage { tables, ..store }
+}
+
+struct Watched {
+    store: Storage,
+    seen: Arc<Seen>,
+}
+
+#[async_trait]
+impl TableStore for Watched {
+    async fn get(&self, key: &Key) -> Result<Option<Row>, Error> {
+        self.store.tables.get(key).await
+    }
+
+    async fn commit(&self, operations: &[Operation]) -> Result<Vec<Option<ETag>>, Error> {
+        let mut before = Vec::with_capacity(operations.len());
+        for operation in operations {
+            before.push(self.store.tables.get(operation.key()).await?);
+        }
+        let written = self.store.tables.commit(operations).await?;
+        for (operation, old) in operations.iter().zip(before) {
+            let new = match operation {
+                Operation::Insert(_, new) | Operation::Replace(_, new, _) => Some(new),
+                Operation::Merge(..) => continue,
+                Operation::Delete(..) => None,
+            };
+            self.judge(operation.key(), old.map(|row| row.properties).as_ref(), new);
+        }
+        Ok(written)
+    }
+
+    async fn page(&self, range: &Range, after: Option<&Continuation>) -> Result<Page, Error> {
+        self.store.tables.page(range, after).await
+    }
+}
+
+fn record<T: DeserializeOwned>(properties: &Properties) -> T {
+    from_properties(properties).unwrap()
+}
+
+impl Watched {
+    fn judge(&self, key: &Key, old: Option<&Properties>, new: Option<&Properties>) {
+        let found = if key.row().starts_with("w:") {
+            let new: Option<Window> = new.map(record);
+            self.claim_in_time(key, new.as_ref()).or_else(|| window(old.map(record), new))
+        } else if key.row() == "h" {
+            self.head(key, old.map(record), new.map(record))
+        } else if key.row() == "i" {
+            instance(old.map(record), new.map(record))
+        } else {
+            None
+        };
+        if let Some(violation) = found {
+            self.seen.violations.lock().unwrap().push(format!("{key}: {violation}"));
+        }
+    }
+
+    fn claim_in_time(&self, key: &Key, new: Option<&Window>) -> Option<String> {
+        new.filter(|window| window.state == WindowState::Claimed)?;
+        let stopped = *self.seen.stopped.lock().unwrap().get(key.partition())?;
+        let late = Clock::now(&*self.store.clock) > stopped + CLAIM_UNDER_WAY;
+        late.then(|| format!("claimed although its table was stopped at {stopped}"))
+    }
+
+    fn head(&self, key: &Key, old: Option<Head>, new: Option<Head>) -> Option<String> {
+        let new = new?;
+        let mut stopped = self.seen.stopped.lock().unwrap();
+        if new.stop {
+            stopped.entry(key.partition().to_owned()).or_insert(Clock::now(&*self.store.clock));
+        } else {
+            stopped.remove(key.partition());
+        }
+        let old = old?;
+        if new.verified_up_to < old.verified_up_to {
+            return Some(format!("the watermark went back from {} to {}", old.verified_up_to, new.verified_up_to));
+        }
+        (old.ledger != new.ledger).then(|| format!("ledger {} became {}", old.ledger, new.ledger))
+    }
+}
+
+fn instance(old: Option<Instance>, new: Option<Instance>) -> Option<String> {
+    let (old, new) = (old?, new?);
+    let again = new.lives > old.lives;
+    (old.status.is_final() && old.status != new.status && !again)
+        .then(|| format!("a run that was {} became {}", old.status.name(), new.status.name()))
+}
+
+fn window(old: Option<Window>, new: Option<Window>) -> Option<String> {
+    use WindowState::{Claimed, Empty, Expired, Failed, Planned, Sealed, Split, Submitted, Verified};
+    let (old, new) = match (old, new) {
+        // What the plan itself has counted as empty is not pulled.
+        (None, Some(new)) if matches!(new.state, Planned | Empty) => return None,
+        (None, Some(new)) => return Some(format!("begins as {:?}", new.state)),
+        // Drafts and what is long done are removed.
+        (Some(old), None) if old.state == Planned || old.state.is_terminal() => return None,
+        (Some(old), None) => return Some(format!("removed while {:?}", old.state)),
+        (Some(old), Some(new)) => (old, new),
+        (None, None) => return None,
+    };
+    let renewed = new.id.generation == old.id.generation + 1;
+    let lawful = match (old.state, new.state) {
+        (from, to) if from == to => true,
+        (Planned, Claimed | Failed | Expired) => true,
+        (Claimed, Planned | Sealed | Empty | Split | Expired | Failed) => true,
+        (Sealed, Submitted | Failed) => true,
+        (Submitted, Verified | Failed) => true,
+        (Submitted | Failed | Sealed, Planned) => renewed || old.seal.is_none(),
+        (Failed, Sealed | Submitted | Verified | Expired) => true,
+        // Counted again later, it has more rows than sealed.
+        (Verified, Failed) => new.error.is_some(),
+        _ => false,
+    };
+    if !lawful {
+        return Some(format!("{:?} became {:?}", old.state, new.state));
+    }
+    if !renewed && old.id != new.id {
+        return Some(format!("the id {} became {}", old.id, new.id));
+    }
+    match (&old.seal, &new.seal) {
+        (Some(before), Some(after)) if !renewed && before != after => {
+            Some(format!("the content of {} changed: {before:?} became {after:?}", old.id))
+        }
+        (Some(_), None) if !renewed && !matches!(new.state, Verified | Empty | Split) => {
+            Some(format!("the content of {} was forgotten", old.id))
+        }
+        _ => None,
+    }
+}

@@ -1,0 +1,274 @@
+//! A tenant, a cluster, a state store and the processes of the app, all in virtual time.
+
+use super::clock::Virtual;
+use super::gate::{Death, Fate, Odds, Point};
+use super::observe::{Seen, watched};
+use super::process::{Dice, Process, Surroundings};
+use adxingestor::config::Settings;
+use adxingestor::orchestration::ids::InstanceId;
+use adxingestor::orchestration::instance::Instance;
+use adxingestor::outbound::http_client;
+use adxingestor::state::{CHUNK_QUEUE, CONTROL_QUEUE, State, Tenant};
+use adxingestor::storage::{Storage, memory, retrying};
+use localcloud::adx::ingestion::{Mishap, Settings as IngestionSettings};
+use localcloud::clock::Clock;
+use localcloud::cloud::{Cloud, Settings as CloudSettings};
+use localcloud::faults::Plan;
+use localcloud::source::{Settings as SourceSettings, TableOptions, TableSettings};
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+/// Ticks of a second.
+pub const SECOND: i64 = 10_000_000;
+/// The port that the addresses of the cloud name; nobody listens there.
+const PORT: u16 = 1;
+
+/// A table of the tenant.
+#[derive(Debug, Clone)]
+pub struct SimulatedTable {
+    pub name: &'static str,
+    pub rows: u64,
+    pub days: i64,
+}
+
+/// What a simulation is made from.
+#[derive(Debug, Clone)]
+pub struct Setting {
+    pub seed: u64,
+    pub tables: Vec<SimulatedTable>,
+    pub processes: usize,
+    pub odds: Odds,
+    pub point: Option<Point>,
+    pub watched: bool,
+    pub repeated: u32,
+    pub skew_seconds: i64,
+    pub faults: Plan,
+    pub mishaps: Vec<(Mishap, f64)>,
+    pub settings: Vec<(&'static str, String)>,
+}
+
+impl Setting {
+    /// Nothing goes wrong.
+    pub fn quiet(seed: u64, tables: Vec<SimulatedTable>) -> Self {
+        Self {
+            seed,
+            tables,
+            processes: 1,
+            odds: Odds::default(),
+            point: None,
+            watched: true,
+            repeated: 0,
+            skew_seconds: 0,
+            faults: Plan::default(),
+            mishaps: Vec::new(),
+            settings: vec![("CHUNK_SIZE", "10".to_owned()), ("HUNTING_CALLS_PER_MINUTE", "600".to_owned())],
+        }
+    }
+}
+
+pub struct World {
+    pub cloud: Cloud,
+    pub store: Storage,
+    pub fate: Arc<Fate>,
+    pub clock: Virtual,
+    pub seen: Arc<Seen>,
+    around: Surroundings,
+    processes: Vec<Process>,
+    skew_seconds: i64,
+    seed: u64,
+    lives: u64,
+}
+
+fn client() -> reqwest::Client {
+    static CLIENT: OnceLock<reqwest::Client> = OnceLock::new();
+    CLIENT.get_or_init(|| http_client().unwrap()).clone()
+}
+
+impl World {
+    /// Everything as it is before the first run.
+    pub fn new(setting: &Setting) -> Self {
+        let clock = Virtual::start();
+        let until = Clock::now(&clock) - 5 * SECOND;
+        let options = TableOptions { duplicates_per_mille: 0, ..TableOptions::default() };
+        let tables = setting.tables.iter().map(|table| {
+            TableSettings::new(table.name, table.rows, until - table.days * 86_400 * SECOND, until)
+                .with(options.clone())
+        });
+        let mut settings = CloudSettings {
+            port: PORT,
+            source: SourceSettings {
+                seed: setting.seed,
+                devices: 5,
+                tables: tables.collect(),
+                ..SourceSettings::default()
+            },
+            ingestion: IngestionSettings {
+                seed: setting.seed,
+                mishaps: setting.mishaps.clone(),
+                lateness: Duration::from_secs(1200),
+                ..IngestionSettings::default()
+            },
+            faults: setting.faults.clone(),
+            clock: Arc::new(clock),
+            ..CloudSettings::default()
+        };
+        settings.hunting.limits.calls.clear();
+        settings.hunting.gzip = false;
+        let (cloud, router) = Cloud::in_process(settings).unwrap();
+        let fate = Arc::new(Fate::new(setting.seed, setting.odds, setting.point));
+        let mut app: BTreeMap<String, String> = cloud.product_settings().into_iter().collect();
+        // More than clocks may be ahead.
+        app.insert("SETTLING_LAG_MINUTES".to_owned(), "3".to_owned());
+        app.extend(setting.settings.iter().map(|(name, value)| ((*name).to_owned(), value.clone())));
+        let seen = Arc::new(Seen::default());
+        let store = watched(memory(Arc::new(clock)), Arc::clone(&seen));
+        let around = Surroundings {
+            store: store.clone(),
+            cloud: router,
+            tokens: Arc::clone(cloud.tokens()),
+            settings: Arc::new(app),
+            http: client(),
+            fate: Arc::clone(&fate),
+            clock,
+            repeated: setting.repeated,
+            watched: setting.watched,
+        };
+        let (skew_seconds, seed) = (setting.skew_seconds, setting.seed);
+        let mut world =
+            Self { cloud, store, fate, clock, seen, around, processes: Vec::new(), skew_seconds, seed, lives: 0 };
+        world.metadata(&setting.tables);
+        for _ in 0..setting.processes {
+            let process = world.life(world.processes.len());
+            world.processes.push(process);
+        }
+        world
+    }
+
+    fn metadata(&self, tables: &[SimulatedTable]) {
+        self.adx(
+            ".create-merge table meta_MigrationConfiguration (SourceTable:string, DestinationFolder:string, DestinationTable:string, \
+             WatermarkColumn:string, LastRefreshedTime:datetime, HighWatermark:datetime, LoadType:string, IsActive:bool)",
+        );
+        self.adx(
+            ".create-or-alter function with (view = true) vw_meta_LatestMigrationConfiguration() { meta_MigrationConfiguration \
+             | extend IngestionTime = ingestion_time() | summarize arg_max(IngestionTime, *) by SourceTable | where IsActive == true }",
+        );
+        for table in tables {
+            self.adx(&format!(
+                ".set-or-append meta_MigrationConfiguration <| print SourceTable='{0}', DestinationFolder='Defender', \
+                 DestinationTable='{0}', WatermarkColumn='Timestamp', LastRefreshedTime=datetime(null), \
+                 HighWatermark=datetime(null), LoadType='Incremental', IsActive=true",
+                table.name
+            ));
+        }
+    }
+
+    /// Runs a command or query; gives the rows of its answer.
+    pub fn adx(&self, csl: &str) -> Vec<Vec<Value>> {
+        self.cloud.adx().run(csl).unwrap_or_else(|error| panic!("{csl}: {error}")).json_rows()
+    }
+
+    /// The settings of the app.
+    pub fn settings(&self) -> Settings {
+        Settings::parse(&|name: &str| self.around.settings.get(name).cloned()).unwrap()
+    }
+
+    /// The records, without any gate.
+    pub fn records(&self) -> State {
+        let limits = adxingestor::orchestration::limits::Limits::scaled(1.0);
+        State::new(retrying(self.store.clone(), Dice::new(1)), Dice::new(2), Tenant::new("", &limits))
+    }
+
+    fn life(&mut self, index: usize) -> Process {
+        self.lives += 1;
+        let span = 2 * self.skew_seconds + 1;
+        let ahead =
+            (self.seed.wrapping_mul(31).wrapping_add(index as u64 * 7919) % span as u64) as i64 - self.skew_seconds;
+        Process::start(format!("p{index}.{}", self.lives), &self.around, ahead, self.seed ^ (self.lives << 32))
+    }
+
+    /// Starts dead processes again.
+    fn revive(&mut self) {
+        for index in 0..self.processes.len() {
+            if self.processes[index].gate.death().is_some() {
+                self.processes[index] = self.life(index);
+            }
+        }
+    }
+
+    /// Ends all processes and starts them again, as after an update of the app.
+    pub fn restart_all(&mut self) {
+        for process in &self.processes {
+            process.gate.kill(Death::Host);
+        }
+        self.revive();
+    }
+
+    /// A client's call, repeated until it is answered.
+    pub async fn call(&mut self, method: &str, path: &str, body: &Value) -> (u16, Value) {
+        loop {
+            self.revive();
+            let process = &self.processes[(self.fate.effects() % self.processes.len() as u64) as usize];
+            match process.call(method, path, body).await {
+                Some((503 | 500, _)) | None => self.pass(Duration::from_secs(5)).await,
+                Some(answer) => return answer,
+            }
+        }
+    }
+
+    /// Lets time go by.
+    pub async fn pass(&mut self, time: Duration) {
+        let end = self.clock.elapsed() + time;
+        while self.clock.elapsed() < end {
+            tokio::time::sleep(Duration::from_secs(1).min(end - self.clock.elapsed())).await;
+            self.revive();
+        }
+    }
+
+    /// Starts a run, or finds the one that a lost answer has started. One whose start broke off half-way never comes to
+    /// be; then another has to be started.
+    pub async fn start(&mut self) -> InstanceId {
+        loop {
+            let (status, body) = self.call("POST", "/api/adxingestor/start_orchestrator", &json!({})).await;
+            assert!(status == 202 || status == 409, "{status} {body}");
+            let id = body["id"].as_str().or(body["instanceId"].as_str()).unwrap_or_else(|| panic!("{status} {body}"));
+            let id = id.parse().unwrap();
+            if self.records().instance(&id).await.unwrap().is_some() {
+                return id;
+            }
+            self.pass(Duration::from_secs(60)).await;
+        }
+    }
+
+    /// Waits until nobody has a message left, as far as that ever comes.
+    pub async fn settled(&mut self, patience: Duration) {
+        let end = self.clock.elapsed() + patience;
+        while self.clock.elapsed() < end {
+            let mut left = 0;
+            for queue in [CONTROL_QUEUE, CHUNK_QUEUE] {
+                left += self.store.queues.approximate_count(queue).await.unwrap();
+            }
+            if left == 0 {
+                return;
+            }
+            self.pass(Duration::from_secs(30)).await;
+        }
+    }
+
+    /// Waits until the run is final; gives it, or `None` when it is not after `patience`.
+    pub async fn ended(&mut self, id: &InstanceId, patience: Duration) -> Option<Instance> {
+        let (records, end) = (self.records(), self.clock.elapsed() + patience);
+        while self.clock.elapsed() < end {
+            if let Some(run) = records.instance(id).await.unwrap()
+                && run.record.status.is_final()
+                && records.active().await.unwrap().is_none_or(|active| active.record.instance != *id)
+            {
+                return Some(run.record);
+            }
+            self.pass(Duration::from_secs(1)).await;
+        }
+        None
+    }
+}
