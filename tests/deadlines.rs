@@ -15,11 +15,15 @@ use adxingestor::orchestration::ids::{InstanceId, LedgerId, Part, TableKey, Wind
 use adxingestor::orchestration::instance::{Instance, LoadType, RuntimeStatus, StartInput, TableConfig, TableRun};
 use adxingestor::orchestration::ledger::{ChunkIdPlace, CutAxis, Head, RowFormat, Shape, TableState, VerifyDue};
 use adxingestor::orchestration::window::{Seal, Window, WindowState};
-use adxingestor::outbound::{Outbound, TrustedHosts, credential, http_client};
+use adxingestor::outbound::{Outbound, TrustedHosts, http_client, read_capped};
 use adxingestor::random::SystemRandom;
 use adxingestor::state::{CHUNK_QUEUE, CONTROL_QUEUE, State, Tenant, Transaction};
 use adxingestor::storage::memory;
 use adxingestor::timestamp::{SystemClock, Timestamp};
+use async_trait::async_trait;
+use azure_core::credentials::{AccessToken, TokenCredential, TokenRequestOptions};
+use azure_core::error::ErrorKind;
+use azure_core::time::OffsetDateTime;
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -105,7 +109,7 @@ fn answer(request: &str, url: &str) -> String {
         json!({"Tables": [{"TableName": "Table_0", "Columns": columns, "Rows": rows}]})
     };
     let (status, body) = if request.contains("/msi/token") {
-        (200, json!({"access_token": "t", "expires_on": "4102444800", "resource": "r", "token_type": "Bearer"}))
+        (200, json!({}))
     } else if request.contains("/runHuntingQuery") {
         (
             200,
@@ -131,13 +135,29 @@ fn answer(request: &str, url: &str) -> String {
     )
 }
 
+/// An identity whose tokens come from the double, and that waits for them as long as it is let.
+#[derive(Debug)]
+struct Identity {
+    http: reqwest::Client,
+    url: String,
+}
+
+#[async_trait]
+impl TokenCredential for Identity {
+    async fn get_token(&self, _: &[&str], _: Option<TokenRequestOptions<'_>>) -> azure_core::Result<AccessToken> {
+        let failed = |error: String| azure_core::Error::with_message(ErrorKind::Io, error);
+        let response = self.http.get(&self.url).send().await.map_err(|error| failed(error.to_string()))?;
+        let never = tokio::time::Instant::now() + FUNCTION_TIMEOUT;
+        read_capped(response, 1 << 20, never).await.map_err(|error| failed(error.to_string()))?;
+        Ok(AccessToken::new("t", OffsetDateTime::now_utc() + azure_core::time::Duration::hours(1)))
+    }
+}
+
 fn app(url: &str) -> App {
     let lookup = |name: &str| {
         let value = match name {
             "ADX_CLUSTER_URI" | "ADX_INGEST_URI" => url.to_owned(),
             "DEFENDER_HUNTING_API_URL" => format!("{url}/v1.0/security/runHuntingQuery"),
-            "IDENTITY_ENDPOINT" => format!("{url}/msi/token"),
-            "IDENTITY_HEADER" => "x".to_owned(),
             "ADX_DATABASE" => "db".to_owned(),
             "TRUSTED_HOSTS" => "127.0.0.1".to_owned(),
             "HUNTING_CALLS_PER_MINUTE" => "6000".to_owned(),
@@ -149,7 +169,7 @@ fn app(url: &str) -> App {
     let settings = Settings::parse(&lookup).unwrap();
     let storage = memory(Arc::new(SystemClock));
     let http = http_client().unwrap();
-    let (identity, _) = credential(&lookup, http.clone()).unwrap();
+    let identity = Arc::new(Identity { http: http.clone(), url: format!("{url}/msi/token") });
     let outbound = Outbound::new(http, identity, TrustedHosts::new(settings.trusted_hosts.clone()));
     let (hunting, resource) = (settings.hunting.clone(), settings.hunting_resource.clone());
     let defender = DefenderClient::new(outbound.clone(), hunting, resource, HuntingLimits::default());
@@ -273,7 +293,6 @@ async fn left(step: Step, state: &State) -> String {
         }
         Step::Chunk | Step::Verify => {
             let window = state.window(&key(), &name()).await.unwrap().unwrap().record;
-            println!("{step:?}: {:?}", window.error);
             format!("{:?} attempts {}", window.state, window.attempts)
         }
     };
