@@ -37,9 +37,14 @@ pub struct Services {
 }
 
 impl Services {
-    /// How the rows of a table learn the id of their window: fixed by its first run, whatever the setting says now.
+    /// Where the rows of a table hold the id of their window: fixed by its first run, whatever the setting says now.
+    pub fn chunk_id_place(&self, head: &Head) -> ChunkIdPlace {
+        head.shape.as_ref().map_or(self.settings.chunk_id, |shape| shape.chunk_id)
+    }
+
+    /// How the rows of a table learn the id of their window.
     pub fn chunk_id_mode(&self, head: &Head) -> ChunkIdMode {
-        match head.shape.as_ref().map_or(self.settings.chunk_id, |shape| shape.chunk_id) {
+        match self.chunk_id_place(head) {
             ChunkIdPlace::Column => ChunkIdMode::Constant,
             ChunkIdPlace::Row => ChunkIdMode::InRow,
         }

@@ -2,7 +2,8 @@
 //! Rules: dataexplorer-docs `query/schema-entities/entity-names.md` and `query/scalar-data-types/`.
 
 use crate::timestamp::Timestamp;
-use std::fmt::{self, Display};
+use std::fmt::{self, Display, Write as _};
+use std::time::Duration;
 
 /// A checked Kusto entity name. `Display` writes it bracket-quoted wherever a bare name would not do.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -51,15 +52,17 @@ impl fmt::Display for Identifier {
         let mut chars = self.0.chars();
         let plain = chars.next().is_some_and(|c| c.is_ascii_alphabetic() || c == '_')
             && chars.all(|c| c.is_ascii_alphanumeric() || c == '_')
-            && !is_word_of_the_language(&self.0);
+            && !may_be_a_word_of_the_language(&self.0);
         if plain { f.write_str(&self.0) } else { write!(f, "['{}']", self.0) }
     }
 }
 
-/// Words that cannot stand bare as a name. Quoting a word too many does no harm, so names in lower
-/// case throughout are quoted unless they contain `_` (all operators and keywords are lower case).
-fn is_word_of_the_language(name: &str) -> bool {
-    !name.contains('_') && name.chars().all(|c| !c.is_ascii_uppercase())
+/// Words that cannot stand bare as a name. Quoting a word too many does no harm, so every name without an upper-case
+/// letter is quoted: all operators and keywords are lower case, some with `_`. Of the literals, `true` and `false` are read
+/// in any case.
+fn may_be_a_word_of_the_language(name: &str) -> bool {
+    !name.contains(|c: char| c.is_ascii_uppercase())
+        || ["true", "false", "null"].iter().any(|word| name.eq_ignore_ascii_case(word))
 }
 
 /// A string literal: double quotes, everything but printable ASCII escaped.
@@ -67,25 +70,38 @@ pub struct Text<'a>(pub &'a str);
 
 impl fmt::Display for Text<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("\"")?;
-        for c in self.0.chars() {
-            match c {
-                '"' => f.write_str("\\\"")?,
-                '\\' => f.write_str("\\\\")?,
-                '\n' => f.write_str("\\n")?,
-                '\r' => f.write_str("\\r")?,
-                '\t' => f.write_str("\\t")?,
-                ' '..='~' => write!(f, "{c}")?,
-                other => {
-                    let mut units = [0u16; 2];
-                    for unit in other.encode_utf16(&mut units) {
-                        write!(f, "\\u{unit:04x}")?;
-                    }
+        write_quoted(self.0, '"', f)
+    }
+}
+
+/// The same in single quotes, the documented spelling of JSON inside a command.
+pub struct SingleQuoted<'a>(pub &'a str);
+
+impl fmt::Display for SingleQuoted<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write_quoted(self.0, '\'', f)
+    }
+}
+
+fn write_quoted(text: &str, quote: char, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    f.write_char(quote)?;
+    for c in text.chars() {
+        match c {
+            _ if c == quote => write!(f, "\\{quote}")?,
+            '\\' => f.write_str("\\\\")?,
+            '\n' => f.write_str("\\n")?,
+            '\r' => f.write_str("\\r")?,
+            '\t' => f.write_str("\\t")?,
+            ' '..='~' => f.write_char(c)?,
+            other => {
+                let mut units = [0u16; 2];
+                for unit in other.encode_utf16(&mut units) {
+                    write!(f, "\\u{unit:04x}")?;
                 }
             }
         }
-        f.write_str("\"")
     }
+    f.write_char(quote)
 }
 
 /// A `datetime` literal.
@@ -94,6 +110,28 @@ pub struct Datetime(pub Timestamp);
 impl fmt::Display for Datetime {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "datetime({})", self.0)
+    }
+}
+
+/// A `timespan` literal in the largest unit that needs no fraction; at least a tick of 100 ns.
+pub struct Timespan(pub Duration);
+
+impl fmt::Display for Timespan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const UNITS: [(u128, &str); 6] = [
+            (864_000_000_000, "d"),
+            (36_000_000_000, "h"),
+            (600_000_000, "m"),
+            (10_000_000, "s"),
+            (10_000, "ms"),
+            (1, "tick"),
+        ];
+        // A bin of nothing is refused by the engine; the smallest one that is not is meant.
+        let ticks = (self.0.as_nanos() / 100).max(1);
+        UNITS
+            .iter()
+            .find(|(unit, _)| ticks.is_multiple_of(*unit))
+            .map_or(Ok(()), |(unit, name)| write!(f, "{}{name}", ticks / unit))
     }
 }
 
@@ -178,6 +216,8 @@ mod tests {
             ("1day", "['1day']"),
             ("a.b-c", "['a.b-c']"),
             ("Größe", "['Größe']"),
+            ("has_any", "['has_any']"),
+            ("True", "['True']"),
         ] {
             assert_eq!(Identifier::new(name).unwrap().to_string(), written);
         }
@@ -193,6 +233,29 @@ mod tests {
     #[test]
     fn text_literals_hold_nothing_but_printable_ascii() {
         assert_eq!(Text("a\"b\\c\n\u{1}é😀").to_string(), r#""a\"b\\c\n\u0001\u00e9\ud83d\ude00""#);
+    }
+
+    #[test]
+    fn single_quotes_backslashes_and_foreign_letters_are_escaped() {
+        assert_eq!(SingleQuoted("a'b\\c\"é😀\n").to_string(), r#"'a\'b\\c"\u00e9\ud83d\ude00\n'"#);
+    }
+
+    #[test]
+    fn bins_are_written_in_whole_units() {
+        for (nanos, written) in [
+            (0, "1tick"),
+            (100, "1tick"),
+            (1_000, "10tick"),
+            (1_500_000, "15000tick"),
+            (2_000_000, "2ms"),
+            (1_000_000_000, "1s"),
+            (90_000_000_000, "90s"),
+            (300_000_000_000, "5m"),
+            (3_600_000_000_000, "1h"),
+            (172_800_000_000_000, "2d"),
+        ] {
+            assert_eq!(Timespan(Duration::from_nanos(nanos)).to_string(), written);
+        }
     }
 
     #[test]

@@ -11,6 +11,7 @@ pub mod kql;
 pub mod orchestration;
 pub mod outbound;
 pub mod random;
+pub mod remedy;
 pub mod secret;
 pub mod state;
 pub mod storage;

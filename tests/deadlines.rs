@@ -149,7 +149,7 @@ impl TokenCredential for Identity {
         let response = self.http.get(&self.url).send().await.map_err(|error| failed(error.to_string()))?;
         let never = tokio::time::Instant::now() + FUNCTION_TIMEOUT;
         read_capped(response, 1 << 20, never).await.map_err(|error| failed(error.to_string()))?;
-        Ok(AccessToken::new("t", OffsetDateTime::now_utc() + azure_core::time::Duration::hours(1)))
+        Ok(AccessToken::new("t", OffsetDateTime::from_unix_timestamp(4_102_444_800).unwrap()))
     }
 }
 

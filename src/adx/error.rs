@@ -1,8 +1,8 @@
 //! What a request to the cluster or its storage can end in, cut by what the caller does next, and how an
 //! HTTP status or a service's error object becomes one. Knows no request but the first words of its text.
 
-use crate::kql::Text;
 use crate::outbound;
+use crate::remedy;
 use serde_json::Value;
 use std::time::Duration;
 
@@ -225,12 +225,8 @@ impl RequestText<'_> {
             }
             _ => ("Database Viewer", &["viewers"]),
         };
-        let commands: Vec<String> = grants
-            .iter()
-            .map(|grant| {
-                format!("`.add database [{}] {grant} ('aadapp=<application id>;<tenant id>')`", Text(self.database))
-            })
-            .collect();
+        let commands: Vec<String> =
+            grants.iter().map(|grant| format!("`{}`", remedy::grant(self.database, grant))).collect();
         format!("{message}; the identity needs the role {role}: run {}", commands.join(" and "))
     }
 }
@@ -354,7 +350,7 @@ mod tests {
         ] {
             let shown = error(403, &json!({"error": {"code": "Forbidden", "message": "no"}}), csl, true).to_string();
             assert!(shown.contains(role), "{shown}");
-            let command = format!(".add database [\"Db\"] {grant} ('aadapp=<application id>;<tenant id>')");
+            let command = format!(".add database Db {grant} ('aadapp=<application id>;<tenant id>')");
             assert!(shown.contains(&command), "{shown}");
         }
     }

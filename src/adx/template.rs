@@ -30,29 +30,6 @@ pub(super) fn fill(file: &str, values: &[(&str, &(dyn Display + Sync))]) -> Stri
     text
 }
 
-/// A string literal in single quotes, the documented spelling for JSON inside a command.
-pub(super) struct SingleQuoted<'a>(pub &'a str);
-
-impl Display for SingleQuoted<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("'")?;
-        for c in self.0.chars() {
-            match c {
-                '\'' => f.write_str("\\'")?,
-                '\\' => f.write_str("\\\\")?,
-                ' '..='~' => f.write_char(c)?,
-                other => {
-                    let mut units = [0u16; 2];
-                    for unit in other.encode_utf16(&mut units) {
-                        write!(f, "\\u{unit:04x}")?;
-                    }
-                }
-            }
-        }
-        f.write_str("'")
-    }
-}
-
 /// Items with a comma between them.
 pub(super) struct Listed<T>(pub Vec<T>);
 
@@ -76,10 +53,5 @@ mod tests {
     fn a_value_that_looks_like_a_placeholder_stays_a_value() {
         let text = fill("// why\n{{a}} | {{b}}", &[("a", &"{{b}}"), ("b", &"x")]);
         assert_eq!(text, "{{b}} | x");
-    }
-
-    #[test]
-    fn single_quotes_backslashes_and_foreign_letters_are_escaped() {
-        assert_eq!(SingleQuoted("a'b\\c\"é😀\n").to_string(), r#"'a\'b\\c"\u00e9\ud83d\ude00\u000a'"#);
     }
 }

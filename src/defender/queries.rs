@@ -5,7 +5,7 @@
 //! table, so it stands before any operator that makes new rows (dataexplorer-docs `query/ingestion-time-function.md`). And
 //! `pack_all()` packs every column that there is, so what has to be in a row is added just before it.
 
-use crate::kql::{Datetime, Identifier, Text};
+use crate::kql::{Datetime, Identifier, Text, Timespan};
 use crate::timestamp::Timestamp;
 use std::fmt::{self, Display, Write};
 use std::time::Duration;
@@ -252,49 +252,9 @@ fn joined(mut texts: Vec<String>) -> String {
     texts.pop().unwrap_or_else(|| "\"\"".to_owned())
 }
 
-/// A `timespan` literal in the largest unit that needs no fraction.
-struct Timespan(Duration);
-
-impl Display for Timespan {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        const UNITS: [(u128, &str); 6] = [
-            (864_000_000_000, "d"),
-            (36_000_000_000, "h"),
-            (600_000_000, "m"),
-            (10_000_000, "s"),
-            (10_000, "ms"),
-            (1, "tick"),
-        ];
-        // A bin of nothing is refused by the engine; the smallest one that is not is meant.
-        let ticks = (self.0.as_nanos() / 100).max(1);
-        UNITS
-            .iter()
-            .find(|(unit, _)| ticks.is_multiple_of(*unit))
-            .map_or(Ok(()), |(unit, name)| write!(f, "{}{name}", ticks / unit))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn bins_are_written_in_whole_units() {
-        for (nanos, written) in [
-            (0, "1tick"),
-            (100, "1tick"),
-            (1_000, "10tick"),
-            (1_500_000, "15000tick"),
-            (2_000_000, "2ms"),
-            (1_000_000_000, "1s"),
-            (90_000_000_000, "90s"),
-            (300_000_000_000, "5m"),
-            (3_600_000_000_000, "1h"),
-            (172_800_000_000_000, "2d"),
-        ] {
-            assert_eq!(Timespan(Duration::from_nanos(nanos)).to_string(), written);
-        }
-    }
 
     #[test]
     fn many_columns_are_hashed_within_the_limit_of_arguments() {

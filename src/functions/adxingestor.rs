@@ -1,7 +1,8 @@
-//! HTTP `adxingestor/start_orchestrator`: starts a run.
+//! HTTP `adxingestor/start_orchestrator`: starts a run, and answers at once or with its end.
 
 use super::control::{Started, start};
 use super::http::{Answer, Call};
+use super::instances::{Wait, started};
 use crate::app::App;
 use crate::orchestration::ids::InstanceId;
 use crate::orchestration::instance::StartInput;
@@ -17,14 +18,15 @@ const MAX_BODY_BYTES: usize = 64 * 1024;
 /// # Errors
 /// The state store's.
 pub async fn handle(app: &App, call: &Call) -> Result<Answer, Error> {
-    let (input, raw) = match parse(&call.body) {
-        Ok(input) => input,
-        Err(message) => return Ok(Answer::error(StatusCode::BAD_REQUEST, message)),
+    let asked = parse(&call.body).and_then(|(input, raw)| Ok((input, raw, Wait::asked(call)?)));
+    let (input, raw, wait) = match asked {
+        Ok(asked) => asked,
+        Err(message) => return Ok(Answer::invalid(message)),
     };
-    Ok(match start(app, input, raw).await? {
-        Started::New(id) | Started::Before(id) => accepted(call, &id),
-        Started::Active(active) => refused(&active),
-    })
+    match start(app, input, raw).await? {
+        Started::New(id) | Started::Before(id) => started(app, call, &id, wait).await,
+        Started::Active(active) => Ok(refused(&active)),
+    }
 }
 
 /// The answer to a start while another run is active.
@@ -38,7 +40,11 @@ pub fn refused(active: &InstanceId) -> Answer {
     )
 }
 
-fn parse(body: &str) -> Result<(StartInput, Value), String> {
+/// What a start asks for, and what the client sent.
+///
+/// # Errors
+/// What is wrong with the body, and its form.
+pub fn parse(body: &str) -> Result<(StartInput, Value), String> {
     const FORM: &str = "the body is optional; its form is {\"tables\":[\"DeviceEvents\"],\"force\":false}";
     if body.len() > MAX_BODY_BYTES {
         return Err(format!("the body has more than {MAX_BODY_BYTES} bytes; {FORM}"));
@@ -47,8 +53,9 @@ fn parse(body: &str) -> Result<(StartInput, Value), String> {
         return Ok((StartInput::default(), json!({})));
     }
     let raw: Value = serde_json::from_str(body).map_err(|error| format!("the body is not JSON ({error}); {FORM}"))?;
-    // Some hosts hand the body on as JSON in a JSON string.
+    // Some hosts and clients send JSON in a JSON string; the client for Node makes `""` of no input.
     let raw = match raw {
+        Value::String(text) if text.trim().is_empty() => Value::Null,
         Value::String(text) => {
             serde_json::from_str(&text).map_err(|error| format!("the body is not JSON ({error}); {FORM}"))?
         }
@@ -67,17 +74,20 @@ fn parse(body: &str) -> Result<(StartInput, Value), String> {
     Ok((input, raw))
 }
 
-/// The check-status payload of Durable Functions (azure-functions-durable-extension `HttpApiHandler`).
+/// The query that each URI of a payload ends with. Clients put more parameters behind it with an ampersand, so there is
+/// one even where there is no key. Values are those of the Python app; whatever a client says instead is left aside, as
+/// there is one state store.
+const HUB: &str = "taskHub=TaskHub&connection=AzureWebJobsStorage";
+
+/// The check-status payload of Durable Functions (azure-functions-durable-extension `HttpApiHandler`). It repeats the
+/// caller's key.
 pub fn accepted(call: &Call, id: &InstanceId) -> Answer {
-    let code = call.query("code").map(|code| {
-        let code: String = url::form_urlencoded::byte_serialize(code.as_bytes()).collect();
-        format!("code={code}")
+    let code: String = call.query("code").map_or_else(String::new, |code| {
+        ["&code="].into_iter().chain(url::form_urlencoded::byte_serialize(code.as_bytes())).collect()
     });
     let uri = |operation: &str, query: &str| {
-        let parts: Vec<&str> =
-            [query, code.as_deref().unwrap_or_default()].into_iter().filter(|p| !p.is_empty()).collect();
-        let query = if parts.is_empty() { String::new() } else { format!("?{}", parts.join("&")) };
-        format!("{}/instances/{id}{operation}{query}", call.base)
+        let and = if query.is_empty() { "" } else { "&" };
+        format!("{}/instances/{id}{operation}?{query}{and}{HUB}{code}", call.base)
     };
     let status = uri("", "");
     let body = json!({
@@ -100,12 +110,23 @@ mod tests {
 
     #[test]
     fn the_body_is_optional_and_unknown_fields_are_refused() {
-        for body in ["", "  ", "null", "{}"] {
+        for body in ["", "  ", "null", "{}", "\"\"", "\"{}\"", "\"null\""] {
             assert_eq!(parse(body).unwrap().0, StartInput::default(), "{body:?}");
         }
         for body in ["[]", "1", "{\"table\":\"x\"}", "{\"tables\":\"x\"}", "{\"tables\":[]}", "not json"] {
             assert!(parse(body).unwrap_err().contains("\"tables\""), "{body}");
         }
+    }
+
+    #[test]
+    fn a_payload_can_be_added_to_even_without_a_code() {
+        let call = Call { base: "https://app/api".into(), ..Call::default() };
+        let body = accepted(&call, &InstanceId::from_bits(1)).body.unwrap();
+        let uris = body.as_object().unwrap().iter().filter(|(name, _)| *name != "id");
+        assert!(
+            uris.clone().count() == 8 && uris.clone().all(|(_, uri)| uri.as_str().unwrap().contains('?')),
+            "{body}"
+        );
     }
 
     #[test]
@@ -115,10 +136,11 @@ mod tests {
         let answer = accepted(&call, &InstanceId::from_bits(1));
         let body = answer.body.unwrap();
         let id = "00000000000000000000000000000001";
-        assert_eq!(body["statusQueryGetUri"], format!("https://app/api/instances/{id}?code=a%2Bb%2F%3D"));
+        let hub = "taskHub=TaskHub&connection=AzureWebJobsStorage";
+        assert_eq!(body["statusQueryGetUri"], format!("https://app/api/instances/{id}?{hub}&code=a%2Bb%2F%3D"));
         assert_eq!(
             body["terminatePostUri"],
-            format!("https://app/api/instances/{id}/terminate?reason={{text}}&code=a%2Bb%2F%3D")
+            format!("https://app/api/instances/{id}/terminate?reason={{text}}&{hub}&code=a%2Bb%2F%3D")
         );
         assert_eq!(body.as_object().unwrap().len(), 9);
         assert_eq!(answer.headers[1], ("Retry-After", "10".to_owned()));

@@ -2,7 +2,7 @@
 
 use super::http::{Answer, Call};
 use crate::app::App;
-use crate::orchestration::history::history;
+use crate::orchestration::history::{Details, history};
 use crate::orchestration::ids::InstanceId;
 use crate::orchestration::instance::Instance;
 use crate::orchestration::summary;
@@ -11,7 +11,7 @@ use axum::http::StatusCode;
 use serde_json::{Value, json};
 
 /// The name that the contract asks for: the function that starts a run.
-const NAME: &str = "start_orchestrator";
+pub const NAME: &str = "start_orchestrator";
 
 /// What a status body holds besides what it always does.
 #[derive(Debug, Clone, Copy)]
@@ -64,7 +64,8 @@ pub async fn status(app: &App, run: &Instance, shows: Shows) -> Result<Value, Er
         false => Vec::new(),
     };
     let output = if run.status.is_final() { summary::output(run, &tables) } else { Value::Null };
-    let events = shows.history.then(|| history(run, &tables, &output, shows.history_output));
+    let details = Details { input: shows.input, results: shows.history_output };
+    let events = shows.history.then(|| history(run, &tables, &output, details));
     let mut progress = Vec::with_capacity(tables.len());
     for table in tables {
         let head =

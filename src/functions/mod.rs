@@ -12,6 +12,7 @@ mod instances;
 mod nightly;
 mod notes;
 mod orchestrator;
+mod orchestrators;
 mod planner;
 mod source;
 mod terminate_orchestration;
@@ -108,12 +109,14 @@ fn route(path: &str) -> Option<(&'static str, HashMap<String, String>)> {
             return Some(("adxingestor", HashMap::new()));
         }
         ("status" | "terminate", [_]) => &["instanceId"],
+        ("orchestrators", [_] | [_, _]) => &["functionName", "instanceId"],
         ("instances", rest) if rest.len() <= 3 => &["instanceId", "operation", "eventName"],
         _ => return None,
     };
     let function = match first.to_ascii_lowercase().as_str() {
         "status" => "get_status",
         "terminate" => "terminate_orchestration",
+        "orchestrators" => "orchestrators",
         _ => "instances",
     };
     let decoded = |text: &&str| percent_encoding::percent_decode_str(text).decode_utf8_lossy().into_owned();
@@ -126,6 +129,7 @@ async fn serve(app: &App, function: &str, call: &Call) -> Result<Answer, StateEr
         "adxingestor" => adxingestor::handle(app, call).await,
         "get_status" => get_status::handle(app, call).await,
         "terminate_orchestration" => terminate_orchestration::handle(app, call).await,
+        "orchestrators" => orchestrators::handle(app, call).await,
         _ => instances::handle(app, call).await,
     }
 }
@@ -165,7 +169,7 @@ async fn dispatch(app: Arc<App>, function: String, invocation: Invocation) -> Op
     let deadline = app.limits.invocation_deadline;
     let work = async {
         Some(match function.as_str() {
-            "adxingestor" | "get_status" | "terminate_orchestration" | "instances" => {
+            "adxingestor" | "get_status" | "terminate_orchestration" | "instances" | "orchestrators" => {
                 let call = http::from_envelope(&invocation);
                 Ok(http::to_envelope(&answer_of(serve(&app, &function, &call).await)))
             }
@@ -359,10 +363,13 @@ mod tests {
             ("/api/terminate/7", "terminate_orchestration"),
             ("/api/instances", "instances"),
             ("/api/instances/7/raiseEvent/go", "instances"),
+            ("/api/Orchestrators/start_orchestrator", "orchestrators"),
+            ("/api/orchestrators/start_orchestrator/7/", "orchestrators"),
         ] {
             assert_eq!(route(path).map(|(function, _)| function), Some(function), "{path}");
         }
-        for path in ["/", "/api", "/api/status", "/orchestrator", "/api/status/7/8", "/status/7"] {
+        for path in ["/", "/api", "/api/status", "/api/orchestrators", "/orchestrator", "/api/status/7/8", "/status/7"]
+        {
             assert!(route(path).is_none(), "{path}");
         }
         let (_, values) = route("/api/instances/a%20b/raiseEvent/go").unwrap();

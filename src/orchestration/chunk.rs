@@ -218,9 +218,9 @@ pub fn judge(window: &Window, answer: Answer, terms: Terms<'_>) -> Judged {
         let Terms { source, destination, .. } = terms;
         return end(WindowEnd::Failed(format!(
             "window {} of {source} has a row of {longest_row_bytes} bytes; above 1 MiB it would land in {destination} as null. \
-             Raise the limit with `.alter column {destination}.RawData policy encoding type = 'BigObject32'` and set \
-             OVERSIZE_ROWS=ingest",
-            window.id
+             Raise the limit with `{}` and set OVERSIZE_ROWS=ingest",
+            window.id,
+            crate::remedy::take_large_cells(destination)
         )));
     }
     Judged::Store

@@ -97,7 +97,7 @@ pub fn end(
         }
         WindowEnd::Split(parts) => {
             head.counts.open += parts.len() as u64;
-            head.progress.windows += parts.len() as u64;
+            head.progress.windows = (head.progress.windows + parts.len() as u64).saturating_sub(1);
             hand_out_children(&mut head, &parts);
             children = parts;
         }
@@ -105,8 +105,11 @@ pub fn end(
             window.failures += 1;
             head.progress.failed += 1;
         }
-        WindowEnd::Expired(_) => head.progress.vanished_rows += window.planned_rows,
-        WindowEnd::Empty => {}
+        WindowEnd::Expired(_) => {
+            head.progress.expired += 1;
+            head.progress.vanished_rows += window.planned_rows;
+        }
+        WindowEnd::Empty => head.progress.empty += 1,
     }
 
     let mut owed: Vec<Debt> = fill_lanes(&mut head, limits).into_iter().map(|name| Debt::chunk(table, name)).collect();

@@ -5,13 +5,26 @@
 use super::instance::{Instance, RuntimeStatus, TableRun};
 use serde_json::{Value, json};
 
-/// The events in the order of their times. `output` is that of the run; results are shown only with `results`.
-pub fn history(run: &Instance, tables: &[TableRun], output: &Value, results: bool) -> Vec<Value> {
-    let mut events = vec![json!({
+/// What the events show besides themselves.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Details {
+    /// What the run was started with.
+    pub input: bool,
+    /// What came of it and of its tables.
+    pub results: bool,
+}
+
+/// The events in the order of their times. `output` is that of the run.
+pub fn history(run: &Instance, tables: &[TableRun], output: &Value, shown: Details) -> Vec<Value> {
+    let mut started = json!({
         "EventType": "ExecutionStarted",
         "Timestamp": run.created,
         "FunctionName": "start_orchestrator",
-    })];
+    });
+    if shown.input {
+        started["Input"] = run.raw_input.clone();
+    }
+    let mut events = vec![started];
     let mut ended: Vec<_> =
         tables.iter().filter_map(|table| table.result.as_ref().map(|result| (table, result))).collect();
     ended.sort_by_key(|(table, result)| (result.ended.unwrap_or(run.created), table.ordinal));
@@ -25,7 +38,7 @@ pub fn history(run: &Instance, tables: &[TableRun], output: &Value, results: boo
         if !result.success {
             event["Reason"] = json!(result.error);
         }
-        if results {
+        if shown.results {
             event["Result"] = json!(result);
         }
         events.push(event);
@@ -37,9 +50,13 @@ pub fn history(run: &Instance, tables: &[TableRun], output: &Value, results: boo
         RuntimeStatus::Pending | RuntimeStatus::Running => return events,
     };
     let mut event = json!({"EventType": name, "Timestamp": run.updated});
+    let reason = run.suspended_because.as_ref().or(run.reason.as_ref()).filter(|reason| !reason.is_empty());
+    if let Some(reason) = reason {
+        event["Reason"] = json!(reason);
+    }
     if let Some(status) = status {
         event["OrchestrationStatus"] = json!(status);
-        if results {
+        if shown.results {
             event["Result"] = output.clone();
         }
     }
@@ -54,7 +71,7 @@ mod tests {
     use crate::orchestration::instance::{StartInput, TableResult};
 
     fn run() -> Instance {
-        Instance::pending(id(1), StartInput::default(), Value::Null, now())
+        Instance::pending(id(1), StartInput::default(), json!({"tables": ["A"]}), now())
     }
 
     fn types(events: &[Value]) -> Vec<&str> {
@@ -68,19 +85,26 @@ mod tests {
             ..table()
         };
         let completed = Instance { status: RuntimeStatus::Completed, updated: later(9), ..run() };
-        let events = history(&completed, &[ended(8, false), table(), ended(5, true)], &json!("x"), false);
+        let events = history(&completed, &[ended(8, false), table(), ended(5, true)], &json!("x"), Details::default());
         assert_eq!(types(&events), ["ExecutionStarted", "TaskCompleted", "TaskFailed", "ExecutionCompleted"]);
         assert!(events.iter().all(|event| event.get("Result").is_none()));
-        let shown = history(&completed, &[ended(5, true)], &json!("x"), true);
+        let all = Details { input: true, results: true };
+        let shown = history(&completed, &[ended(5, true)], &json!("x"), all);
+        assert_eq!((events[0].get("Input"), shown[0].get("Input")), (None, Some(&json!({"tables": ["A"]}))));
         assert_eq!((shown[1]["Result"]["success"].clone(), shown[2]["Result"].clone()), (json!(true), json!("x")));
     }
 
     #[test]
     fn a_run_that_goes_on_has_no_last_event() {
-        assert_eq!(types(&history(&run(), &[], &Value::Null, true)), ["ExecutionStarted"]);
+        assert_eq!(types(&history(&run(), &[], &Value::Null, Details::default())), ["ExecutionStarted"]);
         let held = run().suspended("why", later(1)).unwrap();
-        assert_eq!(types(&history(&held, &[], &Value::Null, true)), ["ExecutionStarted", "ExecutionSuspended"]);
+        let events = history(&held, &[], &Value::Null, Details::default());
+        assert_eq!(types(&events), ["ExecutionStarted", "ExecutionSuspended"]);
+        assert_eq!(events[1]["Reason"], "why");
         let stopped = run().terminated("why", later(1)).unwrap();
-        assert_eq!(types(&history(&stopped, &[], &Value::Null, true)), ["ExecutionStarted", "ExecutionTerminated"]);
+        assert_eq!(
+            types(&history(&stopped, &[], &Value::Null, Details::default())),
+            ["ExecutionStarted", "ExecutionTerminated"]
+        );
     }
 }

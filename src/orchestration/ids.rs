@@ -6,6 +6,9 @@ use sha2::{Digest, Sha256};
 use std::fmt;
 use std::str::FromStr;
 
+/// The longest id of a run (azure-docs `durable-functions-instance-management`).
+const MAX_INSTANCE_ID: usize = 256;
+
 /// A text that is not an id of ours.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 #[error("`{0}` is not an id of this app")]
@@ -19,7 +22,9 @@ fn is_lower_hex(text: &str) -> bool {
     text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
 }
 
-/// A run. 32 lower-case hex digits, as Durable Functions makes them.
+/// A run. 32 lower-case hex digits, as Durable Functions makes them, or what a client chose for it: 1 to 256 letters,
+/// digits, `.`, `_` and `-`. Of what Durable Functions takes, the rest is refused, so that an id needs no escaping in a
+/// path, a row key or a query.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct InstanceId(String);
@@ -46,7 +51,15 @@ impl FromStr for InstanceId {
 
     fn from_str(text: &str) -> Result<Self, MalformedId> {
         let lower = text.to_ascii_lowercase();
-        if lower.len() == 32 && is_lower_hex(&lower) { Ok(Self(lower)) } else { Err(malformed(text)) }
+        if lower.len() == 32 && is_lower_hex(&lower) {
+            return Ok(Self(lower));
+        }
+        let is_plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-');
+        // Clients take `.` and `..` out of a path.
+        let is_chosen = (1..=MAX_INSTANCE_ID).contains(&text.len())
+            && text.bytes().all(is_plain)
+            && !text.bytes().all(|b| b == b'.');
+        if is_chosen { Ok(Self(text.to_owned())) } else { Err(malformed(text)) }
     }
 }
 
@@ -252,11 +265,15 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn instance_ids_are_32_hex_digits_and_nothing_else() {
+    fn instance_ids_are_32_hex_digits_in_any_case_or_plain_names() {
+        let id = |text: &str| text.parse::<InstanceId>().map(|id| id.as_str().to_owned()).ok();
         assert_eq!(InstanceId::from_bits(0xabc).as_str(), "00000000000000000000000000000abc");
-        assert!("0123456789ABCDEF0123456789abcdef".parse::<InstanceId>().is_ok());
-        for text in ["", "abc", "../etc", "zz23456789abcdef0123456789abcdef", "0123456789abcdef0123456789abcdef0"] {
-            assert!(text.parse::<InstanceId>().is_err(), "{text}");
+        assert_eq!(id("0123456789ABCDEF0123456789abcdef").as_deref(), Some("0123456789abcdef0123456789abcdef"));
+        for text in ["a", "Nightly_2026-05.1", "550e8400-e29b-41d4-a716-446655440000", &"x".repeat(256)] {
+            assert_eq!(id(text).as_deref(), Some(text));
+        }
+        for text in ["", ".", "..", "../etc", "a b", "a'b", "a:b", "@a", "a/b", "ä", &"x".repeat(257)] {
+            assert_eq!(id(text), None, "{text}");
         }
     }
 

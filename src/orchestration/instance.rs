@@ -143,12 +143,21 @@ pub struct TableResult {
     pub warnings: Vec<String>,
     /// Rows proved.
     pub rows: u64,
+    /// Rows in the plan.
+    #[serde(default)]
+    pub planned_rows: u64,
+    /// Rows posted.
+    #[serde(default)]
+    pub posted_rows: u64,
     /// Bytes posted.
     pub bytes: u64,
     /// Windows of this run.
     pub windows: u64,
     /// Windows proved or found empty.
     pub windows_done: u64,
+    /// Windows whose rows had left the source.
+    #[serde(default)]
+    pub windows_expired: u64,
     /// Windows failed.
     pub windows_failed: u64,
     /// Windows that earlier runs had left.

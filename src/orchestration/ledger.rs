@@ -130,7 +130,7 @@ impl Counts {
 /// What the current run did with the table so far.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub struct Progress {
-    /// Windows taken up or planned, children of splits included.
+    /// Windows taken up or planned; one that was split counts as its children.
     pub windows: u64,
     /// Of these, left by earlier runs.
     pub leftovers: u64,
@@ -138,6 +138,12 @@ pub struct Progress {
     pub ended: u64,
     /// Windows proved.
     pub verified: u64,
+    /// Windows found empty.
+    #[serde(default)]
+    pub empty: u64,
+    /// Windows whose rows had left the source.
+    #[serde(default)]
+    pub expired: u64,
     /// Windows failed.
     pub failed: u64,
     /// Windows of earlier runs that had failed and are proved now.

@@ -4,6 +4,7 @@
 use super::instance::{Instance, RuntimeStatus, TableResult, TableRun};
 use super::ledger::{Head, TableState};
 use crate::timestamp::Timestamp;
+use serde::Serialize;
 use serde_json::{Value, json};
 
 /// `output` of a run that has ended, from its tables.
@@ -12,7 +13,8 @@ pub fn output(run: &Instance, tables: &[TableRun]) -> Value {
         return json!({"status": "error", "message": error, "result": null});
     }
     if let Some(reason) = &run.reason {
-        return Value::String(reason.clone());
+        // A termination without a reason has no output.
+        return if reason.is_empty() { Value::Null } else { Value::String(reason.clone()) };
     }
     let results: Vec<_> =
         tables.iter().filter_map(|table| table.result.as_ref().map(|result| (table, result))).collect();
@@ -83,6 +85,30 @@ fn of_tables(
     })
 }
 
+/// The progress of a table, as a row of its head or its result tells it: nothing is kept for it alone.
+#[derive(Debug, Clone, Default, Serialize)]
+struct Shown<'t> {
+    table: &'t str,
+    destination: &'t str,
+    state: &'static str,
+    /// Planned in this run or left by earlier ones.
+    windows: u64,
+    windows_done: u64,
+    windows_failed: u64,
+    windows_expired: u64,
+    planned_rows: u64,
+    posted_rows: u64,
+    /// Proved.
+    rows: u64,
+    bytes: u64,
+    calls: u64,
+    waiting_for_quota_until: Option<Timestamp>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    skipped: Option<&'t str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<&'t str>,
+}
+
 /// `customStatus`: the live progress of each table; `heads` are those of the tables that have one. The tenant's next
 /// hunting call may be sent at `calls_open_at`.
 pub fn custom_status(
@@ -91,15 +117,12 @@ pub fn custom_status(
     calls_open_at: Timestamp,
     now: Timestamp,
 ) -> Value {
-    let rows: Vec<Value> = tables
+    let rows: Vec<Shown> = tables
         .iter()
         .map(|(table, head)| {
-            let mut status = table_status(run, table, head.as_ref());
             let until = head.as_ref().and_then(|head| waits_until(run, table, head, calls_open_at));
-            if let Some(until) = until.filter(|until| *until > now) {
-                status["waiting_for_quota_until"] = json!(until);
-            }
-            status
+            let waiting_for_quota_until = until.filter(|until| *until > now);
+            Shown { waiting_for_quota_until, ..shown(run, table, head.as_ref()) }
         })
         .collect();
     let mut status = json!({
@@ -135,47 +158,56 @@ fn waits_until(run: &Instance, table: &TableRun, head: &Head, calls_open_at: Tim
     }
 }
 
-fn table_status(run: &Instance, table: &TableRun, head: Option<&Head>) -> Value {
-    let mut status = json!({"table": table.config.source, "destination": table.config.destination});
-    let Some(members) = status.as_object_mut() else { return status };
+fn shown<'t>(run: &Instance, table: &'t TableRun, head: Option<&Head>) -> Shown<'t> {
+    let named = Shown { table: &table.config.source, destination: &table.config.destination, ..Shown::default() };
     if let Some(result) = &table.result {
-        members.insert("state".into(), if result.success { "done" } else { "failed" }.into());
-        members.insert("windows".into(), result.windows.into());
-        members.insert("windows_done".into(), result.windows_done.into());
-        members.insert("windows_failed".into(), result.windows_failed.into());
-        members.insert("rows".into(), result.rows.into());
-        members.insert("planned_rows".into(), result.rows.into());
-        members.insert("bytes".into(), result.bytes.into());
-        members.insert("calls".into(), result.calls.into());
-        if let Some(error) = &result.error {
-            members.insert("error".into(), error.clone().into());
-        }
-        return status;
+        return Shown {
+            state: if result.success { "done" } else { "failed" },
+            windows: result.windows,
+            windows_done: result.windows_done,
+            windows_failed: result.windows_failed,
+            windows_expired: result.windows_expired,
+            planned_rows: result.planned_rows,
+            posted_rows: result.posted_rows,
+            rows: result.rows,
+            bytes: result.bytes,
+            calls: result.calls,
+            skipped: result.skipped.as_deref(),
+            error: result.error.as_deref(),
+            ..named
+        };
     }
+    // The counts of a head that another run holds are that run's.
     let Some(head) = head.filter(|head| head.run.as_ref() == Some(&run.id)) else {
-        members.insert("state".into(), "waiting".into());
-        return status;
+        return Shown { state: if run.status.is_final() { "stopped" } else { "waiting" }, ..named };
     };
+    let progress = &head.progress;
+    Shown {
+        state: state(run, head),
+        windows: progress.windows,
+        windows_done: progress.verified + progress.empty,
+        windows_failed: progress.failed,
+        windows_expired: progress.expired,
+        planned_rows: progress.planned_rows,
+        posted_rows: progress.posted_rows,
+        rows: progress.rows,
+        bytes: progress.bytes,
+        calls: progress.calls,
+        ..named
+    }
+}
+
+fn state(run: &Instance, head: &Head) -> &'static str {
     let held = head.stop && run.status == RuntimeStatus::Suspended;
-    let state = match head.state {
+    match head.state {
+        _ if run.status.is_final() => "stopping",
         TableState::Planning | TableState::Running if held && head.counts.submitted == 0 => "suspended",
         TableState::Idle => "waiting",
         TableState::Planning => "planning",
         TableState::Running if head.counts.open == 0 => "verifying",
         TableState::Running => "copying",
         TableState::Finishing => "finishing",
-    };
-    let progress = &head.progress;
-    members.insert("state".into(), state.into());
-    members.insert("windows".into(), progress.windows.into());
-    members.insert("windows_done".into(), progress.verified.into());
-    members.insert("windows_failed".into(), progress.failed.into());
-    members.insert("rows".into(), progress.rows.into());
-    members.insert("posted_rows".into(), progress.posted_rows.into());
-    members.insert("planned_rows".into(), progress.planned_rows.into());
-    members.insert("bytes".into(), progress.bytes.into());
-    members.insert("calls".into(), progress.calls.into());
-    status
+    }
 }
 
 #[cfg(test)]
@@ -183,8 +215,8 @@ mod tests {
     use super::*;
     use crate::orchestration::head::testing;
     use crate::orchestration::ids::{InstanceId, TableKey};
-    use crate::orchestration::instance::{StartInput, TableConfig};
-    use crate::orchestration::ledger::Counts;
+    use crate::orchestration::instance::{StartInput, TableConfig, TableResult};
+    use crate::orchestration::ledger::{Counts, Progress};
     use crate::orchestration::repairs::{Kind, Repaired};
 
     #[test]
@@ -208,6 +240,52 @@ mod tests {
         let counting = Head { counts: Counts { open: 0, ..counts }, ..copying.clone() };
         assert_eq!(shown(&run, counting, 30), (false, Value::Null));
         assert_eq!(shown(&run.suspended("x", now()).unwrap(), copying, 30), (false, Value::Null));
+    }
+
+    #[test]
+    fn a_table_shows_the_same_members_before_while_and_after_it_is_copied() {
+        use testing::{head, id, later, now, table};
+        let run = Instance {
+            status: RuntimeStatus::Running,
+            ..Instance::pending(id(1), StartInput::default(), Value::Null, now())
+        };
+        let progress = Progress {
+            windows: 9,
+            verified: 3,
+            empty: 1,
+            failed: 2,
+            planned_rows: 50,
+            posted_rows: 40,
+            rows: 30,
+            bytes: 4_000,
+            calls: 7,
+            ..Progress::default()
+        };
+        let at_work = Head { progress, ..head(TableState::Running) };
+        let result = TableResult { success: true, windows: 9, windows_done: 9, rows: 50, ..TableResult::default() };
+        let ended = TableRun { result: Some(result), ..table() };
+        let elsewhere = Head { run: Some(id(2)), ..at_work.clone() };
+        let tables = [(table(), None), (table(), Some(elsewhere)), (table(), Some(at_work)), (ended, None)];
+        let status = custom_status(&run, &tables, later(0), later(0));
+        let shown = status["tables"].as_array().unwrap();
+        let members = |of: &Value| of.as_object().unwrap().keys().cloned().collect::<Vec<_>>();
+        assert!(shown.iter().all(|table| members(table) == members(&shown[0])), "{status:#}");
+        assert_eq!((&shown[0]["state"], &shown[0]["windows"]), (&json!("waiting"), &json!(0)));
+        assert_eq!(shown[1], shown[0], "another run's counts are not this one's");
+        for (name, value) in
+            [("windows", 9), ("windows_done", 4), ("windows_failed", 2), ("rows", 30), ("bytes", 4_000), ("calls", 7)]
+        {
+            assert_eq!(shown[2][name], value, "{name}");
+        }
+        let over = run.terminated("enough", later(1)).unwrap();
+        let states: Vec<Value> = custom_status(&over, &tables, later(0), later(0))["tables"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|table| table["state"].clone())
+            .collect();
+        assert_eq!(states, ["stopped", "stopped", "stopping", "done"]);
+        assert_eq!((&shown[3]["state"], &shown[3]["windows_done"]), (&json!("done"), &json!(9)));
     }
 
     #[test]
@@ -256,5 +334,6 @@ mod tests {
         let run = Instance::pending(InstanceId::from_bits(1), StartInput::default(), Value::Null, Timestamp::MIN);
         assert_eq!(output(&run.failed("no cluster", Timestamp::MIN).unwrap(), &[])["message"], "no cluster");
         assert_eq!(output(&run.terminated("enough", Timestamp::MIN).unwrap(), &[]), "enough");
+        assert_eq!(output(&run.terminated("", Timestamp::MIN).unwrap(), &[]), Value::Null);
     }
 }

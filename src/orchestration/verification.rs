@@ -1,10 +1,11 @@
 //! What a count in ADX says of a submitted window. Nothing is called verified on any other ground.
 
 use super::IllegalTransition;
-use super::ledger::Head;
+use super::ledger::{ChunkIdPlace, Head};
 use super::limits::{Limits, WINDOW_ATTEMPTS};
 use super::renewal;
 use super::window::{Window, WindowState};
+use crate::remedy;
 use crate::timestamp::Timestamp;
 
 /// What ADX holds under a window's id.
@@ -35,28 +36,40 @@ pub enum Verdict {
     Failed(String),
 }
 
+/// Where the rows of a table land.
+#[derive(Debug, Clone, Copy)]
+pub struct Landing<'a> {
+    /// The table.
+    pub destination: &'a str,
+    /// Its watermark column.
+    pub watermark_column: &'a str,
+    /// Where a row holds the id of its window.
+    pub chunk_id: ChunkIdPlace,
+}
+
+impl Landing<'_> {
+    fn removal(&self, window: &Window) -> String {
+        remedy::remove_window(self.destination, &window.id.to_string(), self.chunk_id == ChunkIdPlace::Row)
+    }
+}
+
 /// Judges one submitted window.
-pub fn judge(
-    destination: &str,
-    watermark_column: &str,
-    window: &Window,
-    found: Found,
-    now: Timestamp,
-    limits: &Limits,
-) -> Verdict {
+pub fn judge(landing: Landing<'_>, window: &Window, found: Found, now: Timestamp, limits: &Limits) -> Verdict {
     let Some(seal) = &window.seal else {
         return Verdict::Failed(format!("window {} was submitted without a seal; start another run", window.id));
     };
-    let id = window.id;
+    let (id, destination) = (window.id, landing.destination);
     if found.rows > seal.rows {
         return Verdict::Failed(format!(
             "{destination} holds {} rows of window {id} but {} were sent: it was loaded more than once. Remove them with \
-             `.delete table {destination} records <| {destination} | where ChunkId == \"{id}\"` (Database Admin), then start another run",
-            found.rows, seal.rows
+             `{}` (Database Admin), then start another run",
+            found.rows,
+            seal.rows,
+            landing.removal(window)
         ));
     }
     if found.rows == seal.rows {
-        return judge_content(destination, watermark_column, window, found);
+        return judge_content(landing, window, found);
     }
     let last_post = window.last_post.unwrap_or(window.updated);
     let waited = now.since(last_post);
@@ -75,14 +88,16 @@ pub fn judge(
     Verdict::Wait
 }
 
-fn judge_content(destination: &str, watermark_column: &str, window: &Window, found: Found) -> Verdict {
+fn judge_content(landing: Landing<'_>, window: &Window, found: Found) -> Verdict {
+    let Landing { destination, watermark_column, .. } = landing;
     let id = window.id;
     if found.without_content > 0 {
         return Verdict::Failed(format!(
             "{} of the rows of window {id} landed in {destination} without content: rows above 1 MiB become null. Raise the limit \
-             with `.alter column {destination}.RawData policy encoding type = 'BigObject32'`, remove the window's rows with \
-             `.delete table {destination} records <| {destination} | where ChunkId == \"{id}\"`, then start another run",
-            found.without_content
+             with `{}`, remove the window's rows with `{}`, then start another run",
+            found.without_content,
+            remedy::take_large_cells(destination),
+            landing.removal(window)
         ));
     }
     match (found.without_watermark, window.null_watermarks) {
@@ -178,7 +193,8 @@ mod tests {
 
     fn judged(window: &Window, rows: u64, without_content: u64, without_watermark: u64, seconds: u64) -> Verdict {
         let found = Found { rows, without_content, without_watermark };
-        judge("T", "Timestamp", window, found, posted() + Duration::from_secs(seconds), &Limits::scaled(1.0))
+        let landing = Landing { destination: "T", watermark_column: "Timestamp", chunk_id: ChunkIdPlace::Column };
+        judge(landing, window, found, posted() + Duration::from_secs(seconds), &Limits::scaled(1.0))
     }
 
     #[test]
@@ -189,6 +205,15 @@ mod tests {
             matches!(judged(&window(), 11, 0, 0, 1), Verdict::Failed(reason) if reason.contains(".delete table T"))
         );
         assert!(matches!(judged(&window(), 10, 1, 0, 1), Verdict::Failed(reason) if reason.contains("1 MiB")));
+    }
+
+    #[test]
+    fn rows_without_the_column_are_removed_by_the_id_inside_them() {
+        let found = Found { rows: 11, ..Found::default() };
+        let landing = Landing { destination: "my table", watermark_column: "Timestamp", chunk_id: ChunkIdPlace::Row };
+        let verdict = judge(landing, &window(), found, posted(), &Limits::scaled(1.0));
+        let removal = ".delete table ['my table'] records <| ['my table'] | where tostring(RawData._ChunkId) == ";
+        assert!(matches!(&verdict, Verdict::Failed(reason) if reason.contains(removal)), "{verdict:?}");
     }
 
     #[test]

@@ -158,6 +158,42 @@ async fn destinations(golden: &mut Golden) {
     golden.csl("destination_taken_over.txt", &fake);
 }
 
+/// The update policy of another table reads this one through a function.
+async fn a_look_at_what_a_new_column_breaks(golden: &mut Golden) {
+    let fake = Fake::start(|seen| {
+        let csl = seen.csl();
+        if csl.ends_with("cslschema") {
+            return v1("TableName:string,Schema:string", &json!([["t", "Timestamp:datetime,RawData:dynamic"]]));
+        }
+        if csl.ends_with("policy update") {
+            let policy = r#"[{"IsEnabled":true,"Source":"DeviceEvents","Query":"['flatten events']()"}]"#;
+            return v1(
+                "PolicyName:string,EntityName:string,Policy:string",
+                &json!([["UpdatePolicy", "[Hunting].[Flat]", policy]]),
+            );
+        }
+        if csl.starts_with(".show function") {
+            return v1("Name:string,Body:string", &json!([["flatten events", "{ DeviceEvents | project Timestamp }"]]));
+        }
+        obliging(seen)
+    })
+    .await;
+    let wanted = destination("DeviceEvents", "Timestamp");
+    assert_eq!(catalog(&fake).ensure_destination(&wanted, soon()).await.unwrap(), Readiness::Extended);
+    golden.csl("destination_read_by_an_update_policy.txt", &fake);
+}
+
+async fn an_append_that_was_done_before(golden: &mut Golden) {
+    let fake = Fake::start(|seen| match seen.csl().as_str() {
+        csl if csl.starts_with(".set-or-append") => appended(0),
+        csl if csl.contains("extents where tags") => v1("ExtentId:guid", &json!([[Uuid::from_u128(1).to_string()]])),
+        _ => obliging(seen),
+    })
+    .await;
+    catalog(&fake).append_audit(&[audit_row("")], "run1", soon()).await.unwrap();
+    golden.csl("audit_done_before.txt", &fake);
+}
+
 async fn proofs(golden: &mut Golden) {
     let fake = Fake::start(obliging).await;
     let ids = ["0f2a".to_owned(), "x\" or 1 == 1".to_owned()];
@@ -327,9 +363,11 @@ async fn everything_that_leaves_matches_its_golden_file_and_none_is_left_over() 
     let mut golden = Golden { folder, used: BTreeSet::new(), wrong: String::new() };
     metadata(&mut golden).await;
     destinations(&mut golden).await;
+    a_look_at_what_a_new_column_breaks(&mut golden).await;
     proofs(&mut golden).await;
     ledgers(&mut golden).await;
     audits(&mut golden).await;
+    an_append_that_was_done_before(&mut golden).await;
     uploads_and_messages(&mut golden).await;
     golden.finish();
 }

@@ -2,8 +2,10 @@
 //! Each is told where the app keeps its state, and runs there like anywhere else.
 
 mod control;
+mod status;
 
 pub use control::*;
+pub use status::*;
 
 use crate::support::{Copied, Deployment, Store, cloud, now, odd_table, only, table, ticks};
 use serde_json::Value;
@@ -29,6 +31,10 @@ macro_rules! system_tests {
             a_terminated_run_that_is_restarted_as_itself_copies_what_is_missing,
             a_run_that_could_not_begin_is_rewound_once_its_cause_is_gone,
             a_client_of_the_durable_functions_api_starts_polls_terminates_lists_and_purges,
+            a_watched_run_shows_each_table_grow_to_what_is_there_in_the_end,
+            input_and_history_are_shown_as_they_are_asked_for,
+            the_whole_output_of_a_run_of_many_tables_is_shown,
+            a_forced_run_goes_beside_the_active_one_and_leaves_its_tables_alone,
         }
     };
     ($store:expr; $($scenario:ident),+ $(,)?) => {
@@ -186,7 +192,8 @@ pub async fn the_http_answers_are_those_of_the_python_app(store: Store) {
     let (status, started) = app.get("/api/adxingestor/start_orchestrator?code=k%2B1").await;
     assert_eq!(status, 202);
     let id = started["id"].as_str().unwrap();
-    assert!(started["statusQueryGetUri"].as_str().unwrap().ends_with(&format!("/api/instances/{id}?code=k%2B1")));
+    let query = "taskHub=TaskHub&connection=AzureWebJobsStorage&code=k%2B1";
+    assert!(started["statusQueryGetUri"].as_str().unwrap().ends_with(&format!("/api/instances/{id}?{query}")));
     let (status, refused) = app.post("/api/adxingestor/start_orchestrator", "").await;
     assert_eq!((status, refused["id"].as_str()), (409, Some(id)));
     let (status, body) = app.get(&format!("/api/instances/{id}")).await;
@@ -273,5 +280,9 @@ pub async fn the_envelopes_of_a_host_that_does_not_forward_are_answered_too(stor
     assert_eq!(app.get("/api/status/00000000000000000000000000000000").await.0, 404);
     assert_eq!(app.post("/api/adxingestor/start_orchestrator", "{\"x\":1}").await.0, 400);
     app.completed().await;
+    let again = "/api/orchestrators/start_orchestrator/By-Name.1?timeout=60&pollingInterval=0.1";
+    let (code, output) = app.post(again, &only(&["DeviceInfo"])).await;
+    assert_eq!((code, &output["result"]["processing_summary"]["failed_tables"]), (200, &0.into()), "{output:#}");
+    assert_eq!(app.get("/api/status/By-Name.1").await.1["runtimeStatus"], "Completed");
     app.assert_equal("DeviceInfo", "DeviceInfo");
 }

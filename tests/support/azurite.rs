@@ -1,18 +1,16 @@
 //! The storage emulator Azurite: installed once per lock file, started on ports of its own, ended with the process that
 //! started it. Needs Node and npm and nothing else of the product; knows no client.
-//!
-//! Where they are missing, tests that need the emulator fail if `CI` is set, and are otherwise skipped with one line on
-//! standard error.
 
 #![allow(dead_code, reason = "each test file uses a part of it")]
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
+#[path = "installed.rs"]
+pub mod installed;
 #[path = "azurite_tls.rs"]
 mod tls;
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpStream};
 use std::path::{Path, PathBuf};
@@ -32,9 +30,6 @@ const FILES: [(&str, &str); 4] = [
     (".npmrc", include_str!("../azurite/.npmrc")),
     ("start.js", include_str!("../azurite/start.js")),
 ];
-/// The oldest Node that the pinned emulator is known to run on.
-const NODE: u32 = 18;
-const INSTALL: Duration = Duration::from_secs(300);
 const START: Duration = Duration::from_secs(60);
 const EXCHANGE: Duration = Duration::from_secs(20);
 
@@ -102,12 +97,12 @@ impl Azurite {
 
     /// An emulator of one's own; `None` where it cannot run.
     pub fn start() -> Option<Self> {
-        Some(Self::spawn(installed()?, false))
+        Some(Self::spawn(home()?, false))
     }
 
     /// An emulator of one's own that speaks HTTPS and takes bearer tokens; `None` where it cannot run.
     pub fn start_with_tls() -> Option<Self> {
-        Some(Self::spawn(installed()?, true))
+        Some(Self::spawn(home()?, true))
     }
 
     fn spawn(home: &Path, secure: bool) -> Self {
@@ -264,86 +259,7 @@ fn ask(port: u16, path: &str) {
 }
 
 /// The directory of the installed emulator; `None`, said once, where it cannot be installed.
-fn installed() -> Option<&'static Path> {
+fn home() -> Option<&'static Path> {
     static HOME: OnceLock<Option<PathBuf>> = OnceLock::new();
-    let home = HOME.get_or_init(|| match missing() {
-        None => Some(install()),
-        Some(missing) => {
-            is_missing("all tests on Azurite", &missing);
-            None
-        }
-    });
-    home.as_deref()
-}
-
-/// Says that tests are skipped; fails under CI, where none may be.
-fn is_missing(tests: &str, what: &str) {
-    let ci = std::env::var_os("CI").is_some_and(|value| !value.is_empty());
-    assert!(!ci, "{tests} need {what}; install it, nothing is skipped under CI");
-    // Written past the capture of the test's output.
-    let _ = writeln!(std::io::stderr(), "skipped: {tests}, for want of {what}");
-}
-
-/// What this machine lacks.
-fn missing() -> Option<String> {
-    let version = |program| {
-        let output = Command::new(program).arg("--version").stdin(Stdio::null()).output().ok()?;
-        output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
-    };
-    let Some(node) = version("node") else { return Some(format!("Node {NODE} or newer")) };
-    let major = node.trim_start_matches('v').split('.').next().and_then(|major| major.parse::<u32>().ok());
-    if major.is_none_or(|major| major < NODE) {
-        return Some(format!("Node {NODE} or newer (this is {node})"));
-    }
-    version(NPM).is_none().then(|| "npm".to_owned())
-}
-
-const NPM: &str = if cfg!(windows) { "npm.cmd" } else { "npm" };
-
-/// Installs the emulator below the build directory, once for each content of [`FILES`].
-fn install() -> PathBuf {
-    let mut hasher = DefaultHasher::new();
-    FILES.hash(&mut hasher);
-    let home = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("azurite-{:016x}", hasher.finish()));
-    let done = home.join("installed");
-    // Several test programs may come here at once. The lock ends with its process, whichever way that ends.
-    let lock = File::create(home.with_extension("lock")).expect("the build directory can be written");
-    lock.lock().expect("the lock of the installation");
-    if done.exists() {
-        return home;
-    }
-    if home.exists() {
-        fs::remove_dir_all(&home).expect("the rest of a broken installation can be removed");
-    }
-    fs::create_dir_all(&home).unwrap();
-    for (name, content) in FILES {
-        fs::write(home.join(name), content).unwrap();
-    }
-    let log = home.join("npm.log");
-    let output = File::create(&log).unwrap();
-    let mut npm = Command::new(NPM)
-        .args(["ci", "--omit=dev", "--ignore-scripts"])
-        .current_dir(&home)
-        .stdin(Stdio::null())
-        .stdout(output.try_clone().unwrap())
-        .stderr(output)
-        .spawn()
-        .expect("npm starts");
-    let deadline = Instant::now() + INSTALL;
-    let status = loop {
-        if let Some(status) = npm.try_wait().unwrap() {
-            break Some(status);
-        }
-        if Instant::now() > deadline {
-            let _ = npm.kill();
-            let _ = npm.wait();
-            break None;
-        }
-        std::thread::sleep(Duration::from_millis(50));
-    };
-    let said = || fs::read_to_string(&log).unwrap_or_default();
-    let status = status.unwrap_or_else(|| panic!("npm ci did not end within {INSTALL:?}:\n{}", said()));
-    assert!(status.success(), "npm ci could not install the emulator ({status}):\n{}", said());
-    File::create(done).unwrap();
-    home
+    HOME.get_or_init(|| installed::from_npm("azurite", "all tests on Azurite", &FILES)).as_deref()
 }

@@ -5,6 +5,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 pub mod azurite;
+pub mod blows;
+pub mod onlooker;
 
 use localcloud::cloud::{Cloud, Settings as CloudSettings};
 use localcloud::source::{Settings as SourceSettings, TableOptions, TableSettings};
@@ -61,6 +63,7 @@ pub struct Deployment {
     pub cloud: Cloud,
     logs: tempfile::TempDir,
     settings: Vec<(String, String)>,
+    time_scale: f64,
     apps: Vec<App>,
     http: reqwest::Client,
     _store: Store,
@@ -111,6 +114,17 @@ impl Deployment {
 
     /// Starts cloud and app with more settings.
     pub async fn start_with(store: Store, cloud: CloudSettings, copied: &[Copied<'_>], more: &[(&str, &str)]) -> Self {
+        Self::start_scaled(TIME_SCALE, store, cloud, copied, more).await
+    }
+
+    /// The same with another time scale.
+    pub async fn start_scaled(
+        time_scale: f64,
+        store: Store,
+        cloud: CloudSettings,
+        copied: &[Copied<'_>],
+        more: &[(&str, &str)],
+    ) -> Self {
         let cloud = Cloud::start(cloud).expect("the cloud starts");
         let mut settings = cloud.product_settings();
         settings.extend(store.settings.iter().cloned());
@@ -121,7 +135,7 @@ impl Deployment {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let http = reqwest::Client::builder().timeout(Duration::from_secs(20)).build().unwrap();
         let logs = tempfile::tempdir().unwrap();
-        let mut deployment = Self { cloud, logs, settings, apps: Vec::new(), http, _store: store };
+        let mut deployment = Self { cloud, logs, settings, time_scale, apps: Vec::new(), http, _store: store };
         deployment.metadata(copied);
         deployment.add_app().await;
         deployment
@@ -169,20 +183,37 @@ impl Deployment {
         index
     }
 
-    /// Starts a process of the app, again after a kill.
+    /// Starts a process of the app, again after a kill, and waits until it answers.
     pub async fn start_app(&mut self, index: usize) {
+        self.launch_app(index);
+        self.answers(index).await;
+    }
+
+    /// Starts a process of the app.
+    pub fn launch_app(&mut self, index: usize) {
         let App { port, log, .. } = &self.apps[index];
-        let url = format!("http://127.0.0.1:{port}/");
         let log = File::options().create(true).append(true).open(log).unwrap();
         let mut command = Command::new(env!("CARGO_BIN_EXE_adxingestor"));
         command
-            .args(["standalone", "--port", &port.to_string(), "--time-scale", &TIME_SCALE.to_string(), "--app-root"])
+            .args([
+                "standalone",
+                "--port",
+                &port.to_string(),
+                "--time-scale",
+                &self.time_scale.to_string(),
+                "--app-root",
+            ])
             .arg(env!("CARGO_MANIFEST_DIR"))
             .envs(self.settings.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
             .stdout(log.try_clone().unwrap())
             .stderr(log);
         self.apps[index].host = Some(command.spawn().unwrap());
+    }
+
+    /// Waits until a process of the app answers.
+    pub async fn answers(&self, index: usize) {
+        let url = format!("http://127.0.0.1:{}/", self.apps[index].port);
         let began = Instant::now();
         while self.http.get(&url).send().await.is_err() {
             assert!(began.elapsed() < PATIENCE, "the app does not start:\n{}", self.tail());

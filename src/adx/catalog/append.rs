@@ -1,9 +1,9 @@
 //! Appends that happen once, however often they are asked for: an `ingest-by` tag marks what was appended, and
 //! `ingestIfNotExists` keeps a repetition out (dataexplorer-docs `management/extent-tags.md`).
 
-use super::super::template::{SingleQuoted, fill};
+use super::super::template::fill;
 use super::{Catalog, Error};
-use crate::kql::Identifier;
+use crate::kql::{Identifier, SingleQuoted};
 use sha2::{Digest, Sha256};
 use std::fmt::Display;
 use tokio::time::Instant;

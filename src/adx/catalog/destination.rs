@@ -3,9 +3,10 @@
 
 use super::super::ingestion::{ChunkIdMode, json_path};
 use super::super::table::{Type, timespan_ticks};
-use super::super::template::{Listed, SingleQuoted, fill};
+use super::super::template::{Listed, fill};
 use super::{Catalog, Error};
-use crate::kql::{Identifier, Text};
+use crate::kql::{Identifier, SingleQuoted, Text};
+use crate::remedy;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
@@ -66,7 +67,8 @@ pub enum DestinationError {
     },
     /// Row level security hides rows, so that nothing can be proven.
     #[error(
-        "table `{table}` has row level security, which hides rows from the counts that prove what has landed; switch it off with `.delete table {table} policy row_level_security` and put it on a function over the table, or choose another table"
+        "table `{table}` has row level security, which hides rows from the counts that prove what has landed; switch it off with `{}` and put it on a function over the table, or choose another table",
+        remedy::drop_row_level_security(table)
     )]
     RowLevelSecurity {
         /// The table.
@@ -74,7 +76,8 @@ pub enum DestinationError {
     },
     /// Nothing is stored.
     #[error(
-        "table `{table}` has a retention of zero: nothing that lands there stays; raise it with `.alter-merge table {table} policy retention softdelete = 365d`"
+        "table `{table}` has a retention of zero: nothing that lands there stays; raise it with `{}`",
+        remedy::keep_rows(table)
     )]
     ZeroRetention {
         /// The table.

@@ -2,6 +2,7 @@
 //! time, renewed every hour, kept when renewing fails, handed out in turns. Signatures stay in here and in the URL
 //! that is sent.
 
+use super::super::template::fill;
 use super::super::{Client, Effect, Error, Table};
 use crate::secret::Secret;
 use crate::timestamp::Timestamp;
@@ -185,8 +186,10 @@ impl Storage {
         if let Some(held) = self.held().filter(|held| seen.is_none_or(|seen| !Arc::ptr_eq(held, seen))) {
             return Ok(held);
         }
-        let resources = client.dm_command(".get ingestion resources", Effect::Read, deadline).await?;
-        let token = client.dm_command(".get kusto identity token", Effect::Read, deadline).await?;
+        let file = include_str!("../../../kql/ingestion/resources.kql");
+        let resources = client.dm_command(&fill(file, &[]), Effect::Read, deadline).await?;
+        let file = include_str!("../../../kql/ingestion/identity_token.kql");
+        let token = client.dm_command(&fill(file, &[]), Effect::Read, deadline).await?;
         let set = Arc::new(Resources::read(&resources, &token, client.clock().now())?);
         *self.current.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&set));
         Ok(set)

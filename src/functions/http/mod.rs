@@ -91,6 +91,14 @@ impl Answer {
         Self::json(status, serde_json::json!({"error": message.into()}))
     }
 
+    /// A call that cannot be understood. Clients of Durable Functions look for the reason under the names that .NET
+    /// gives it (azure-functions-durable-python `DurableOrchestrationClient.start_new`).
+    pub fn invalid(message: impl Into<String>) -> Self {
+        let message = message.into();
+        let body = serde_json::json!({"error": &message, "Message": &message, "ExceptionMessage": &message});
+        Self::json(StatusCode::BAD_REQUEST, body)
+    }
+
     /// With a header.
     pub fn with(mut self, name: &'static str, value: impl Into<String>) -> Self {
         self.headers.push((name, value.into()));

@@ -1,7 +1,7 @@
 //! GET `instances`: the runs that a query names, newest first, in pages. A page may be shorter than asked for, even
 //! empty, while more follow: the header `x-ms-continuation-token` says so.
 
-use super::query::{cut, filter};
+use super::query::{Unread, filter};
 use crate::app::App;
 use crate::functions::get_status::{Shows, status};
 use crate::functions::http::{Answer, Call};
@@ -36,7 +36,7 @@ struct Wanted {
 pub async fn handle(app: &App, call: &Call) -> Result<Answer, Error> {
     let wanted = match wanted(call) {
         Ok(wanted) => wanted,
-        Err(message) => return Ok(Answer::error(StatusCode::BAD_REQUEST, message)),
+        Err(message) => return Ok(Answer::invalid(message)),
     };
     let deadline = Instant::now() + app.limits.invocation_deadline / 4;
     let (runs, next) = page(app, wanted, deadline).await?;
@@ -48,20 +48,12 @@ pub async fn handle(app: &App, call: &Call) -> Result<Answer, Error> {
 }
 
 fn wanted(call: &Call) -> Result<Wanted, String> {
-    let top = match call.query("top").map(str::trim).filter(|text| !text.is_empty()) {
-        None => PAGE,
-        Some(text) => text
-            .parse::<usize>()
-            .ok()
-            .filter(|top| *top > 0)
-            .ok_or_else(|| format!("top: `{}` is not a number above 0", cut(text)))?
-            .min(LARGEST_PAGE),
-    };
+    let top = call.query("top").and_then(|text| text.trim().parse::<usize>().ok()).filter(|top| *top > 0);
     let after = match call.header(TOKEN).map(str::trim).filter(|text| !text.is_empty()) {
         None => None,
         Some(text) => Some(text.parse().map_err(|error| format!("{TOKEN}: {error}"))?),
     };
-    Ok(Wanted { filter: filter(call)?, top, after })
+    Ok(Wanted { filter: filter(call, Unread::LeftOut)?, top: top.unwrap_or(PAGE).min(LARGEST_PAGE), after })
 }
 
 /// The runs of a page, and where the next one begins.

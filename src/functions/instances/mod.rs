@@ -13,6 +13,9 @@ mod status;
 mod terminate;
 #[cfg(test)]
 mod tests;
+mod wait;
+
+pub use wait::{Wait, started};
 
 use super::http::{Answer, Call};
 use crate::app::App;

@@ -2,7 +2,7 @@
 //! One that goes on is never forgotten: it counts as none deleted.
 
 use super::not_found;
-use super::query::filter;
+use super::query::{Unread, filter};
 use crate::app::App;
 use crate::functions::control::{Purged, purge, purge_matching};
 use crate::functions::http::{Answer, Call};
@@ -29,13 +29,13 @@ pub async fn one(app: &App, id: &InstanceId) -> Result<Answer, Error> {
 /// # Errors
 /// The state store's.
 pub async fn many(app: &App, call: &Call) -> Result<Answer, Error> {
-    let filter = match filter(call) {
+    let filter = match filter(call, Unread::Refused) {
         Ok(filter) if filter.created_from.is_some() => filter,
         Ok(_) => {
             let message = "Please provide value for 'createdTimeFrom' parameter.";
-            return Ok(Answer::error(StatusCode::BAD_REQUEST, message));
+            return Ok(Answer::json(StatusCode::BAD_REQUEST, json!(message)));
         }
-        Err(message) => return Ok(Answer::error(StatusCode::BAD_REQUEST, message)),
+        Err(message) => return Ok(Answer::invalid(message)),
     };
     let deadline = Instant::now() + app.limits.invocation_deadline / 4;
     Ok(match purge_matching(app, &filter, deadline).await? {

@@ -1,21 +1,44 @@
-//! The query of a list or a purge, as the clients of Durable Functions spell it. A value that cannot be read is refused:
-//! a filter that is left out silently would purge more than was asked for.
+//! The query of a list or a purge, as the clients of Durable Functions spell it. What cannot be read is left out of a
+//! list, as in the contract (azure-functions-durable-extension `HttpApiHandler`), and refused in a purge: a filter that
+//! is left out silently would purge more than was asked for.
 
 use crate::functions::http::Call;
 use crate::orchestration::instance::RuntimeStatus;
 use crate::orchestration::run::listed::Filter;
 use crate::timestamp::Timestamp;
 
+/// What becomes of a value that cannot be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unread {
+    /// The call is refused.
+    Refused,
+    /// The call goes on without it.
+    LeftOut,
+}
+
+impl Unread {
+    fn settle<T>(self, value: Result<T, String>) -> Result<Option<T>, String> {
+        match (value, self) {
+            (Ok(value), _) => Ok(Some(value)),
+            (Err(message), Self::Refused) => Err(message),
+            (Err(message), Self::LeftOut) => {
+                tracing::info!(message, "a part of a query is left out");
+                Ok(None)
+            }
+        }
+    }
+}
+
 /// Which runs a call is about.
 ///
 /// # Errors
 /// The parameter that cannot be read, and an accepted form.
-pub fn filter(call: &Call) -> Result<Filter, String> {
+pub fn filter(call: &Call, unread: Unread) -> Result<Filter, String> {
     Ok(Filter {
-        created_from: time(call, "createdTimeFrom")?,
-        created_to: time(call, "createdTimeTo")?,
-        statuses: statuses(call)?,
-        id_prefix: call.query("instanceidprefix").unwrap_or_default().to_ascii_lowercase(),
+        created_from: unread.settle(time(call, "createdTimeFrom"))?.flatten(),
+        created_to: unread.settle(time(call, "createdTimeTo"))?.flatten(),
+        statuses: statuses(call, unread)?,
+        id_prefix: call.query("instanceidprefix").unwrap_or_default().to_owned(),
     })
 }
 
@@ -44,36 +67,36 @@ fn instant(text: &str) -> Option<Timestamp> {
 }
 
 /// `runtimeStatus` may be given more than once, and each may be a list.
-fn statuses(call: &Call) -> Result<Option<Vec<RuntimeStatus>>, String> {
+fn statuses(call: &Call, unread: Unread) -> Result<Option<Vec<RuntimeStatus>>, String> {
     let values = call.query_all("runtimestatus");
-    let mut names =
-        values.iter().flat_map(|value| value.split(',')).map(str::trim).filter(|n| !n.is_empty()).peekable();
-    if names.peek().is_none() {
-        return Ok(None);
-    }
-    let mut statuses = Vec::new();
+    let names = values.iter().flat_map(|value| value.split(',')).map(str::trim).filter(|n| !n.is_empty());
+    let mut wanted = None;
     for name in names {
-        statuses.extend(status(name)?);
+        if let Some(status) = unread.settle(status(name))? {
+            wanted.get_or_insert_with(Vec::new).extend(status);
+        }
     }
-    Ok(Some(statuses))
+    Ok(wanted)
 }
 
+/// A status by its name or, as .NET takes it too, its number (`OrchestrationRuntimeStatus`). `None`: no run of this app
+/// is ever in it.
 fn status(name: &str) -> Result<Option<RuntimeStatus>, String> {
-    let ours = [
-        RuntimeStatus::Pending,
-        RuntimeStatus::Running,
-        RuntimeStatus::Suspended,
-        RuntimeStatus::Completed,
-        RuntimeStatus::Failed,
-        RuntimeStatus::Terminated,
+    const ALL: [(&str, &str, Option<RuntimeStatus>); 9] = [
+        ("-1", "Unknown", None),
+        ("0", "Running", Some(RuntimeStatus::Running)),
+        ("1", "Completed", Some(RuntimeStatus::Completed)),
+        ("2", "ContinuedAsNew", None),
+        ("3", "Failed", Some(RuntimeStatus::Failed)),
+        ("4", "Canceled", None),
+        ("5", "Terminated", Some(RuntimeStatus::Terminated)),
+        ("6", "Pending", Some(RuntimeStatus::Pending)),
+        ("7", "Suspended", Some(RuntimeStatus::Suspended)),
     ];
-    // States of the contract that no run of this app is ever in.
-    let others = ["ContinuedAsNew", "Canceled", "Unknown"];
-    match ours.into_iter().find(|status| status.name().eq_ignore_ascii_case(name)) {
-        Some(status) => Ok(Some(status)),
-        None if others.iter().any(|other| other.eq_ignore_ascii_case(name)) => Ok(None),
-        None => Err(format!("runtimeStatus: `{}` is not a status such as Completed", cut(name))),
-    }
+    ALL.into_iter()
+        .find(|(number, known, _)| *number == name || known.eq_ignore_ascii_case(name))
+        .map(|(_, _, status)| status)
+        .ok_or_else(|| format!("runtimeStatus: `{}` is not a status such as Completed", cut(name)))
 }
 
 /// The beginning of a text, for a message.
@@ -87,6 +110,10 @@ mod tests {
 
     fn call(query: &str) -> Call {
         Call::of("GET", &format!("http://app/api/instances?{query}"))
+    }
+
+    fn filter(call: &Call) -> Result<Filter, String> {
+        super::filter(call, Unread::Refused)
     }
 
     #[test]
@@ -121,11 +148,15 @@ mod tests {
             Some(vec![RuntimeStatus::Failed, RuntimeStatus::Completed, RuntimeStatus::Pending])
         );
         assert_eq!(read("runtimeStatus=Canceled"), Some(vec![]), "no run is, so none is wanted");
+        assert_eq!(read("runtimeStatus=3,1"), read("runtimeStatus=Failed,Completed"));
         assert!(filter(&call("runtimeStatus=Done")).unwrap_err().contains("`Done`"));
     }
 
     #[test]
-    fn an_id_prefix_is_compared_in_lower_case() {
-        assert_eq!(filter(&call("instanceIdPrefix=AB0")).unwrap().id_prefix, "ab0");
+    fn what_a_list_cannot_read_is_left_out_and_the_rest_counts() {
+        let read = |query: &str| super::filter(&call(query), Unread::LeftOut).unwrap();
+        assert_eq!(read("createdTimeFrom=x&createdTimeTo=y&runtimeStatus=Done"), Filter::default());
+        assert_eq!(read("runtimeStatus=Done,Failed").statuses, Some(vec![RuntimeStatus::Failed]));
+        assert!(read("createdTimeFrom=x&createdTimeTo=2026-05-01").created_to.is_some());
     }
 }

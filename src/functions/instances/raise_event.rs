@@ -6,7 +6,6 @@ use crate::functions::control::status_of;
 use crate::functions::http::{Answer, Call};
 use crate::orchestration::ids::InstanceId;
 use crate::state::Error;
-use axum::http::StatusCode;
 use serde_json::Value;
 
 /// Handles a call.
@@ -21,10 +20,10 @@ pub async fn handle(app: &App, call: &Call, id: &InstanceId) -> Result<Answer, E
     }
     let media_type = call.header("content-type").unwrap_or_default().split(';').next().unwrap_or_default().trim();
     if !media_type.eq_ignore_ascii_case("application/json") {
-        return Ok(Answer::error(StatusCode::BAD_REQUEST, "Only application/json request content is supported"));
+        return Ok(Answer::invalid("Only application/json request content is supported"));
     }
     if serde_json::from_str::<Value>(&call.body).is_err() {
-        return Ok(Answer::error(StatusCode::BAD_REQUEST, "Invalid JSON content"));
+        return Ok(Answer::invalid("Invalid JSON content"));
     }
     tracing::info!(instance.id = %id, event = call.route("eventName"), "an event was raised; no run waits for events");
     Ok(accepted())

@@ -30,10 +30,8 @@ pub async fn handle(app: &App, call: &Call, id: &InstanceId) -> Result<Answer, E
             ));
         }
         Err(Refused::NotFailed) => {
-            return Ok(Answer::error(
-                StatusCode::BAD_REQUEST,
-                format!("Instance {id} is {}; only a failed run is rewound", run.status.name()),
-            ));
+            let message = format!("Instance {id} is {}; only a failed run is rewound", run.status.name());
+            return Ok(Answer::invalid(message));
         }
     };
     tracing::info!(instance.id = %id, reason = call.query("reason"), "a rewind is asked for");

@@ -12,7 +12,7 @@ use crate::orchestration::ids::TableKey;
 use crate::orchestration::ledger::Head;
 use crate::orchestration::limits::{COUNT_BATCH, Limits, TRANSACTION_WINDOWS};
 use crate::orchestration::renewal::{Blob, before_repost};
-use crate::orchestration::verification::{Found, Verdict, judge, uncounted};
+use crate::orchestration::verification::{Found, Landing, Verdict, judge, uncounted};
 use crate::orchestration::window::Window;
 use crate::orchestration::write::Seen;
 use crate::state::{Error, Stored};
@@ -125,7 +125,8 @@ impl Counting<'_> {
 
     fn verdict(&self, window: &Window, found: Found) -> Verdict {
         let Head { destination, watermark_column, .. } = self.head;
-        judge(destination, watermark_column, window, found, self.now, self.limits)
+        let chunk_id = self.services.chunk_id_place(self.head);
+        judge(Landing { destination, watermark_column, chunk_id }, window, found, self.now, self.limits)
     }
 
     fn uncounted(&self, window: &Window, error: &str) -> Verdict {

@@ -268,7 +268,7 @@ async fn a_run_that_cannot_be_read_keeps_no_other_from_being_watched() {
     let (active, forced) = (world.started(false).await, world.started(true).await);
     assert_eq!(world.starts().await.len(), 2, "lost on the way");
     let tables = &world.app.state.storage().tables;
-    let row = tables.get(&Key::new(&format!("i:{active}"), "i").unwrap()).await.unwrap().unwrap();
+    let row = tables.get(&Key::new(format!("i:{active}"), "i").unwrap()).await.unwrap().unwrap();
     let spoilt =
         Operation::Replace(row.key, [("status".to_owned(), "Nonsense".into())].into_iter().collect(), row.etag);
     tables.commit(&[spoilt]).await.unwrap();

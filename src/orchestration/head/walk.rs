@@ -8,13 +8,13 @@ use super::{finish, plan, survey, take, verify};
 use crate::orchestration::fan_in::{WindowEnd, end, take_names, wants_names};
 use crate::orchestration::ids::{Part as HashPart, WindowId, WindowName};
 use crate::orchestration::instance::{Instance, RuntimeStatus, StartInput};
-use crate::orchestration::ledger::{Counts, Head, TableState, verified_prefix};
+use crate::orchestration::ledger::{ChunkIdPlace, Counts, Head, TableState, verified_prefix};
 use crate::orchestration::limits::Limits;
 use crate::orchestration::message::{ControlMessage, Debt, Message};
 use crate::orchestration::plan::Piece;
 use crate::orchestration::renewal::{Blob, before_repost};
 use crate::orchestration::run::place::Active;
-use crate::orchestration::verification::{Found, Verdict, judge};
+use crate::orchestration::verification::{Found, Landing, Verdict, judge};
 use crate::orchestration::watchdog::{self, Action, Calls, Sight};
 use crate::orchestration::window::{Claim, Window, WindowState};
 use crate::orchestration::write::{Seen, TableWrite, WindowWrite};
@@ -324,7 +324,8 @@ impl Walk {
         for mut seen in verify::to_count(&head, self.seen(), self.now, &self.limits).unwrap() {
             let rows = if self.landed.contains(&seen.window.id.to_string()) { 3 } else { 0 };
             let found = Found { rows, ..Found::default() };
-            let mut verdict = judge("x", "Timestamp", &seen.window, found, self.now, &self.limits);
+            let landing = Landing { destination: "x", watermark_column: "Timestamp", chunk_id: ChunkIdPlace::Column };
+            let mut verdict = judge(landing, &seen.window, found, self.now, &self.limits);
             if verdict == Verdict::Repost {
                 let blob = if self.chance(30) || seen.window.gone_since.is_some() { Blob::Gone } else { Blob::There };
                 (seen.window, verdict) = before_repost(&seen.window, &blob, self.now, &self.limits);

@@ -8,9 +8,10 @@
 use super::listed::Listed;
 use super::place::Active;
 use crate::orchestration::ids::InstanceId;
-use crate::orchestration::instance::Instance;
+use crate::orchestration::instance::{Instance, StartInput};
 use crate::orchestration::ledger::{Head, TableState};
 use crate::timestamp::Timestamp;
+use serde_json::Value;
 use std::time::Duration;
 
 /// A run that is to begin again under its own id.
@@ -37,9 +38,14 @@ impl Again {
 
 /// The run as it begins anew; `None` while it goes on.
 pub fn request(run: &Instance, now: Timestamp) -> Option<Again> {
+    replace(run, run.input.clone(), run.raw_input.clone(), now)
+}
+
+/// The run as it begins anew with another input, for a start under an id that was used before; `None` while it goes on.
+pub fn replace(run: &Instance, input: StartInput, raw_input: Value, now: Timestamp) -> Option<Again> {
     // A new life has a new time of birth, or its entry in the list would be the old one's.
     let born = now.max(run.created + Duration::from_nanos(100));
-    let fresh = Instance::pending(run.id.clone(), run.input.clone(), run.raw_input.clone(), born);
+    let fresh = Instance::pending(run.id.clone(), input, raw_input, born);
     run.status.is_final().then(|| Again::new(run, fresh, now))
 }
 
@@ -63,7 +69,7 @@ pub fn let_go(head: &Head, id: &InstanceId, now: Timestamp) -> Option<Head> {
 mod tests {
     use super::*;
     use crate::orchestration::head::testing::{head, id, later, now};
-    use crate::orchestration::instance::{RuntimeStatus, StartInput};
+    use crate::orchestration::instance::RuntimeStatus;
     use serde_json::json;
 
     fn terminated() -> Instance {
@@ -79,6 +85,15 @@ mod tests {
         assert_eq!((again.run.input, again.run.created), (terminated().input, later(9)));
         assert_eq!(again.listed.unwrap().created, later(9));
         assert_eq!(request(&Instance { status: RuntimeStatus::Suspended, ..terminated() }, later(9)), None);
+    }
+
+    #[test]
+    fn a_start_under_an_id_that_was_used_before_brings_its_own_input() {
+        let other = StartInput { tables: None, force: true };
+        let again = replace(&terminated(), other.clone(), json!({"force": true}), later(9)).unwrap();
+        assert_eq!((again.run.input, again.run.raw_input), (other, json!({"force": true})));
+        let goes_on = Instance { status: RuntimeStatus::Pending, ..terminated() };
+        assert_eq!(replace(&goes_on, StartInput::default(), json!({}), later(9)), None);
     }
 
     #[test]

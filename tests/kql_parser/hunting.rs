@@ -1,0 +1,100 @@
+//! The hunting queries in every combination of what they are made of, and for every documented table: more than golden
+//! files can hold.
+
+use crate::parser::{Request, Text, parse};
+use crate::sent::{SOURCE, databases, hunting_tables};
+use adxingestor::defender::queries::{
+    Axis, Handover, Partition, Range, RowFormat, Slice, Source, count, count_null_watermark, histogram,
+    partition_counts, probe, sample, window,
+};
+use adxingestor::kql::Identifier;
+use adxingestor::timestamp::Timestamp;
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+fn name(text: &str) -> Identifier {
+    Identifier::new(text).unwrap()
+}
+
+fn day() -> Range {
+    Range { low: "2026-07-01T00:00:00Z".parse().unwrap(), high: "2026-07-02T00:00:00.0000001Z".parse().unwrap() }
+}
+
+/// Every kind of source of one table with the given columns.
+fn sources(table: &str, time: &str) -> Vec<Source> {
+    let handover = |column: Option<Identifier>| {
+        Some(Handover { watermark_column: column, watermark: day().low, refreshed: day().high })
+    };
+    let mut sources = Vec::new();
+    for axis in [Axis::ArrivalTime, Axis::Column(name(time))] {
+        for handover in [None, handover(None), handover(Some(name(time)))] {
+            for (arrival_column, row_format) in [(false, RowFormat::Compact), (true, RowFormat::Full)] {
+                let (axis, handover) = (axis.clone(), handover.clone());
+                sources.push(Source { table: name(table), axis, handover, arrival_column, row_format });
+            }
+        }
+    }
+    sources
+}
+
+/// Every query of one source.
+fn queries(source: &Source, columns: &[Identifier], watermark: &Identifier) -> Vec<String> {
+    let mut queries = Vec::new();
+    let from_the_start = Range { low: Timestamp::MIN, ..day() };
+    let part = Partition { index: 2, count: 3, columns: columns.to_vec() };
+    for (range, null_axis) in [(day(), false), (day(), true), (from_the_start, true)] {
+        queries.push(histogram(source, &range, null_axis, Duration::from_nanos(1)));
+    }
+    for slice in [Slice::Range(day()), Slice::Range(from_the_start), Slice::NullAxis] {
+        queries.push(sample(source, &slice, 200));
+        queries.push(partition_counts(source, &slice, columns, 65_535));
+        for partition in [None, Some(&part)] {
+            queries.push(count(source, &slice, partition));
+            queries.push(count_null_watermark(source, &slice, partition, watermark));
+            queries.push(window(source, &slice, partition, None));
+            queries.push(window(source, &slice, partition, Some("0f2a")));
+        }
+    }
+    queries
+}
+
+#[test]
+fn hunting_queries_are_understood_in_every_combination() {
+    let columns: Vec<Identifier> = ["DeviceId", "ReportId", "Timestamp"].map(name).to_vec();
+    let mut texts: Vec<String> =
+        sources("DeviceEvents", "Timestamp").iter().flat_map(|source| queries(source, &columns, &columns[2])).collect();
+    texts.push(probe(&name("DeviceEvents")));
+    understood(texts);
+}
+
+#[test]
+fn every_documented_table_can_be_queried() {
+    let mut texts = Vec::new();
+    for (table, columns) in hunting_tables() {
+        // More columns than one function call takes are among them.
+        let scalars = columns.iter().filter(|(_, ty)| ty != "dynamic").map(|(column, _)| name(column)).collect();
+        let partition = Partition { index: 1, count: 2, columns: scalars };
+        let time = columns.iter().find(|(_, ty)| ty == "datetime").map(|(column, _)| name(column));
+        let axis = time.clone().map_or(Axis::ArrivalTime, Axis::Column);
+        let (handover, arrival_column, row_format) = (None, true, RowFormat::Compact);
+        let source = Source { table: name(&table), axis, handover, arrival_column, row_format };
+        texts.push(probe(&source.table));
+        texts.push(window(&source, &Slice::Range(day()), Some(&partition), None));
+        texts.push(histogram(&source, &day(), true, Duration::from_secs(60)));
+        texts.extend(time.map(|time| count_null_watermark(&source, &Slice::NullAxis, None, &time)));
+    }
+    assert!(texts.len() > 200, "{}", texts.len());
+    understood(texts);
+}
+
+fn understood(texts: Vec<String>) {
+    // Not every query tells all kinds of sources apart.
+    let texts: BTreeSet<String> = texts.into_iter().collect();
+    let mut databases = databases();
+    databases.retain(|name, _| *name == SOURCE);
+    let asked = texts.iter().map(|text| Text { database: SOURCE, text: text.clone() }).collect();
+    let Some(answer) = parse(&Request { databases, texts: asked, ..Request::default() }) else { return };
+    for (text, parsed) in texts.iter().zip(answer.texts) {
+        assert!(parsed.problems.is_empty() && parsed.kind == "Query", "{:#?}\n{text}", parsed.problems);
+    }
+}
