@@ -196,6 +196,13 @@ pub struct TableRun {
     pub owed: Vec<Debt>,
 }
 
+impl TableRun {
+    /// The table as it is once this result of it is counted.
+    pub fn with_result(&self, result: TableResult) -> Self {
+        Self { result: Some(result), ..self.clone() }
+    }
+}
+
 impl Instance {
     /// A run as it is accepted.
     pub fn pending(id: InstanceId, input: StartInput, raw_input: Value, now: Timestamp) -> Self {

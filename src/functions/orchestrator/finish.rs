@@ -48,7 +48,7 @@ pub async fn finish_table(app: &App, services: &Services, id: &InstanceId, key: 
     };
     let result = result(&head, &table.record, &windows, verified_up_to, &watermark);
     let Some(run) = app.state.instance(id).await?.map(|run| run.record) else { return Ok(()) };
-    let mut ended = TableRun { result: Some(result), ..table.record.clone() };
+    let mut ended = table.record.with_result(result);
     let relevant: Vec<Window> = windows.into_iter().filter(|w| w.run.as_ref() == Some(id)).collect();
     let audited = audit::write(services, &run, &ended, head.unaudited_rows, &relevant, app.state.now(), deadline).await;
     match audited {
