@@ -85,7 +85,7 @@ fn queries_have_the_columns_that_are_read() {
             "landings" | "landings_in_row" => "IngestedAt:datetime, N:long",
             "destination_size" => "Count:long",
             "config_before" => "ArrivedAt:datetime, HighWatermark:datetime, LastRefreshedTime:datetime",
-            _ if name.starts_with("see-landings") => "Column1:datetime, count_:long",
+            _ if name.starts_with("see-landings") => "$IngestionTime:datetime, count_:long",
             "ledger_claim" => "Arrived:datetime, LedgerId:string, CutAxis:string, VerifiedUpTo:datetime",
             _ if name.starts_with("partition-counts") => "Part:long, Rows:long",
             _ if name.starts_with("histogram") => bins,

@@ -10,6 +10,7 @@ mod http;
 mod hunting;
 mod instances;
 mod nightly;
+mod notes;
 mod orchestrator;
 mod orchestrators;
 mod planner;
@@ -90,7 +91,12 @@ async fn door(State(app): Shared, request: Request) -> Response {
         return Answer::error(StatusCode::NOT_FOUND, "there is no such function").into_response();
     };
     let call = http::from_request(&parts, route, &body);
-    answer_of(serve(&app, function, &call).await).into_response()
+    match tokio::time::timeout(app.limits.invocation_deadline, serve(&app, function, &call)).await {
+        Ok(answer) => answer_of(answer).into_response(),
+        Err(_) => Answer::error(StatusCode::SERVICE_UNAVAILABLE, "the state store is too slow; try again")
+            .with("Retry-After", "10")
+            .into_response(),
+    }
 }
 
 /// The HTTP function that a forwarded path is for, and its route values. Literals match in any case, as in the host.
@@ -175,8 +181,9 @@ async fn dispatch(app: Arc<App>, function: String, invocation: Invocation) -> Op
             _ => return None,
         })
     };
-    // The functions end before their deadline by themselves; this is for the await that somebody forgot.
-    match tokio::time::timeout(deadline + deadline / 8, work).await {
+    // The functions end before their deadline by themselves (`Limits::working_time`); this is for a store that is slow to
+    // record what they came to.
+    match tokio::time::timeout(deadline, work).await {
         Ok(answer) => answer,
         Err(_) => Some(Err(Failed::Deadline(deadline.as_secs()))),
     }
@@ -188,10 +195,20 @@ async fn dispatch(app: Arc<App>, function: String, invocation: Invocation) -> Op
 async fn handle_message(app: &App, function: &str, invocation: Invocation) -> Result<(), Failed> {
     let blobs = &app.state.storage().blobs;
     let (invocation, reference) = invocation.resolved("message", &**blobs).await?;
-    match function {
-        "orchestrator" => orchestrator::handle(app, &invocation).await?,
-        _ => chunk_worker::handle(app, &invocation).await?,
+    let handled = match function {
+        "orchestrator" => orchestrator::handle(app, &invocation).await,
+        _ => chunk_worker::handle(app, &invocation).await,
+    };
+    let (id, delivery) = (invocation.metadata("Id").unwrap_or_default(), invocation.dequeue_count());
+    let message: Value = invocation.queue_message("message").unwrap_or_default();
+    match &handled {
+        Ok(()) => notes::remove(app, &message, delivery).await,
+        Err(error) => {
+            tracing::warn!(message.id = id, delivery, %error, "a message could not be handled");
+            notes::leave(app, &message, &id, delivery, &error.to_string()).await;
+        }
     }
+    handled?;
     if let Some(reference) = reference
         && let Err(error) = blobs.delete(reference.blob()).await
     {
@@ -209,7 +226,7 @@ async fn on_message(app: &App, function: &str, invocation: Invocation) -> Result
     if let Err(Failed::State(StateError::Storage(error))) = &handled
         && let Some(pause) = store_pause(error, delivery, &app.limits)
     {
-        let pause = pause.min(app.limits.invocation_deadline.saturating_sub(began.elapsed()));
+        let pause = pause.min(app.limits.working_time().saturating_sub(began.elapsed()));
         tracing::warn!(%error, delivery, pause_s = pause.as_secs_f64(), "the message is given back after a pause");
         tokio::time::sleep(pause).await;
     }
@@ -281,14 +298,61 @@ mod tests {
     async fn a_message_is_held_back_as_long_as_the_store_asks_for_and_no_longer_than_the_deadline() {
         let message = json!({"kind": "start", "instance": InstanceId::from_bits(7)});
         let envelope = json!({"Data": {"message": message.to_string()}, "Metadata": {"DequeueCount": "1"}});
-        let deadline = Limits::scaled(1.0).invocation_deadline;
-        for (asked, held) in [(60, Duration::from_secs(60)), (3_600, deadline)] {
+        let most = Limits::scaled(1.0).working_time();
+        for (asked, held) in [(60, Duration::from_secs(60)), (3_600, most)] {
             let tables = Arc::new(Throttling(Duration::from_secs(asked)));
             let app = testing::app(Storage { tables, ..memory(Arc::new(SystemClock)) });
             let invocation = Invocation::parse(envelope.to_string().as_bytes()).unwrap();
             let began = Instant::now();
             on_message(&app, "orchestrator", invocation).await.unwrap_err();
             assert_eq!(began.elapsed(), held);
+        }
+    }
+
+    /// A store that never answers.
+    struct Hung;
+
+    #[async_trait::async_trait]
+    impl TableStore for Hung {
+        async fn get(&self, _: &Key) -> Result<Option<Row>, StorageError> {
+            std::future::pending().await
+        }
+
+        async fn commit(&self, _: &[Operation]) -> Result<Vec<Option<ETag>>, StorageError> {
+            std::future::pending().await
+        }
+
+        async fn page(&self, _: &Range, _: Option<&Continuation>) -> Result<Page, StorageError> {
+            std::future::pending().await
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_store_that_never_answers_ends_every_invocation_before_its_deadline() {
+        let start = json!({"kind": "start", "instance": InstanceId::from_bits(7)});
+        let chunk = json!({"table": "0", "window": "w:0000000000000001.0"});
+        let deadline = Limits::scaled(1.0).invocation_deadline;
+        for (function, message) in [
+            ("orchestrator", start.clone()),
+            ("chunk_worker", chunk),
+            ("watchdog", Value::Null),
+            ("nightly", Value::Null),
+            ("get_status", Value::Null),
+        ] {
+            for behind_retries in [true, false] {
+                let mut storage = Storage { tables: Arc::new(Hung), ..memory(Arc::new(SystemClock)) };
+                if behind_retries {
+                    storage = crate::storage::retrying(storage, Arc::new(SystemRandom));
+                }
+                let app = Arc::new(testing::app(storage));
+                let envelope = json!({"Data": {"message": message.to_string()}, "Metadata": {"DequeueCount": "9"}});
+                let invocation = Invocation::parse(envelope.to_string().as_bytes()).unwrap();
+                let began = Instant::now();
+                let _ = dispatch(app, function.to_owned(), invocation).await;
+                let took = began.elapsed();
+                let most = if behind_retries { deadline * 3 / 4 } else { deadline };
+                assert!(took <= most, "{function}: {took:?} of {most:?}");
+            }
         }
     }
 

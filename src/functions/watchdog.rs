@@ -1,79 +1,136 @@
 //! Timer `watchdog`: finds what stopped moving and carries out its repairs (`orchestration::watchdog` decides). Three
 //! storage transactions when idle: the page of places, and a receive on each poison queue.
+//!
+//! Each repair is an event `repair` in the log, with its kind, run, table and window, to be counted there, and stands in the
+//! record of its run, which the status shows.
 
+mod poisoned;
 #[cfg(test)]
 mod tests;
 
-use super::chunk_worker::commit_end;
 use super::control::release;
-use super::orchestrator::{give_up_plan, swap_head, swap_run};
+use super::orchestrator::{swap_head, swap_run};
 use crate::app::App;
-use crate::orchestration::ids::TableKey;
-use crate::orchestration::message::{ChunkMessage, ControlMessage};
+use crate::orchestration::ids::{InstanceId, TableKey};
+use crate::orchestration::instance::Instance;
+use crate::orchestration::repairs::Repaired;
 use crate::orchestration::run::place::Active;
-use crate::orchestration::watchdog::{self, Action, Repair, Sight, poison};
-use crate::state::{CHUNK_QUEUE, CONTROL_QUEUE, Error, Stored};
-use crate::storage::{Body, ETag, Message as QueueMessage};
+use crate::orchestration::watchdog::{self, Action, Calls, Sight};
+use crate::state::{Error, Stored};
+use crate::storage::ETag;
 use std::collections::HashMap;
-use std::time::Duration;
+use tokio::time::Instant;
 
-/// How long a message from a poison queue stays hidden while it is dealt with.
-const POISON_HIDE: Duration = Duration::from_secs(60);
-
-/// Handles a tick.
+/// Handles a tick. What does not fit its time is for the next one.
 ///
 /// # Errors
-/// The state store's.
+/// The state store's: the last one, after all that could be looked at.
 pub async fn handle(app: &App) -> Result<(), Error> {
+    let end = Instant::now() + app.limits.working_time();
+    let mut outcome = Ok(());
     for Stored { record: place, .. } in app.state.places().await? {
-        watch(app, &place).await?;
+        if Instant::now() >= end {
+            return outcome;
+        }
+        // A run that cannot be looked at keeps neither the others nor the poison queues.
+        if let Err(error) = watch(app, &place).await {
+            tracing::error!(instance.id = %place.instance, %error, "a run could not be watched");
+            outcome = Err(error);
+        }
     }
-    for message in received(app, CHUNK_QUEUE).await? {
-        bury_chunk(app, &message).await?;
-        forget(app, CHUNK_QUEUE, &message).await?;
-    }
-    for message in received(app, CONTROL_QUEUE).await? {
-        bury_control(app, &message).await?;
-        forget(app, CONTROL_QUEUE, &message).await?;
-    }
-    Ok(())
+    poisoned::bury(app, end).await.and(outcome)
 }
 
 async fn watch(app: &App, place: &Active) -> Result<(), Error> {
     let run = app.state.instance(&place.instance).await?;
     let record = run.as_ref().map(|run| &run.record);
-    let (tables, heads) = if watchdog::needs_tables(record) { sights(app, place).await? } else { Default::default() };
-    for repair in watchdog::diagnose(place, record, &tables, app.state.now(), &app.limits) {
-        let Repair { what, instance, table, action } = repair;
-        tracing::warn!(instance.id = %instance, table, "repair: {what}");
-        match (action, &run) {
-            (Action::Send(debts), _) => app.state.pay(&debts).await?,
-            (Action::Dispatch { table, head, debts }, _) => {
-                app.state.pay(&debts).await?;
-                match swap_head(app, &table, &head, heads.get(&table)).await {
-                    // It moves after all.
-                    Ok(_) | Err(Error::Conflict) => {}
-                    Err(error) => return Err(error),
-                }
+    let Seen { tables, heads } = if watchdog::needs_tables(record) { look(app, place).await? } else { Seen::default() };
+    let calls =
+        if tables.iter().any(|sight| !sight.windows.is_empty()) { app.state.calls().await? } else { Calls::OPEN };
+    let now = app.state.now();
+    let mut made = Vec::new();
+    let mut outcome = Ok(());
+    for repair in watchdog::diagnose(place, record, &tables, calls, now, &app.limits) {
+        log(Some(&place.instance), &repair.made(now), None);
+        let note = repair.made(now);
+        match carry_out(app, place, run.as_ref(), &heads, repair.action).await {
+            Ok(Noted::Already) => {}
+            Ok(Noted::NotYet) => made.push(note),
+            Err(error) => {
+                outcome = Err(error);
+                break;
             }
-            (Action::End(ended), Some(read)) => {
-                if swap_run(app, read, &ended).await? {
-                    release(app, &instance).await?;
-                }
+        }
+    }
+    self::record(app, Some(&place.instance), &made).await.and(outcome)
+}
+
+/// Whether the write of a repair has put it on record.
+enum Noted {
+    Already,
+    NotYet,
+}
+
+async fn carry_out(
+    app: &App,
+    place: &Active,
+    run: Option<&Stored<Instance>>,
+    heads: &HashMap<TableKey, ETag>,
+    action: Action,
+) -> Result<Noted, Error> {
+    match (action, run) {
+        (Action::Send(debts), _) => app.state.pay(&debts).await?,
+        (Action::Dispatch { table, head, debts }, _) => {
+            app.state.pay(&debts).await?;
+            match swap_head(app, &table, &head, heads.get(&table)).await {
+                // It moves after all.
+                Ok(_) | Err(Error::Conflict) => {}
+                Err(error) => return Err(error),
             }
-            (Action::End(_), None) | (Action::Leave, _) => release(app, &instance).await?,
+        }
+        (Action::End(ended), Some(read)) => {
+            if swap_run(app, read, &ended).await? {
+                release(app, &place.instance).await?;
+            }
+            return Ok(Noted::Already);
+        }
+        (Action::End(_), None) | (Action::Leave, _) => release(app, &place.instance).await?,
+    }
+    Ok(Noted::NotYet)
+}
+
+/// The event of a repair. `message` is the id of a poisoned message, under which the host logs it.
+fn log(run: Option<&InstanceId>, made: &Repaired, message: Option<&str>) {
+    let (kind, what) = (made.kind.name(), made.kind.what());
+    let (table, window) = (made.table.as_deref(), made.window.as_deref());
+    let instance = run.map(InstanceId::as_str);
+    tracing::warn!(name: "repair", kind, instance.id = instance, table, window.id = window, message.id = message, "repair: {what}");
+}
+
+/// Puts repairs on the record of their run.
+async fn record(app: &App, run: Option<&InstanceId>, made: &[Repaired]) -> Result<(), Error> {
+    let Some(id) = run.filter(|_| !made.is_empty()) else { return Ok(()) };
+    while let Some(read) = app.state.instance(id).await? {
+        if swap_run(app, &read, &read.record.repaired(made)).await? {
+            break;
         }
     }
     Ok(())
 }
 
 /// The tables of a run, and the versions of their heads.
-async fn sights(app: &App, place: &Active) -> Result<(Vec<Sight>, HashMap<TableKey, ETag>), Error> {
-    let (mut sights, mut versions) = (Vec::new(), HashMap::new());
+#[derive(Default)]
+struct Seen {
+    tables: Vec<Sight>,
+    heads: HashMap<TableKey, ETag>,
+}
+
+async fn look(app: &App, place: &Active) -> Result<Seen, Error> {
+    let mut seen = Seen::default();
     for Stored { record: table, .. } in app.state.tables(&place.instance).await? {
         let stored = if watchdog::needs_head(&table) { app.state.head(&table.key).await? } else { None };
         let head = stored.map(|stored| {
-            versions.insert(table.key.clone(), stored.etag);
+            seen.heads.insert(table.key.clone(), stored.etag);
             stored.record
         });
         let windows = if watchdog::needs_windows(&place.instance, head.as_ref()) {
@@ -81,65 +138,7 @@ async fn sights(app: &App, place: &Active) -> Result<(Vec<Sight>, HashMap<TableK
         } else {
             Vec::new()
         };
-        sights.push(Sight { table, head, windows });
+        seen.tables.push(Sight { table, head, windows });
     }
-    Ok((sights, versions))
-}
-
-async fn received(app: &App, queue: &str) -> Result<Vec<QueueMessage>, Error> {
-    Ok(app.state.storage().queues.receive(&format!("{queue}-poison"), 32, POISON_HIDE).await?)
-}
-
-async fn forget(app: &App, queue: &str, message: &QueueMessage) -> Result<(), Error> {
-    match app.state.storage().queues.delete(&format!("{queue}-poison"), &message.id, &message.receipt).await {
-        Ok(()) => Ok(()),
-        Err(error) => match Error::from(error) {
-            Error::Conflict => Ok(()),
-            error => Err(error),
-        },
-    }
-}
-
-fn decoded<T: serde::de::DeserializeOwned>(queue: &str, message: &QueueMessage) -> Option<T> {
-    let decoded = match &message.body {
-        Body::Bytes(bytes) => serde_json::from_slice(bytes).ok(),
-        Body::Foreign(_) => None,
-    };
-    if decoded.is_none() {
-        tracing::error!(queue, message.id, "a message that is not of this app was on the queue and is dropped");
-    }
-    decoded
-}
-
-async fn bury_chunk(app: &App, message: &QueueMessage) -> Result<(), Error> {
-    let Some(message) = decoded::<ChunkMessage>(CHUNK_QUEUE, message) else { return Ok(()) };
-    let Some(window) = app.state.window(&message.table, &message.window).await? else { return Ok(()) };
-    tracing::warn!(window.id = %window.record.id, "repair: a window's message was poisoned");
-    match poison::chunk(&window.record) {
-        poison::Chunk::End(end) => commit_end(app, &message, window, end, None).await,
-        poison::Chunk::Pay(owed) => app.state.pay(&owed).await,
-    }
-}
-
-async fn bury_control(app: &App, message: &QueueMessage) -> Result<(), Error> {
-    let Some(message) = decoded::<ControlMessage>(CONTROL_QUEUE, message) else { return Ok(()) };
-    tracing::warn!(?message, "repair: a step's message was poisoned");
-    let run = match &message {
-        ControlMessage::Start { instance, .. } => app.state.instance(instance).await?,
-        _ => None,
-    };
-    let record = run.as_ref().map(|run| &run.record);
-    match (poison::control(message, record, app.state.now(), &app.limits), &run) {
-        (poison::Control::Fail(failed), Some(read)) => {
-            if swap_run(app, read, &failed).await? {
-                release(app, &failed.id).await?;
-            }
-            Ok(())
-        }
-        (poison::Control::EndTable(instance, table, result), _) => {
-            give_up_plan(app, &instance, &table, result.error.as_deref().unwrap_or_default()).await
-        }
-        (poison::Control::Again(debt), _) => app.state.pay(&[debt]).await,
-        (poison::Control::Fail(_) | poison::Control::Drop, _) => Ok(()),
-    }
+    Ok(seen)
 }

@@ -123,6 +123,11 @@ impl Budget {
         self.blocked_until
     }
 
+    /// Until when everyone was last asked to pause.
+    pub fn blocked_until(&self) -> Timestamp {
+        self.blocked_until
+    }
+
     /// Whether a call may be sent at `now` on a permit for `permit`.
     pub fn allows(&self, permit: Timestamp, now: Timestamp) -> bool {
         now <= permit + LATENESS && self.blocked_until <= permit

@@ -39,13 +39,14 @@ pub struct Ended {
     pub children: Vec<(WindowName, Window)>,
 }
 
-/// Ends a window.
+/// Ends the window of that name.
 ///
 /// # Errors
 /// [`IllegalTransition`]: only a sealed window can be submitted (or have failed after its seal), and only a
 /// claimed one can be empty, split, expired or fail before it.
 pub fn end(
     table: &TableKey,
+    name: &WindowName,
     head: &Head,
     window: &Window,
     how: WindowEnd,
@@ -78,7 +79,9 @@ pub fn end(
     let mut window =
         Window { updated: now, lease_until: None, error: error.or(window.error.clone()), ..window.clone() };
     head.counts.moved(window.state, state);
-    head.lanes = head.lanes.saturating_sub(1);
+    // Only what was handed out has a lane to give back; a message of before may end what is to be handed out yet.
+    head.out.retain(|out| out != name);
+    head.ready.retain(|ready| ready != name);
     head.progress.ended += 1;
     head.progress.calls += std::mem::take(&mut window.calls);
     window.state = state;
@@ -149,9 +152,10 @@ pub fn fill_lanes(head: &mut Head, limits: &Limits) -> Vec<WindowName> {
         return names;
     }
     let unproved = unproved(head);
-    while u64::from(head.lanes) + unproved < u64::from(limits.lanes) && !head.ready.is_empty() {
-        names.push(head.ready.remove(0));
-        head.lanes += 1;
+    while head.lanes() as u64 + unproved < u64::from(limits.lanes) && !head.ready.is_empty() {
+        let name = head.ready.remove(0);
+        head.out.push(name.clone());
+        names.push(name);
     }
     names
 }
@@ -168,7 +172,7 @@ pub fn is_over(head: &Head, limits: &Limits) -> bool {
 }
 
 fn is_refuted(head: &Head, limits: &Limits) -> bool {
-    head.lanes == 0 && head.counts.submitted == 0 && unproved(head) >= u64::from(limits.lanes)
+    head.out.is_empty() && head.counts.submitted == 0 && unproved(head) >= u64::from(limits.lanes)
 }
 
 /// Whether the names kept ready are running out although more windows are planned.
@@ -186,7 +190,7 @@ pub fn take_names(head: &mut Head, stretch: impl IntoIterator<Item = (WindowName
             break;
         }
         head.cursor = Some(name.clone());
-        if state == WindowState::Planned && !head.ready.contains(&name) {
+        if state == WindowState::Planned && !head.ready.contains(&name) && !head.out.contains(&name) {
             head.ready.push(name);
         }
     }
@@ -278,13 +282,18 @@ mod tests {
         Window { state, seal: Some(seal), ..Window::planned(id, "p", false, 3, now()) }
     }
 
-    fn head(open: u64, lanes: u32, ready: &[u64]) -> Head {
+    fn name(low: u64) -> WindowName {
+        WindowName::new(Timestamp::from_ticks(low), "0")
+    }
+
+    /// A running table; the window at 10 is out, and as many others as lanes are taken besides.
+    fn head(open: u64, lanes: u64, ready: &[u64]) -> Head {
         let mut head = Head::new(LedgerId(1), "s", "x", "Timestamp", now());
         head.state = TableState::Running;
         head.run = Some(InstanceId::from_bits(1));
         head.counts.open = open;
-        head.lanes = lanes;
-        head.ready = ready.iter().map(|low| WindowName::new(Timestamp::from_ticks(*low), "0")).collect();
+        head.out = (0..lanes).map(|lane| name(10 + 1_000 * lane)).collect();
+        head.ready = ready.iter().map(|low| name(*low)).collect();
         head
     }
 
@@ -302,8 +311,9 @@ mod tests {
         before.counts.verified = 1;
         let limits = Limits { lanes: 1, ..Limits::scaled(1.0) };
         let ended =
-            end(&key(), &before, &window(10, WindowState::Sealed), WindowEnd::Submitted, now(), &limits).unwrap();
-        assert_eq!((ended.head.lanes, ended.head.ready.len()), (1, 1));
+            end(&key(), &name(10), &before, &window(10, WindowState::Sealed), WindowEnd::Submitted, now(), &limits)
+                .unwrap();
+        assert_eq!((ended.head.out, ended.head.ready), (vec![name(20)], vec![name(30)]));
         assert_eq!((ended.head.counts.open, ended.head.counts.submitted), (2, 1));
         assert_eq!((chunks(&ended.window.owed), verifies(&ended.window.owed)), (1, 1));
     }
@@ -312,9 +322,16 @@ mod tests {
     fn a_failed_window_hands_its_lane_on_too() {
         let before = head(2, 1, &[20]);
         let limits = Limits::scaled(1.0);
-        let ended =
-            end(&key(), &before, &window(10, WindowState::Claimed), WindowEnd::Failed("x".into()), now(), &limits)
-                .unwrap();
+        let ended = end(
+            &key(),
+            &name(10),
+            &before,
+            &window(10, WindowState::Claimed),
+            WindowEnd::Failed("x".into()),
+            now(),
+            &limits,
+        )
+        .unwrap();
         assert_eq!((chunks(&ended.window.owed), ended.head.counts.failed), (1, 1));
     }
 
@@ -322,6 +339,7 @@ mod tests {
     fn the_last_end_owes_a_count_even_when_all_windows_failed() {
         let ended = end(
             &key(),
+            &name(10),
             &head(1, 1, &[]),
             &window(10, WindowState::Claimed),
             WindowEnd::Failed("x".into()),
@@ -339,7 +357,8 @@ mod tests {
         before.counts.submitted = 0;
         let limits = Limits { lanes: 2, ..Limits::scaled(1.0) };
         let ended =
-            end(&key(), &before, &window(10, WindowState::Sealed), WindowEnd::Submitted, now(), &limits).unwrap();
+            end(&key(), &name(10), &before, &window(10, WindowState::Sealed), WindowEnd::Submitted, now(), &limits)
+                .unwrap();
         assert_eq!(chunks(&ended.window.owed), 0);
         let mut proved = ended.head;
         proved.counts.moved(WindowState::Submitted, WindowState::Verified);
@@ -354,7 +373,7 @@ mod tests {
         assert_eq!(fill_lanes(&mut before, &limits).len(), 1);
         assert!(!is_over(&before, &limits), "one is under way");
         before.progress.refuted = 2;
-        before.lanes = 0;
+        before.out.clear();
         assert_eq!(fill_lanes(&mut before, &limits).len(), 0);
         assert!(is_over(&before, &limits));
         before.counts.verified = 1;
@@ -367,7 +386,8 @@ mod tests {
         let limits = Limits { lanes: 1, ..Limits::scaled(1.0) };
         let failed = WindowEnd::Failed("x".into());
         let ended =
-            end(&key(), &head(3, 1, &[20, 30]), &window(10, WindowState::Sealed), failed, now(), &limits).unwrap();
+            end(&key(), &name(10), &head(3, 1, &[20, 30]), &window(10, WindowState::Sealed), failed, now(), &limits)
+                .unwrap();
         assert_eq!((chunks(&ended.window.owed), verifies(&ended.window.owed)), (0, 1));
     }
 
@@ -377,7 +397,9 @@ mod tests {
             |low, path: &str| (WindowName::new(Timestamp::from_ticks(low), path), window(low, WindowState::Planned));
         let split = WindowEnd::Split(vec![child(10, "00"), child(15, "01")]);
         let limits = Limits { lanes: 1, ..Limits::scaled(1.0) };
-        let ended = end(&key(), &head(2, 1, &[20]), &window(10, WindowState::Claimed), split, now(), &limits).unwrap();
+        let ended =
+            end(&key(), &name(10), &head(2, 1, &[20]), &window(10, WindowState::Claimed), split, now(), &limits)
+                .unwrap();
         assert_eq!((ended.head.counts.open, ended.head.counts.split), (3, 1));
         assert_eq!(ended.head.ready.first().map(WindowName::path), Some("01"));
         assert_eq!(ended.window.owed[0], Debt::chunk(&key(), WindowName::new(Timestamp::from_ticks(10), "00")));
@@ -392,7 +414,8 @@ mod tests {
         before.more = true;
         before.cursor = Some(WindowName::new(Timestamp::from_ticks(10), "0"));
         let split = WindowEnd::Split(vec![child(10, "000"), child(15, "001")]);
-        let mut after = end(&key(), &before, &window(10, WindowState::Claimed), split, now(), &limits).unwrap().head;
+        let mut after =
+            end(&key(), &name(10), &before, &window(10, WindowState::Claimed), split, now(), &limits).unwrap().head;
         assert_eq!(after.cursor, Some(child(15, "001").0));
         let behind = WindowName::new(Timestamp::from_ticks(20), "0");
         take_names(&mut after, [(behind.clone(), WindowState::Planned)], false);
@@ -402,7 +425,6 @@ mod tests {
     #[test]
     fn names_are_taken_until_enough_are_ready() {
         let mut before = head(200, 0, &[]);
-        let name = |n: u64| WindowName::new(Timestamp::from_ticks(n), "0");
         let state = |n: u64| if n.is_multiple_of(2) { WindowState::Planned } else { WindowState::Verified };
         take_names(&mut before, (0..200).map(|n| (name(n), state(n))), false);
         assert_eq!((before.ready.len(), before.more), (READY_NAMES, true));
@@ -411,7 +433,6 @@ mod tests {
 
     #[test]
     fn a_window_behind_the_cursor_is_found_there() {
-        let name = |n: u64| WindowName::new(Timestamp::from_ticks(n), "0");
         let mut listed = head(9, 0, &[]);
         listed.cursor = Some(name(50));
         listed.more = true;
@@ -422,12 +443,38 @@ mod tests {
     }
 
     #[test]
+    fn a_window_that_was_never_handed_out_gives_no_lane_back_and_takes_none_later() {
+        let limits = Limits { lanes: 2, ..Limits::scaled(1.0) };
+        let mut before = head(4, 2, &[20, 30]);
+        before.counts.verified = 1;
+        let failed = WindowEnd::Failed("a message of before".into());
+        let ended = end(&key(), &name(20), &before, &window(20, WindowState::Claimed), failed, now(), &limits).unwrap();
+        assert_eq!(ended.head.out, before.out);
+        assert_eq!((ended.head.ready, chunks(&ended.window.owed)), (vec![name(30)], 0));
+    }
+
+    #[test]
+    fn a_window_that_is_out_is_not_made_ready_again() {
+        let mut before = head(2, 1, &[]);
+        before.more = true;
+        take_names(&mut before, [(name(10), WindowState::Planned), (name(20), WindowState::Planned)], false);
+        assert_eq!(before.ready, [name(20)]);
+    }
+
+    #[test]
     fn nothing_is_handed_out_once_the_run_is_to_stop() {
         let mut before = head(2, 1, &[20]);
         before.stop = true;
-        let ended =
-            end(&key(), &before, &window(10, WindowState::Sealed), WindowEnd::Submitted, now(), &Limits::scaled(1.0))
-                .unwrap();
+        let ended = end(
+            &key(),
+            &name(10),
+            &before,
+            &window(10, WindowState::Sealed),
+            WindowEnd::Submitted,
+            now(),
+            &Limits::scaled(1.0),
+        )
+        .unwrap();
         assert_eq!((chunks(&ended.window.owed), verifies(&ended.window.owed)), (0, 1));
     }
 
@@ -435,10 +482,17 @@ mod tests {
     fn a_window_cannot_be_submitted_before_its_seal_or_split_after_it() {
         let limits = Limits::scaled(1.0);
         let before = head(1, 1, &[]);
-        assert!(end(&key(), &before, &window(10, WindowState::Claimed), WindowEnd::Submitted, now(), &limits).is_err());
         assert!(
-            end(&key(), &before, &window(10, WindowState::Sealed), WindowEnd::Split(vec![]), now(), &limits).is_err()
+            end(&key(), &name(10), &before, &window(10, WindowState::Claimed), WindowEnd::Submitted, now(), &limits)
+                .is_err()
         );
-        assert!(end(&key(), &before, &window(10, WindowState::Verified), WindowEnd::Empty, now(), &limits).is_err());
+        assert!(
+            end(&key(), &name(10), &before, &window(10, WindowState::Sealed), WindowEnd::Split(vec![]), now(), &limits)
+                .is_err()
+        );
+        assert!(
+            end(&key(), &name(10), &before, &window(10, WindowState::Verified), WindowEnd::Empty, now(), &limits)
+                .is_err()
+        );
     }
 }

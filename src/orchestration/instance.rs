@@ -3,6 +3,7 @@
 use super::IllegalTransition;
 use super::ids::{InstanceId, TableKey};
 use super::message::{ControlMessage, Debt};
+use super::repairs::Repairs;
 use crate::timestamp::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -93,6 +94,9 @@ pub struct Instance {
     /// Why it is suspended.
     #[serde(default)]
     pub suspended_because: Option<String>,
+    /// What was repaired of it.
+    #[serde(default, skip_serializing_if = "Repairs::is_empty")]
+    pub repairs: Repairs,
 }
 
 /// How much a run loads of a table.
@@ -192,6 +196,13 @@ pub struct TableRun {
     pub owed: Vec<Debt>,
 }
 
+impl TableRun {
+    /// The table as it is once this result of it is counted.
+    pub fn with_result(&self, result: TableResult) -> Self {
+        Self { result: Some(result), ..self.clone() }
+    }
+}
+
 impl Instance {
     /// A run as it is accepted.
     pub fn pending(id: InstanceId, input: StartInput, raw_input: Value, now: Timestamp) -> Self {
@@ -210,6 +221,7 @@ impl Instance {
             lives: 0,
             holds: 0,
             suspended_because: None,
+            repairs: Repairs::default(),
         }
     }
 
@@ -274,6 +286,9 @@ impl Instance {
     ) -> Result<(Self, TableRun, Option<TableRun>), IllegalTransition> {
         if table.result.is_some() {
             return Err(self.illegal("count a table twice"));
+        }
+        if !self.has_begun() {
+            return Err(self.illegal("count a table"));
         }
         let mut run = Self { updated: now, ..self.clone() };
         if result.success {
@@ -394,7 +409,7 @@ mod tests {
 
     #[test]
     fn a_final_run_never_changes_its_state() {
-        let run = pending().terminated("enough", now()).unwrap();
+        let run = Instance { tables_total: 2, ..pending() }.terminated("enough", now()).unwrap();
         assert_eq!(run.reason.as_deref(), Some("enough"));
         assert!(run.terminated("again", now()).is_err() && run.failed("x", now()).is_err());
         let tables = tables(1);

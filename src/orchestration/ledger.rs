@@ -264,8 +264,9 @@ pub struct Head {
     /// Rows proved that no audit row counts yet: a run that was stopped writes none.
     #[serde(default)]
     pub unaudited_rows: u64,
-    /// Windows handed out and not ended.
-    pub lanes: u32,
+    /// Windows handed out and not ended: each takes a lane.
+    #[serde(default)]
+    pub out: Vec<WindowName>,
     /// Planned windows to hand out next.
     pub ready: Vec<WindowName>,
     /// The last window that was put among the ready ones in order; more planned ones may follow.
@@ -331,7 +332,7 @@ impl Head {
             purged: Counts::default(),
             progress: Progress::default(),
             unaudited_rows: 0,
-            lanes: 0,
+            out: Vec::new(),
             ready: Vec::new(),
             cursor: None,
             more: false,
@@ -346,6 +347,11 @@ impl Head {
             doubts: Vec::new(),
             updated: now,
         }
+    }
+
+    /// Lanes that are taken.
+    pub fn lanes(&self) -> usize {
+        self.out.len()
     }
 
     /// Whether all windows of this run have ended, and those of earlier runs are counted again that had to be.

@@ -111,6 +111,17 @@ impl Limits {
         self.invocation_deadline + self.clock_margin
     }
 
+    /// How long the permits of all lanes together last: nothing but a pause makes a window wait longer for its call.
+    pub fn longest_queue(&self) -> Duration {
+        let hour = if self.quota.per_hour.is_some() { Duration::from_secs(3600) } else { Duration::ZERO };
+        self.quota.interval() * self.lanes.saturating_mul(self.tables_at_once) + hour
+    }
+
+    /// How long the work of an invocation may take: what it came to has to be recorded before its deadline.
+    pub fn working_time(&self) -> Duration {
+        self.invocation_deadline - self.invocation_deadline / 16
+    }
+
     /// The pause before attempt `attempt + 1`.
     pub fn retry_pause(&self, attempt: u32) -> Duration {
         self.retry_first * 2u32.saturating_pow(attempt.min(6))

@@ -4,6 +4,7 @@
 
 pub mod adoption;
 pub mod budget;
+pub mod chunk;
 pub mod fan_in;
 pub mod head;
 pub mod history;
@@ -15,7 +16,10 @@ pub mod message;
 pub mod plan;
 pub mod removal;
 pub mod renewal;
+pub mod repairs;
 pub mod run;
+#[cfg(test)]
+mod states;
 pub mod summary;
 pub mod verification;
 pub mod watchdog;

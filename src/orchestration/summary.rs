@@ -1,7 +1,7 @@
 //! What the status shows of a run: its progress while it goes on and its output in the end. Field names are
 //! those of the Python app, with more beside them.
 
-use super::instance::{Instance, RuntimeStatus, TableRun};
+use super::instance::{Instance, RuntimeStatus, TableResult, TableRun};
 use super::ledger::{Head, TableState};
 use crate::timestamp::Timestamp;
 use serde::Serialize;
@@ -18,8 +18,6 @@ pub fn output(run: &Instance, tables: &[TableRun]) -> Value {
     }
     let results: Vec<_> =
         tables.iter().filter_map(|table| table.result.as_ref().map(|result| (table, result))).collect();
-    let sum = |of: fn(&super::instance::TableResult) -> u64| results.iter().map(|(_, result)| of(result)).sum::<u64>();
-    let failed: Vec<_> = results.iter().filter(|(_, result)| !result.success).collect();
     let exceptions: Vec<String> = results
         .iter()
         .filter_map(|(table, result)| result.error.as_ref().map(|error| format!("{}: {error}", table.config.source)))
@@ -45,6 +43,21 @@ pub fn output(run: &Instance, tables: &[TableRun]) -> Value {
             })
         })
         .collect();
+    let mut output = of_tables(run, &results, exceptions, detailed);
+    if !run.repairs.is_empty() {
+        output["result"]["repairs"] = json!(run.repairs);
+    }
+    output
+}
+
+fn of_tables(
+    run: &Instance,
+    results: &[(&TableRun, &TableResult)],
+    exceptions: Vec<String>,
+    detailed: Vec<Value>,
+) -> Value {
+    let sum = |of: fn(&TableResult) -> u64| results.iter().map(|(_, result)| of(result)).sum::<u64>();
+    let failed = results.iter().filter(|(_, result)| !result.success).count();
     let leftovers = sum(|r| r.leftovers);
     let repaired = sum(|r| r.repaired);
     json!({
@@ -55,10 +68,10 @@ pub fn output(run: &Instance, tables: &[TableRun]) -> Value {
                 "failed_chunks": leftovers.saturating_sub(repaired),
             },
             "processing_summary": {
-                "status": if failed.is_empty() { "success" } else { "completed with failed tables" },
+                "status": if failed == 0 { "success" } else { "completed with failed tables" },
                 "total_tables": run.tables_total,
-                "successful_tables": results.len() - failed.len(),
-                "failed_tables": failed.len(),
+                "successful_tables": results.len() - failed,
+                "failed_tables": failed,
                 "total_records_processed": sum(|r| r.rows),
                 "total_chunks_processed": sum(|r| r.windows_done),
                 "total_chunks_failed": sum(|r| r.windows_failed),
@@ -118,6 +131,9 @@ pub fn custom_status(
         "tables_failed": run.tables_failed,
         "tables": rows,
     });
+    if !run.repairs.is_empty() {
+        status["repairs"] = json!(run.repairs);
+    }
     if run.status == RuntimeStatus::Suspended {
         status["suspended_because"] = json!(run.suspended_because);
     }
@@ -201,6 +217,7 @@ mod tests {
     use crate::orchestration::ids::{InstanceId, TableKey};
     use crate::orchestration::instance::{StartInput, TableConfig, TableResult};
     use crate::orchestration::ledger::{Counts, Progress};
+    use crate::orchestration::repairs::{Kind, Repaired};
 
     #[test]
     fn a_table_with_calls_to_make_says_until_when_it_waits_for_the_quota() {
@@ -296,6 +313,20 @@ mod tests {
         assert_eq!(result["failed_tables"], 1);
         assert_eq!(result["status"], "completed with failed tables");
         assert_eq!(result["exceptions"][0], "DeviceEvents: no licence");
+    }
+
+    #[test]
+    fn repairs_are_shown_while_the_run_goes_on_and_when_it_is_over() {
+        let run = Instance::pending(InstanceId::from_bits(1), StartInput::default(), Value::Null, Timestamp::MIN);
+        let shown = |run: &Instance| {
+            let custom = custom_status(run, &[], Timestamp::MIN, Timestamp::MIN)["repairs"].clone();
+            (custom, output(run, &[])["result"]["repairs"].clone())
+        };
+        assert_eq!(shown(&run), (Value::Null, Value::Null));
+        let made =
+            Repaired { at: testing::now(), kind: Kind::CountLost, table: Some("DeviceEvents".into()), window: None };
+        let both = json!({"count": 1, "last": [{"at": testing::now(), "kind": "count_lost", "table": "DeviceEvents"}]});
+        assert_eq!(shown(&run.repaired(&[made])), (both.clone(), both));
     }
 
     #[test]

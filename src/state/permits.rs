@@ -5,6 +5,7 @@ use super::{Error, State, Stored, Transaction, key};
 use crate::orchestration::budget::{Budget, Quota};
 use crate::orchestration::limits::{KNOWN_FOR, Limits};
 use crate::orchestration::message::Debt;
+use crate::orchestration::watchdog::Calls;
 use crate::storage::{ETag, Key};
 use crate::timestamp::Timestamp;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -118,6 +119,16 @@ impl State {
     /// The store's.
     pub async fn calls_open_at(&self) -> Result<Timestamp, Error> {
         Ok(self.read_budget().await?.budget.opens(self.shared.tenant.quota, self.now()))
+    }
+
+    /// What the tenant's hunting calls wait for, as the store has it.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn calls(&self) -> Result<Calls, Error> {
+        let budget = self.read_budget().await?.budget;
+        let opens_at = budget.opens(self.shared.tenant.quota, self.now());
+        Ok(Calls { opens_at, paused_until: budget.blocked_until() })
     }
 
     /// How long it is to the next permit at least: what this process knows may be old, and then it is longer.

@@ -2,17 +2,15 @@
 
 use super::Job;
 use crate::app::App;
+use crate::orchestration::chunk::{self, GivenBack, Later};
 use crate::orchestration::fan_in::{Ended, WindowEnd, end, take_names, wants_names};
 use crate::orchestration::ids::TableKey;
 use crate::orchestration::ledger::Head;
 use crate::orchestration::message::{ChunkMessage, Debt};
-use crate::orchestration::window::{Window, WindowState};
+use crate::orchestration::window::Window;
 use crate::state::{Error, Stored, Transaction};
 use crate::storage::ETag;
 use std::time::Duration;
-
-/// How much a new measurement of bytes per row counts against what was known.
-const LEARNING: f64 = 0.3;
 
 /// Ends the window and pays what that owes. Gives up without a word when somebody else changed the window.
 ///
@@ -32,10 +30,9 @@ pub async fn commit_end(
         let Some(head) = app.state.recent_head(table, Duration::MAX).await? else { return Ok(()) };
         let mut known = head.record;
         refill(app, table, &mut known).await?;
-        if let Some(measured) = bytes_per_row {
-            known.bytes_per_row = Some(known.bytes_per_row.map_or(measured, |old| old + LEARNING * (measured - old)));
-        }
-        let ended = match end(table, &known, &window.record, how.clone(), app.state.now(), &app.limits) {
+        let known = chunk::learned(known, bytes_per_row);
+        let ended = match end(table, &message.window, &known, &window.record, how.clone(), app.state.now(), &app.limits)
+        {
             Ok(ended) => ended,
             Err(error) => {
                 tracing::error!(%error, "the end of a window was refused");
@@ -44,7 +41,7 @@ pub async fn commit_end(
         };
         match app.state.commit(written(message, &ended, &window.etag, &head.etag)?).await {
             Ok(_) => {
-                log(&ended.window);
+                log(&ended.window, &how);
                 break ended.window.owed;
             }
             Err(Error::Conflict) => match met(app, message, &window.etag, &head.etag).await? {
@@ -97,14 +94,14 @@ async fn met(app: &App, message: &ChunkMessage, window: &ETag, head: &ETag) -> R
     }
 }
 
-fn log(window: &Window) {
+fn log(window: &Window, how: &WindowEnd) {
     let id = window.id;
-    match (window.state, &window.error, &window.seal) {
-        (WindowState::Failed, Some(error), _) => tracing::error!(window.id = %id, error, "a window failed"),
-        (WindowState::Submitted, _, Some(seal)) => {
+    match (how, &window.seal) {
+        (WindowEnd::Failed(error), _) => tracing::error!(window.id = %id, error, "a window failed"),
+        (WindowEnd::Submitted, Some(seal)) => {
             tracing::info!(window.id = %id, rows = seal.rows, raw_bytes = seal.raw_bytes, "a window was posted");
         }
-        (state, _, _) => tracing::info!(window.id = %id, ?state, "a window ended"),
+        _ => tracing::info!(window.id = %id, state = ?window.state, "a window ended"),
     }
 }
 
@@ -117,34 +114,24 @@ pub async fn refill(app: &App, table: &TableKey, head: &mut Head) -> Result<(), 
     Ok(())
 }
 
-/// Gives the claim back for another attempt after `pause`, or fails the window when its attempts are used up.
+/// Gives the claim back for another attempt, or ends the window when its attempts are used up.
 ///
 /// # Errors
 /// The state store's.
-pub async fn give_back(
-    app: &App,
-    job: Job,
-    error: &str,
-    own_fault: bool,
-    pause: Option<Duration>,
-) -> Result<(), Error> {
-    let retried = match job.window.record.retried(error, own_fault, app.state.now()) {
-        Ok(retried) => retried,
+pub async fn give_back(app: &App, job: Job, later: Later) -> Result<(), Error> {
+    let Job { message, window: read, .. } = job;
+    let (table, name) = (&message.table, &message.window);
+    let (window, again) = match chunk::give_back(table, name, &read.record, &later, app.state.now(), &app.limits) {
+        Ok(GivenBack::Again(window, again)) => (window, again),
+        Ok(GivenBack::Failed(end)) => return commit_end(app, &message, read, end, None).await,
         Err(error) => {
             tracing::error!(%error, "a window could not be given back");
             return Ok(());
         }
     };
-    let Some(window) = retried else {
-        let reason = format!("{error} (attempt {})", job.window.record.attempts + 1);
-        return commit_end(app, &job.message, job.window, WindowEnd::Failed(reason), None).await;
-    };
-    let pause = pause.unwrap_or_else(|| app.limits.retry_pause(window.attempts));
-    tracing::warn!(error, own_fault, pause_s = pause.as_secs_f64(), "a window is tried again later");
-    let again = Debt::chunk_later(&job.message.table, job.message.window.clone(), pause);
-    let window = Window { owed: vec![again.clone()], ..window };
-    let transaction =
-        Transaction::new().window(&job.message.table, &job.message.window, &window, Some(&job.window.etag))?;
+    let Later { error, own_fault, .. } = later;
+    tracing::warn!(error, own_fault, pause_s = again.delay.as_secs_f64(), "a window is tried again later");
+    let transaction = Transaction::new().window(table, name, &window, Some(&read.etag))?;
     match app.state.commit(transaction).await {
         Ok(_) => app.state.pay(&[again]).await,
         Err(Error::Conflict) => Ok(()),

@@ -11,12 +11,13 @@ use super::Failed;
 use super::envelope::Invocation;
 use super::hunting::RENEWAL_WAIT;
 use crate::app::{App, Services};
+use crate::orchestration::chunk::{Delivery, Over, Received, may_claim, receive};
 use crate::orchestration::fan_in::WindowEnd;
 use crate::orchestration::ids::TableKey;
-use crate::orchestration::ledger::{Head, Shape, TableState};
+use crate::orchestration::ledger::{Head, Shape};
 use crate::orchestration::limits::KNOWN_FOR;
-use crate::orchestration::message::{ChunkMessage, Debt};
-use crate::orchestration::window::{Claim, Seal, Window, WindowState};
+use crate::orchestration::message::ChunkMessage;
+use crate::orchestration::window::{Seal, Window};
 use crate::state::{Error, Stored, Transaction};
 use end::give_back;
 pub(super) use end::{commit_end, refill};
@@ -44,53 +45,46 @@ pub(super) async fn handle(app: &App, invocation: &Invocation) -> Result<(), Fai
     let id = invocation.metadata("Id").unwrap_or_default();
     let delivery = invocation.dequeue_count();
     let message = message.delivered(delivery);
-    let deadline = Instant::now() + app.limits.invocation_deadline;
+    let deadline = Instant::now() + app.limits.working_time();
     Ok(work(app, message, &id, delivery, deadline).await?)
 }
 
-async fn work(app: &App, message: ChunkMessage, id: &str, delivery: u32, deadline: Instant) -> Result<(), Error> {
-    let table = message.table.clone();
+async fn work(app: &App, message: ChunkMessage, id: &str, number: u32, deadline: Instant) -> Result<(), Error> {
+    let (table, name) = (&message.table, &message.window);
     // At first as this process knows them: the swap of the claim tells. Anything but a claim is decided on a read.
     let mut as_known = true;
     loop {
         let Some((head, window)) = look(app, &message, as_known).await? else {
-            tracing::debug!(window = message.window.as_str(), "the window is gone: it was the draft of a plan");
+            tracing::debug!(window = name.as_str(), "the window is gone: it was the draft of a plan");
             return Ok(());
         };
-        if head.state == TableState::Planning {
-            tracing::debug!(window = message.window.as_str(), "the table is being planned; the plan sends its windows");
-            return Ok(());
-        }
-        let Some(run) = head.run.clone().filter(|_| head.state == TableState::Running && !head.stop) else {
-            return recover_only(app, &message, window).await;
-        };
-        let now = app.state.now();
-        let claimed = match window.record.claim(id, delivery, &run, now, &app.limits) {
-            Claim::Ended(owed) => return app.state.pay(&owed).await,
-            Claim::HeldUntil(at) => {
-                return app.state.pay(&[Debt::chunk_later(&table, message.window, at.since(now))]).await;
-            }
-            Claim::Recover(owned) => {
-                let window = Stored { record: *owned, etag: window.etag };
+        let delivery = Delivery { message: id, number, comes_too_early: comes_too_early(app, &message) };
+        let claimed = match receive(table, name, &head, &window.record, delivery, app.state.now(), &app.limits) {
+            Received::Claim(claimed) => *claimed,
+            Received::Pay(owed) => return app.state.pay(&owed).await,
+            Received::Recover(record) => {
+                let window = Stored { record: *record, etag: window.etag };
                 return commit_end(app, &message, window, WindowEnd::Submitted, None).await;
             }
-            Claim::Claimed(claimed) => claimed,
+            why @ (Received::BeingPlanned | Received::Held) => {
+                tracing::debug!(window = name.as_str(), ?why, "the message ends without effect");
+                return Ok(());
+            }
         };
-        // A claim of its own that comes back is taken over at once: no other message may.
-        if window.record.state == WindowState::Planned && comes_too_early(app, &message) {
-            return app.state.pay(&[Debt::chunk(&table, message.window)]).await;
-        }
         let services = match &app.services {
             Ok(services) => Arc::clone(services),
             Err(reason) => return commit_end(app, &message, window, WindowEnd::Failed(reason.clone()), None).await,
         };
-        let Some(shape) = head.shape.clone() else { return Ok(()) };
-        if let Some(window) = swap(app, &table, &message, *claimed, &window).await? {
+        let Some(shape) = head.shape.clone() else {
+            let reason = format!("the ledger of {} has no shape; start another run", head.source);
+            return commit_end(app, &message, window, WindowEnd::Failed(reason), None).await;
+        };
+        if let Some(window) = swap(app, table, &message, claimed, &window).await? {
             let job = Job { services, message, window, shape, claim: app.state.random(), deadline };
             return run_job(app, job, &head).await;
         }
         if !as_known {
-            tracing::debug!(window = message.window.as_str(), "somebody else was faster");
+            tracing::debug!(window = name.as_str(), "somebody else was faster");
             return Ok(());
         }
         as_known = false;
@@ -105,9 +99,7 @@ async fn look(app: &App, message: &ChunkMessage, as_known: bool) -> Result<Optio
         let head = app.state.recent_head(table, KNOWN_FOR).await?;
         let window = app.state.recent_window(table, name).await?;
         if let (Some(head), Some(window)) = (head, window)
-            && head.record.state == TableState::Running
-            && !head.record.stop
-            && window.record.state == WindowState::Planned
+            && may_claim(&head.record, &window.record)
         {
             return Ok(Some((head.record, window)));
         }
@@ -119,16 +111,6 @@ async fn look(app: &App, message: &ChunkMessage, as_known: bool) -> Result<Optio
 /// Whether the window's permit is void and the next one so far off that the message waits better than its worker.
 fn comes_too_early(app: &App, message: &ChunkMessage) -> bool {
     !message.permit.is_some_and(|permit| app.state.may_hold(permit)) && app.state.next_permit_in() > RENEWAL_WAIT
-}
-
-/// What is still right when no run drives the table: paying debts and handing over what is sealed.
-async fn recover_only(app: &App, message: &ChunkMessage, window: Stored<Window>) -> Result<(), Error> {
-    let over = window.record.lease_until.is_none_or(|until| app.state.now() > until);
-    match window.record.state {
-        WindowState::Sealed if over => commit_end(app, message, window, WindowEnd::Submitted, None).await,
-        WindowState::Planned | WindowState::Claimed | WindowState::Sealed => Ok(()),
-        _ => app.state.pay(&window.record.owed).await,
-    }
 }
 
 /// Stores the window at the version it was read at; `None` when somebody was faster.
@@ -154,8 +136,8 @@ async fn swap(
 async fn run_job(app: &App, mut job: Job, head: &Head) -> Result<(), Error> {
     match pull(app, &mut job, head).await? {
         Outcome::Sealed { seal, bytes_per_row } => seal_and_post(app, job, head, seal, bytes_per_row).await,
-        Outcome::End(end) => commit_end(app, &job.message, job.window, end, None).await,
-        Outcome::Later { error, own_fault, pause } => give_back(app, job, &error, own_fault, pause).await,
+        Outcome::Over(Over::End(end)) => commit_end(app, &job.message, job.window, end, None).await,
+        Outcome::Over(Over::Later(later)) => give_back(app, job, later).await,
     }
 }
 

@@ -2,7 +2,9 @@
 
 use super::*;
 use crate::orchestration::ids::{InstanceId, LedgerId, Part, WindowId, WindowName};
+use crate::orchestration::ledger::TableState;
 use crate::orchestration::limits::Limits;
+use crate::orchestration::window::{Claim, WindowState};
 use crate::random::SystemRandom;
 use crate::state::{CHUNK_QUEUE, State, Tenant};
 use crate::storage::{Storage, memory};
@@ -32,7 +34,8 @@ async fn planned(app: &App, state: TableState) {
     let mut head = Head::new(LedgerId(1), "s", "x", "Timestamp", now);
     head.state = state;
     head.run = Some(InstanceId::from_bits(1));
-    (head.counts.open, head.lanes) = (1, 1);
+    head.counts.open = 1;
+    head.out = vec![name()];
     let window = Window::planned(id, "p", false, 1, now);
     let insert =
         Transaction::new().head(&table(), &head, None).unwrap().window(&table(), &name(), &window, None).unwrap();
@@ -72,7 +75,7 @@ async fn what_another_process_ended_is_not_ended_again_from_an_old_row() {
         let state = app.state.clone();
         async move {
             let head = state.head(&table()).await.unwrap().unwrap().record;
-            (head.counts.failed, head.counts.open, head.lanes, head.progress.ended)
+            (head.counts.failed, head.counts.open, head.lanes(), head.progress.ended)
         }
     };
     assert_eq!(after(&other).await, (1, 0, 0, 1));

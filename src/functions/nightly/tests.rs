@@ -2,11 +2,21 @@
 
 use super::*;
 use crate::functions::testing::World;
+use crate::functions::testing::{Set, app};
+use crate::orchestration::head::testing;
 use crate::orchestration::ids::InstanceId;
+use crate::orchestration::ids::TableKey;
+use crate::orchestration::instance::TableRun;
 use crate::orchestration::instance::{Instance, RuntimeStatus};
 use crate::orchestration::run::listed::Listed;
 use crate::orchestration::run::place::Active;
 use crate::state::{Stretch, Transaction};
+use crate::storage::{
+    Continuation, ETag, Error as StorageError, Key, Operation, Page, Range, Row, Storage, TableStore, memory,
+};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 fn tick(next: &str) -> Invocation {
     let status = json!({"Last": "2026-04-30T02:00:00+00:00", "Next": next, "LastUpdated": "2026-04-30T02:00:00+00:00"});
@@ -84,4 +94,60 @@ async fn runs_that_ended_longer_ago_than_the_history_are_forgotten_and_others_ar
         left.push(world.status(id).await.is_some());
     }
     assert_eq!(left, [true, false, true, true], "held, 31 days old, 30 days old, 29 days old");
+}
+
+/// A store that takes some transactions and then no more.
+struct Breaking {
+    inner: Storage,
+    left: AtomicU64,
+    most: AtomicU64,
+}
+
+#[async_trait::async_trait]
+impl TableStore for Breaking {
+    async fn get(&self, key: &Key) -> Result<Option<Row>, StorageError> {
+        self.inner.tables.get(key).await
+    }
+
+    async fn commit(&self, operations: &[Operation]) -> Result<Vec<Option<ETag>>, StorageError> {
+        self.most.fetch_max(operations.len() as u64, Ordering::SeqCst);
+        let left = self.left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1));
+        left.map_err(|_| StorageError::Unavailable("gone".into()))?;
+        self.inner.tables.commit(operations).await
+    }
+
+    async fn page(&self, range: &Range, after: Option<&Continuation>) -> Result<Page, StorageError> {
+        self.inner.tables.page(range, after).await
+    }
+}
+
+#[tokio::test]
+async fn a_purge_that_breaks_off_anywhere_goes_on_and_leaves_nothing_of_the_run() {
+    let clock = Arc::new(Set::default());
+    let inner = memory(Arc::clone(&clock) as _);
+    let store = Arc::new(Breaking { inner: inner.clone(), left: AtomicU64::new(u64::MAX), most: AtomicU64::default() });
+    let app = app(Storage { tables: Arc::clone(&store) as _, ..inner });
+    let Started::New(id) = start(&app, StartInput::default(), Value::Null).await.unwrap() else { panic!("not new") };
+    let read = app.state.instance(&id).await.unwrap().unwrap();
+    let ended = read.record.terminated("x", app.state.now()).unwrap();
+    app.state.commit(Transaction::new().instance(&ended, Some(&read.etag)).unwrap()).await.unwrap();
+    for table in 0..250 {
+        let key = TableKey::new("t", &table.to_string(), "c", "d", "x");
+        let row = TableRun { key, ..testing::table() };
+        app.state.commit(Transaction::new().table(&id, &row, None).unwrap()).await.unwrap();
+    }
+    clock.forward(31 * 86_400);
+    let late = Instant::now();
+    assert_eq!(purge_old(&app, late).await.unwrap(), 0, "no time is left");
+    store.most.store(0, Ordering::SeqCst);
+    let (mut gone, mut tries) = (0, 0);
+    let listed = async || app.state.listed(&Stretch::default()).await.unwrap().0.len();
+    while listed().await > 0 {
+        tries += 1;
+        store.left.store(1, Ordering::SeqCst);
+        gone += purge_old(&app, late + Duration::from_secs(600)).await.unwrap_or(0);
+    }
+    assert_eq!((gone, tries), (0, 4), "two batches of rows, the last with the run, and its entry: a transaction each");
+    assert!(app.state.instance(&id).await.unwrap().is_none() && app.state.tables(&id).await.unwrap().is_empty());
+    assert!((90..=100).contains(&store.most.load(Ordering::SeqCst)), "{store:?}", store = store.most);
 }

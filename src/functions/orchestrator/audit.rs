@@ -28,8 +28,7 @@ pub async fn write(
 ) -> Result<(), Error> {
     let Some(result) = &table.result else { return Ok(()) };
     let id = &run.id;
-    // A run that began anew writes rows of its own.
-    let of = format!("{id}{:016x}{}", run.created.ticks(), table.key.as_str());
+    let of = tag_of(run, table);
     let tag = format!("audit{of}");
     let row = audit_row(id, table, result, rows, windows, now);
     let audited = services.catalog.append_audit(&[row], &tag, deadline).await;
@@ -39,6 +38,12 @@ pub async fn write(
     }
     let tag = format!("failures{of}");
     audited.and(services.catalog.append_failures(&failures, &tag, deadline).await)
+}
+
+/// What the `ingest-by` tags of a table's rows end in. Every life of a run writes rows of its own: a restarted one has
+/// another birth, a rewound one keeps it.
+fn tag_of(run: &Instance, table: &TableRun) -> String {
+    format!("{}{:016x}{:08x}{}", run.id, run.created.ticks(), run.lives, table.key.as_str())
 }
 
 fn audit_row(
@@ -112,4 +117,26 @@ fn chunk_number(window: &Window) -> u32 {
         ^ u64::from(id.part.index) << 32
         ^ u64::from(id.part.count) << 48;
     ((mixed ^ mixed >> 31) & 0x7fff_ffff) as u32
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::orchestration::head::testing::{id, later, now, table};
+    use crate::orchestration::instance::StartInput;
+    use crate::orchestration::run::{restart, rewind};
+
+    #[test]
+    fn every_life_of_a_run_writes_audit_rows_of_its_own() {
+        let first = Instance::pending(id(1), StartInput::default(), Value::Null, now());
+        let failed = first.failed("no cluster", later(1)).unwrap();
+        let rewound = rewind::request(Some(&failed), later(2)).unwrap().run;
+        let restarted = restart::request(&failed, later(2)).unwrap().run;
+        let again = rewind::request(Some(&rewound.failed("x", later(3)).unwrap()), later(4)).unwrap().run;
+        let mut tags: Vec<String> = [&first, &rewound, &restarted, &again].map(|run| tag_of(run, &table())).to_vec();
+        assert_eq!(tag_of(&failed, &table()), tags[0], "one life, one row, whatever repeats");
+        tags.sort();
+        tags.dedup();
+        assert_eq!(tags.len(), 4, "{tags:?}");
+    }
 }

@@ -43,7 +43,7 @@ pub async fn handle(app: &App, id: &InstanceId, attempt: u32) -> Result<(), Erro
         Ok(services) => services,
         Err(reason) => return fail(app, &run, reason).await,
     };
-    let deadline = Instant::now() + app.limits.invocation_deadline;
+    let deadline = Instant::now() + app.limits.working_time();
     let rows = match services.catalog.read_config(deadline).await {
         Ok(rows) => rows,
         Err(error) => {
@@ -55,14 +55,21 @@ pub async fn handle(app: &App, id: &InstanceId, attempt: u32) -> Result<(), Erro
             return app.state.pay(&[again]).await;
         }
     };
-    match set_going(app, services, &run, rows, deadline).await {
-        Err(Error::Conflict) => {
-            // Another delivery of this message, or a person, was faster: look again.
-            let again = ControlMessage::Start { instance: id.clone(), attempt };
-            app.state.pay(&[Debt::control(again, app.limits.retry_first)]).await
+    let mut run = run;
+    loop {
+        match set_going(app, services, &run, rows.clone(), deadline).await {
+            Err(Error::Conflict) => {}
+            other => return other,
         }
-        other => other,
+        match app.state.instance(id).await? {
+            // A repair was put on record meanwhile: what was read is as good as before.
+            Some(now) if now.etag != run.etag && now.record.is_but_for_repairs(&run.record) => run = now,
+            _ => break,
+        }
     }
+    // Another delivery of this message, or a person, was faster: look again.
+    let again = ControlMessage::Start { instance: id.clone(), attempt };
+    app.state.pay(&[Debt::control(again, app.limits.retry_first)]).await
 }
 
 async fn fail(app: &App, run: &Stored<Instance>, reason: &str) -> Result<(), Error> {

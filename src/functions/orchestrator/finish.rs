@@ -48,7 +48,7 @@ pub async fn finish_table(app: &App, services: &Services, id: &InstanceId, key: 
     };
     let result = result(&head, &table.record, &windows, verified_up_to, &watermark);
     let Some(run) = app.state.instance(id).await?.map(|run| run.record) else { return Ok(()) };
-    let mut ended = TableRun { result: Some(result), ..table.record.clone() };
+    let mut ended = table.record.with_result(result);
     let relevant: Vec<Window> = windows.into_iter().filter(|w| w.run.as_ref() == Some(id)).collect();
     let audited = audit::write(services, &run, &ended, head.unaudited_rows, &relevant, app.state.now(), deadline).await;
     match audited {
@@ -236,6 +236,32 @@ mod tests {
         assert_eq!(purge().await, 200, "none is old yet");
         world.clock.forward(31 * 86_400);
         assert_eq!(purge().await, 50, "above the watermark they stay");
+        assert_eq!(state.head(&key()).await.unwrap().unwrap().record.purged.verified, 150);
+    }
+
+    #[tokio::test]
+    async fn a_purge_of_windows_that_runs_out_of_time_goes_on_the_next_time() {
+        let world = World::new();
+        let state = &world.app.state;
+        let (idle, windows) = long_copied();
+        state.commit(Transaction::new().head(&key(), &idle, None).unwrap()).await.unwrap();
+        for made in windows {
+            let write = Transaction::new().window(&key(), &made.name, &made.window, None).unwrap();
+            state.commit(write).await.unwrap();
+        }
+        world.clock.forward(31 * 86_400);
+        let left = async |deadline| {
+            let windows = store::windows(&world.app, &key()).await.unwrap();
+            purge_windows(&world.app, &key(), windows, deadline).await.unwrap();
+            store::windows(&world.app, &key()).await.unwrap().len()
+        };
+        assert_eq!(left(Instant::now()).await, 200, "no time is left");
+        // Broken off after its first transaction.
+        let mut seen = store::windows(&world.app, &key()).await.unwrap();
+        let head = state.head(&key()).await.unwrap().unwrap();
+        let first = purge(&head.record, &mut seen, state.now(), world.app.limits.history).unwrap();
+        store::table(&world.app, &key(), &first, &head.etag).await.unwrap();
+        assert_eq!(left(Instant::now() + Duration::from_secs(60)).await, 50);
         assert_eq!(state.head(&key()).await.unwrap().unwrap().record.purged.verified, 150);
     }
 }

@@ -43,7 +43,7 @@ pub async fn handle(app: &App, id: &InstanceId, key: &TableKey, attempt: u32) ->
     match taken {
         Taken::Ours(head) => match &app.services {
             Ok(services) => {
-                let deadline = Instant::now() + app.limits.invocation_deadline;
+                let deadline = Instant::now() + app.limits.working_time();
                 Planning { app, services, asked: &asked, deadline }.attempt(*head, attempt).await
             }
             Err(reason) => asked.fail(head.record.draft.as_deref(), reason, 0).await,

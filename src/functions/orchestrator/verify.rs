@@ -47,7 +47,7 @@ pub async fn handle(app: &App, key: &TableKey, asked: Count<'_>) -> Result<(), E
         Look::Finish(run) => return finish_table(app, services, &run, key).await,
         Look::Count(run) => run,
     };
-    let deadline = Instant::now() + app.limits.invocation_deadline;
+    let deadline = Instant::now() + app.limits.working_time();
     let (windows, now) = (store::windows(app, key).await?, app.state.now());
     let doubtful = rules::to_count_again(&head, &windows, now, &app.limits);
     let Some(submitted) = rules::to_count(&head, windows, now, &app.limits) else { return Ok(()) };

@@ -2,17 +2,26 @@
 
 use super::*;
 use crate::functions::control::{Started, Terminated, start, terminate};
+use crate::functions::get_status::{Shows, status};
+use crate::functions::http::Call;
+use crate::functions::notes;
 use crate::functions::testing::{Set, app};
-use crate::orchestration::ids::InstanceId;
+use crate::orchestration::head::testing;
+use crate::orchestration::instance::RuntimeStatus;
 use crate::orchestration::instance::StartInput;
+use crate::orchestration::message::ControlMessage;
+use crate::orchestration::repairs::Kind;
+use crate::orchestration::window::WindowState;
+use crate::state::{CHUNK_QUEUE, CONTROL_QUEUE, Transaction};
 use crate::storage::{
-    Continuation, ETag, Error as StorageError, Key, MessageQueue, Operation, Page, Range, Receipt, Row, Storage,
-    TableStore, memory,
+    Body, Continuation, Error as StorageError, Key, Message as QueueMessage, MessageQueue, Operation, Page, Range,
+    Receipt, Row, Storage, TableStore, memory,
 };
 use async_trait::async_trait;
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 type Stored<T> = Result<T, StorageError>;
 
@@ -102,9 +111,10 @@ impl World {
     async fn starts(&self) -> Vec<InstanceId> {
         let mut starts = Vec::new();
         let queues = &self.app.state.storage().queues;
-        for message in queues.receive(CONTROL_QUEUE, 32, POISON_HIDE).await.unwrap() {
+        for message in queues.receive(CONTROL_QUEUE, 32, Duration::from_secs(60)).await.unwrap() {
             queues.delete(CONTROL_QUEUE, &message.id, &message.receipt).await.unwrap();
-            if let Some(ControlMessage::Start { instance, .. }) = decoded(CONTROL_QUEUE, &message) {
+            let Body::Bytes(body) = &message.body else { panic!("{message:?}") };
+            if let ControlMessage::Start { instance, .. } = serde_json::from_slice(body).unwrap() {
                 starts.push(instance);
             }
         }
@@ -129,11 +139,8 @@ async fn a_run_that_was_forced_beside_another_is_watched_too() {
     let (active, forced) = (world.started(false).await, world.started(true).await);
     assert_eq!(world.start(false).await, Started::Active(active.clone()));
     assert_eq!(world.places().await, [active.clone(), forced.clone()]);
-    assert_eq!(
-        world.starts().await.len(),
-        3,
-        "the refused one sends that of the active run again; all are lost on the way"
-    );
+    // The refused start has sent that of the active run again.
+    assert_eq!(world.starts().await.len(), 3, "lost on the way");
     world.clock.forward(119);
     handle(&world.app).await.unwrap();
     assert!(world.starts().await.is_empty());
@@ -162,4 +169,110 @@ async fn a_place_that_a_run_left_behind_is_freed() {
     world.clock.forward(121);
     handle(&world.app).await.unwrap();
     assert!(world.places().await.is_empty());
+}
+
+impl World {
+    /// Puts a message where the host puts what it gave up.
+    async fn poison(&self, queue: &str, body: &[u8]) {
+        let queues = &self.app.state.storage().queues;
+        queues.send(&format!("{queue}-poison"), body, Duration::ZERO).await.unwrap();
+    }
+
+    async fn poisoned(&self, queue: &str) -> u64 {
+        self.app.state.storage().queues.approximate_count(&format!("{queue}-poison")).await.unwrap()
+    }
+
+    async fn record(&self, id: &InstanceId) -> Instance {
+        self.app.state.instance(id).await.unwrap().unwrap().record
+    }
+}
+
+#[tokio::test]
+async fn a_repair_stands_in_the_record_of_its_run_and_in_its_status() {
+    let world = world();
+    let id = world.started(false).await;
+    assert_eq!(world.starts().await.len(), 1, "lost on the way");
+    for ticks in 1..=12 {
+        world.clock.forward(121);
+        handle(&world.app).await.unwrap();
+        assert_eq!(world.record(&id).await.repairs.count, ticks);
+    }
+    let run = world.record(&id).await;
+    assert_eq!((run.status, run.updated), (RuntimeStatus::Pending, run.created), "a repair is no sign of life");
+    let shows = Shows::asked(&Call::of("GET", "http://app/api/status/x"));
+    let shown = status(&world.app, &run, shows).await.unwrap()["customStatus"]["repairs"].clone();
+    assert_eq!((shown["count"].clone(), shown["last"].as_array().unwrap().len()), (12.into(), 10));
+    assert_eq!(shown["last"][9]["kind"], "start_lost");
+}
+
+#[tokio::test]
+async fn a_poisoned_start_fails_its_run_with_what_the_handler_met_and_under_the_id_that_the_host_logs() {
+    let world = world();
+    let id = world.started(false).await;
+    let body = json!({"kind": "start", "instance": id, "attempt": 0});
+    for delivery in 1..=9 {
+        notes::leave(&world.app, &body, "the-host's-id", delivery, "the row is unreadable").await;
+    }
+    world.poison(CONTROL_QUEUE, body.to_string().as_bytes()).await;
+    handle(&world.app).await.unwrap();
+    let run = world.record(&id).await;
+    let error = run.error.clone().unwrap();
+    assert_eq!(run.status, RuntimeStatus::Failed);
+    assert!(error.contains("the-host's-id") && error.contains("delivery 9 failed: the row is unreadable"), "{error}");
+    assert_eq!(run.repairs.last[0].kind, Kind::StepPoisoned);
+    assert_eq!((world.poisoned(CONTROL_QUEUE).await, world.places().await), (0, vec![]));
+    assert_eq!(notes::find(&world.app, &body).await, None);
+}
+
+#[tokio::test]
+async fn a_message_that_is_not_ours_leaves_the_poison_queue_and_stops_nothing() {
+    let world = world();
+    let id = world.started(false).await;
+    for body in ["nonsense", "{}", "[1]"] {
+        world.poison(CHUNK_QUEUE, body.as_bytes()).await;
+        world.poison(CONTROL_QUEUE, body.as_bytes()).await;
+    }
+    world.poison(CONTROL_QUEUE, json!({"kind": "start", "instance": id}).to_string().as_bytes()).await;
+    handle(&world.app).await.unwrap();
+    assert_eq!((world.poisoned(CONTROL_QUEUE).await, world.poisoned(CHUNK_QUEUE).await), (0, 0));
+    assert_eq!(world.record(&id).await.status, RuntimeStatus::Failed);
+}
+
+#[tokio::test]
+async fn a_window_whose_message_was_given_up_fails_with_the_reason_and_its_lane_goes_on() {
+    let world = world();
+    let id = world.started(false).await;
+    let (head, windows) = testing::running(&id, 2);
+    let (key, state) = (testing::key(), &world.app.state);
+    let mut insert = Transaction::new().head(&key, &head, None).unwrap();
+    for seen in &windows {
+        insert = insert.window(&key, &seen.name, &seen.window, None).unwrap();
+    }
+    state.commit(insert).await.unwrap();
+    let body = json!({"table": key, "window": windows[0].name});
+    notes::leave(&world.app, &body, "m-7", 9, "out of luck").await;
+    world.poison(CHUNK_QUEUE, body.to_string().as_bytes()).await;
+    handle(&world.app).await.unwrap();
+    let window = state.window(&key, &windows[0].name).await.unwrap().unwrap().record;
+    assert_eq!(window.state, WindowState::Failed);
+    assert!(window.error.unwrap().contains("delivery 9 failed: out of luck"));
+    assert_eq!(state.head(&key).await.unwrap().unwrap().record.out, [windows[1].name.clone()]);
+    let repaired = world.record(&id).await.repairs.last[0].clone();
+    assert_eq!((repaired.kind, repaired.table.as_deref()), (Kind::WindowPoisoned, Some("s")));
+    assert_eq!(repaired.window, Some(window.id.to_string()));
+}
+
+#[tokio::test]
+async fn a_run_that_cannot_be_read_keeps_no_other_from_being_watched() {
+    let world = world();
+    let (active, forced) = (world.started(false).await, world.started(true).await);
+    assert_eq!(world.starts().await.len(), 2, "lost on the way");
+    let tables = &world.app.state.storage().tables;
+    let row = tables.get(&Key::new(format!("i:{active}"), "i").unwrap()).await.unwrap().unwrap();
+    let spoilt =
+        Operation::Replace(row.key, [("status".to_owned(), "Nonsense".into())].into_iter().collect(), row.etag);
+    tables.commit(&[spoilt]).await.unwrap();
+    world.clock.forward(121);
+    handle(&world.app).await.unwrap_err();
+    assert_eq!(world.starts().await, [forced]);
 }

@@ -262,7 +262,7 @@ fn rebuilt(head: &Head, facts: &Facts, is_empty: bool, now: Timestamp) -> Head {
         hold: 0,
         plan: if begun { Some(facts.plan.clone()) } else { head.plan.clone() },
         draft: None,
-        lanes: 0,
+        out: Vec::new(),
         ready: Vec::new(),
         cursor: None,
         more: false,

@@ -60,7 +60,7 @@ pub fn go_on<V>(
     let mut head = Head {
         stop: false,
         hold: number,
-        lanes: u32::try_from(held.len()).unwrap_or(u32::MAX),
+        out: with(&[WindowState::Claimed, WindowState::Sealed]).map(|seen| seen.name.clone()).collect(),
         // The counts may have come to rest: they start again with the next window that is submitted.
         verify: None,
         moved: now,
@@ -92,7 +92,8 @@ mod tests {
 
     fn held(open: u64, submitted: u64) -> Head {
         let counts = Counts { open, submitted, verified: 1, ..Counts::default() };
-        let running = Head { counts, plan: Some("old".into()), lanes: 3, ..head(TableState::Running) };
+        let out = windows(&[WindowState::Planned; 3]).into_iter().map(|seen| seen.name).collect();
+        let running = Head { counts, plan: Some("old".into()), out, ..head(TableState::Running) };
         hold(&running, &id(1), 1, later(1)).unwrap()
     }
 
@@ -130,7 +131,7 @@ mod tests {
     fn everything_that_waits_is_dispatched_again_as_the_lanes_allow() {
         let states = [WindowState::Verified, WindowState::Planned, WindowState::Planned, WindowState::Planned];
         let WentOn { head, owed } = gone_on(&held(3, 0), &states);
-        assert_eq!((head.stop, head.lanes, owed.len(), head.ready.len()), (false, 3, 3, 0));
+        assert_eq!((head.stop, head.lanes(), owed.len(), head.ready.len()), (false, 3, 3, 0));
         assert_eq!(head.owed_plan.unwrap().messages, owed);
         assert_eq!(head.verify, None, "the first window that is submitted starts the counts");
     }
@@ -141,7 +142,7 @@ mod tests {
         windows[0].window.lease_until = Some(later(100));
         let run = run(RuntimeStatus::Running);
         let WentOn { head, owed } = go_on(&key(), &held(3, 0), &windows, &run, later(10), &limits()).unwrap();
-        assert_eq!((head.lanes, owed.len()), (3, 3));
+        assert_eq!((head.lanes(), owed.len()), (3, 3));
         assert_eq!(owed[0].delay, Duration::from_secs(90) + limits().clock_margin);
     }
 

@@ -98,10 +98,12 @@ pub struct Draft<V> {
     head: Head,
     rest: Vec<WindowWrite<V>>,
     names: Vec<WindowName>,
-    /// Messages for windows that workers may still hold: one lane each.
+    /// Messages for windows that workers may still hold.
     held: Vec<Debt>,
     /// Whether proved windows are to be counted again.
     recount: bool,
+    /// These windows: one lane each.
+    out: Vec<WindowName>,
 }
 
 /// What goes into a plan.
@@ -131,8 +133,8 @@ pub fn lay_out<V>(
     let plan = draft_of(&head)?.to_owned();
     let unplanned = head.clone();
     let recount = found.doubtful.iter().any(|window| is_doubtful(window, now, limits));
-    let (rest, names, held) = (Vec::new(), Vec::new(), Vec::new());
-    let mut draft = Draft { batches: Vec::new(), plan, head, rest, names, held, recount };
+    let (rest, names, held, out) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    let mut draft = Draft { batches: Vec::new(), plan, head, rest, names, held, recount, out };
     if end.is_some() {
         draft.head.plan = Some(draft.plan.clone());
     }
@@ -179,6 +181,7 @@ impl<V> Draft<V> {
             WindowState::Claimed | WindowState::Sealed => {
                 let lease = window.lease_until.unwrap_or(now) + limits.clock_margin;
                 self.held.push(Debt::chunk_later(key, name.clone(), lease.since(now)));
+                self.out.push(name.clone());
             }
             _ => {}
         }
@@ -212,11 +215,11 @@ impl<V> Draft<V> {
     /// The last transaction. `run` is the status of the run as read after all batches were written: a plan of a run
     /// that was terminated or suspended meanwhile is valid, for the next run or the resumption, and dispatches nothing.
     pub fn complete(self, key: &TableKey, run: Option<RuntimeStatus>, now: Timestamp, limits: &Limits) -> Completed<V> {
-        let Self { plan, head, names, held, rest, recount, .. } = self;
+        let Self { plan, head, names, held, out, rest, recount, .. } = self;
         let mut head = Head {
             draft: None,
             state: TableState::Running,
-            lanes: u32::try_from(held.len()).unwrap_or(u32::MAX),
+            out,
             stop: run != Some(RuntimeStatus::Running),
             plan_due: None,
             recount: recount.then_some(now),
@@ -301,8 +304,8 @@ mod tests {
         }
         let Completed { write, owed } = completed(draft);
         assert_eq!((write.windows.len(), owed.len()), (52, 2));
-        assert_eq!((write.head.plan.as_deref(), write.head.draft), (Some("draft"), None));
-        assert_eq!((write.head.counts.open, write.head.lanes, write.head.more), (250, 2, true));
+        assert_eq!((write.head.plan.as_deref(), write.head.draft.clone()), (Some("draft"), None));
+        assert_eq!((write.head.counts.open, write.head.lanes(), write.head.more), (250, 2, true));
         assert_eq!(write.head.ready.len(), READY_NAMES - 2);
         assert_eq!(write.head.planned_to, Timestamp::from_ticks(9_000));
     }
@@ -323,7 +326,7 @@ mod tests {
         let mut held = seen(30, WindowState::Claimed);
         held.window.lease_until = Some(later(200));
         let Completed { write, owed } = completed(drafted(vec![held], 3));
-        assert_eq!(write.head.lanes, 2);
+        assert_eq!(write.head.lanes(), 2);
         assert_eq!(owed[0].delay, Duration::from_secs(199) + limits().clock_margin);
         assert_eq!(owed.len(), 2);
     }

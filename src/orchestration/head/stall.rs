@@ -19,7 +19,7 @@ pub fn dispatch_again(
     now: Timestamp,
     limits: &Limits,
 ) -> Option<(Head, Vec<Debt>)> {
-    let mut head = Head { lanes: 0, ready: Vec::new(), cursor: None, moved: now, updated: now, ..head.clone() };
+    let mut head = Head { out: Vec::new(), ready: Vec::new(), cursor: None, moved: now, updated: now, ..head.clone() };
     take_names(&mut head, planned.into_iter().map(|name| (name, WindowState::Planned)), false);
     let debts: Vec<Debt> = fill_lanes(&mut head, limits).into_iter().map(|name| Debt::chunk(table, name)).collect();
     (!debts.is_empty()).then_some((head, debts))
@@ -43,10 +43,10 @@ mod tests {
     #[test]
     fn lanes_of_messages_that_were_lost_are_free_again() {
         let mut stuck = head(TableState::Running);
-        stuck.lanes = 2;
+        stuck.out = names(100)[90..92].to_vec();
         stuck.ready = names(100)[50..60].to_vec();
         let (next, debts) = dispatch_again(&key(), &stuck, names(100), later(9), &limits()).unwrap();
-        assert_eq!((debts.len(), next.lanes, next.moved), (2, 2, later(9)));
+        assert_eq!((debts.len(), next.lanes(), next.moved), (2, 2, later(9)));
         assert_eq!(debts[0], Debt::chunk(&key(), names(1).remove(0)));
         assert_eq!((next.ready.len(), next.more, next.cursor), (READY_NAMES - 2, true, Some(names(64).remove(63))));
     }

@@ -93,3 +93,12 @@ pub(crate) fn long_copied() -> (Head, Vec<Seen<u64>>) {
     let head = Head { verified_up_to: Timestamp::from_ticks(1_500), ..head(TableState::Idle) };
     (head, (0..200).map(|low| seen(low * 10, WindowState::Verified)).collect())
 }
+
+/// A running table of `run` with as many planned windows, all of them out.
+pub(crate) fn running(run: &InstanceId, windows: u64) -> (Head, Vec<Seen<u64>>) {
+    let windows: Vec<_> = (1..=windows).map(|low| seen(low * 10, WindowState::Planned)).collect();
+    let mut head = Head { run: Some(run.clone()), plan: Some("old".into()), ..head(TableState::Running) };
+    head.counts.open = windows.len() as u64;
+    head.out = windows.iter().map(|seen| seen.name.clone()).collect();
+    (head, windows)
+}

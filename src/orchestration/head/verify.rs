@@ -331,7 +331,7 @@ mod tests {
         gone.seen.window.gone_since = Some(now());
         let Recorded { write, owed, .. } = recorded(&before, &[gone]);
         assert_eq!(owed[0], Debt::chunk(&key(), name(10)));
-        assert_eq!((write.head.lanes, write.head.counts.open, write.head.counts.submitted), (2, 2, 0));
+        assert_eq!((write.head.lanes(), write.head.counts.open, write.head.counts.submitted), (2, 2, 0));
     }
 
     #[test]

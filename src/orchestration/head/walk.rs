@@ -16,7 +16,7 @@ use crate::orchestration::removal::Place;
 use crate::orchestration::renewal::{Blob, before_repost};
 use crate::orchestration::run::place::Active;
 use crate::orchestration::verification::{Found, Verdict, judge};
-use crate::orchestration::watchdog::{self, Action, Sight};
+use crate::orchestration::watchdog::{self, Action, Calls, Sight};
 use crate::orchestration::window::{Claim, Window, WindowState};
 use crate::orchestration::write::{Seen, TableWrite, WindowWrite};
 use crate::timestamp::Timestamp;
@@ -158,16 +158,21 @@ impl Walk {
             *counts.of(window.state) += 1;
         }
         assert_eq!(head.counts, counts, "seed {seed}");
-        assert!(head.lanes <= self.limits.lanes, "seed {seed}: {} lanes", head.lanes);
+        assert!(head.lanes() <= self.limits.lanes as usize, "seed {seed}: {} lanes", head.lanes());
         let distinct: HashSet<&WindowName> = head.ready.iter().collect();
         assert_eq!(distinct.len(), head.ready.len(), "seed {seed}: a window is ready twice");
         if head.is_through() {
             return;
         }
-        for name in &head.ready {
-            // A repair may have sent a window that was ready: it is handed out once more, and its end says so.
-            let state = self.windows[name].0.state;
-            assert!(state == WindowState::Planned || self.repairs > 0, "seed {seed}: {name:?} is ready and {state:?}");
+        // No lane leaks: what is open is out, ready, or still to be found behind the cursor, and only one of these.
+        let open = |name: &&WindowName| self.windows[*name].0.state.is_open();
+        assert!(head.out.iter().chain(&head.ready).all(|name| open(&name)), "seed {seed}: {head:#?}");
+        let behind = |name: &&WindowName| head.more && head.cursor.as_ref().is_none_or(|at| *name > at);
+        for name in self.windows.keys().filter(open) {
+            let places = (head.out.contains(name), head.ready.contains(name));
+            let found =
+                places == (true, false) || places == (false, true) || (places == (false, false) && behind(&name));
+            assert!(found, "seed {seed}: {name:?} is {places:?} in {head:#?}");
         }
     }
 
@@ -299,7 +304,7 @@ impl Walk {
     fn commit_end(&mut self, name: &WindowName, window: &Window, version: u64, how: WindowEnd) -> Step {
         self.may_die()?;
         let (head, read) = self.head();
-        let ended = end(&key(), &self.refilled(head), window, how, self.now, &self.limits).unwrap();
+        let ended = end(&key(), name, &self.refilled(head), window, how, self.now, &self.limits).unwrap();
         let mut windows = vec![WindowWrite::Swap(name.clone(), ended.window.clone(), version)];
         windows.extend(ended.children.into_iter().map(|(name, child)| WindowWrite::Insert(name, child)));
         if !self.commit(TableWrite { head: ended.head, windows }, Some(read)) {
@@ -365,7 +370,7 @@ impl Walk {
         let run = Instance { status: RuntimeStatus::Running, ..self.run.clone() };
         let sight = Sight { table: table(), head, windows };
         let place = Active { instance: run.id.clone(), since: run.created };
-        for repair in watchdog::diagnose(&place, Some(&run), &[sight], self.now, &self.limits) {
+        for repair in watchdog::diagnose(&place, Some(&run), &[sight], Calls::OPEN, self.now, &self.limits) {
             self.repairs += 1;
             match repair.action {
                 Action::Send(debts) => drop(self.pay(&debts)),

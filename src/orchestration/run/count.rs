@@ -42,6 +42,10 @@ pub fn count<V: Clone>(
     result: &TableResult,
     now: Timestamp,
 ) -> Counting<V> {
+    // The rows that a former life left behind stand until the next one begins.
+    if !run.has_begun() {
+        return Counting::Unknown;
+    }
     let Some((table, version)) = rows.iter().find(|(table, _)| table.key == *key && table.high == high) else {
         return Counting::Unknown;
     };
@@ -107,6 +111,8 @@ mod tests {
     fn work_that_was_begun_in_a_former_life_is_not_counted() {
         let (run, rows) = running();
         assert_eq!(count(&run, &rows, &key(), Timestamp::from_ticks(9), &done(), later(1)), Counting::Unknown);
+        let rewound = Instance::pending(run.id.clone(), run.input.clone(), Value::Null, later(2));
+        assert_eq!(count(&rewound, &rows, &key(), table().high, &done(), later(3)), Counting::Unknown);
     }
 
     #[test]

@@ -7,11 +7,12 @@ pub mod poison;
 mod tests;
 
 use super::head::{stall, verify};
-use super::ids::{InstanceId, TableKey, WindowName};
+use super::ids::{InstanceId, TableKey, WindowId, WindowName};
 use super::instance::{Instance, RuntimeStatus, TableRun};
 use super::ledger::{Head, TableState};
 use super::limits::Limits;
 use super::message::{ControlMessage, Debt, Message};
+use super::repairs::{Kind, Repaired};
 use super::run::place::{Active, is_over, start_debt};
 use super::window::{Window, WindowState};
 use crate::timestamp::Timestamp;
@@ -20,14 +21,24 @@ use std::time::Duration;
 /// Something that does not move, and what to do.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Repair {
-    /// What is repaired and how, for the log.
-    pub what: &'static str,
+    /// What is repaired.
+    pub kind: Kind,
     /// The run.
     pub instance: InstanceId,
     /// The source table, if it is about one.
     pub table: Option<String>,
+    /// The window, if it is about one.
+    pub window: Option<WindowId>,
     /// What to do.
     pub action: Action,
+}
+
+impl Repair {
+    /// It as the run keeps it once it is made at `now`.
+    pub fn made(&self, now: Timestamp) -> Repaired {
+        let window = self.window.map(|window| window.to_string());
+        Repaired { at: now, kind: self.kind, table: self.table.clone(), window }
+    }
 }
 
 /// What a repair does.
@@ -46,7 +57,7 @@ pub enum Action {
     },
     /// Leave the run's place.
     Leave,
-    /// Swap the run to this, then leave its place.
+    /// Swap the run to this, which has the repair on record, then leave its place.
     End(Box<Instance>),
 }
 
@@ -59,6 +70,20 @@ pub struct Sight {
     pub head: Option<Head>,
     /// Its windows, where [`needs_windows`] asks for them.
     pub windows: Vec<(WindowName, Window)>,
+}
+
+/// What the tenant's hunting calls wait for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Calls {
+    /// When the next one may be sent.
+    pub opens_at: Timestamp,
+    /// Until when the service last asked for a pause.
+    pub paused_until: Timestamp,
+}
+
+impl Calls {
+    /// They wait for nothing.
+    pub const OPEN: Self = Self { opens_at: Timestamp::MIN, paused_until: Timestamp::MIN };
 }
 
 /// Whether the tables of a run must be looked at.
@@ -84,16 +109,14 @@ pub fn diagnose(
     place: &Active,
     run: Option<&Instance>,
     tables: &[Sight],
+    calls: Calls,
     now: Timestamp,
     limits: &Limits,
 ) -> Vec<Repair> {
-    let repair = |what, action| Repair { what, instance: place.instance.clone(), table: None, action };
+    let repair = |kind, action| Repair { kind, instance: place.instance.clone(), table: None, window: None, action };
     let Some(run) = run else {
         let over = is_over(place, None, now, limits);
-        return over
-            .then(|| repair("the active run does not exist and is released", Action::Leave))
-            .into_iter()
-            .collect();
+        return over.then(|| repair(Kind::PlaceHeld, Action::Leave)).into_iter().collect();
     };
     // Whoever ends a run is about to leave its place, too.
     let quiet = now.since(run.updated) > limits.lost_after;
@@ -101,20 +124,20 @@ pub fn diagnose(
     match run.status {
         status if status.is_final() => {
             let over = quiet && is_over(place, Some(run), now, limits);
-            over.then(|| repair("the run has ended and is released", Action::Leave)).into_iter().collect()
+            over.then(|| repair(Kind::PlaceHeld, Action::Leave)).into_iter().collect()
         }
         RuntimeStatus::Pending if quiet => {
-            let start = Action::Send(vec![start_debt(&run.id)]);
-            vec![repair("the run was never begun; its start is sent again", start)]
+            vec![repair(Kind::StartLost, Action::Send(vec![start_debt(&run.id)]))]
         }
         RuntimeStatus::Running if done && quiet => {
-            let ended = Instance { status: RuntimeStatus::Completed, updated: now, ..run.clone() };
-            vec![repair("all its tables have their results; the run is ended", Action::End(Box::new(ended)))]
+            let note = Repaired { at: now, kind: Kind::EndLost, table: None, window: None };
+            let ended = Instance { status: RuntimeStatus::Completed, updated: now, ..run.repaired(&[note]) };
+            vec![repair(Kind::EndLost, Action::End(Box::new(ended)))]
         }
         RuntimeStatus::Running => tables
             .iter()
             .filter(|sight| needs_head(&sight.table))
-            .flat_map(|sight| Watched { run, sight, now, limits }.diagnose())
+            .flat_map(|sight| Watched { run, sight, calls, now, limits }.diagnose())
             .collect(),
         _ => Vec::new(),
     }
@@ -124,6 +147,7 @@ pub fn diagnose(
 struct Watched<'a> {
     run: &'a Instance,
     sight: &'a Sight,
+    calls: Calls,
     now: Timestamp,
     limits: &'a Limits,
 }
@@ -148,18 +172,18 @@ impl Watched<'_> {
             TableState::Running => self.count_again(head).into_iter().chain(self.windows(head)).collect(),
             TableState::Finishing if quiet > limits.lost_after => {
                 let end = vec![verify::message(self.key(), head.verify_number)];
-                vec![self.send("its end is sent again", end)]
+                vec![self.send(Kind::TableEndLost, end)]
             }
             _ => Vec::new(),
         }
     }
 
     fn plan_again(&self) -> Repair {
-        self.send("its plan is sent again", vec![self.plan()])
+        self.send(Kind::PlanLost, vec![self.plan()])
     }
 
     fn go_on(&self) -> Repair {
-        self.send("it is held and its run is not; it is told to go on", vec![self.plan()])
+        self.send(Kind::TableHeld, vec![self.plan()])
     }
 
     fn plan(&self) -> Debt {
@@ -173,7 +197,7 @@ impl Watched<'_> {
             return None;
         }
         let is_planned = |debt: &Debt| matches!(&debt.message, Message::Chunk(chunk) if self.in_state(WindowState::Planned).any(|name| *name == chunk.window));
-        Some(self.send("its count is sent again", verify::overdue(self.key(), head, is_planned)))
+        Some(self.send(Kind::CountLost, verify::overdue(self.key(), head, is_planned)))
     }
 
     fn windows(&self, head: &Head) -> Vec<Repair> {
@@ -184,22 +208,39 @@ impl Watched<'_> {
             let states = [WindowState::Claimed, WindowState::Sealed];
             self.sight.windows.iter().filter(move |(_, window)| states.contains(&window.state))
         };
-        let dead = held().filter(|(_, window)| window.is_dead(self.now, self.limits));
-        let mut repairs: Vec<Repair> = dead
-            .map(|(name, _)| {
-                let chunk = vec![Debt::chunk(self.key(), name.clone())];
-                self.send("a window whose worker is gone is sent again", chunk)
-            })
-            .collect();
-        if held().next().is_none() && self.now.since(head.moved) > self.limits.stall_after {
+        let mut repairs: Vec<Repair> = held().filter_map(|(name, window)| self.take_over(name, window)).collect();
+        if held().next().is_none() && self.is_stalled(head) {
             let planned = self.in_state(WindowState::Planned).cloned();
             let again = stall::dispatch_again(self.key(), head, planned, self.now, self.limits);
             repairs.extend(again.map(|(head, debts)| {
                 let action = Action::Dispatch { table: self.key().clone(), head: Box::new(head), debts };
-                self.repair("it stands still; its next windows are sent again", action)
+                self.repair(Kind::Stalled, None, action)
             }));
         }
         repairs
+    }
+
+    /// A window whose worker is gone. A sealed one needs no call; the message of any other would only pile up while the
+    /// tenant's calls wait for longer than it is to the next look.
+    fn take_over(&self, name: &WindowName, window: &Window) -> Option<Repair> {
+        if !window.is_dead(self.now, self.limits) {
+            return None;
+        }
+        let chunk = match window.state {
+            WindowState::Sealed => Debt::chunk_later(self.key(), name.clone(), self.limits.pickup),
+            _ if self.calls.opens_at.since(self.now) > self.limits.lost_after => return None,
+            _ => Debt::chunk(self.key(), name.clone()),
+        };
+        Some(self.repair(Kind::WorkerGone, Some(window.id), Action::Send(vec![chunk])))
+    }
+
+    /// Whether nothing came of the table for so long that its messages must be lost. While the tenant's calls were paused
+    /// they wait; and where many windows share the quota, a window waits for the permits of all others.
+    fn is_stalled(&self, head: &Head) -> bool {
+        let Self { calls, limits, now, .. } = self;
+        let waiting = calls.opens_at.since(*now) > limits.pickup;
+        let queue = if waiting { limits.longest_queue() } else { Duration::ZERO };
+        now.since(head.moved.max(calls.paused_until)) > limits.stall_after + queue
     }
 
     fn in_state(&self, state: WindowState) -> impl Iterator<Item = &WindowName> {
@@ -210,12 +251,12 @@ impl Watched<'_> {
         &self.sight.table.key
     }
 
-    fn send(&self, what: &'static str, debts: Vec<Debt>) -> Repair {
-        self.repair(what, Action::Send(debts))
+    fn send(&self, kind: Kind, debts: Vec<Debt>) -> Repair {
+        self.repair(kind, None, Action::Send(debts))
     }
 
-    fn repair(&self, what: &'static str, action: Action) -> Repair {
+    fn repair(&self, kind: Kind, window: Option<WindowId>, action: Action) -> Repair {
         let table = Some(self.sight.table.config.source.clone());
-        Repair { what, instance: self.run.id.clone(), table, action }
+        Repair { kind, instance: self.run.id.clone(), table, window, action }
     }
 }

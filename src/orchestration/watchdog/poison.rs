@@ -3,13 +3,27 @@
 
 use crate::orchestration::fan_in::WindowEnd;
 use crate::orchestration::ids::{InstanceId, TableKey};
-use crate::orchestration::instance::{Instance, RuntimeStatus, TableResult};
+use crate::orchestration::instance::{Instance, RuntimeStatus};
+use crate::orchestration::ledger::{Head, TableState};
 use crate::orchestration::limits::Limits;
 use crate::orchestration::message::{ControlMessage, Debt};
 use crate::orchestration::window::{Window, WindowState};
 use crate::timestamp::Timestamp;
+use serde::{Deserialize, Serialize};
 
-const GAVE_UP: &str = "the host gave up its message after 10 deliveries; the handler's log says why";
+/// How often the host hands a message out (`maxDequeueCount` in `host.json`).
+const DELIVERIES: u32 = 10;
+
+/// Why deliveries of a message failed, as far as a handler could still say.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Note {
+    /// The message's id on its queue, which the host's log names.
+    pub message: String,
+    /// The last delivery of which it is known why it failed.
+    pub delivery: u32,
+    /// Why.
+    pub reason: String,
+}
 
 /// What to do about a window whose message was given up.
 #[derive(Debug, Clone, PartialEq)]
@@ -21,12 +35,37 @@ pub enum Chunk {
 }
 
 /// Decides on a window. What is sealed may have been posted: that is for the count.
-pub fn chunk(window: &Window) -> Chunk {
+pub fn chunk(window: &Window, note: Option<&Note>) -> Chunk {
     match window.state {
-        WindowState::Planned | WindowState::Claimed => Chunk::End(WindowEnd::Failed(GAVE_UP.to_owned())),
+        WindowState::Planned | WindowState::Claimed => {
+            let met = window.error.as_ref().map(|error| format!("; its last attempt met: {error}")).unwrap_or_default();
+            let by = window.owner.as_ref().map(|owner| format!("; it was claimed last by message {owner}"));
+            Chunk::End(WindowEnd::Failed(format!("{}{met}{}", gave_up(note), by.unwrap_or_default())))
+        }
         WindowState::Sealed => Chunk::End(WindowEnd::Submitted),
         _ => Chunk::Pay(window.owed.clone()),
     }
+}
+
+fn gave_up(note: Option<&Note>) -> String {
+    match note {
+        Some(Note { message, delivery, reason }) => format!(
+            "the host gave up message {message} after {DELIVERIES} deliveries; delivery {delivery} failed: {reason}"
+        ),
+        None => format!(
+            "the host gave up its message after {DELIVERIES} deliveries, none of which could say why: the process was \
+             ended each time (look for its memory or a crash in the host's log), or the state store took nothing"
+        ),
+    }
+}
+
+/// What a message about a step finds.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Found<'a> {
+    /// The run of a start message.
+    pub run: Option<&'a Instance>,
+    /// The head of a plan message's table.
+    pub head: Option<&'a Head>,
 }
 
 /// What to do about a step whose message was given up.
@@ -34,69 +73,119 @@ pub fn chunk(window: &Window) -> Chunk {
 pub enum Control {
     /// Swap the run to this, then leave its place.
     Fail(Box<Instance>),
-    /// Count this result of the table.
-    EndTable(InstanceId, TableKey, Box<TableResult>),
+    /// End the table with this error, unless a plan of it stands.
+    GiveUp(InstanceId, TableKey, String),
     /// Send it again.
     Again(Debt),
     /// Nothing waits for it.
     Drop,
 }
 
-/// Decides on a step. `run` is the run of a start message, if there is one.
-pub fn control(message: ControlMessage, run: Option<&Instance>, now: Timestamp, limits: &Limits) -> Control {
+/// Decides on a step.
+pub fn control(
+    message: ControlMessage,
+    found: Found<'_>,
+    note: Option<&Note>,
+    now: Timestamp,
+    limits: &Limits,
+) -> Control {
+    let again = |message| Control::Again(Debt::control(message, limits.verify_longest));
     match message {
         ControlMessage::Start { .. } => {
-            let pending = run.filter(|run| run.status == RuntimeStatus::Pending);
-            let failed = pending.and_then(|run| run.failed(&format!("the run could not begin: {GAVE_UP}"), now).ok());
+            let pending = found.run.filter(|run| run.status == RuntimeStatus::Pending);
+            let error = format!("the run could not begin: {}", gave_up(note));
+            let failed = pending.and_then(|run| run.failed(&error, now).ok());
             failed.map_or(Control::Drop, |failed| Control::Fail(Box::new(failed)))
         }
-        ControlMessage::Plan { instance, table, .. } => {
-            let error = Some(format!("the table could not be planned: {GAVE_UP}"));
-            Control::EndTable(instance, table, Box::new(TableResult { error, ..TableResult::default() }))
+        // Its plan stands: what failed was what comes after it, and the message goes on with that.
+        ControlMessage::Plan { instance, table, attempt } if is_planned(found.head, &instance) => {
+            again(ControlMessage::Plan { instance, table, attempt })
         }
-        again @ (ControlMessage::Verify { .. }
+        ControlMessage::Plan { instance, table, .. } => {
+            Control::GiveUp(instance, table, format!("the table could not be planned: {}", gave_up(note)))
+        }
+        ControlMessage::Verify { .. }
         | ControlMessage::Terminate { .. }
         | ControlMessage::Suspend { .. }
-        | ControlMessage::Resume { .. }) => Control::Again(Debt::control(again, limits.verify_longest)),
+        | ControlMessage::Resume { .. } => again(message),
     }
+}
+
+fn is_planned(head: Option<&Head>, id: &InstanceId) -> bool {
+    head.is_some_and(|head| {
+        head.run.as_ref() == Some(id) && matches!(head.state, TableState::Running | TableState::Finishing)
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::orchestration::head::testing::{id, key, now, seen};
+    use crate::orchestration::head::testing::{head, id, key, now, seen};
     use crate::orchestration::instance::StartInput;
     use serde_json::Value;
+
+    fn note() -> Note {
+        Note { message: "m-7".into(), delivery: 9, reason: "the row is unreadable".into() }
+    }
 
     #[test]
     fn a_window_that_was_never_sealed_fails_and_a_sealed_one_is_counted() {
         for state in [WindowState::Planned, WindowState::Claimed] {
-            assert!(matches!(chunk(&seen(1, state).window), Chunk::End(WindowEnd::Failed(_))));
+            assert!(matches!(chunk(&seen(1, state).window, None), Chunk::End(WindowEnd::Failed(_))));
         }
-        assert_eq!(chunk(&seen(1, WindowState::Sealed).window), Chunk::End(WindowEnd::Submitted));
-        assert_eq!(chunk(&seen(1, WindowState::Submitted).window), Chunk::Pay(vec![]));
+        assert_eq!(chunk(&seen(1, WindowState::Sealed).window, None), Chunk::End(WindowEnd::Submitted));
+        assert_eq!(chunk(&seen(1, WindowState::Submitted).window, None), Chunk::Pay(vec![]));
+    }
+
+    #[test]
+    fn the_reason_names_the_message_and_what_its_handler_met() {
+        let window =
+            Window { owner: Some("m-8".into()), error: Some("reset".into()), ..seen(1, WindowState::Claimed).window };
+        let Chunk::End(WindowEnd::Failed(reason)) = chunk(&window, Some(&note())) else { panic!("not failed") };
+        for part in ["m-7", "delivery 9 failed: the row is unreadable", "its last attempt met: reset", "message m-8"] {
+            assert!(reason.contains(part), "{reason}");
+        }
     }
 
     #[test]
     fn a_run_that_could_not_begin_fails_and_a_running_one_goes_on() {
         let limits = Limits::scaled(1.0);
-        let start = || ControlMessage::Start { instance: id(1), attempt: 0 };
+        let on_start = |run: Option<&Instance>| {
+            let found = Found { run, head: None };
+            control(ControlMessage::Start { instance: id(1), attempt: 0 }, found, Some(&note()), now(), &limits)
+        };
         let pending = Instance::pending(id(1), StartInput::default(), Value::Null, now());
-        let Control::Fail(failed) = control(start(), Some(&pending), now(), &limits) else { panic!("not failed") };
+        let Control::Fail(failed) = on_start(Some(&pending)) else { panic!("not failed") };
         assert_eq!(failed.status, RuntimeStatus::Failed);
+        assert!(failed.error.unwrap().contains("the row is unreadable"));
         let running = Instance { status: RuntimeStatus::Running, ..pending };
-        assert_eq!(control(start(), Some(&running), now(), &limits), Control::Drop);
-        assert_eq!(control(start(), None, now(), &limits), Control::Drop);
+        assert_eq!(on_start(Some(&running)), Control::Drop);
+        assert_eq!(on_start(None), Control::Drop);
     }
 
     #[test]
-    fn a_table_that_could_not_be_planned_has_its_result_and_counts_go_on() {
+    fn a_table_that_could_not_be_planned_has_its_result_and_a_planned_one_goes_on() {
         let limits = Limits::scaled(1.0);
-        let plan = ControlMessage::Plan { instance: id(1), table: key(), attempt: 0 };
-        assert!(matches!(control(plan, None, now(), &limits), Control::EndTable(_, _, result) if !result.success));
+        let on_plan = |head: Option<&Head>| {
+            let plan = ControlMessage::Plan { instance: id(1), table: key(), attempt: 0 };
+            control(plan, Found { run: None, head }, None, now(), &limits)
+        };
+        let of_another = Head { run: Some(id(9)), ..head(TableState::Running) };
+        for unplanned in [None, Some(&head(TableState::Planning)), Some(&of_another)] {
+            assert!(
+                matches!(on_plan(unplanned), Control::GiveUp(_, _, error) if error.contains("could not be planned"))
+            );
+        }
+        for state in [TableState::Running, TableState::Finishing] {
+            assert!(matches!(on_plan(Some(&head(state))), Control::Again(_)));
+        }
+    }
+
+    #[test]
+    fn counts_and_control_go_on() {
+        let limits = Limits::scaled(1.0);
         let verify = ControlMessage::Verify { table: key(), number: 3 };
-        assert!(
-            matches!(control(verify, None, now(), &limits), Control::Again(debt) if debt.delay == limits.verify_longest)
-        );
+        let again = control(verify, Found::default(), None, now(), &limits);
+        assert!(matches!(again, Control::Again(debt) if debt.delay == limits.verify_longest));
     }
 }

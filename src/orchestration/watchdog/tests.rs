@@ -16,12 +16,17 @@ fn run(status: RuntimeStatus) -> Instance {
 
 fn diagnosed(run: Option<&Instance>, tables: &[Sight], seconds: u64) -> Vec<Repair> {
     let place = Active { instance: id(1), since: now() };
-    diagnose(&place, run, tables, later(seconds), &limits())
+    diagnose(&place, run, tables, Calls::OPEN, later(seconds), &limits())
 }
 
 fn of_table(head: Option<Head>, windows: Vec<(WindowName, Window)>, seconds: u64) -> Vec<Debt> {
+    of_waiting(Calls::OPEN, head, windows, seconds)
+}
+
+fn of_waiting(calls: Calls, head: Option<Head>, windows: Vec<(WindowName, Window)>, seconds: u64) -> Vec<Debt> {
     let sight = Sight { table: table(), head, windows };
-    let repairs = diagnosed(Some(&run(RuntimeStatus::Running)), &[sight], seconds);
+    let place = Active { instance: id(1), since: now() };
+    let repairs = diagnose(&place, Some(&run(RuntimeStatus::Running)), &[sight], calls, later(seconds), &limits());
     let debts = repairs.into_iter().map(|repair| match repair.action {
         Action::Send(debts) | Action::Dispatch { debts, .. } => debts,
         other => panic!("{other:?}"),
@@ -71,7 +76,8 @@ fn a_run_whose_tables_all_have_results_is_ended() {
     let result = Some(TableResult::default());
     let sight = Sight { table: TableRun { result, ..table() }, head: None, windows: vec![] };
     let repairs = diagnosed(Some(&run(RuntimeStatus::Running)), &[sight], 121);
-    assert!(matches!(&repairs[0].action, Action::End(run) if run.status == RuntimeStatus::Completed));
+    let Action::End(ended) = &repairs[0].action else { panic!("{repairs:?}") };
+    assert_eq!((ended.status, ended.repairs.count), (RuntimeStatus::Completed, 1), "in the same write");
 }
 
 #[test]
@@ -144,8 +150,8 @@ fn counts_that_go_on_in_a_held_table_do_not_hide_that_it_was_left_held() {
 fn a_run_that_is_about_to_begin_again_keeps_its_place() {
     let place = Active { instance: id(1), since: later(10) };
     let failed = run(RuntimeStatus::Failed);
-    assert_eq!(diagnose(&place, Some(&failed), &[], later(11), &limits()), []);
-    assert_eq!(diagnose(&place, Some(&failed), &[], later(131), &limits())[0].action, Action::Leave);
+    assert_eq!(diagnose(&place, Some(&failed), &[], Calls::OPEN, later(11), &limits()), []);
+    assert_eq!(diagnose(&place, Some(&failed), &[], Calls::OPEN, later(131), &limits())[0].action, Action::Leave);
 }
 
 #[test]
@@ -164,4 +170,57 @@ fn an_end_that_was_lost_is_sent_again() {
     let finishing = Head { verify_number: 8, ..head(TableState::Finishing) };
     assert_eq!(of_table(Some(finishing.clone()), vec![], 120), []);
     assert_eq!(of_table(Some(finishing), vec![], 121), [verify::message(&key(), 8)]);
+}
+
+fn paused(seconds: u64) -> Calls {
+    Calls { opens_at: later(seconds), paused_until: later(seconds) }
+}
+
+#[test]
+fn a_pause_of_the_tenants_calls_is_no_standstill() {
+    let mut running = head(TableState::Running);
+    running.counts.open = 1;
+    let planned = windows(&[WindowState::Planned]);
+    for seconds in [721, 1_800, 3_600, 4_320] {
+        assert_eq!(of_waiting(paused(3_600), Some(running.clone()), planned.clone(), seconds), [], "{seconds}");
+    }
+    assert_eq!(of_waiting(paused(3_600), Some(running), planned, 4_321), [chunk(10)], "its messages did not come back");
+}
+
+#[test]
+fn a_table_that_others_keep_from_the_quota_is_given_the_time_that_all_lanes_need() {
+    let mut running = head(TableState::Running);
+    running.counts.open = 1;
+    let planned = windows(&[WindowState::Planned]);
+    let busy = |seconds| Calls { opens_at: later(seconds + 5), paused_until: Timestamp::MIN };
+    let queue = limits().longest_queue().as_secs();
+    assert!((1..60).contains(&queue), "{queue}");
+    assert_eq!(of_waiting(busy(720 + queue), Some(running.clone()), planned.clone(), 720 + queue), []);
+    assert_eq!(of_waiting(busy(800), Some(running), planned, 800), [chunk(10)], "lost all the same");
+}
+
+#[test]
+fn windows_of_dead_workers_pile_up_no_messages_during_a_pause() {
+    let mut running = head(TableState::Running);
+    running.counts.open = 2;
+    let mut held = windows(&[WindowState::Claimed, WindowState::Sealed]);
+    held.iter_mut().for_each(|(_, window)| window.lease_until = Some(later(300)));
+    let sent = of_waiting(paused(3_600), Some(running.clone()), held.clone(), 400);
+    assert_eq!(sent.len(), 1, "what is sealed needs no call");
+    assert!(matches!(&sent[0].message, Message::Chunk(chunk) if chunk.window == held[1].0) && !sent[0].wants_permit());
+    assert_eq!(of_waiting(paused(3_600), Some(running), held, 3_500).len(), 2);
+}
+
+#[test]
+fn a_repair_names_its_run_table_and_window() {
+    let mut running = head(TableState::Running);
+    running.counts.open = 1;
+    let mut held = windows(&[WindowState::Claimed]);
+    held[0].1.lease_until = Some(later(300));
+    let window = held[0].1.id;
+    let sight = Sight { table: table(), head: Some(running), windows: held };
+    let repairs = diagnosed(Some(&run(RuntimeStatus::Running)), &[sight], 400);
+    let made = repairs[0].made(later(400));
+    assert_eq!((repairs[0].instance.clone(), made.kind, made.table.as_deref()), (id(1), Kind::WorkerGone, Some("s")));
+    assert_eq!(made.window, Some(window.to_string()));
 }

@@ -1,0 +1,351 @@
+//! The events of a chunk message: what it finds, what the pull of its window came to, and what follows. The worker only
+//! asks, streams and stores.
+
+use super::IllegalTransition;
+use super::fan_in::WindowEnd;
+use super::ids::{TableKey, WindowId, WindowName};
+use super::ledger::{Head, TableState};
+use super::limits::{Limits, MAX_DYNAMIC_BYTES, ROW_CAP};
+use super::message::Debt;
+use super::plan::{Piece, at_most};
+use super::window::{Claim, Window, WindowState};
+use crate::timestamp::Timestamp;
+use std::time::Duration;
+
+#[cfg(test)]
+mod tests;
+
+/// Children, parent and head fit one transaction.
+const MAX_CHILDREN: usize = 98;
+/// A split aims at this part of what was too much.
+const SPLIT_INTO: u64 = 2;
+/// How much a new measurement of bytes per row counts against what was known.
+const LEARNING: f64 = 0.3;
+/// Windows with fewer rows say little about the bytes per row.
+const ROWS_TO_LEARN_FROM: u64 = 500;
+
+/// A delivery of a chunk message.
+#[derive(Debug, Clone, Copy)]
+pub struct Delivery<'a> {
+    /// The message's id, the same in every delivery.
+    pub message: &'a str,
+    /// Which delivery it is, from 1.
+    pub number: u32,
+    /// Whether it waits better on its queue: its permit is void, and the next one is far off.
+    pub comes_too_early: bool,
+}
+
+/// What a chunk message finds.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Received {
+    /// The table is being planned: the plan sends its windows.
+    BeingPlanned,
+    /// No run drives the table: nothing of it is claimed.
+    Held,
+    /// Send these.
+    Pay(Vec<Debt>),
+    /// It was sealed and its worker is gone: end it, the count knows when it may be posted again.
+    Recover(Box<Window>),
+    /// Swap the window to this, then pull it.
+    Claim(Box<Window>),
+}
+
+/// Whether the window can be claimed, as far as these records tell. They may be old: the swap of the claim decides.
+pub fn may_claim(head: &Head, window: &Window) -> bool {
+    head.state == TableState::Running && !head.stop && window.state == WindowState::Planned
+}
+
+/// Decides on a chunk message.
+pub fn receive(
+    table: &TableKey,
+    name: &WindowName,
+    head: &Head,
+    window: &Window,
+    delivery: Delivery<'_>,
+    now: Timestamp,
+    limits: &Limits,
+) -> Received {
+    if head.state == TableState::Planning {
+        return Received::BeingPlanned;
+    }
+    let Some(run) = head.run.as_ref().filter(|_| head.state == TableState::Running && !head.stop) else {
+        return recover_only(window, now);
+    };
+    match window.claim(delivery.message, delivery.number, run, now, limits) {
+        Claim::Ended(owed) => Received::Pay(owed),
+        Claim::HeldUntil(at) => Received::Pay(vec![Debt::chunk_later(table, name.clone(), at.since(now))]),
+        Claim::Recover(owned) => Received::Recover(owned),
+        // A claim of its own that comes back is taken over at once: no other message may.
+        Claim::Claimed(_) if window.state == WindowState::Planned && delivery.comes_too_early => {
+            Received::Pay(vec![Debt::chunk(table, name.clone())])
+        }
+        Claim::Claimed(claimed) => Received::Claim(claimed),
+    }
+}
+
+/// What is still right when no run drives the table: paying debts and handing over what is sealed.
+fn recover_only(window: &Window, now: Timestamp) -> Received {
+    let over = window.lease_until.is_none_or(|until| now > until);
+    match window.state {
+        WindowState::Sealed if over => Received::Recover(Box::new(window.clone())),
+        WindowState::Planned | WindowState::Claimed | WindowState::Sealed => Received::Held,
+        _ => Received::Pay(window.owed.clone()),
+    }
+}
+
+/// A complete answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Answer {
+    /// Its rows.
+    pub rows: u64,
+    /// Its longest row.
+    pub longest_row_bytes: u64,
+    /// What the source counts in the window.
+    pub counted: Counted,
+}
+
+/// A count of a window at its source.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Counted {
+    /// It was not asked for.
+    NotYet,
+    /// The answer held no number.
+    Nothing,
+    /// So many rows.
+    Rows(u64),
+}
+
+/// What an answer is judged by besides its window.
+#[derive(Debug, Clone, Copy)]
+pub struct Terms<'a> {
+    /// The source table.
+    pub source: &'a str,
+    /// The destination table.
+    pub destination: &'a str,
+    /// Whether rows that would land as null are refused.
+    pub oversize_fails: bool,
+}
+
+/// What becomes of an answer.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Judged {
+    /// Fewer rows than planned: count at the source, then judge again.
+    Count,
+    /// Commit the blob and seal the window.
+    Store,
+    /// It is not sealed.
+    Next(Next),
+}
+
+/// What a pull met.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Met {
+    /// The answer was cut by a cap, or refused for its size, or did not come in time: a smaller window may do.
+    TooMuch(String),
+    /// The answer broke on its way: worth another attempt, and a smaller window after that.
+    Broken(String),
+    /// The blob could not be written.
+    NotStored(String),
+    /// The tenant's quota is used up, or the service asked for a pause.
+    Quota(String),
+    /// The tenant's budget could not be had from the state store.
+    Budget(String),
+    /// The service was out of order; it may have said for how long.
+    Unavailable(String, Option<Duration>),
+    /// Another attempt would be refused, too.
+    Refused(String),
+}
+
+/// What follows a pull that came to no seal.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Next {
+    /// Cut the window by another histogram, for this reason; [`divided`] decides then.
+    Split(String),
+    /// It is over with this.
+    Over(Over),
+}
+
+/// How a pull without a seal is over.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Over {
+    /// The window has ended.
+    End(WindowEnd),
+    /// It is worth another attempt.
+    Later(Later),
+}
+
+/// Another attempt.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Later {
+    /// Why.
+    pub error: String,
+    /// Whether this attempt counts.
+    pub own_fault: bool,
+    /// When, if that is known. Zero for the quota: the message gets a permit, which has the time.
+    pub pause: Option<Duration>,
+}
+
+/// Judges a complete answer.
+pub fn judge(window: &Window, answer: Answer, terms: Terms<'_>) -> Judged {
+    let end = |end| Judged::Next(Next::Over(Over::End(end)));
+    let Answer { rows, longest_row_bytes, counted } = answer;
+    if rows >= ROW_CAP {
+        let reason = format!("the answer has {rows} rows and was cut at the API's cap");
+        return Judged::Next(after(window, Met::TooMuch(reason)));
+    }
+    if rows < window.planned_rows {
+        let said = match counted {
+            Counted::NotYet => return Judged::Count,
+            Counted::Rows(counted) if counted <= rows => None,
+            Counted::Rows(counted) => Some(counted.to_string()),
+            Counted::Nothing => Some("no number".to_owned()),
+        };
+        if let Some(said) = said {
+            let reason = format!("the answer has {rows} rows, the source counts {said}");
+            return Judged::Next(after(window, Met::Broken(reason)));
+        }
+    }
+    if rows == 0 && window.planned_rows == 0 {
+        return end(WindowEnd::Empty);
+    }
+    if rows == 0 {
+        return end(WindowEnd::Expired(format!(
+            "{} rows were planned in ({}, {}], and the source no longer shows any of them",
+            window.planned_rows, window.id.low, window.id.high
+        )));
+    }
+    if longest_row_bytes > MAX_DYNAMIC_BYTES && terms.oversize_fails {
+        let Terms { source, destination, .. } = terms;
+        return end(WindowEnd::Failed(format!(
+            "window {} of {source} has a row of {longest_row_bytes} bytes; above 1 MiB it would land in {destination} as null. \
+             Raise the limit with `{}` and set OVERSIZE_ROWS=ingest",
+            window.id,
+            crate::remedy::take_large_cells(destination)
+        )));
+    }
+    Judged::Store
+}
+
+/// Decides on a pull that met something else than a complete answer.
+pub fn after(window: &Window, met: Met) -> Next {
+    let later = |error, own_fault, pause| Next::Over(Over::Later(Later { error, own_fault, pause }));
+    match met {
+        Met::TooMuch(reason) => Next::Split(reason),
+        // A second broken answer is taken for one that is too large to arrive whole.
+        Met::Broken(reason) if window.attempts > 0 => Next::Split(reason),
+        Met::Broken(error) | Met::NotStored(error) => later(error, true, None),
+        Met::Quota(error) => later(error, false, Some(Duration::ZERO)),
+        Met::Budget(error) => later(error, false, None),
+        Met::Unavailable(error, pause) => later(error, true, pause),
+        Met::Refused(error) => Next::Over(Over::End(WindowEnd::Failed(error))),
+    }
+}
+
+/// The rows that a piece of a split window is to have at most.
+pub fn split_target(window: &Window, limits: &Limits) -> u64 {
+    (window.planned_rows / SPLIT_INTO).clamp(1, limits.window_rows)
+}
+
+/// What a window is cut for, and by.
+#[derive(Debug, Clone, Copy)]
+pub struct Split<'a> {
+    /// Why it is too much.
+    pub reason: &'a str,
+    /// Its name.
+    pub name: &'a WindowName,
+    /// The columns whose hash cuts what no time can.
+    pub hash_columns: &'a [String],
+}
+
+/// Decides on a window that is too much for one answer, given the pieces that the source cuts it into.
+pub fn divided(
+    window: &Window,
+    split: Split<'_>,
+    cut: Result<Vec<Piece>, Met>,
+    now: Timestamp,
+    limits: &Limits,
+) -> Over {
+    let Split { reason, name, hash_columns } = split;
+    let pieces = match cut {
+        Ok(pieces) => at_most(pieces, MAX_CHILDREN),
+        Err(met) => return undivided(window, reason, met),
+    };
+    match pieces.as_slice() {
+        [only] if only.rows <= split_target(window, limits) => Over::Later(Later {
+            error: format!("{reason}; the source now counts {} rows", only.rows),
+            own_fault: true,
+            pause: None,
+        }),
+        [_] | [] => Over::End(WindowEnd::Failed(format!(
+            "{reason}; window {} cannot be cut further by time or by a hash of {}",
+            window.id,
+            hash_columns.join(", ")
+        ))),
+        _ => Over::End(WindowEnd::Split(children(window, name, &pieces, now))),
+    }
+}
+
+fn undivided(window: &Window, reason: &str, met: Met) -> Over {
+    match met {
+        // The attempt is spent: a window that is always too slow must come to an end.
+        Met::Quota(_) => Over::Later(Later { error: reason.to_owned(), own_fault: true, pause: Some(Duration::ZERO) }),
+        // What is too much for a histogram is not split once more.
+        Met::TooMuch(error) | Met::Broken(error) => Over::Later(Later { error, own_fault: true, pause: None }),
+        met => match after(window, met) {
+            Next::Over(over) => over,
+            Next::Split(error) => Over::Later(Later { error, own_fault: true, pause: None }),
+        },
+    }
+}
+
+fn children(window: &Window, name: &WindowName, pieces: &[Piece], now: Timestamp) -> Vec<(WindowName, Window)> {
+    let path = name.path();
+    let child = |(index, piece): (usize, &Piece)| {
+        let id = WindowId { low: piece.low, high: piece.high, part: piece.part, generation: 0, ..window.id };
+        let child = Window::planned(id, &window.plan, window.handover, piece.rows, now);
+        (WindowName::new(piece.low, &format!("{path}{index:02x}")), child)
+    };
+    pieces.iter().enumerate().map(child).collect()
+}
+
+/// What becomes of a claim that is given back.
+#[derive(Debug, Clone, PartialEq)]
+pub enum GivenBack {
+    /// Swap the window to this, then send its message again.
+    Again(Box<Window>, Debt),
+    /// Its attempts are used up: it ends.
+    Failed(WindowEnd),
+}
+
+/// Gives a claim back for another attempt.
+///
+/// # Errors
+/// [`IllegalTransition`] unless the window is claimed.
+pub fn give_back(
+    table: &TableKey,
+    name: &WindowName,
+    window: &Window,
+    later: &Later,
+    now: Timestamp,
+    limits: &Limits,
+) -> Result<GivenBack, IllegalTransition> {
+    let Some(retried) = window.retried(&later.error, later.own_fault, now)? else {
+        let reason = format!("{} (attempt {})", later.error, window.attempts + 1);
+        return Ok(GivenBack::Failed(WindowEnd::Failed(reason)));
+    };
+    let pause = later.pause.unwrap_or_else(|| limits.retry_pause(retried.attempts));
+    let again = Debt::chunk_later(table, name.clone(), pause);
+    Ok(GivenBack::Again(Box::new(Window { owed: vec![again.clone()], ..retried }), again))
+}
+
+/// The response bytes per row of an answer, where it had enough rows to tell.
+pub fn measured(rows: u64, response_bytes: u64) -> Option<f64> {
+    (rows >= ROWS_TO_LEARN_FROM).then(|| response_bytes as f64 / rows as f64)
+}
+
+/// The head with what a measurement adds to what it knows of the bytes per row.
+pub fn learned(head: Head, measured: Option<f64>) -> Head {
+    let Some(measured) = measured else { return head };
+    let known = head.bytes_per_row.map_or(measured, |old| old + LEARNING * (measured - old));
+    Head { bytes_per_row: Some(known), ..head }
+}

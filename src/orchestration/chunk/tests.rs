@@ -1,0 +1,209 @@
+//! What a chunk message finds and what a pull came to, by table: state and event on the left, what follows on the right.
+
+use super::*;
+use crate::orchestration::head::testing::{head, key, later, now, seen};
+use crate::orchestration::ids::Part;
+use crate::orchestration::limits::WINDOW_ATTEMPTS;
+
+const TERMS: Terms<'static> = Terms { source: "s", destination: "x", oversize_fails: true };
+
+fn limits() -> Limits {
+    Limits::scaled(1.0)
+}
+
+fn window(planned_rows: u64, attempts: u32) -> Window {
+    Window { planned_rows, attempts, ..seen(10, WindowState::Claimed).window }
+}
+
+fn name() -> WindowName {
+    seen(10, WindowState::Planned).name
+}
+
+/// What follows, in a word; `!` marks an attempt that counts.
+fn word(over: &Over) -> String {
+    match over {
+        Over::End(WindowEnd::Split(children)) => format!("split {}", children.len()),
+        Over::End(WindowEnd::Empty) => "empty".into(),
+        Over::End(WindowEnd::Expired(_)) => "expired".into(),
+        Over::End(WindowEnd::Failed(_)) => "failed".into(),
+        Over::End(WindowEnd::Submitted) => "submitted".into(),
+        Over::Later(Later { own_fault, pause, .. }) => {
+            let pause = pause.map_or_else(|| "backoff".to_owned(), |pause| format!("{} s", pause.as_secs()));
+            format!("again after {pause}{}", if *own_fault { "!" } else { "" })
+        }
+    }
+}
+
+fn next_word(next: &Next) -> String {
+    match next {
+        Next::Split(_) => "split".into(),
+        Next::Over(over) => word(over),
+    }
+}
+
+#[test]
+fn an_answer_is_sealed_only_if_it_is_whole_and_fits() {
+    use Counted::{NotYet, Nothing, Rows};
+    let small = 100;
+    for (planned, rows, longest, counted, attempts, expected) in [
+        (5, 5, small, NotYet, 0, "store"),
+        (5, 7, small, NotYet, 0, "store"),
+        (5, ROW_CAP - 1, small, NotYet, 0, "store"),
+        (5, ROW_CAP, small, NotYet, 0, "split"),
+        (5, 4, small, NotYet, 0, "count"),
+        (5, 4, small, Rows(4), 0, "store"),
+        (5, 4, small, Rows(3), 0, "store"),
+        (5, 4, small, Rows(5), 0, "again after backoff!"),
+        (5, 4, small, Rows(5), 1, "split"),
+        (5, 4, small, Nothing, 0, "again after backoff!"),
+        (5, 0, 0, NotYet, 0, "count"),
+        (5, 0, 0, Rows(0), 0, "expired"),
+        (5, 0, 0, Rows(1), 0, "again after backoff!"),
+        (0, 0, 0, NotYet, 0, "empty"),
+        (0, 3, small, NotYet, 0, "store"),
+        (5, 5, MAX_DYNAMIC_BYTES, NotYet, 0, "store"),
+        (5, 5, MAX_DYNAMIC_BYTES + 1, NotYet, 0, "failed"),
+    ] {
+        let answer = Answer { rows, longest_row_bytes: longest, counted };
+        let said = match judge(&window(planned, attempts), answer, TERMS) {
+            Judged::Count => "count".to_owned(),
+            Judged::Store => "store".to_owned(),
+            Judged::Next(next) => next_word(&next),
+        };
+        assert_eq!(said, expected, "{rows} of {planned} rows, {counted:?}, attempt {attempts}");
+    }
+    let large = Answer { rows: 5, longest_row_bytes: MAX_DYNAMIC_BYTES + 1, counted: NotYet };
+    assert_eq!(judge(&window(5, 0), large, Terms { oversize_fails: false, ..TERMS }), Judged::Store);
+}
+
+#[test]
+fn what_a_pull_met_decides_what_follows() {
+    let e = || "e".to_owned();
+    for (met, first, second) in [
+        (Met::TooMuch(e()), "split", "split"),
+        (Met::Broken(e()), "again after backoff!", "split"),
+        (Met::NotStored(e()), "again after backoff!", "again after backoff!"),
+        (Met::Quota(e()), "again after 0 s", "again after 0 s"),
+        (Met::Budget(e()), "again after backoff", "again after backoff"),
+        (Met::Unavailable(e(), None), "again after backoff!", "again after backoff!"),
+        (Met::Unavailable(e(), Some(Duration::from_secs(7))), "again after 7 s!", "again after 7 s!"),
+        (Met::Refused(e()), "failed", "failed"),
+    ] {
+        for (attempts, expected) in [(0, first), (1, second)] {
+            assert_eq!(next_word(&after(&window(5, attempts), met.clone())), expected, "{met:?}, attempt {attempts}");
+        }
+    }
+}
+
+#[test]
+fn a_window_that_is_too_much_is_cut_or_comes_to_an_end() {
+    let piece = |low, rows| Piece::whole(Timestamp::from_ticks(low), Timestamp::from_ticks(low + 5), rows);
+    let e = || "e".to_owned();
+    for (cut, expected) in [
+        (Ok(vec![piece(10, 4), piece(15, 4)]), "split 2"),
+        (Ok((0..300).map(|low| piece(low * 5, 1)).collect()), "split 98"),
+        (Ok(vec![piece(10, 8)]), "failed"),
+        (Ok(vec![]), "failed"),
+        (Ok(vec![piece(10, 4)]), "again after backoff!"),
+        (Err(Met::Quota(e())), "again after 0 s!"),
+        (Err(Met::TooMuch(e())), "again after backoff!"),
+        (Err(Met::Broken(e())), "again after backoff!"),
+        (Err(Met::Budget(e())), "again after backoff"),
+        (Err(Met::Unavailable(e(), None)), "again after backoff!"),
+        (Err(Met::Refused(e())), "failed"),
+    ] {
+        let split = Split { reason: "too much", name: &name(), hash_columns: &["DeviceId".to_owned()] };
+        let over = divided(&window(8, 0), split, cut.clone(), now(), &limits());
+        let pieces = cut.map(|pieces| pieces.len());
+        assert_eq!(word(&over), expected, "{pieces:?}");
+    }
+}
+
+#[test]
+fn children_cover_their_parent_under_its_plan_and_path() {
+    let piece = |index| Piece {
+        low: Timestamp::from_ticks(10),
+        high: Timestamp::from_ticks(20),
+        part: Part { index, count: 2 },
+        rows: 4,
+    };
+    let parent = Window { handover: true, ..window(8, 3) };
+    let split = Split { reason: "too much", name: &name(), hash_columns: &[] };
+    let Over::End(WindowEnd::Split(children)) = divided(&parent, split, Ok(vec![piece(0), piece(1)]), now(), &limits())
+    else {
+        panic!("not split")
+    };
+    let paths: Vec<&str> = children.iter().map(|(name, _)| name.path()).collect();
+    assert_eq!(paths, ["000", "001"]);
+    for (_, child) in &children {
+        assert_eq!((child.state, child.attempts, child.handover), (WindowState::Planned, 0, true));
+        assert_eq!((&child.plan, child.id.ledger), (&parent.plan, parent.id.ledger));
+    }
+}
+
+#[test]
+fn a_claim_that_is_given_back_is_sent_again_until_its_attempts_are_used_up() {
+    let later = |own_fault, pause| Later { error: "reset".into(), own_fault, pause };
+    let back = |attempts, later: &Later| give_back(&key(), &name(), &window(5, attempts), later, now(), &limits());
+    let Ok(GivenBack::Again(again, debt)) = back(0, &later(true, None)) else { panic!("not again") };
+    assert_eq!((again.state, again.attempts, again.owed.clone()), (WindowState::Planned, 1, vec![debt.clone()]));
+    assert_eq!(debt.delay, limits().retry_pause(1));
+    let quota = back(WINDOW_ATTEMPTS - 1, &later(false, Some(Duration::ZERO)));
+    assert!(matches!(quota, Ok(GivenBack::Again(_, debt)) if debt.wants_permit()), "the quota is no attempt");
+    let Ok(GivenBack::Failed(WindowEnd::Failed(reason))) = back(WINDOW_ATTEMPTS - 1, &later(true, None)) else {
+        panic!("not failed")
+    };
+    assert_eq!(reason, "reset (attempt 5)");
+    let planned = seen(10, WindowState::Planned).window;
+    assert!(give_back(&key(), &name(), &planned, &later(true, None), now(), &limits()).is_err());
+}
+
+#[test]
+fn what_a_message_finds_depends_on_table_and_window() {
+    use TableState::{Finishing, Idle, Planning, Running};
+    use WindowState::{Claimed, Planned, Sealed, Submitted};
+    let lease = |state, alive: bool| {
+        let lease_until = matches!(state, Claimed | Sealed).then(|| if alive { later(300) } else { now() });
+        Window { lease_until, owner: lease_until.map(|_| "other".into()), ..seen(10, state).window }
+    };
+    for (table, stop, state, alive, early, expected) in [
+        (Planning, false, Planned, true, false, "being planned"),
+        (Idle, false, Planned, true, false, "held"),
+        (Running, true, Planned, true, false, "held"),
+        (Running, true, Claimed, false, false, "held"),
+        (Running, true, Sealed, true, false, "held"),
+        (Running, true, Sealed, false, false, "recover"),
+        (Finishing, false, Submitted, true, false, "pay 0"),
+        (Running, false, Planned, true, false, "claim"),
+        (Running, false, Planned, true, true, "pay 1"),
+        (Running, false, Claimed, true, false, "pay 1"),
+        (Running, false, Claimed, false, true, "claim"),
+        (Running, false, Sealed, true, false, "pay 1"),
+        (Running, false, Sealed, false, false, "recover"),
+        (Running, false, Submitted, true, false, "pay 0"),
+    ] {
+        let head = Head { stop, ..head(table) };
+        let delivery = Delivery { message: "m", number: 1, comes_too_early: early };
+        let found = receive(&key(), &name(), &head, &lease(state, alive), delivery, later(100), &limits());
+        let said = match found {
+            Received::BeingPlanned => "being planned".to_owned(),
+            Received::Held => "held".to_owned(),
+            Received::Pay(owed) => format!("pay {}", owed.len()),
+            Received::Recover(_) => "recover".to_owned(),
+            Received::Claim(_) => "claim".to_owned(),
+        };
+        assert_eq!(said, expected, "{table:?} (stop {stop}), {state:?} (alive {alive})");
+        let known = may_claim(&head, &lease(state, alive));
+        assert!(!known || matches!(said.as_str(), "claim" | "pay 1"), "{table:?}, {state:?}");
+    }
+}
+
+#[test]
+fn bytes_per_row_are_learned_slowly_and_from_enough_rows() {
+    assert_eq!((measured(499, 1_000), measured(500, 1_000)), (None, Some(2.0)));
+    let fresh = learned(head(TableState::Running), Some(10.0));
+    assert_eq!(fresh.bytes_per_row, Some(10.0));
+    let next = learned(fresh, Some(20.0));
+    assert_eq!(next.bytes_per_row, Some(13.0));
+    assert_eq!(learned(next.clone(), None), next);
+}
