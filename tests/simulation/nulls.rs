@@ -14,6 +14,7 @@ fn world(seed: u64, rows: u64) -> World {
     let mut setting = Setting::quiet(seed, vec![SimulatedTable { name: TABLE, rows, days: 2 }]);
     setting.options.has_arrival_time = Some(false);
     setting.options = TableOptions { null_timestamps_per_mille: 200, ..setting.options };
+    setting.settings.push(("SETTLING_LAG_MINUTES", "0".to_owned()));
     World::new(&setting)
 }
 
