@@ -1,6 +1,20 @@
 //! `adxingestor` copies Microsoft Defender Advanced Hunting tables into Azure Data Explorer, every row
 //! exactly once. `docs/architecture.md` is the map of the parts.
 
+/// Whether a deliberate fault is present; without the feature `mutants` none ever is.
+#[cfg(feature = "mutants")]
+macro_rules! mutated {
+    ($mutant:ident) => {
+        $crate::mutants::is_present($crate::mutants::Mutant::$mutant)
+    };
+}
+#[cfg(not(feature = "mutants"))]
+macro_rules! mutated {
+    ($mutant:ident) => {
+        false
+    };
+}
+
 pub mod adx;
 pub mod app;
 pub mod config;
@@ -8,6 +22,8 @@ pub mod defender;
 pub mod functions;
 pub mod host;
 pub mod kql;
+#[cfg(feature = "mutants")]
+pub mod mutants;
 pub mod orchestration;
 pub mod outbound;
 pub mod random;

@@ -116,6 +116,10 @@ pub fn end(
 
     let mut owed: Vec<Debt> = fill_lanes(&mut head, limits).into_iter().map(|name| Debt::chunk(table, name)).collect();
     owed.extend(owe_verify(table, &mut head, now, limits));
+    if mutated!(DebtInHead) {
+        head.owed_plan =
+            Some(HeadDebts { step: name.as_str().to_owned(), by: None, messages: std::mem::take(&mut owed) });
+    }
     window.owed = owed;
     Ok(Ended { head, window, children })
 }
@@ -123,7 +127,8 @@ pub fn end(
 /// Children go first. Nothing but they lies between their parent and the last of them, so a cursor that stood at
 /// their parent moves on: it would hand them out a second time.
 fn hand_out_children(head: &mut Head, children: &[(WindowName, Window)]) {
-    head.ready.splice(0..0, children.iter().map(|(name, _)| name.clone()));
+    let handed_out = children.len() - usize::from(mutated!(ChildForgotten));
+    head.ready.splice(0..0, children[..handed_out].iter().map(|(name, _)| name.clone()));
     let (Some((first, _)), Some((last, _))) = (children.first(), children.last()) else { return };
     // A child's path is its parent's and two more digits; the first child starts where its parent does.
     let is_parent = |cursor: &WindowName| {
@@ -209,7 +214,8 @@ fn owe_verify(table: &TableKey, head: &mut Head, now: Timestamp, limits: &Limits
     if head.state != TableState::Running {
         return None;
     }
-    let last = head.counts.open == 0 || is_refuted(head, limits);
+    let last = (head.counts.open == 0 || is_refuted(head, limits))
+        && !(mutated!(NoCountWhenAllFail) && head.counts.submitted == 0);
     let first = head.verify.is_none() && (head.counts.submitted > 0 || last);
     (first || last).then(|| schedule_verify(table, head, limits.verify_first, now))
 }

@@ -368,6 +368,10 @@ pub fn verified_prefix<'a>(from: Timestamp, windows: impl IntoIterator<Item = &'
         .filter(|w| !w.id.is_null_axis() && w.state != WindowState::Split && w.id.high > from)
         .collect();
     relevant.sort_by_key(|w| (w.id.low, w.id.high));
+    if mutated!(WatermarkAsMaximum) {
+        return relevant.iter().filter(|w| w.state.is_terminal()).map(|w| w.id.high).max().unwrap_or(from);
+    }
+    let is_done = |w: &Window| w.state.is_terminal() || (mutated!(WatermarkBeforeProof) && w.seal.is_some());
     let mut end = from;
     let mut index = 0;
     while index < relevant.len() {
@@ -376,7 +380,7 @@ pub fn verified_prefix<'a>(from: Timestamp, windows: impl IntoIterator<Item = &'
             break;
         }
         let same: Vec<&&Window> = relevant[index..].iter().take_while(|w| w.id.low == low).collect();
-        if !same.iter().all(|w| w.state.is_terminal()) {
+        if !same.iter().all(|w| is_done(w)) {
             break;
         }
         end = same.iter().map(|w| w.id.high).max().unwrap_or(end).max(end);

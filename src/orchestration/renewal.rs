@@ -41,6 +41,7 @@ pub fn before_repost(window: &Window, blob: &Blob, counted_at: Timestamp, limits
         Blob::Gone => {
             let window = Window { gone_since: Some(window.gone_since.unwrap_or(counted_at)), ..window.clone() };
             let verdict = match final_at(&window, limits) {
+                _ if mutated!(NewGenerationTooEarly) => Verdict::Renew,
                 Some(at) if counted_at > at + limits.clock_margin => Verdict::Renew,
                 at => Verdict::Failed(format!(
                     "the blob of window {} is gone, and until {} rows of its {} posts may still land: it is neither posted nor pulled \

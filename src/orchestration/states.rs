@@ -239,7 +239,7 @@ fn moved_run(run: &Instance) -> Vec<(&'static str, RuntimeStatus)> {
     to("fail", run.failed("", now()).ok());
     to("rewind", rewind::request(Some(run), now()).ok().map(|again| again.run));
     to("restart", restart::request(run, now()).map(|again| again.run));
-    let place = super::run::place::Active { instance: id(1), since: now() };
+    let place = super::run::place::Active { instance: id(1), since: now(), life: 0 };
     let done = super::instance::TableRun { result: Some(TableResult::default()), ..table() };
     let sight = Sight { table: done, head: None, windows: vec![] };
     for repair in diagnose(&place, Some(run), &[sight], Calls::OPEN, later(9_999), &limits()) {

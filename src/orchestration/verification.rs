@@ -65,6 +65,9 @@ pub fn judge(
     let Some(seal) = &window.seal else {
         return Verdict::Failed(format!("window {} was submitted without a seal; start another run", window.id));
     };
+    if mutated!(CountSkippedBeforeRepost) && found.rows < seal.rows && window.attempts + 1 < WINDOW_ATTEMPTS {
+        return Verdict::Repost;
+    }
     if found.rows > seal.rows {
         let remedy = remove_younger(place, window, found, seal.rows).unwrap_or_else(|| {
             format!("By their times of ingestion the copies cannot be told apart: {}", remove_all(place, window))

@@ -186,8 +186,13 @@ impl Window {
     /// fenced by the ETag. Any other message waits for the lease and the clock margin.
     pub fn claim(&self, message: &str, delivery: u32, run: &InstanceId, now: Timestamp, limits: &Limits) -> Claim {
         let own = self.owner.as_deref() == Some(message) && delivery > self.delivery;
-        let dead = self.is_dead(now, limits);
-        match self.state {
+        let dead = self.is_dead(now, limits) || mutated!(LeaseIgnored);
+        let state = match self.state {
+            WindowState::Sealed if mutated!(SplitAfterSeal) && own => WindowState::Claimed,
+            _ if mutated!(MessageOverLedger) => WindowState::Planned,
+            state => state,
+        };
+        match state {
             WindowState::Claimed | WindowState::Sealed if !own && !dead => {
                 Claim::HeldUntil(self.lease_until.unwrap_or(now) + limits.clock_margin)
             }

@@ -159,6 +159,9 @@ impl State {
             return Ok(debts.to_vec());
         }
         let take = |budget: &mut Budget, now: Timestamp| {
+            if mutated!(PermitTwice) {
+                return Ok(vec![budget.take(quota, now + pickup); wanted]);
+            }
             Ok::<_, Duration>((0..wanted).map(|_| budget.take(quota, now + pickup)).collect::<Vec<_>>())
         };
         let mut permits = match self.move_budget(take).await {

@@ -54,7 +54,7 @@ pub enum Death {
 }
 
 /// How often each thing happens to an effect, of a thousand.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Odds {
     pub die: u32,
     pub lose_answer: u32,

@@ -10,6 +10,8 @@
 mod clock;
 mod crashes;
 mod gate;
+#[cfg(feature = "mutants")]
+mod mutants;
 mod network;
 mod nulls;
 mod observe;
@@ -44,11 +46,14 @@ fn setting(name: &str) -> Option<u64> {
     std::env::var(name).ok().and_then(|text| text.parse().ok())
 }
 
-/// What was found wrong in a schedule, and the number that stands for all that happened.
+/// What was found wrong in the schedule of a seed, and the number that stands for all that happened.
 fn played(seed: u64) -> (Vec<String>, u64) {
+    played_as(&Schedule::of(seed))
+}
+
+fn played_as(schedule: &Schedule) -> (Vec<String>, u64) {
     let play = || {
         simulated(async || {
-            let schedule = Schedule::of(seed);
             let (findings, world) = schedule.play().await;
             for line in world.fate.lines() {
                 println!("{line}");

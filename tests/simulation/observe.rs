@@ -19,6 +19,9 @@ use std::time::Duration;
 /// and what a process may know of a row that it only looks at.
 const CLAIM_UNDER_WAY: Duration = Duration::from_secs(120);
 
+/// How far the clocks of two processes may be apart.
+const CLOCKS_APART: Duration = Duration::from_secs(125);
+
 /// What was seen so far.
 #[derive(Default)]
 pub struct Seen {
@@ -81,7 +84,8 @@ impl Watched {
     fn judge(&self, key: &Key, old: Option<&Properties>, new: Option<&Properties>) {
         let found = if key.row().starts_with("w:") {
             let new: Option<Window> = new.map(record);
-            self.claim_in_time(key, new.as_ref()).or_else(|| window(old.map(record), new))
+            self.claim_in_time(key, new.as_ref())
+                .or_else(|| window(old.map(record), new, Clock::now(&*self.store.clock)))
         } else if key.row() == "h" {
             self.head(key, old.map(record), new.map(record))
         } else if key.row() == "i" {
@@ -124,7 +128,7 @@ fn instance(old: Option<Instance>, new: Option<Instance>) -> Option<String> {
         .then(|| format!("a run that was {} became {}", old.status.name(), new.status.name()))
 }
 
-fn window(old: Option<Window>, new: Option<Window>) -> Option<String> {
+fn window(old: Option<Window>, new: Option<Window>, now: Timestamp) -> Option<String> {
     use WindowState::{Claimed, Empty, Expired, Failed, Planned, Sealed, Split, Submitted, Verified};
     let (old, new) = match (old, new) {
         // What the plan itself has counted as empty is not pulled.
@@ -151,6 +155,10 @@ fn window(old: Option<Window>, new: Option<Window>) -> Option<String> {
     };
     if !lawful {
         return Some(format!("{:?} became {:?}", old.state, new.state));
+    }
+    let live = old.lease_until.is_some_and(|until| now + CLOCKS_APART < until);
+    if (old.state, new.state) == (Claimed, Claimed) && old.owner != new.owner && live {
+        return Some(format!("the live claim of {:?} was taken over by {:?}", old.owner, new.owner));
     }
     if !renewed && old.id != new.id {
         return Some(format!("the id {} became {}", old.id, new.id));

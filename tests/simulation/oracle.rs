@@ -60,7 +60,9 @@ impl World {
     async fn quiet(&self) -> Findings {
         let mut findings = Findings::new();
         for queue in [CONTROL_QUEUE, CHUNK_QUEUE] {
-            for queue in [queue.to_owned(), format!("{queue}-poison")] {
+            for queue in
+                [Some(queue.to_owned()), self.is_watched().then(|| format!("{queue}-poison"))].into_iter().flatten()
+            {
                 let count = self.store.queues.approximate_count(&queue).await.unwrap();
                 if count > 0 {
                     findings.push(format!("{count} messages are left in {queue}"));
@@ -142,14 +144,19 @@ fn tiling(ledger: &Ledger) -> Findings {
     }
     // Leaves: what is split is covered by its children; partitions of a stretch count once all are there.
     let mut leaves: BTreeMap<(Timestamp, Timestamp), Vec<&Window>> = BTreeMap::new();
-    let planned = |window: &&Window| window.state != WindowState::Split && !window.id.is_null_axis();
+    // Below the watermark, some may be purged and others not yet.
+    let purged = head.purged != Counts::default();
+    let planned = |window: &&Window| {
+        let stays = !purged || window.id.high > head.verified_up_to;
+        window.state != WindowState::Split && !window.id.is_null_axis() && stays
+    };
     for window in ledger.windows.iter().filter(planned) {
         if window.id.low < head.planned_to {
             leaves.entry((window.id.low, window.id.high)).or_default().push(window);
         }
     }
-    let mut end: Option<Timestamp> = (head.purged == Counts::default()).then_some(head.began_at).flatten();
-    let (mut done, mut prefix) = (true, head.began_at);
+    let mut end = if purged { Some(head.verified_up_to) } else { head.began_at };
+    let (mut done, mut prefix) = (true, end);
     for ((low, high), windows) in &leaves {
         if end.is_some_and(|end| end != *low) {
             findings.push(format!("the windows leave ({}, {low}] out or cover it twice", end.unwrap()));

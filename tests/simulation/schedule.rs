@@ -15,10 +15,32 @@ use std::time::Duration;
 
 const TABLES: [&str; 3] = ["DeviceEvents", "EmailEvents", "UrlClickEvents"];
 const OTHER_DESTINATIONS: [&str; 3] = ["OtherDeviceEvents", "OtherEmailEvents", "OtherUrlClickEvents"];
+/// Rows of a table that is cut row by row.
+const LONG_PLAN: u64 = 130;
+/// Faults of a source that answers hardly any call.
+const GIVEN_UP: u64 = 300;
 /// The longest that a run may take, whatever goes wrong.
 const PATIENCE: Duration = Duration::from_secs(24 * 3600);
 /// How long a terminated run may go on to count what it had posted, and a message may stay hidden.
 const SETTLED: Duration = Duration::from_secs(2 * 3600);
+
+/// What a schedule has, for those who look for one.
+#[cfg(feature = "mutants")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Trait {
+    Crashes,
+    Unwatched,
+    CrashesUnwatched,
+    LostBlobs,
+    LateIsBlind,
+    GivenUp,
+    GivenUpAndAMonth,
+    Hopeless,
+    Reconfigured,
+    LongPlan,
+    Quota,
+    OtherDestinations,
+}
 
 /// What people do while the first run is on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,6 +49,8 @@ enum Person {
     Terminates,
     Suspends,
     UpdatesTheApp,
+    /// Has the tables copied to other destinations from the next run on.
+    Reconfigures,
 }
 
 /// What happens after the first run.
@@ -69,8 +93,10 @@ impl Schedule {
         setting.processes = dice.random_range(1..=3);
         setting.odds = odds(dice);
         setting.repeated = *[0, 0, 30, 150].choose(dice).unwrap();
-        setting.skew_seconds = *[0, 0, 5, 120].choose(dice).unwrap();
+        setting.skew_seconds = *[0, 0, 5, 60].choose(dice).unwrap();
         setting.faults = faults(dice);
+        // A message that is lost, and one that is given up after ten crashes, are for the watchdog alone.
+        setting.watched = setting.odds.drop > 0 || setting.odds.die > 10 || dice.random_bool(0.8);
         let hopeless = dice.random_bool(0.05);
         setting.mishaps = mishaps(dice, hopeless);
         setting.settings = vec![
@@ -83,11 +109,32 @@ impl Schedule {
         let acts_after = Duration::from_secs(dice.random_range(0..60));
         let calls = *[10, 45, 600].choose(dice).unwrap();
         setting.settings.push(("HUNTING_CALLS_PER_MINUTE", calls.to_string()));
+        match dice.random_range(0..30) {
+            // A plan of more than one transaction.
+            0 => {
+                setting.tables = vec![SimulatedTable { name: TABLES[0], rows: LONG_PLAN, days: 3 }];
+                setting.settings.retain(|(name, _)| *name != "CHUNK_SIZE");
+                setting.settings.push(("CHUNK_SIZE", "1".to_owned()));
+            }
+            // Ingestions of one window that do not exclude each other, none of them later than a window waits for.
+            1 if !hopeless => {
+                setting.mishaps = vec![(Mishap::Late, 0.4)];
+                (setting.lateness, setting.late_is_blind) = (Duration::from_secs(300), true);
+            }
+            // Windows that are given up.
+            2 => {
+                setting.faults =
+                    Plan { most: Some(GIVEN_UP), ..Plan::default() }.with(Area::Hunting, [(Fault::Internal, 0.7)])
+            }
+            _ => {}
+        }
         // Where nothing delays a call, the app keeps to the quota by itself.
         let Odds { delay, hang, .. } = setting.odds;
         let punctual = setting.skew_seconds == 0 && (delay, hang) == (0, 0);
         setting.quota = punctual.then_some(calls);
+        let person = if dice.random_bool(0.1) { Person::Reconfigures } else { person };
         let aftermath = match dice.random_range(0..20) {
+            _ if person == Person::Reconfigures => Aftermath::OtherDestinations,
             0 | 1 => Aftermath::OtherDestinations,
             2 => Aftermath::AMonth,
             3 if !hopeless => {
@@ -98,6 +145,39 @@ impl Schedule {
             _ => Aftermath::Nothing,
         };
         Self { setting, person, acts_after, aftermath, hopeless }
+    }
+
+    /// Whether the schedule is of that kind.
+    #[cfg(feature = "mutants")]
+    pub fn has(&self, wanted: Trait) -> bool {
+        let Setting { odds, watched, faults, .. } = &self.setting;
+        let crashes = odds.die >= 8;
+        let given_up = faults.most == Some(GIVEN_UP);
+        match wanted {
+            Trait::Crashes => crashes,
+            Trait::Unwatched => !watched,
+            Trait::CrashesUnwatched => crashes && !watched,
+            Trait::LostBlobs => self.aftermath == Aftermath::LostBlobs,
+            Trait::LateIsBlind => self.setting.late_is_blind,
+            Trait::GivenUp => given_up,
+            Trait::GivenUpAndAMonth => given_up && self.aftermath == Aftermath::AMonth,
+            Trait::Hopeless => self.hopeless,
+            Trait::Reconfigured => self.person == Person::Reconfigures,
+            Trait::LongPlan => self.setting.tables[0].rows == LONG_PLAN && crashes,
+            Trait::Quota => self.setting.quota == Some(10),
+            Trait::OtherDestinations => self.aftermath == Aftermath::OtherDestinations,
+        }
+    }
+
+    /// Whether nothing goes wrong and nobody interferes.
+    fn is_calm(&self) -> bool {
+        let Setting { odds, repeated, faults, mishaps, .. } = &self.setting;
+        *odds == Odds::default()
+            && *repeated == 0
+            && faults.odds.is_empty()
+            && mishaps.is_empty()
+            && self.person == Person::Watches
+            && self.aftermath != Aftermath::LostBlobs
     }
 
     fn copies(&self) -> Vec<Copied<'static>> {
@@ -125,6 +205,9 @@ impl Schedule {
             findings.push(format!("the run {id} does not end"));
             return (findings, world);
         };
+        if self.is_calm() && first.repairs.count > 0 {
+            findings.push(format!("repairs although nothing went wrong: {:?}", first.repairs));
+        }
         if first.status == RuntimeStatus::Failed && first.error.is_none() {
             findings.push("the run failed and does not say why".to_owned());
         }
@@ -135,11 +218,7 @@ impl Schedule {
         world.cloud.ingestion().end_mishaps();
         match self.aftermath {
             Aftermath::Nothing => {}
-            Aftermath::OtherDestinations => {
-                for copy in self.last_copies() {
-                    world.configure(copy.source, copy.destination);
-                }
-            }
+            Aftermath::OtherDestinations => self.reconfigure(&world),
             Aftermath::AMonth => world.stand_still(Duration::from_secs(31 * 86_400)).await,
             Aftermath::LostBlobs => world.stand_still(Duration::from_secs(8 * 86_400)).await,
         }
@@ -150,6 +229,12 @@ impl Schedule {
         world.pass(Duration::from_secs(360)).await;
         self.recovers(&mut world, &mut findings).await;
         (findings, world)
+    }
+
+    fn reconfigure(&self, world: &World) {
+        for copy in self.last_copies() {
+            world.configure(copy.source, copy.destination);
+        }
     }
 
     async fn interfere(&self, world: &mut World, id: &impl std::fmt::Display) {
@@ -176,6 +261,7 @@ impl Schedule {
                 assert!(matches!(status, 202 | 410), "{status} {body}");
             }
             Person::UpdatesTheApp => world.restart_all(),
+            Person::Reconfigures => self.reconfigure(world),
         }
     }
 

@@ -45,11 +45,14 @@ pub struct Setting {
     pub point: Option<Point>,
     pub watched: bool,
     pub repeated: u32,
+    /// How far clocks are wrong at most: two may be apart by twice as much.
     pub skew_seconds: i64,
     pub faults: Plan,
     pub mishaps: Vec<(Mishap, f64)>,
     /// How much later than others a late ingestion lands.
     pub lateness: Duration,
+    /// Whether late ingestions of one window do not exclude each other.
+    pub late_is_blind: bool,
     /// Calls a minute that Defender takes; `None`: any number.
     pub quota: Option<u32>,
     pub settings: Vec<(&'static str, String)>,
@@ -71,6 +74,7 @@ impl Setting {
             faults: Plan::default(),
             mishaps: Vec::new(),
             lateness: Duration::from_secs(1200),
+            late_is_blind: false,
             quota: None,
             settings: vec![("CHUNK_SIZE", "10".to_owned()), ("HUNTING_CALLS_PER_MINUTE", "600".to_owned())],
         }
@@ -117,6 +121,7 @@ impl World {
                 seed: setting.seed,
                 mishaps: setting.mishaps.clone(),
                 lateness: setting.lateness,
+                late_is_blind: setting.late_is_blind,
                 ..IngestionSettings::default()
             },
             faults: setting.faults.clone(),
@@ -193,6 +198,11 @@ impl World {
     /// Runs a command or query; gives the rows of its answer.
     pub fn adx(&self, csl: &str) -> Vec<Vec<Value>> {
         self.cloud.adx().run(csl).unwrap_or_else(|error| panic!("{csl}: {error}")).json_rows()
+    }
+
+    /// Whether the timer of the watchdog fires, which alone empties the poison queues.
+    pub fn is_watched(&self) -> bool {
+        self.around.watched
     }
 
     /// The settings of the app.

@@ -39,9 +39,19 @@ pub async fn commit_end(
                 return Ok(());
             }
         };
+        #[cfg(feature = "mutants")]
+        if mutated!(FanInOutsideTransaction) {
+            let alone = Transaction::new().window(table, &message.window, &ended.window, Some(&window.etag))?;
+            app.state.commit(alone).await?;
+            app.state.commit(Transaction::new().head(table, &ended.head, Some(&head.etag))?).await?;
+            break ended.window.owed;
+        }
         match app.state.commit(written(message, &ended, &window.etag, &head.etag)?).await {
             Ok(_) => {
                 log(&ended.window, &how);
+                if mutated!(DebtInHead) {
+                    break ended.head.owed_plan.map(|debts| debts.messages).unwrap_or_default();
+                }
                 break ended.window.owed;
             }
             Err(Error::Conflict) => match met(app, message, &window.etag, &head.etag).await? {

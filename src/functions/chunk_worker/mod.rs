@@ -46,7 +46,10 @@ pub(super) async fn handle(app: &App, invocation: &Invocation) -> Result<(), Fai
     let delivery = invocation.dequeue_count();
     let message = message.delivered(delivery);
     let deadline = Instant::now() + app.limits.working_time();
-    Ok(work(app, message, &id, delivery, deadline).await?)
+    match work(app, message, &id, delivery, deadline).await {
+        Err(_) if mutated!(DoneBeforeCommit) => Ok(()),
+        worked => Ok(worked?),
+    }
 }
 
 async fn work(app: &App, message: ChunkMessage, id: &str, number: u32, deadline: Instant) -> Result<(), Error> {
@@ -61,6 +64,10 @@ async fn work(app: &App, message: ChunkMessage, id: &str, number: u32, deadline:
         let delivery = Delivery { message: id, number, comes_too_early: comes_too_early(app, &message) };
         let claimed = match receive(table, name, &head, &window.record, delivery, app.state.now(), &app.limits) {
             Received::Claim(claimed) => *claimed,
+            Received::Pay(_) if mutated!(DebtInHead) => {
+                let latest = head.owed_plan.filter(|debts| debts.step == name.as_str());
+                return app.state.pay(&latest.map(|debts| debts.messages).unwrap_or_default()).await;
+            }
             Received::Pay(owed) => return app.state.pay(&owed).await,
             Received::Recover(record) => {
                 let window = Stored { record: *record, etag: window.etag };
@@ -149,11 +156,17 @@ async fn seal_and_post(app: &App, job: Job, head: &Head, seal: Seal, bytes_per_r
             return Ok(());
         }
     };
+    if mutated!(PostBeforeSeal)
+        && let Some(seal) = &sealed.seal
+    {
+        let _ = job.services.post(head, &sealed, seal, job.deadline).await;
+    }
     let Some(window) = swap(app, &job.message.table, &job.message, sealed, &job.window).await? else {
         tracing::info!("another delivery took the window over; its blob counts, not this one");
         return Ok(());
     };
-    if let Some(seal) = &window.record.seal
+    if !mutated!(PostBeforeSeal)
+        && let Some(seal) = &window.record.seal
         && let Err(error) = job.services.post(head, &window.record, seal, job.deadline).await
     {
         // Whether it arrived is not known. The count decides, and posts again when it may.

@@ -102,7 +102,8 @@ async fn answer(hunting: &mut Hunting<'_>, job: &Job, head: &Head) -> Result<Pul
     let packed = hunting.packed(&query).await?;
     // The blob's name is the claim's own, so that a worker that was overtaken cannot write over a sealed one.
     let settings = &job.services.settings;
-    let name = BlobName::new(&settings.database, &head.destination, &id, Uuid::from_u128(job.claim));
+    let claim = if mutated!(BlobNamedByWindow) { 0 } else { job.claim };
+    let name = BlobName::new(&settings.database, &head.destination, &id, Uuid::from_u128(claim));
     let mut upload = job.services.ingestor.begin(name, job.deadline).await.map_err(not_stored)?;
     let Squeezed { scan, sha256 } = stream(packed, &mut upload).await?;
 

@@ -60,7 +60,7 @@ pub async fn confirm(app: &App, run: &Instance) -> Result<Option<InstanceId>, Er
             Err(error) => return Err(error),
         }
     }
-    let own = Active { instance: run.id.clone(), since: app.state.now() };
+    let own = Active { instance: run.id.clone(), since: app.state.now(), life: run.lives };
     take(app, &own, None, run.input.force).await
 }
 
@@ -112,7 +112,7 @@ mod tests {
     }
 
     fn place(world: &World, bits: u128) -> Active {
-        Active { instance: id(bits), since: world.app.state.now() }
+        Active { instance: id(bits), since: world.app.state.now(), life: 0 }
     }
 
     async fn holder(world: &World) -> Option<InstanceId> {

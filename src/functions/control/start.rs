@@ -37,7 +37,7 @@ pub async fn start_as(app: &App, id: InstanceId, input: StartInput, raw_input: V
         return Ok(before);
     }
     let run = Instance::pending(id.clone(), input, raw_input, app.state.now());
-    let place = Active { instance: id.clone(), since: run.created };
+    let place = Active { instance: id.clone(), since: run.created, life: run.lives };
     if let Some(active) = take(app, &place, Some(&Listed::of(&run)), run.input.force).await? {
         // Its start may have broken off before it sent its message, and then its client asks once more.
         before(app, &active).await?;

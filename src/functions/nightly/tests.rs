@@ -50,7 +50,7 @@ async fn a_timer_that_fires_again_after_a_crash_starts_nothing_twice() {
 async fn a_start_that_was_broken_off_between_its_writes_is_finished_by_the_next_tick() {
     let world = World::new();
     let id = run_of(DUE.parse().ok(), world.app.state.now(), world.app.limits.clock_margin).unwrap();
-    let place = Active { instance: id.clone(), since: world.app.state.now() };
+    let place = Active { instance: id.clone(), since: world.app.state.now(), life: 0 };
     let entry = Listed { instance: id.clone(), created: world.app.state.now() };
     world.app.state.commit(Transaction::new().active(&place, None).unwrap().listed(&entry).unwrap()).await.unwrap();
     world.clock.forward(5);

@@ -177,7 +177,7 @@ mod tests {
     /// A start that took its place, and whose run is not there yet.
     async fn half_started(world: &World) -> Instance {
         let run = Instance::pending(id(9), StartInput::default(), Value::Null, world.app.state.now());
-        let place = Active { instance: id(9), since: run.created };
+        let place = Active { instance: id(9), since: run.created, life: 0 };
         world.app.state.commit(Transaction::new().active(&place, None).unwrap()).await.unwrap();
         run
     }

@@ -317,6 +317,11 @@ impl Planning<'_> {
         let draft = plan::lay_out(key, self.asked.id(), head.record, content, app.state.now(), &app.limits)
             .map_err(|error| StepError::Failed(error.to_string()))?;
         for batch in &draft.batches {
+            #[cfg(feature = "mutants")]
+            if mutated!(PlanCheckedTooEarly) {
+                store::windows_alone(app, key, batch).await?;
+                continue;
+            }
             etag = store::table(app, key, batch, &etag).await?;
         }
         let status = status_of(app, self.asked.id()).await?;

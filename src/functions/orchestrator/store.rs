@@ -60,7 +60,21 @@ pub async fn move_head(
 /// # Errors
 /// The state store's.
 pub async fn table(app: &App, table: &TableKey, write: &TableWrite<ETag>, etag: &ETag) -> Result<ETag, Error> {
-    let mut transaction = Transaction::new().head(table, &write.head, Some(etag))?;
+    let transaction = Transaction::new().head(table, &write.head, Some(etag))?;
+    first(app.state.commit(with_windows(transaction, table, write)?).await?)
+}
+
+/// The same without the head.
+#[cfg(feature = "mutants")]
+pub async fn windows_alone(app: &App, table: &TableKey, write: &TableWrite<ETag>) -> Result<(), Error> {
+    app.state.commit(with_windows(Transaction::new(), table, write)?).await.map(|_| ())
+}
+
+fn with_windows(
+    mut transaction: Transaction,
+    table: &TableKey,
+    write: &TableWrite<ETag>,
+) -> Result<Transaction, Error> {
     for change in &write.windows {
         transaction = match change {
             WindowWrite::Insert(name, window) => transaction.window(table, name, window, None)?,
@@ -68,7 +82,7 @@ pub async fn table(app: &App, table: &TableKey, write: &TableWrite<ETag>, etag: 
             WindowWrite::Delete(name, version) => transaction.delete_window(table, name, version)?,
         };
     }
-    first(app.state.commit(transaction).await?)
+    Ok(transaction)
 }
 
 /// Stores what a rule wants for a run that was read at `etag`; gives the run's new version.

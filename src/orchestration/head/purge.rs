@@ -31,7 +31,7 @@ pub fn may_be_old(window: &Window, now: Timestamp, history: Duration) -> bool {
 }
 
 fn is_old(head: &Head, window: &Window, now: Timestamp, history: Duration) -> bool {
-    may_be_old(window, now, history) && window.id.high <= head.verified_up_to
+    may_be_old(window, now, history) && (window.id.high <= head.verified_up_to || mutated!(PurgeAboveWatermark))
 }
 
 #[cfg(test)]

@@ -369,7 +369,7 @@ impl Walk {
         let head = self.head.as_ref().map(|(head, _)| head.clone());
         let run = Instance { status: RuntimeStatus::Running, ..self.run.clone() };
         let sight = Sight { table: table(), head, windows };
-        let place = Active { instance: run.id.clone(), since: run.created };
+        let place = Active { instance: run.id.clone(), since: run.created, life: run.lives };
         for repair in watchdog::diagnose(&place, Some(&run), &[sight], Calls::OPEN, self.now, &self.limits) {
             self.repairs += 1;
             match repair.action {

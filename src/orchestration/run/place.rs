@@ -16,6 +16,9 @@ pub struct Active {
     pub instance: InstanceId,
     /// When it took the place.
     pub since: Timestamp,
+    /// Which of its lives the place is for.
+    #[serde(default)]
+    pub life: u32,
 }
 
 /// The answer to a start request.
@@ -52,12 +55,11 @@ pub fn enter(
     }
 }
 
-/// Whether a place is held by a run that is over, or never came. A run that was over before it took its place is about
-/// to begin again.
+/// Whether a place is held by a run that is over, or never came. A run whose former life is over is about to begin again.
 pub fn is_over(place: &Active, holder: Option<&Instance>, now: Timestamp, limits: &Limits) -> bool {
     let waited = now.since(place.since) > limits.lost_after;
     match holder {
-        Some(run) => run.status.is_final() && (place.since <= run.updated || waited),
+        Some(run) => run.status.is_final() && (place.life <= run.lives || waited),
         None => waited,
     }
 }
@@ -84,7 +86,7 @@ mod tests {
     }
 
     fn at(bits: u128, seconds: u64) -> Active {
-        Active { instance: id(bits), since: later(seconds) }
+        Active { instance: id(bits), since: later(seconds), life: 0 }
     }
 
     fn asked(force: bool, holder: Option<RuntimeStatus>, seconds: u64) -> Entry {
@@ -127,7 +129,8 @@ mod tests {
     #[test]
     fn a_run_that_is_about_to_begin_again_keeps_its_place_for_a_while() {
         let failed = run(RuntimeStatus::Failed);
-        let over = |seconds| is_over(&at(1, 10), Some(&failed), later(seconds), &Limits::scaled(1.0));
+        let place = Active { life: 1, ..at(1, 10) };
+        let over = |seconds| is_over(&place, Some(&failed), later(seconds), &Limits::scaled(1.0));
         assert!(!over(10) && !over(130));
         assert!(over(131));
     }

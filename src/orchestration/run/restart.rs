@@ -27,10 +27,8 @@ pub struct Again {
 
 impl Again {
     pub(super) fn new(old: &Instance, run: Instance, now: Timestamp) -> Self {
-        // Later than its last end, so that the place is not taken for one that was left behind.
-        let since = now.max(old.updated + Duration::from_nanos(100));
-        let place = Active { instance: run.id.clone(), since };
         let run = Instance { lives: old.lives + 1, holds: old.holds + 1, ..run };
+        let place = Active { instance: run.id.clone(), since: now, life: run.lives };
         let listed = (run.created != old.created).then(|| Listed::of(&run));
         Self { run, place, listed }
     }

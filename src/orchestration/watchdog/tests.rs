@@ -15,7 +15,7 @@ fn run(status: RuntimeStatus) -> Instance {
 }
 
 fn diagnosed(run: Option<&Instance>, tables: &[Sight], seconds: u64) -> Vec<Repair> {
-    let place = Active { instance: id(1), since: now() };
+    let place = Active { instance: id(1), since: now(), life: 0 };
     diagnose(&place, run, tables, Calls::OPEN, later(seconds), &limits())
 }
 
@@ -25,7 +25,7 @@ fn of_table(head: Option<Head>, windows: Vec<(WindowName, Window)>, seconds: u64
 
 fn of_waiting(calls: Calls, head: Option<Head>, windows: Vec<(WindowName, Window)>, seconds: u64) -> Vec<Debt> {
     let sight = Sight { table: table(), head, windows };
-    let place = Active { instance: id(1), since: now() };
+    let place = Active { instance: id(1), since: now(), life: 0 };
     let repairs = diagnose(&place, Some(&run(RuntimeStatus::Running)), &[sight], calls, later(seconds), &limits());
     let debts = repairs.into_iter().map(|repair| match repair.action {
         Action::Send(debts) | Action::Dispatch { debts, .. } => debts,
@@ -148,7 +148,7 @@ fn counts_that_go_on_in_a_held_table_do_not_hide_that_it_was_left_held() {
 
 #[test]
 fn a_run_that_is_about_to_begin_again_keeps_its_place() {
-    let place = Active { instance: id(1), since: later(10) };
+    let place = Active { instance: id(1), since: later(10), life: 1 };
     let failed = run(RuntimeStatus::Failed);
     assert_eq!(diagnose(&place, Some(&failed), &[], Calls::OPEN, later(11), &limits()), []);
     assert_eq!(diagnose(&place, Some(&failed), &[], Calls::OPEN, later(131), &limits())[0].action, Action::Leave);

@@ -40,6 +40,8 @@ impl<'a> Asked<'a> {
                 return Ok(None);
             };
             let asked = Self { app, run: run.record, table: table.record };
+            #[cfg(feature = "mutants")]
+            let asked = if mutated!(ConfigReadAgain) { asked.configured_again().await } else { asked };
             if asked.table.result.is_some() {
                 end_again(app, id, &asked.table).await?;
                 return asked.let_go().await.map(|()| None);
@@ -64,6 +66,19 @@ impl<'a> Asked<'a> {
                 Err(error) => return Err(error),
             }
         }
+    }
+
+    /// With the destination that the configuration names now.
+    #[cfg(feature = "mutants")]
+    async fn configured_again(mut self) -> Self {
+        let deadline = tokio::time::Instant::now() + self.app.limits.invocation_deadline / 4;
+        if let Ok(services) = &self.app.services
+            && let Ok(rows) = services.catalog.read_config(deadline).await
+            && let Some(row) = rows.into_iter().find(|row| row.source_table == self.table.config.source)
+        {
+            self.table.config.destination = row.destination_table;
+        }
+        self
     }
 
     pub fn id(&self) -> &InstanceId {

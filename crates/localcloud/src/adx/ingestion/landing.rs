@@ -74,6 +74,12 @@ pub(super) fn land(
     Ok(Outcome::Landed { rows })
 }
 
+/// Whether the ingestion's tag is in its table.
+pub(super) fn is_there_already(database: &Database, message: &Message) -> bool {
+    let content = database.read();
+    entry(&content, message).is_ok_and(|entry| is_there(entry, message))
+}
+
 fn entry<'c>(content: &'c Content, message: &Message) -> Result<&'c Entry, Failure> {
     content.tables.get(&message.table).ok_or_else(|| no_table(message))
 }

@@ -38,6 +38,8 @@ pub struct Settings {
     pub delay: Duration,
     /// How much later a late one lands.
     pub lateness: Duration,
+    /// Whether a late one looks at the tags only when it is taken up, so that two of one tag do not exclude each other.
+    pub late_is_blind: bool,
     /// From which mishaps are drawn.
     pub seed: u64,
     /// Mishaps with their probabilities, which add up to at most 1.
@@ -46,7 +48,13 @@ pub struct Settings {
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { delay: Duration::from_secs(2), lateness: Duration::from_secs(60), seed: 0, mishaps: Vec::new() }
+        Self {
+            delay: Duration::from_secs(2),
+            lateness: Duration::from_secs(60),
+            late_is_blind: false,
+            seed: 0,
+            mishaps: Vec::new(),
+        }
     }
 }
 
@@ -151,6 +159,7 @@ async fn ingest(shared: Arc<Shared>, text: String) {
 async fn suffer(shared: &Arc<Shared>, message: Arc<Message>, mishap: Option<Mishap>) {
     // What is late to land was read in time: it comes even if the blob goes.
     let opened = (mishap == Some(Mishap::Late)).then(|| shared.storage.open_blob(&message.blob).ok()).flatten();
+    let there_before = landing::is_there_already(&shared.database, &message);
     let lateness = if mishap == Some(Mishap::Late) { shared.settings.lateness } else { Duration::ZERO };
     tokio::time::sleep(shared.settings.delay + lateness).await;
     let whole = Manner::default();
@@ -166,7 +175,11 @@ async fn suffer(shared: &Arc<Shared>, message: Arc<Message>, mishap: Option<Mish
         }
         Some(Mishap::Half) => work(shared, message, vec![Manner { half: true, ..whole }], None).await,
         Some(Mishap::Twice) => work(shared, message, vec![whole, Manner { blind: true, ..whole }], None).await,
-        Some(Mishap::Late) | None => work(shared, message, vec![whole], opened).await,
+        Some(Mishap::Late) => {
+            let blind = shared.settings.late_is_blind && !there_before;
+            work(shared, message, vec![Manner { blind, ..whole }], opened).await;
+        }
+        None => work(shared, message, vec![whole], None).await,
     }
 }
 

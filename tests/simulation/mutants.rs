@@ -1,0 +1,61 @@
+//! Each rule that matters is broken in turn, and a schedule must come to light in which that is noticed.
+
+use super::played_as;
+use super::schedule::{Schedule, Trait};
+use adxingestor::mutants::{Mutant, with};
+
+/// How many schedules are tried for one mutant.
+const TRIED: usize = 600;
+
+/// Plays schedules that have one of `traits` (or any, if there are none) until one of them has findings.
+fn is_noticed(mutant: Mutant, traits: &[Trait]) {
+    let fits = |schedule: &Schedule| traits.is_empty() || traits.iter().any(|wanted| schedule.has(*wanted));
+    let mut tried = 0;
+    for seed in 0..50_000 {
+        let schedule = Schedule::of(seed);
+        if schedule.hopeless && !traits.contains(&Trait::Hopeless) || !fits(&schedule) {
+            continue;
+        }
+        let (findings, _) = with(mutant, || played_as(&schedule));
+        tried += 1;
+        if let Some(first) = findings.first() {
+            println!("{mutant:?} is noticed by the schedule {seed}, the {tried}. of those tried: {first}");
+            return;
+        }
+        if tried == TRIED {
+            break;
+        }
+    }
+    panic!("{mutant:?} is not noticed by {tried} schedules");
+}
+
+macro_rules! mutants {
+    ($($test:ident: $mutant:ident [$($wanted:ident),*];)+) => {
+        $(#[test]
+        fn $test() {
+            is_noticed(Mutant::$mutant, &[$(Trait::$wanted),*]);
+        })+
+    };
+}
+
+mutants! {
+    a_fan_in_outside_the_transaction_is_noticed: FanInOutsideTransaction [Crashes];
+    a_debt_in_the_head_is_noticed: DebtInHead [CrashesUnwatched];
+    a_blob_named_by_its_window_is_noticed: BlobNamedByWindow [];
+    a_post_before_the_seal_is_noticed: PostBeforeSeal [];
+    a_split_after_the_seal_is_noticed: SplitAfterSeal [Crashes];
+    a_new_generation_while_the_old_post_can_still_land_is_noticed: NewGenerationTooEarly [LostBlobs];
+    a_repost_without_a_count_is_noticed: CountSkippedBeforeRepost [LateIsBlind];
+    a_child_that_is_never_dispatched_is_noticed: ChildForgotten [Unwatched];
+    no_count_when_all_windows_fail_is_noticed: NoCountWhenAllFail [GivenUp];
+    a_second_read_of_the_configuration_is_noticed: ConfigReadAgain [Reconfigured];
+    a_plan_that_is_checked_too_early_is_noticed: PlanCheckedTooEarly [LongPlan];
+    a_lease_that_is_not_checked_is_noticed: LeaseIgnored [];
+    a_message_that_is_trusted_over_the_ledger_is_noticed: MessageOverLedger [];
+    a_watermark_that_is_a_maximum_is_noticed: WatermarkAsMaximum [GivenUp, Hopeless];
+    a_watermark_before_the_proof_is_noticed: WatermarkBeforeProof [LostBlobs, Hopeless];
+    a_permit_that_is_used_twice_is_noticed: PermitTwice [Quota];
+    a_message_that_is_done_before_the_commit_is_noticed: DoneBeforeCommit [Unwatched];
+    a_key_without_the_destination_is_noticed: KeyWithoutDestination [OtherDestinations];
+    a_purge_above_the_watermark_is_noticed: PurgeAboveWatermark [GivenUpAndAMonth];
+}
