@@ -5,7 +5,7 @@ use super::IllegalTransition;
 use super::fan_in::WindowEnd;
 use super::ids::{TableKey, WindowId, WindowName};
 use super::ledger::{Head, TableState};
-use super::limits::{Limits, MAX_DYNAMIC_BYTES, ROW_CAP};
+use super::limits::{Limits, MAX_DYNAMIC_BYTES, ROW_CAP, SOURCE_KEEPS};
 use super::message::Debt;
 use super::plan::{Piece, at_most};
 use super::window::{Claim, Window, WindowState};
@@ -124,6 +124,8 @@ pub struct Terms<'a> {
     pub destination: &'a str,
     /// Whether rows that would land as null are refused.
     pub oversize_fails: bool,
+    /// The time.
+    pub now: Timestamp,
 }
 
 /// What becomes of an answer.
@@ -208,6 +210,14 @@ pub fn judge(window: &Window, answer: Answer, terms: Terms<'_>) -> Judged {
     if rows == 0 && window.planned_rows == 0 {
         return end(WindowEnd::Empty);
     }
+    if rows == 0 && !may_be_gone(window, terms.now) {
+        let reason = format!(
+            "the source shows none of the {} rows that were planned, and they are not old enough to have left it: has the app \
+             lost the right to see them?",
+            window.planned_rows
+        );
+        return Judged::Next(after(window, Met::Unavailable(reason, None)));
+    }
     if rows == 0 {
         return end(WindowEnd::Expired(format!(
             "{} rows were planned in ({}, {}], and the source no longer shows any of them",
@@ -224,6 +234,11 @@ pub fn judge(window: &Window, answer: Answer, terms: Terms<'_>) -> Judged {
         )));
     }
     Judged::Store
+}
+
+/// Whether the source no longer keeps any row of the window; of rows without a value on the cut axis nobody knows.
+fn may_be_gone(window: &Window, now: Timestamp) -> bool {
+    window.id.is_null_axis() || now.since(window.id.high) > SOURCE_KEEPS
 }
 
 /// Decides on a pull that met something else than a complete answer.

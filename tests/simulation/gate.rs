@@ -80,6 +80,7 @@ pub struct Fate {
     odds: Mutex<Odds>,
     point: Option<Point>,
     effects: AtomicU64,
+    sent: Notify,
     trace: Mutex<Trace>,
 }
 
@@ -95,7 +96,17 @@ impl Fate {
         let kept = std::env::var_os("ADXINGESTOR_TRACE").is_some();
         let trace = Mutex::new(Trace { kept, ..Trace::default() });
         let dice = Mutex::new(StdRng::seed_from_u64(seed ^ 0xfa7e));
-        Self { dice, odds: Mutex::new(odds), point, effects: AtomicU64::new(0), trace }
+        Self { dice, odds: Mutex::new(odds), point, effects: AtomicU64::new(0), sent: Notify::new(), trace }
+    }
+
+    /// Tells those who wait for a message that one may have come.
+    pub fn has_sent(&self) {
+        self.sent.notify_waiters();
+    }
+
+    /// Waits for the next message of anybody.
+    pub async fn sent(&self) {
+        self.sent.notified().await;
     }
 
     /// From now on nothing goes wrong.
@@ -191,6 +202,11 @@ impl Gate {
         }
     }
 
+    /// Tells all processes that a message may have come.
+    pub fn has_sent(&self) {
+        self.fate.has_sent();
+    }
+
     /// Returns when the process ends.
     pub async fn died(&self) -> Death {
         loop {
@@ -199,6 +215,15 @@ impl Gate {
                 return death;
             }
             notified.await;
+        }
+    }
+
+    /// Returns when `sent` does, or the process ends.
+    pub async fn sent_or_dead(&self, sent: impl Future<Output = ()>) {
+        tokio::select! {
+            biased;
+            () = sent => {}
+            _ = self.died() => {}
         }
     }
 

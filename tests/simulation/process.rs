@@ -183,7 +183,11 @@ async fn listen(trigger: Arc<Trigger>) {
             continue;
         }
         let messages = trigger.around.store.queues.receive(trigger.queue, BATCH, HIDDEN).await.unwrap();
-        if messages.is_empty() {
+        if messages.is_empty() && trigger.around.store.queues.approximate_count(trigger.queue).await.unwrap() == 0 {
+            // The host polls on; nothing can come before something is sent.
+            trigger.gate.sent_or_dead(trigger.around.fate.sent()).await;
+            wait = FIRST_POLL;
+        } else if messages.is_empty() {
             tokio::time::sleep(wait).await;
             wait = (wait * 2).min(LONGEST_POLL);
         } else {

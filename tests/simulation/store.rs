@@ -72,7 +72,11 @@ impl TableStore for Gated {
 impl MessageQueue for Gated {
     async fn send(&self, queue: &str, body: &[u8], delay: Duration) -> Result<(), Error> {
         let what = || format!("send {queue} after {delay:?}: {}", String::from_utf8_lossy(body));
-        let send = || self.store.queues.send(queue, body, delay);
+        let send = || async {
+            let sent = self.store.queues.send(queue, body, delay).await;
+            self.gate.has_sent();
+            sent
+        };
         self.gate.pass(On::Message, what, send, spoilt, Some(())).await
     }
 

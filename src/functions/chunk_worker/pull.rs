@@ -75,7 +75,7 @@ pub async fn pull(app: &App, job: &mut Job, head: &Head) -> Result<Outcome, Erro
     // A quarter of the time is kept for a split.
     let until = job.deadline - app.limits.invocation_deadline / 4;
     let mut pulling = Hunting::for_window(app, &services, until, job.message.permit);
-    let next = match answer(&mut pulling, job, head).await {
+    let next = match answer(app, &mut pulling, job, head).await {
         Ok(Pulled::Sealed(sealed)) => Err(sealed),
         Ok(Pulled::Next(next)) => Ok(next),
         Err(met) => Ok(chunk::after(&job.window.record, met)),
@@ -90,7 +90,7 @@ pub async fn pull(app: &App, job: &mut Job, head: &Head) -> Result<Outcome, Erro
     Ok(outcome)
 }
 
-async fn answer(hunting: &mut Hunting<'_>, job: &Job, head: &Head) -> Result<Pulled, Met> {
+async fn answer(app: &App, hunting: &mut Hunting<'_>, job: &Job, head: &Head) -> Result<Pulled, Met> {
     let window = &job.window.record;
     let source = source::of(head, &job.shape, window.handover)?;
     let slice = source::slice(window);
@@ -108,7 +108,8 @@ async fn answer(hunting: &mut Hunting<'_>, job: &Job, head: &Head) -> Result<Pul
     let Squeezed { scan, sha256 } = stream(packed, &mut upload).await?;
 
     let oversize_fails = settings.oversize_rows == OversizeRows::Fail;
-    let terms = Terms { source: &head.source, destination: &head.destination, oversize_fails };
+    let now = app.state.now();
+    let terms = Terms { source: &head.source, destination: &head.destination, oversize_fails, now };
     let mut answer = Answer { rows: scan.rows, longest_row_bytes: scan.longest_row_bytes, counted: Counted::NotYet };
     let judged = match chunk::judge(window, answer, terms) {
         Judged::Count => {

@@ -5,7 +5,7 @@ use crate::orchestration::head::testing::{head, key, later, now, seen};
 use crate::orchestration::ids::Part;
 use crate::orchestration::limits::WINDOW_ATTEMPTS;
 
-const TERMS: Terms<'static> = Terms { source: "s", destination: "x", oversize_fails: true };
+const TERMS: Terms<'static> = Terms { source: "s", destination: "x", oversize_fails: true, now: Timestamp::MAX };
 
 fn limits() -> Limits {
     Limits::scaled(1.0)
@@ -71,6 +71,13 @@ fn an_answer_is_sealed_only_if_it_is_whole_and_fits() {
             Judged::Next(next) => next_word(&next),
         };
         assert_eq!(said, expected, "{rows} of {planned} rows, {counted:?}, attempt {attempts}");
+    }
+    let gone = Answer { rows: 0, longest_row_bytes: 0, counted: Rows(0) };
+    for (age, expected) in [(SOURCE_KEEPS, "again after backoff!"), (SOURCE_KEEPS + Duration::from_secs(1), "expired")]
+    {
+        let terms = Terms { now: window(5, 4).id.high + age, ..TERMS };
+        let Judged::Next(next) = judge(&window(5, 4), gone, terms) else { panic!("{age:?}") };
+        assert_eq!(next_word(&next), expected, "{age:?}");
     }
     let large = Answer { rows: 5, longest_row_bytes: MAX_DYNAMIC_BYTES + 1, counted: NotYet };
     assert_eq!(judge(&window(5, 0), large, Terms { oversize_fails: false, ..TERMS }), Judged::Store);
