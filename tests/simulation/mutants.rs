@@ -13,7 +13,8 @@ fn is_noticed(mutant: Mutant, traits: &[Trait]) {
     let mut tried = 0;
     for seed in 0..50_000 {
         let schedule = Schedule::of(seed);
-        if schedule.hopeless && !traits.contains(&Trait::Hopeless) || !fits(&schedule) {
+        let hopeless = traits.iter().any(|wanted| matches!(wanted, Trait::Hopeless | Trait::HopelessAndAMonth));
+        if schedule.hopeless && !hopeless || !fits(&schedule) {
             continue;
         }
         let (findings, _) = with(mutant, || played_as(&schedule));
@@ -57,5 +58,5 @@ mutants! {
     a_permit_that_is_used_twice_is_noticed: PermitTwice [Quota];
     a_message_that_is_done_before_the_commit_is_noticed: DoneBeforeCommit [Unwatched];
     a_key_without_the_destination_is_noticed: KeyWithoutDestination [OtherDestinations];
-    a_purge_above_the_watermark_is_noticed: PurgeAboveWatermark [GivenUpAndAMonth];
+    a_purge_above_the_watermark_is_noticed: PurgeAboveWatermark [HopelessAndAMonth];
 }
