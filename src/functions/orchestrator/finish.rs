@@ -7,7 +7,7 @@ use crate::adx::catalog::{LedgerEntry, WatermarkMove};
 use crate::app::{App, Services};
 use crate::functions::control::release;
 use crate::orchestration::head::finish::{
-    Watermark, audited as audited_rows, finish_again, is_due, let_go, may_wait, result,
+    Watermark, audited as audited_rows, finish_again, is_due, let_go, may_wait, postponed, result,
 };
 use crate::orchestration::head::purge::{may_be_old, purge};
 use crate::orchestration::ids::{InstanceId, TableKey};
@@ -43,7 +43,7 @@ pub async fn finish_table(app: &App, services: &Services, id: &InstanceId, key: 
     let watermark = match move_watermark(app, services, key, &head, verified_up_to, deadline).await {
         Ok(WatermarkMove::Moved) => Watermark::Moved,
         Ok(WatermarkMove::Held) => Watermark::Held,
-        Err(error) if patient && is_transient(&error) => return finish_later(app, key, &head, &error).await,
+        Err(error) if patient && is_transient(&error) => return finish_later(app, id, key, &head, &error).await,
         Err(error) => Watermark::Failed(error.to_string()),
     };
     let result = result(&head, &table.record, &windows, verified_up_to, &watermark);
@@ -53,7 +53,7 @@ pub async fn finish_table(app: &App, services: &Services, id: &InstanceId, key: 
     let audited = audit::write(services, &run, &ended, head.unaudited_rows, &relevant, app.state.now(), deadline).await;
     match audited {
         Ok(()) => store::move_head(app, key, |head, now| audited_rows(head, id, now)).await?,
-        Err(error) if patient && is_transient(&error) => return finish_later(app, key, &head, &error).await,
+        Err(error) if patient && is_transient(&error) => return finish_later(app, id, key, &head, &error).await,
         Err(error) => unaudited(&mut ended, &error),
     }
     let result = ended.result.unwrap_or_default();
@@ -65,8 +65,16 @@ pub async fn finish_table(app: &App, services: &Services, id: &InstanceId, key: 
 }
 
 /// Comes back to the end of a table whose watermark or audit could not be written now.
-async fn finish_later(app: &App, key: &TableKey, head: &Head, error: &adx::Error) -> Result<(), Error> {
+async fn finish_later(
+    app: &App,
+    id: &InstanceId,
+    key: &TableKey,
+    head: &Head,
+    error: &adx::Error,
+) -> Result<(), Error> {
     tracing::warn!(%error, table = head.source, "the end of a table could not be written down; it is tried again");
+    // Or the watchdog takes the message for lost, and sends one more each time.
+    store::move_head(app, key, |head, now| postponed(head, id, now)).await?;
     app.state.pay(&[finish_again(key, head, &app.limits)]).await
 }
 

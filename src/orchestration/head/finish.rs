@@ -39,6 +39,11 @@ pub fn audited(head: &Head, id: &InstanceId, now: Timestamp) -> Option<Head> {
     (is_due(head, id) && head.unaudited_rows > 0).then(|| Head { unaudited_rows: 0, updated: now, ..head.clone() })
 }
 
+/// The head once run `id` has put the end of the table off: that its message is under way is no reason to send another.
+pub fn postponed(head: &Head, id: &InstanceId, now: Timestamp) -> Option<Head> {
+    is_due(head, id).then(|| Head { updated: now, ..head.clone() })
+}
+
 /// The message that comes back to the end of a table.
 pub fn finish_again(table: &TableKey, head: &Head, limits: &Limits) -> Debt {
     let message = ControlMessage::Verify { table: table.clone(), number: head.verify_number };
@@ -271,6 +276,17 @@ mod tests {
         let doubted = Head { doubts: vec!["run `.delete table x`".into()], ..finishing(10) };
         let said = result(&doubted, &table(), &[], at(10), &Watermark::Moved);
         assert_eq!((said.success, said.error.as_deref()), (false, Some("run `.delete table x`")));
+    }
+
+    #[test]
+    fn an_end_that_is_put_off_is_under_way_and_its_patience_still_runs_out() {
+        let limits = Limits::scaled(1.0);
+        let due = finishing(10);
+        let put_off = postponed(&due, &id(1), later(90)).unwrap();
+        assert_eq!((put_off.updated, put_off.moved), (later(90), due.moved));
+        let deadline = due.moved + limits.verify_deadline;
+        assert!(may_wait(&put_off, later(90), &limits) && !may_wait(&put_off, deadline, &limits));
+        assert_eq!(postponed(&due, &id(2), later(90)), None);
     }
 
     #[test]
