@@ -225,7 +225,8 @@ impl Planning<'_> {
     async fn prepare(&self, mut head: Stored<Head>) -> Step<Option<Prepared>> {
         let (app, services, table) = (self.app, self.services, self.table());
         let (found, windows) = self.survey(&mut head).await?;
-        let scope = plan::scope(table, &head.record, !found.left.is_empty());
+        let more = plan::asks_for_more(&head.record, &found, app.state.now(), &app.limits);
+        let scope = plan::scope(table, &head.record, more);
         if scope == Scope::Nothing {
             self.nothing_to_do(&head, "a Full table that is loaded already", 0).await?;
             return Ok(None);
