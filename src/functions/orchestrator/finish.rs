@@ -6,6 +6,7 @@ use crate::adx;
 use crate::adx::catalog::{LedgerEntry, WatermarkMove};
 use crate::app::{App, Services};
 use crate::functions::control::release;
+use crate::orchestration::adoption::watch::foreign;
 use crate::orchestration::head::finish::{
     Watermark, audited as audited_rows, finish_again, is_due, let_go, may_wait, postponed, result,
 };
@@ -41,8 +42,7 @@ pub async fn finish_table(app: &App, services: &Services, id: &InstanceId, key: 
     let verified_up_to = verified_prefix(head.verified_up_to, &windows);
     let patient = may_wait(&head, app.state.now(), &app.limits);
     let watermark = match move_watermark(app, services, key, &head, verified_up_to, deadline).await {
-        Ok(WatermarkMove::Moved) => Watermark::Moved,
-        Ok(WatermarkMove::Held) => Watermark::Held,
+        Ok(watermark) => watermark,
         Err(error) if patient && is_transient(&error) => return finish_later(app, id, key, &head, &error).await,
         Err(error) => Watermark::Failed(error.to_string()),
     };
@@ -128,7 +128,8 @@ pub async fn end_again(app: &App, id: &InstanceId, table: &TableRun) -> Result<(
 }
 
 /// `meta_Ledger` first, then the config table: the engine moves the watermark only where the ledger has nothing
-/// further on record.
+/// further on record. Where another ledger owns the destination nothing is written: a row that says how far this one is
+/// would take it over.
 async fn move_watermark(
     app: &App,
     services: &Services,
@@ -136,10 +137,15 @@ async fn move_watermark(
     head: &Head,
     verified_up_to: Timestamp,
     deadline: Instant,
-) -> Result<WatermarkMove, crate::adx::Error> {
+) -> Result<Watermark, adx::Error> {
     let Some(shape) = head.shape.as_ref().filter(|_| verified_up_to > Timestamp::MIN) else {
-        return Ok(WatermarkMove::Moved);
+        return Ok(Watermark::Moved);
     };
+    let owner = services.catalog.ledger_owner(&head.source, &head.destination, deadline).await?;
+    if let Some(foreign) = foreign(head, owner.as_ref().map(|owner| owner.ledger_id.as_str())) {
+        tracing::error!(table = head.source, %foreign, "the watermark is not moved");
+        return Ok(Watermark::Foreign(foreign.to_string()));
+    }
     let ledger = head.ledger.to_string();
     let axis = shape.axis.to_string();
     let entry = LedgerEntry { source: &head.source, destination: &head.destination, ledger_id: &ledger, axis: &axis };
@@ -147,7 +153,10 @@ async fn move_watermark(
     let tag = format!("watermark{}{ledger}{:016x}", key.as_str(), verified_up_to.ticks());
     let moved = services.catalog.advance_watermark(&entry, verified_up_to, app.state.now(), &tag, deadline).await?;
     tracing::info!(table = head.source, verified_up_to = %verified_up_to, ?moved, "the watermark");
-    Ok(moved)
+    Ok(match moved {
+        WatermarkMove::Moved => Watermark::Moved,
+        WatermarkMove::Held => Watermark::Held,
+    })
 }
 
 /// Counts a table's result in its run, starts the next table in its place, and with the last one ends the run. `table`

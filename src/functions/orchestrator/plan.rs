@@ -258,6 +258,10 @@ impl Planning<'_> {
             Scope::Leftovers | Scope::Nothing => Vec::new(),
         };
         head.record.progress.calls += hunting.take_calls();
+        if head.record.plan.is_none() {
+            // Of two ledgers that claim at once, each may have read its own claim alone. By now both are to be read.
+            ownership::refuse_foreign(services, &head.record, self.deadline).await?;
+        }
         let end = (scope == Scope::NewRange).then_some(table.high);
         self.write(head, Content { found, planned, end }).await
     }

@@ -22,6 +22,8 @@ pub enum Watermark {
     Held,
     /// It could not be written.
     Failed(String),
+    /// Another ledger owns the destination: nothing was written.
+    Foreign(String),
 }
 
 /// Whether run `id` still has to end this table.
@@ -98,10 +100,12 @@ fn errors(head: &Head, windows: &[Window], verified_up_to: Timestamp, watermark:
     }
     let doubled = windows.iter().filter(|window| window.state == WindowState::Verified);
     errors.extend(doubled.filter_map(|window| window.error.clone()).take(MOST_DOUBLED));
-    if let Watermark::Failed(error) = watermark {
-        errors.push(format!(
+    match watermark {
+        Watermark::Failed(error) => errors.push(format!(
             "everything up to {verified_up_to} is proved, but the watermark could not be written ({error}); the next run writes it"
-        ));
+        )),
+        Watermark::Foreign(error) => errors.push(error.clone()),
+        Watermark::Moved | Watermark::Held => {}
     }
     errors.extend(head.doubts.iter().cloned());
     if errors.is_empty() && verified_up_to < head.planned_to {
@@ -228,6 +232,7 @@ mod tests {
     fn a_watermark_that_could_not_be_written_is_an_error_and_one_that_was_held_a_warning() {
         let said = |watermark| result(&finishing(10), &table(), &[], at(10), &watermark);
         assert!(!said(Watermark::Failed("403".into())).success);
+        assert_eq!(said(Watermark::Foreign("x belongs to another".into())).error.as_deref(), Some("x belongs to another"));
         let held = said(Watermark::Held);
         assert!(held.success && held.warnings.len() == 1);
     }
