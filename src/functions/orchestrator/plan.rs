@@ -107,12 +107,14 @@ async fn go_on_with(app: &App, id: &InstanceId, key: &TableKey) -> Result<(), Er
 }
 
 /// What becomes of windows that earlier runs left when the plan comes to nothing.
-#[derive(Clone, Copy, PartialEq, Eq)]
 enum Leftovers {
     /// They wait too: the destination is not in order, or not ours, so nothing is sent there, and no count proves anything.
     Wait,
     /// They go on: only the source has nothing new to give.
-    GoOn,
+    GoOn {
+        /// What the destination holds twice.
+        doubts: Vec<String>,
+    },
 }
 
 /// What a plan begins with.
@@ -145,10 +147,13 @@ impl Planning<'_> {
         let mut hunting = Hunting::new(self.app, self.services, self.deadline);
         let (error, leftovers) = match self.prepare(head).await {
             Ok(None) => return Ok(()),
-            Ok(Some(prepared)) => match self.load(prepared, &mut hunting).await {
-                Ok(()) => return Ok(()),
-                Err(error) => (error, Leftovers::GoOn),
-            },
+            Ok(Some(prepared)) => {
+                let doubts = prepared.head.record.doubts.clone();
+                match self.load(prepared, &mut hunting).await {
+                    Ok(()) => return Ok(()),
+                    Err(error) => (error, Leftovers::GoOn { doubts }),
+                }
+            }
             Err(error) => (error, Leftovers::Wait),
         };
         let (error, pause) = match error {
@@ -194,7 +199,7 @@ impl Planning<'_> {
         error: &str,
         calls: u64,
     ) -> Result<(), Error> {
-        while leftovers == Leftovers::GoOn
+        while let Leftovers::GoOn { doubts } = &leftovers
             && let Some(mut head) = self.asked.being_made(draft).await?
         {
             let (found, _) = match self.survey(&mut head).await {
@@ -210,6 +215,7 @@ impl Planning<'_> {
                 "a table goes on with what is left: no plan comes of the rest"
             );
             head.record.plan_error = Some(error.to_owned());
+            head.record.doubts.clone_from(doubts);
             head.record.progress.calls += calls;
             match self.write(head, Content { found, planned: Vec::new(), end: None }).await {
                 Err(StepError::State(Error::Conflict)) => {}
