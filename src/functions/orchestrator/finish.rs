@@ -8,7 +8,7 @@ use crate::app::{App, Services};
 use crate::functions::control::release;
 use crate::orchestration::adoption::watch::foreign;
 use crate::orchestration::head::finish::{
-    Watermark, audited as audited_rows, finish_again, is_due, let_go, may_wait, postponed, result,
+    Watermark, audited as audited_rows, finish_again, is_due, is_work_of, let_go, may_wait, postponed, result,
 };
 use crate::orchestration::head::purge::{may_be_old, purge};
 use crate::orchestration::ids::{InstanceId, TableKey};
@@ -49,7 +49,7 @@ pub async fn finish_table(app: &App, services: &Services, id: &InstanceId, key: 
     let result = result(&head, &table.record, &windows, verified_up_to, &watermark);
     let Some(run) = app.state.instance(id).await?.map(|run| run.record) else { return Ok(()) };
     let mut ended = table.record.with_result(result);
-    let relevant: Vec<Window> = windows.into_iter().filter(|w| w.run.as_ref() == Some(id)).collect();
+    let relevant: Vec<Window> = windows.into_iter().filter(|window| is_work_of(window, &run)).collect();
     let audited = audit::write(services, &run, &ended, head.unaudited_rows, &relevant, app.state.now(), deadline).await;
     match audited {
         Ok(()) => store::move_head(app, key, |head, now| audited_rows(head, id, now)).await?,

@@ -2,7 +2,7 @@
 //! repeated: what is done already changes nothing.
 
 use crate::orchestration::ids::{InstanceId, TableKey};
-use crate::orchestration::instance::{TableResult, TableRun};
+use crate::orchestration::instance::{Instance, TableResult, TableRun};
 use crate::orchestration::ledger::{Head, TableState};
 use crate::orchestration::limits::Limits;
 use crate::orchestration::message::{ControlMessage, Debt};
@@ -50,6 +50,11 @@ pub fn postponed(head: &Head, id: &InstanceId, now: Timestamp) -> Option<Head> {
 pub fn finish_again(table: &TableKey, head: &Head, limits: &Limits) -> Debt {
     let message = ControlMessage::Verify { table: table.clone(), number: head.verify_number };
     Debt::control(message, limits.verify_longest)
+}
+
+/// Whether a run did something to a window in the life that it leads.
+pub fn is_work_of(window: &Window, run: &Instance) -> bool {
+    window.run.as_ref() == Some(&run.id) && window.updated >= run.created
 }
 
 /// What came of a table in its run. `windows` are all of the table, `verified_up_to` is the end of their proved prefix.
@@ -181,7 +186,7 @@ pub fn let_go(head: &Head, id: &InstanceId, verified_up_to: Timestamp, now: Time
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::orchestration::head::testing::{head, id, later, seen, table};
+    use crate::orchestration::head::testing::{head, id, later, run, seen, table};
     use crate::orchestration::ledger::{ChunkIdPlace, CutAxis, RowFormat, Shape};
 
     fn at(ticks: u64) -> Timestamp {
@@ -281,6 +286,14 @@ mod tests {
         let doubted = Head { doubts: vec!["run `.delete table x`".into()], ..finishing(10) };
         let said = result(&doubted, &table(), &[], at(10), &Watermark::Moved);
         assert_eq!((said.success, said.error.as_deref()), (false, Some("run `.delete table x`")));
+    }
+
+    #[test]
+    fn the_audit_of_a_run_is_about_its_own_windows_and_not_about_those_of_its_former_life() {
+        let run = Instance { created: later(10), ..run(1) };
+        let of = |bits, updated| Window { run: Some(id(bits)), updated, ..seen(0, WindowState::Failed).window };
+        assert!(is_work_of(&of(1, later(10)), &run));
+        assert!(!is_work_of(&of(1, later(9)), &run) && !is_work_of(&of(2, later(10)), &run));
     }
 
     #[test]
