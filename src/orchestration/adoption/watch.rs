@@ -164,7 +164,10 @@ mod tests {
         assert_eq!(foreign(&ours, None), None);
         assert_eq!(foreign(&ours, Some(&ours.ledger.to_string())), None);
         let said = foreign(&ours, Some("00000000000000ff")).unwrap().to_string();
-        assert!(said.contains("x belongs to another ledger (00000000000000ff;") && said.contains("--table s"), "{said}");
+        assert!(
+            said.contains("x belongs to another ledger (00000000000000ff;") && said.contains("--table s"),
+            "{said}"
+        );
     }
 
     #[test]
