@@ -85,6 +85,8 @@ pub fn end(
     head.progress.ended += 1;
     head.progress.calls += std::mem::take(&mut window.calls);
     window.state = state;
+    // One that was never claimed ends in the run that handed it out.
+    window.run = window.run.or_else(|| head.run.clone());
 
     let mut children = Vec::new();
     match how {
@@ -322,6 +324,17 @@ mod tests {
         assert_eq!((ended.head.out, ended.head.ready), (vec![name(20)], vec![name(30)]));
         assert_eq!((ended.head.counts.open, ended.head.counts.submitted), (2, 1));
         assert_eq!((chunks(&ended.window.owed), verifies(&ended.window.owed)), (1, 1));
+    }
+
+    #[test]
+    fn a_window_that_fails_before_anybody_claimed_it_belongs_to_the_run_that_handed_it_out() {
+        let ended = |window: Window| {
+            let failed = WindowEnd::Failed("x".into());
+            end(&key(), &name(10), &head(1, 1, &[]), &window, failed, now(), &Limits::scaled(1.0)).unwrap().window.run
+        };
+        assert_eq!(ended(window(10, WindowState::Planned)), Some(InstanceId::from_bits(1)));
+        let claimed = Window { run: Some(InstanceId::from_bits(9)), ..window(10, WindowState::Claimed) };
+        assert_eq!(ended(claimed), Some(InstanceId::from_bits(9)));
     }
 
     #[test]

@@ -194,7 +194,7 @@ fn moved_head(head: &Head) -> Vec<(&'static str, TableState)> {
     };
     to("verify", counted(1));
     to("verify", counted(2));
-    to("finish", finish::let_go(head, &id(1), Timestamp::MIN, now()));
+    to("finish", finish::let_go(head, &pending(), Timestamp::MIN, now()));
     let held = Head { stop: true, ..head.clone() };
     let none: [Seen<u64>; 0] = [];
     let went_on = hold::go_on(&key(), &held, &none, &run(RuntimeStatus::Running, 0), now(), &limits());

@@ -283,7 +283,7 @@ impl Window {
         };
         let counted_anew = |window: Self| Self { counting_since: Some(now), updated: now, ..window };
         match (self.state, &self.seal) {
-            (WindowState::Submitted, _) => Some(counted_anew(self.clone())),
+            (WindowState::Submitted, _) => Some(counted_anew(Self { attempts: 0, ..self.clone() })),
             (WindowState::Failed, Some(_)) => Some(counted_anew(fresh(WindowState::Submitted))),
             (WindowState::Failed, None) => Some(fresh(WindowState::Planned)),
             (WindowState::Claimed, _) if dead => Some(fresh(WindowState::Planned)),
@@ -409,10 +409,12 @@ mod tests {
     fn the_time_to_be_counted_begins_anew_in_every_run_and_the_posts_stay_known() {
         let (limits, later) = (Limits::scaled(1.0), start() + std::time::Duration::from_secs(86_400));
         for state in [WindowState::Failed, WindowState::Sealed, WindowState::Submitted] {
-            let left = Window { state, seal: Some(seal()), posts: 2, last_post: Some(start()), ..window() };
+            let left =
+                Window { state, seal: Some(seal()), posts: 2, attempts: 4, last_post: Some(start()), ..window() };
             let taken = left.taken_up(later, &limits).unwrap();
             assert_eq!((taken.state, taken.counting_since), (WindowState::Submitted, Some(later)));
             assert_eq!((taken.posts, taken.last_post), (2, Some(start())));
+            assert_eq!(taken.attempts, 0, "it may be posted again as often as any other");
         }
     }
 }

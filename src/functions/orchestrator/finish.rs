@@ -6,12 +6,13 @@ use crate::adx;
 use crate::adx::catalog::{LedgerEntry, WatermarkMove};
 use crate::app::{App, Services};
 use crate::functions::control::release;
+use crate::orchestration::adoption::watch::foreign;
 use crate::orchestration::head::finish::{
-    Watermark, audited as audited_rows, finish_again, is_due, let_go, may_wait, result,
+    Watermark, audited as audited_rows, finish_again, is_due, is_work_of, let_go, may_wait, postponed, result,
 };
 use crate::orchestration::head::purge::{may_be_old, purge};
 use crate::orchestration::ids::{InstanceId, TableKey};
-use crate::orchestration::instance::{TableResult, TableRun};
+use crate::orchestration::instance::{Instance, TableResult, TableRun};
 use crate::orchestration::ledger::{Head, verified_prefix};
 use crate::orchestration::message::Debt;
 use crate::orchestration::run::count::{Counting, count};
@@ -27,9 +28,11 @@ use tokio::time::Instant;
 /// # Errors
 /// The state store's.
 pub async fn finish_table(app: &App, services: &Services, id: &InstanceId, key: &TableKey) -> Result<(), Error> {
-    // The row first: a run that begins again lets go of the head before it has other rows.
+    // The run first: of one that began again since, neither the row nor the head is taken for its former life's. Then the
+    // row: a run that begins again lets go of the head before it has other rows.
+    let Some(run) = app.state.instance(id).await?.map(|run| run.record) else { return Ok(()) };
     let Some(table) = app.state.table(id, key).await? else { return Ok(()) };
-    let Some(head) = app.state.head(key).await?.map(|head| head.record).filter(|head| is_due(head, id)) else {
+    let Some(head) = app.state.head(key).await?.map(|head| head.record).filter(|head| is_due(head, &run)) else {
         return Ok(());
     };
     if table.record.result.is_some() {
@@ -41,32 +44,32 @@ pub async fn finish_table(app: &App, services: &Services, id: &InstanceId, key: 
     let verified_up_to = verified_prefix(head.verified_up_to, &windows);
     let patient = may_wait(&head, app.state.now(), &app.limits);
     let watermark = match move_watermark(app, services, key, &head, verified_up_to, deadline).await {
-        Ok(WatermarkMove::Moved) => Watermark::Moved,
-        Ok(WatermarkMove::Held) => Watermark::Held,
-        Err(error) if patient && is_transient(&error) => return finish_later(app, key, &head, &error).await,
+        Ok(watermark) => watermark,
+        Err(error) if patient && is_transient(&error) => return finish_later(app, &run, key, &head, &error).await,
         Err(error) => Watermark::Failed(error.to_string()),
     };
     let result = result(&head, &table.record, &windows, verified_up_to, &watermark);
-    let Some(run) = app.state.instance(id).await?.map(|run| run.record) else { return Ok(()) };
     let mut ended = table.record.with_result(result);
-    let relevant: Vec<Window> = windows.into_iter().filter(|w| w.run.as_ref() == Some(id)).collect();
+    let relevant: Vec<Window> = windows.into_iter().filter(|window| is_work_of(window, &run)).collect();
     let audited = audit::write(services, &run, &ended, head.unaudited_rows, &relevant, app.state.now(), deadline).await;
     match audited {
-        Ok(()) => store::move_head(app, key, |head, now| audited_rows(head, id, now)).await?,
-        Err(error) if patient && is_transient(&error) => return finish_later(app, key, &head, &error).await,
+        Ok(()) => store::move_head(app, key, |head, now| audited_rows(head, &run, now)).await?,
+        Err(error) if patient && is_transient(&error) => return finish_later(app, &run, key, &head, &error).await,
         Err(error) => unaudited(&mut ended, &error),
     }
     let result = ended.result.unwrap_or_default();
     if !end_table(app, None, id, &table.record, result).await? {
         return Ok(());
     }
-    leave_table(app, id, key, verified_up_to).await?;
+    leave_table(app, &run, key, verified_up_to).await?;
     purge_windows(app, key, seen, deadline).await
 }
 
 /// Comes back to the end of a table whose watermark or audit could not be written now.
-async fn finish_later(app: &App, key: &TableKey, head: &Head, error: &adx::Error) -> Result<(), Error> {
+async fn finish_later(app: &App, run: &Instance, key: &TableKey, head: &Head, error: &adx::Error) -> Result<(), Error> {
     tracing::warn!(%error, table = head.source, "the end of a table could not be written down; it is tried again");
+    // Or the watchdog takes the message for lost, and sends one more each time.
+    store::move_head(app, key, |head, now| postponed(head, run, now)).await?;
     app.state.pay(&[finish_again(key, head, &app.limits)]).await
 }
 
@@ -108,19 +111,21 @@ async fn purge_windows(
 /// The state store's.
 pub async fn end_again(app: &App, id: &InstanceId, table: &TableRun) -> Result<(), Error> {
     let key = &table.key;
+    let Some(run) = app.state.instance(id).await?.map(|run| run.record) else { return Ok(()) };
     // It is counted already, so no other result comes of this.
     if !end_table(app, None, id, table, TableResult::default()).await? {
         return Ok(());
     }
-    let Some(head) = app.state.head(key).await?.map(|head| head.record).filter(|head| is_due(head, id)) else {
+    let Some(head) = app.state.head(key).await?.map(|head| head.record).filter(|head| is_due(head, &run)) else {
         return Ok(());
     };
     let windows: Vec<Window> = store::windows(app, key).await?.into_iter().map(|seen| seen.window).collect();
-    leave_table(app, id, key, verified_prefix(head.verified_up_to, &windows)).await
+    leave_table(app, &run, key, verified_prefix(head.verified_up_to, &windows)).await
 }
 
 /// `meta_Ledger` first, then the config table: the engine moves the watermark only where the ledger has nothing
-/// further on record.
+/// further on record. Where another ledger owns the destination nothing is written: a row that says how far this one is
+/// would take it over.
 async fn move_watermark(
     app: &App,
     services: &Services,
@@ -128,10 +133,15 @@ async fn move_watermark(
     head: &Head,
     verified_up_to: Timestamp,
     deadline: Instant,
-) -> Result<WatermarkMove, crate::adx::Error> {
+) -> Result<Watermark, adx::Error> {
     let Some(shape) = head.shape.as_ref().filter(|_| verified_up_to > Timestamp::MIN) else {
-        return Ok(WatermarkMove::Moved);
+        return Ok(Watermark::Moved);
     };
+    let owner = services.catalog.ledger_owner(&head.source, &head.destination, deadline).await?;
+    if let Some(foreign) = foreign(head, owner.as_ref().map(|owner| owner.ledger_id.as_str())) {
+        tracing::error!(table = head.source, %foreign, "the watermark is not moved");
+        return Ok(Watermark::Foreign(foreign.to_string()));
+    }
     let ledger = head.ledger.to_string();
     let axis = shape.axis.to_string();
     let entry = LedgerEntry { source: &head.source, destination: &head.destination, ledger_id: &ledger, axis: &axis };
@@ -139,7 +149,10 @@ async fn move_watermark(
     let tag = format!("watermark{}{ledger}{:016x}", key.as_str(), verified_up_to.ticks());
     let moved = services.catalog.advance_watermark(&entry, verified_up_to, app.state.now(), &tag, deadline).await?;
     tracing::info!(table = head.source, verified_up_to = %verified_up_to, ?moved, "the watermark");
-    Ok(moved)
+    Ok(match moved {
+        WatermarkMove::Moved => Watermark::Moved,
+        WatermarkMove::Held => Watermark::Held,
+    })
 }
 
 /// Counts a table's result in its run, starts the next table in its place, and with the last one ends the run. `table`
@@ -205,8 +218,8 @@ fn unaudited(table: &mut TableRun, error: &adx::Error) {
 }
 
 /// Lets go of the head and keeps how far it is proved.
-async fn leave_table(app: &App, id: &InstanceId, key: &TableKey, verified_up_to: Timestamp) -> Result<(), Error> {
-    store::move_head(app, key, |head, now| let_go(head, id, verified_up_to, now)).await
+async fn leave_table(app: &App, run: &Instance, key: &TableKey, verified_up_to: Timestamp) -> Result<(), Error> {
+    store::move_head(app, key, |head, now| let_go(head, run, verified_up_to, now)).await
 }
 
 #[cfg(test)]

@@ -107,12 +107,14 @@ async fn go_on_with(app: &App, id: &InstanceId, key: &TableKey) -> Result<(), Er
 }
 
 /// What becomes of windows that earlier runs left when the plan comes to nothing.
-#[derive(Clone, Copy, PartialEq, Eq)]
 enum Leftovers {
     /// They wait too: the destination is not in order, or not ours, so nothing is sent there, and no count proves anything.
     Wait,
     /// They go on: only the source has nothing new to give.
-    GoOn,
+    GoOn {
+        /// What the destination holds twice.
+        doubts: Vec<String>,
+    },
 }
 
 /// What a plan begins with.
@@ -145,10 +147,13 @@ impl Planning<'_> {
         let mut hunting = Hunting::new(self.app, self.services, self.deadline);
         let (error, leftovers) = match self.prepare(head).await {
             Ok(None) => return Ok(()),
-            Ok(Some(prepared)) => match self.load(prepared, &mut hunting).await {
-                Ok(()) => return Ok(()),
-                Err(error) => (error, Leftovers::GoOn),
-            },
+            Ok(Some(prepared)) => {
+                let doubts = prepared.head.record.doubts.clone();
+                match self.load(prepared, &mut hunting).await {
+                    Ok(()) => return Ok(()),
+                    Err(error) => (error, Leftovers::GoOn { doubts }),
+                }
+            }
             Err(error) => (error, Leftovers::Wait),
         };
         let (error, pause) = match error {
@@ -194,7 +199,7 @@ impl Planning<'_> {
         error: &str,
         calls: u64,
     ) -> Result<(), Error> {
-        while leftovers == Leftovers::GoOn
+        while let Leftovers::GoOn { doubts } = &leftovers
             && let Some(mut head) = self.asked.being_made(draft).await?
         {
             let (found, _) = match self.survey(&mut head).await {
@@ -210,6 +215,7 @@ impl Planning<'_> {
                 "a table goes on with what is left: no plan comes of the rest"
             );
             head.record.plan_error = Some(error.to_owned());
+            head.record.doubts.clone_from(doubts);
             head.record.progress.calls += calls;
             match self.write(head, Content { found, planned: Vec::new(), end: None }).await {
                 Err(StepError::State(Error::Conflict)) => {}
@@ -225,7 +231,8 @@ impl Planning<'_> {
     async fn prepare(&self, mut head: Stored<Head>) -> Step<Option<Prepared>> {
         let (app, services, table) = (self.app, self.services, self.table());
         let (found, windows) = self.survey(&mut head).await?;
-        let scope = plan::scope(table, &head.record, !found.left.is_empty());
+        let more = plan::asks_for_more(&head.record, &found, app.state.now(), &app.limits);
+        let scope = plan::scope(table, &head.record, more);
         if scope == Scope::Nothing {
             self.nothing_to_do(&head, "a Full table that is loaded already", 0).await?;
             return Ok(None);
@@ -257,6 +264,10 @@ impl Planning<'_> {
             Scope::Leftovers | Scope::Nothing => Vec::new(),
         };
         head.record.progress.calls += hunting.take_calls();
+        if head.record.plan.is_none() {
+            // Of two ledgers that claim at once, each may have read its own claim alone. By now both are to be read.
+            ownership::refuse_foreign(services, &head.record, self.deadline).await?;
+        }
         let end = (scope == Scope::NewRange).then_some(table.high);
         self.write(head, Content { found, planned, end }).await
     }

@@ -17,7 +17,7 @@ pub async fn handle(app: &App, instance: &InstanceId, life: u32, reason: &str) -
         return Ok(());
     }
     for table in app.state.tables(instance).await? {
-        store::move_head(app, &table.record.key, |head, now| stop(head, instance, now)).await?;
+        store::move_head(app, &table.record.key, |head, now| stop(head, instance, life, now)).await?;
     }
     Ok(())
 }

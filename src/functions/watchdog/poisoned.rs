@@ -67,7 +67,9 @@ async fn bury_one(app: &App, queue: &'static str, message: &QueueMessage) -> Res
         let note = notes::find(app, &body).await;
         let dead = Dead { queue, message, body, note };
         match queue {
-            CHUNK_QUEUE => bury_chunk(app, &dead).await?,
+            // Not received again before its lease is over.
+            CHUNK_QUEUE if !bury_chunk(app, &dead).await? => return Ok(()),
+            CHUNK_QUEUE => {}
             _ => bury_control(app, &dead).await?,
         }
         notes::remove(app, &dead.body, u32::MAX).await;
@@ -106,11 +108,12 @@ impl Dead<'_> {
     }
 }
 
-async fn bury_chunk(app: &App, dead: &Dead<'_>) -> Result<(), Error> {
-    let Some(message) = dead.decoded::<ChunkMessage>() else { return Ok(()) };
+/// Gives whether the message can go.
+async fn bury_chunk(app: &App, dead: &Dead<'_>) -> Result<bool, Error> {
+    let Some(message) = dead.decoded::<ChunkMessage>() else { return Ok(true) };
     let Some(window) = app.state.window(&message.table, &message.window).await? else {
         tracing::info!(window = message.window.as_str(), "a poisoned message names a window that is gone");
-        return Ok(());
+        return Ok(true);
     };
     let head = app.state.head(&message.table).await?.map(|head| head.record);
     let made = Repaired {
@@ -119,13 +122,15 @@ async fn bury_chunk(app: &App, dead: &Dead<'_>) -> Result<(), Error> {
         table: head.as_ref().map(|head| head.source.clone()),
         window: Some(window.record.id.to_string()),
     };
-    let run = head.and_then(|head| head.run);
-    match poison::chunk(&window.record, dead.note.as_ref()) {
+    match poison::chunk(&window.record, head.as_ref(), dead.note.as_ref(), app.state.now(), &app.limits) {
         poison::Chunk::End(end) => commit_end(app, &message, window, end, None).await?,
         poison::Chunk::Pay(owed) => app.state.pay(&owed).await?,
+        poison::Chunk::Wait => return Ok(false),
     }
+    let run = head.and_then(|head| head.run);
     log(run.as_ref(), &made, dead.id());
-    record(app, run.as_ref(), &[made]).await
+    record(app, run.as_ref(), &[made]).await?;
+    Ok(true)
 }
 
 async fn bury_control(app: &App, dead: &Dead<'_>) -> Result<(), Error> {

@@ -32,6 +32,30 @@ pub struct Unknown {
     first: WindowId,
 }
 
+/// A destination that another ledger owns.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "{destination} belongs to another ledger ({owner}; ours is {ours}): its rows are on record in another state store. Run with that \
+     STATE_STORE; or, if that is lost, run `adxingestor adopt --table {source_table}` with this one"
+)]
+pub struct Foreign {
+    destination: String,
+    source_table: String,
+    owner: String,
+    ours: String,
+}
+
+/// What is wrong with a destination whose owner is the ledger `owner`, if anything: what nobody owns may be ours.
+pub fn foreign(head: &Head, owner: Option<&str>) -> Option<Foreign> {
+    let ours = head.ledger.to_string();
+    owner.filter(|owner| *owner != ours).map(|owner| Foreign {
+        destination: head.destination.clone(),
+        source_table: head.source.clone(),
+        owner: owner.to_owned(),
+        ours: ours.clone(),
+    })
+}
+
 /// Whether rows of a window may be in the destination.
 pub fn is_posted(window: &Window) -> bool {
     match window.state {
@@ -132,6 +156,18 @@ mod tests {
     fn windows() -> Vec<Window> {
         let states = [(10, WindowState::Verified), (20, WindowState::Submitted), (30, WindowState::Planned)];
         states.map(|(low, state)| seen(low, state).window).to_vec()
+    }
+
+    #[test]
+    fn only_what_another_ledger_owns_is_refused() {
+        let ours = head(TableState::Planning);
+        assert_eq!(foreign(&ours, None), None);
+        assert_eq!(foreign(&ours, Some(&ours.ledger.to_string())), None);
+        let said = foreign(&ours, Some("00000000000000ff")).unwrap().to_string();
+        assert!(
+            said.contains("x belongs to another ledger (00000000000000ff;") && said.contains("--table s"),
+            "{said}"
+        );
     }
 
     #[test]

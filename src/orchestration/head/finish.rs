@@ -1,8 +1,9 @@
 //! The event *all windows have ended*: what the run says of the table, and letting go of it. Every step may be
 //! repeated: what is done already changes nothing.
 
-use crate::orchestration::ids::{InstanceId, TableKey};
-use crate::orchestration::instance::{TableResult, TableRun};
+use super::take::is_of;
+use crate::orchestration::ids::TableKey;
+use crate::orchestration::instance::{Instance, TableResult, TableRun};
 use crate::orchestration::ledger::{Head, TableState};
 use crate::orchestration::limits::Limits;
 use crate::orchestration::message::{ControlMessage, Debt};
@@ -22,11 +23,13 @@ pub enum Watermark {
     Held,
     /// It could not be written.
     Failed(String),
+    /// Another ledger owns the destination: nothing was written.
+    Foreign(String),
 }
 
-/// Whether run `id` still has to end this table.
-pub fn is_due(head: &Head, id: &InstanceId) -> bool {
-    head.run.as_ref() == Some(id) && head.state == TableState::Finishing
+/// Whether a run, in the life that it leads, still has to end this table.
+pub fn is_due(head: &Head, run: &Instance) -> bool {
+    is_of(head, run) && head.state == TableState::Finishing
 }
 
 /// Whether the end of a table may still wait until ADX takes its watermark and its audit: as long as a count may.
@@ -34,15 +37,25 @@ pub fn may_wait(head: &Head, now: Timestamp, limits: &Limits) -> bool {
     now < head.moved + limits.verify_deadline
 }
 
-/// The head once the audit row of run `id` counts what is proved; `None` when that is on record already.
-pub fn audited(head: &Head, id: &InstanceId, now: Timestamp) -> Option<Head> {
-    (is_due(head, id) && head.unaudited_rows > 0).then(|| Head { unaudited_rows: 0, updated: now, ..head.clone() })
+/// The head once the audit row of a run counts what is proved; `None` when that is on record already.
+pub fn audited(head: &Head, run: &Instance, now: Timestamp) -> Option<Head> {
+    (is_due(head, run) && head.unaudited_rows > 0).then(|| Head { unaudited_rows: 0, updated: now, ..head.clone() })
+}
+
+/// The head once a run has put the end of the table off: that its message is under way is no reason to send another.
+pub fn postponed(head: &Head, run: &Instance, now: Timestamp) -> Option<Head> {
+    is_due(head, run).then(|| Head { updated: now, ..head.clone() })
 }
 
 /// The message that comes back to the end of a table.
 pub fn finish_again(table: &TableKey, head: &Head, limits: &Limits) -> Debt {
     let message = ControlMessage::Verify { table: table.clone(), number: head.verify_number };
     Debt::control(message, limits.verify_longest)
+}
+
+/// Whether a run did something to a window in the life that it leads.
+pub fn is_work_of(window: &Window, run: &Instance) -> bool {
+    window.run.as_ref() == Some(&run.id) && window.updated >= run.created
 }
 
 /// What came of a table in its run. `windows` are all of the table, `verified_up_to` is the end of their proved prefix.
@@ -93,10 +106,12 @@ fn errors(head: &Head, windows: &[Window], verified_up_to: Timestamp, watermark:
     }
     let doubled = windows.iter().filter(|window| window.state == WindowState::Verified);
     errors.extend(doubled.filter_map(|window| window.error.clone()).take(MOST_DOUBLED));
-    if let Watermark::Failed(error) = watermark {
-        errors.push(format!(
+    match watermark {
+        Watermark::Failed(error) => errors.push(format!(
             "everything up to {verified_up_to} is proved, but the watermark could not be written ({error}); the next run writes it"
-        ));
+        )),
+        Watermark::Foreign(error) => errors.push(error.clone()),
+        Watermark::Moved | Watermark::Held => {}
     }
     errors.extend(head.doubts.iter().cloned());
     if errors.is_empty() && verified_up_to < head.planned_to {
@@ -158,8 +173,8 @@ fn begin_at(table: &TableRun, moved: Timestamp) -> String {
 }
 
 /// The head without its run, which keeps how far it is proved; `None` when that is done already.
-pub fn let_go(head: &Head, id: &InstanceId, verified_up_to: Timestamp, now: Timestamp) -> Option<Head> {
-    is_due(head, id).then(|| Head {
+pub fn let_go(head: &Head, run: &Instance, verified_up_to: Timestamp, now: Timestamp) -> Option<Head> {
+    is_due(head, run).then(|| Head {
         run: None,
         state: TableState::Idle,
         verify: None,
@@ -172,7 +187,7 @@ pub fn let_go(head: &Head, id: &InstanceId, verified_up_to: Timestamp, now: Time
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::orchestration::head::testing::{head, id, later, seen, table};
+    use crate::orchestration::head::testing::{head, id, later, run, seen, table};
     use crate::orchestration::ledger::{ChunkIdPlace, CutAxis, RowFormat, Shape};
 
     fn at(ticks: u64) -> Timestamp {
@@ -223,6 +238,10 @@ mod tests {
     fn a_watermark_that_could_not_be_written_is_an_error_and_one_that_was_held_a_warning() {
         let said = |watermark| result(&finishing(10), &table(), &[], at(10), &watermark);
         assert!(!said(Watermark::Failed("403".into())).success);
+        assert_eq!(
+            said(Watermark::Foreign("x belongs to another".into())).error.as_deref(),
+            Some("x belongs to another")
+        );
         let held = said(Watermark::Held);
         assert!(held.success && held.warnings.len() == 1);
     }
@@ -274,11 +293,39 @@ mod tests {
     }
 
     #[test]
+    fn the_audit_of_a_run_is_about_its_own_windows_and_not_about_those_of_its_former_life() {
+        let run = Instance { created: later(10), ..run(1) };
+        let of = |bits, updated| Window { run: Some(id(bits)), updated, ..seen(0, WindowState::Failed).window };
+        assert!(is_work_of(&of(1, later(10)), &run));
+        assert!(!is_work_of(&of(1, later(9)), &run) && !is_work_of(&of(2, later(10)), &run));
+    }
+
+    #[test]
+    fn an_end_that_is_put_off_is_under_way_and_its_patience_still_runs_out() {
+        let limits = Limits::scaled(1.0);
+        let due = finishing(10);
+        let put_off = postponed(&due, &run(1), later(90)).unwrap();
+        assert_eq!((put_off.updated, put_off.moved), (later(90), due.moved));
+        let deadline = due.moved + limits.verify_deadline;
+        assert!(may_wait(&put_off, later(90), &limits) && !may_wait(&put_off, deadline, &limits));
+        assert_eq!(postponed(&due, &run(2), later(90)), None);
+    }
+
+    #[test]
     fn letting_go_keeps_the_farthest_proof_and_happens_once() {
         let due = Head { verified_up_to: at(50), ..finishing(60) };
-        let idle = let_go(&due, &id(1), at(40), later(1)).unwrap();
+        let idle = let_go(&due, &run(1), at(40), later(1)).unwrap();
         assert_eq!((idle.run.clone(), idle.verified_up_to), (None, at(50)));
-        assert_eq!(let_go(&idle, &id(1), at(60), later(2)), None);
-        assert_eq!(let_go(&due, &id(2), at(60), later(2)), None);
+        assert_eq!(let_go(&idle, &run(1), at(60), later(2)), None);
+        assert_eq!(let_go(&due, &run(2), at(60), later(2)), None);
+    }
+
+    #[test]
+    fn what_came_late_of_a_former_life_ends_no_table_of_the_next() {
+        let (former, next) = (run(1), Instance { lives: 1, ..run(1) });
+        let due = Head { life: 1, unaudited_rows: 3, ..finishing(60) };
+        assert_eq!(let_go(&due, &former, at(40), later(1)), None);
+        assert_eq!(audited(&due, &former, later(1)), None);
+        assert!(let_go(&due, &next, at(40), later(1)).is_some() && audited(&due, &next, later(1)).is_some());
     }
 }

@@ -24,16 +24,24 @@ pub enum Scope {
     NewRange,
     /// Leftovers alone: a `Full` table is loaded once.
     Leftovers,
-    /// Nothing: it was loaded by someone else, and no window is left over.
+    /// Nothing: it was loaded, and nothing of that is left to be done.
     Nothing,
 }
 
-/// Decides what is to be loaded. `leftovers` says whether the survey found windows that are not terminal.
+/// Whether the windows of earlier runs ask for something although nothing new is loaded: they are not terminal, or another
+/// post of them, or rows of a ledger that was lost, may still land.
+pub fn asks_for_more<V>(head: &Head, found: &Survey<V>, now: Timestamp, limits: &Limits) -> bool {
+    !found.left.is_empty()
+        || found.doubtful.iter().any(|window| is_doubtful(window, now, limits))
+        || head.adopted.is_some_and(|at| now.since(at) <= limits.post_lifetime)
+}
+
+/// Decides what is to be loaded. `leftovers` says whether earlier runs left anything to be done: [`asks_for_more`].
 pub fn scope(table: &TableRun, head: &Head, leftovers: bool) -> Scope {
-    let by_another = table.config.high_watermark.is_some();
-    if table.config.load_type != Some(LoadType::Full) || !(by_another || head.plan.is_some()) {
+    let has_watermark = table.config.high_watermark.is_some();
+    if table.config.load_type != Some(LoadType::Full) || !(has_watermark || head.plan.is_some()) {
         Scope::NewRange
-    } else if leftovers || !by_another {
+    } else if leftovers || !has_watermark {
         Scope::Leftovers
     } else {
         Scope::Nothing
@@ -434,6 +442,21 @@ mod tests {
         assert_eq!(scope(&full, &loaded, false), Scope::Leftovers);
         assert_eq!(scope(&by_python, &fresh, false), Scope::Nothing);
         assert_eq!(scope(&by_python, &loaded, true), Scope::Leftovers);
+    }
+
+    #[test]
+    fn a_table_that_is_loaded_asks_for_more_while_a_second_copy_may_land() {
+        let loaded = Head { plan: Some("p".into()), ..head(TableState::Planning) };
+        let asks = |head: &Head, window: Seen<u64>, at| asks_for_more(head, &survey(head, vec![window]), at, &limits());
+        let once = seen(20, WindowState::Verified);
+        assert!(!asks(&loaded, once.clone(), later(1)));
+        assert!(asks(&loaded, seen(20, WindowState::Failed), later(1)));
+        let mut twice = once.clone();
+        twice.window.posts = 2;
+        let long_after = later(8 * 86_400);
+        assert!(asks(&loaded, twice.clone(), later(1)) && !asks(&loaded, twice, long_after));
+        let adopted = Head { adopted: Some(now()), ..loaded };
+        assert!(asks(&adopted, once.clone(), later(1)) && !asks(&adopted, once, long_after));
     }
 
     #[test]

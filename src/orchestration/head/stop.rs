@@ -4,10 +4,10 @@ use crate::orchestration::ids::InstanceId;
 use crate::orchestration::ledger::Head;
 use crate::timestamp::Timestamp;
 
-/// The head once `id`, which was terminated, is to stop there; `None` when it holds the table no longer. Written again where
+/// The head once life `life` of `id`, which was terminated, is to stop there; `None` when it holds the table no longer. Written again where
 /// the table is stopped already: whoever is about to resume it has read an older version then.
-pub fn stop(head: &Head, id: &InstanceId, now: Timestamp) -> Option<Head> {
-    (head.run.as_ref() == Some(id)).then(|| Head { stop: true, updated: now, ..head.clone() })
+pub fn stop(head: &Head, id: &InstanceId, life: u32, now: Timestamp) -> Option<Head> {
+    (head.run.as_ref() == Some(id) && head.life <= life).then(|| Head { stop: true, updated: now, ..head.clone() })
 }
 
 #[cfg(test)]
@@ -19,9 +19,12 @@ mod tests {
     #[test]
     fn only_the_run_that_holds_a_table_stops_it_held_or_not() {
         let running = head(TableState::Running);
-        let stopped = stop(&running, &id(1), later(1)).unwrap();
+        let stopped = stop(&running, &id(1), 0, later(1)).unwrap();
         assert!(stopped.stop);
-        assert!(stop(&stopped, &id(1), later(2)).unwrap().stop, "a resumption under way must meet a newer version");
-        assert_eq!(stop(&running, &id(2), later(1)), None);
+        assert!(stop(&stopped, &id(1), 0, later(2)).unwrap().stop, "a resumption under way must meet a newer version");
+        assert_eq!(stop(&running, &id(2), 0, later(1)), None);
+        let next = Head { life: 1, ..running };
+        assert_eq!(stop(&next, &id(1), 0, later(1)), None, "it began again meanwhile");
+        assert!(stop(&next, &id(1), 1, later(1)).is_some());
     }
 }

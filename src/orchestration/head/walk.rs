@@ -358,7 +358,7 @@ impl Walk {
         let (head, read) = self.head();
         let windows: Vec<Window> = self.windows.values().map(|(window, _)| window.clone()).collect();
         let to = verified_prefix(head.verified_up_to, &windows);
-        if let Some(idle) = finish::let_go(&head, &self.run.id, to, self.now) {
+        if let Some(idle) = finish::let_go(&head, &self.run, to, self.now) {
             self.commit(TableWrite { head: idle, windows: vec![] }, Some(read));
         }
         Ok(())

@@ -30,21 +30,33 @@ pub struct Note {
 pub enum Chunk {
     /// End it.
     End(WindowEnd),
-    /// It has ended: send what it owes.
+    /// Send what it owes: nothing, where another message sees to it.
     Pay(Vec<Debt>),
+    /// A worker may be at it, and nobody knows for which message: look again when its lease is over.
+    Wait,
 }
 
-/// Decides on a window. What is sealed may have been posted: that is for the count.
-pub fn chunk(window: &Window, note: Option<&Note>) -> Chunk {
+/// Decides on a window of the table with `head`. What is sealed may have been posted: that is for the count. What the table
+/// does not drive is for the plan or the resumption that takes it up.
+pub fn chunk(window: &Window, head: Option<&Head>, note: Option<&Note>, now: Timestamp, limits: &Limits) -> Chunk {
+    let is_driven = head.is_some_and(|head| head.run.is_some() && head.state == TableState::Running && !head.stop);
     match window.state {
-        WindowState::Planned | WindowState::Claimed => {
-            let met = window.error.as_ref().map(|error| format!("; its last attempt met: {error}")).unwrap_or_default();
-            let by = window.owner.as_ref().map(|owner| format!("; it was claimed last by message {owner}"));
-            Chunk::End(WindowEnd::Failed(format!("{}{met}{}", gave_up(note), by.unwrap_or_default())))
-        }
+        WindowState::Planned | WindowState::Claimed if !is_driven => Chunk::Pay(Vec::new()),
+        WindowState::Claimed if !window.is_dead(now, limits) => match note {
+            None => Chunk::Wait,
+            Some(note) if window.owner.as_ref() != Some(&note.message) => Chunk::Pay(Vec::new()),
+            Some(note) => Chunk::End(failed(window, Some(note))),
+        },
+        WindowState::Planned | WindowState::Claimed => Chunk::End(failed(window, note)),
         WindowState::Sealed => Chunk::End(WindowEnd::Submitted),
         _ => Chunk::Pay(window.owed.clone()),
     }
+}
+
+fn failed(window: &Window, note: Option<&Note>) -> WindowEnd {
+    let met = window.error.as_ref().map(|error| format!("; its last attempt met: {error}")).unwrap_or_default();
+    let by = window.owner.as_ref().map(|owner| format!("; it was claimed last by message {owner}"));
+    WindowEnd::Failed(format!("{}{met}{}", gave_up(note), by.unwrap_or_default()))
 }
 
 fn gave_up(note: Option<&Note>) -> String {
@@ -120,7 +132,7 @@ fn is_planned(head: Option<&Head>, id: &InstanceId) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::orchestration::head::testing::{head, id, key, now, seen};
+    use crate::orchestration::head::testing::{head, id, key, later, now, seen};
     use crate::orchestration::instance::StartInput;
     use serde_json::Value;
 
@@ -128,22 +140,54 @@ mod tests {
         Note { message: "m-7".into(), delivery: 9, reason: "the row is unreadable".into() }
     }
 
+    fn decided(window: &Window, head: &Head, note: Option<&Note>) -> Chunk {
+        chunk(window, Some(head), note, now(), &Limits::scaled(1.0))
+    }
+
     #[test]
     fn a_window_that_was_never_sealed_fails_and_a_sealed_one_is_counted() {
+        let running = head(TableState::Running);
         for state in [WindowState::Planned, WindowState::Claimed] {
-            assert!(matches!(chunk(&seen(1, state).window, None), Chunk::End(WindowEnd::Failed(_))));
+            assert!(matches!(decided(&seen(1, state).window, &running, None), Chunk::End(WindowEnd::Failed(_))));
         }
-        assert_eq!(chunk(&seen(1, WindowState::Sealed).window, None), Chunk::End(WindowEnd::Submitted));
-        assert_eq!(chunk(&seen(1, WindowState::Submitted).window, None), Chunk::Pay(vec![]));
+        let sealed = seen(1, WindowState::Sealed).window;
+        assert_eq!(decided(&sealed, &running, None), Chunk::End(WindowEnd::Submitted));
+        assert_eq!(decided(&seen(1, WindowState::Submitted).window, &running, None), Chunk::Pay(vec![]));
     }
 
     #[test]
     fn the_reason_names_the_message_and_what_its_handler_met() {
         let window =
             Window { owner: Some("m-8".into()), error: Some("reset".into()), ..seen(1, WindowState::Claimed).window };
-        let Chunk::End(WindowEnd::Failed(reason)) = chunk(&window, Some(&note())) else { panic!("not failed") };
+        let running = head(TableState::Running);
+        let Chunk::End(WindowEnd::Failed(reason)) = decided(&window, &running, Some(&note())) else {
+            panic!("not failed")
+        };
         for part in ["m-7", "delivery 9 failed: the row is unreadable", "its last attempt met: reset", "message m-8"] {
             assert!(reason.contains(part), "{reason}");
+        }
+    }
+
+    #[test]
+    fn a_window_that_a_worker_is_at_for_another_message_is_left_to_it() {
+        let running = head(TableState::Running);
+        let of = |owner: &str| Window {
+            owner: Some(owner.into()),
+            lease_until: Some(later(60)),
+            ..seen(1, WindowState::Claimed).window
+        };
+        assert_eq!(decided(&of("m-8"), &running, Some(&note())), Chunk::Pay(vec![]));
+        assert_eq!(decided(&of("m-8"), &running, None), Chunk::Wait, "whose it is shows when its lease is over");
+        assert!(matches!(decided(&of("m-7"), &running, Some(&note())), Chunk::End(WindowEnd::Failed(_))));
+    }
+
+    #[test]
+    fn a_window_of_a_table_that_no_run_drives_waits_for_the_next_plan() {
+        let stopped = Head { stop: true, ..head(TableState::Running) };
+        for head in [head(TableState::Idle), head(TableState::Planning), head(TableState::Finishing), stopped] {
+            for state in [WindowState::Planned, WindowState::Claimed] {
+                assert_eq!(decided(&seen(1, state).window, &head, Some(&note())), Chunk::Pay(vec![]));
+            }
         }
     }
 

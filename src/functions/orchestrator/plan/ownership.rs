@@ -23,15 +23,7 @@ pub async fn check(
     limits: &Limits,
     deadline: Instant,
 ) -> Step<Vec<String>> {
-    let ledger = head.ledger.to_string();
-    let owner = services.catalog.ledger_owner(&head.source, &head.destination, deadline).await?;
-    if let Some(owner) = owner.filter(|owner| owner.ledger_id != ledger) {
-        return Err(StepError::Failed(format!(
-            "{} belongs to another ledger ({}; ours is {ledger}): its rows are on record in another state store. Run with that \
-             STATE_STORE; or, if that is lost, run `adxingestor adopt --table {}` with this one",
-            head.destination, owner.ledger_id, head.source
-        )));
-    }
+    refuse_foreign(services, head, deadline).await?;
     let Some(place) = Place::of(head) else {
         return Err(StepError::Failed(format!("`{}` in the ledger is not a name of a table", head.destination)));
     };
@@ -44,6 +36,13 @@ pub async fn check(
         tracing::error!(table = head.source, doubt, "rows are in the destination twice");
     }
     Ok(doubts)
+}
+
+/// Refuses a destination that another ledger owns.
+pub async fn refuse_foreign(services: &Services, head: &Head, deadline: Instant) -> Step<()> {
+    let owner = services.catalog.ledger_owner(&head.source, &head.destination, deadline).await?;
+    watch::foreign(head, owner.as_ref().map(|owner| owner.ledger_id.as_str()))
+        .map_or(Ok(()), |foreign| Err(StepError::Failed(foreign.to_string())))
 }
 
 /// What the destination says of a window.
