@@ -1,6 +1,7 @@
 //! What a count in ADX says of a submitted window. Nothing is called verified on any other ground.
 
 use super::IllegalTransition;
+use super::adoption;
 use super::ledger::Head;
 use super::limits::{Limits, WINDOW_ATTEMPTS};
 use super::removal::Place;
@@ -177,20 +178,18 @@ pub fn is_doubtful(window: &Window, now: Timestamp, limits: &Limits) -> bool {
     window.state == WindowState::Verified && window.posts > 1 && (doubled || window.last_post.is_some_and(may_land))
 }
 
-/// Judges a proved window that was counted again.
+/// Judges a proved window that was counted again; one that was adopted, by the rows that were there.
 pub fn judge_again(place: &Place, window: &Window, found: Found) -> Verdict {
-    match &window.seal {
-        Some(seal) if found.rows > seal.rows => {
-            let remedy = remove_younger(place, window, found, seal.rows).unwrap_or_else(|| {
-                "By their times of ingestion the copies cannot be told apart: compare the rows, and remove one copy by a \
-                 soft delete (Database Admin)"
-                    .to_owned()
-            });
-            Verdict::Doubled(format!("{}. {remedy}", loaded_again(place, window, found, seal.rows)))
-        }
-        _ if window.error.is_some() => Verdict::Single,
-        _ => Verdict::Wait,
+    let sent = adoption::watch::rows(window);
+    if found.rows > sent {
+        let remedy = remove_younger(place, window, found, sent).unwrap_or_else(|| {
+            "By their times of ingestion the copies cannot be told apart: compare the rows, and remove one copy by a \
+             soft delete (Database Admin)"
+                .to_owned()
+        });
+        return Verdict::Doubled(format!("{}. {remedy}", loaded_again(place, window, found, sent)));
     }
+    if window.error.is_some() { Verdict::Single } else { Verdict::Wait }
 }
 
 /// Records the verdict in the window and the head. [`Verdict::Wait`] and [`Verdict::CountNullWatermarks`] leave the
@@ -391,6 +390,18 @@ mod tests {
         assert!(settle(&mut head, &window(), &Verdict::Single, at(10)).is_err());
         let mixed = reason(judge_again(&place(), &proved, rows(20)));
         assert!(!mixed.contains("ChunkId"), "all rows of a proved window are not to be removed: {mixed}");
+    }
+
+    #[test]
+    fn a_second_copy_of_an_adopted_window_is_told_by_the_rows_that_were_there() {
+        let adopted = Window { state: WindowState::Verified, seal: None, posts: 2, ..window() };
+        assert_eq!(judge_again(&place(), &adopted, rows(10)), Verdict::Wait);
+        let first = Some(Landing { at: at(5), rows: 10 });
+        let said = reason(judge_again(&place(), &adopted, Found { first, ..rows(20) }));
+        assert!(said.contains("20 rows") && said.contains("10 were sent"), "{said}");
+        assert!(said.contains(&place().remove_after(&adopted.id, at(5))), "{said}");
+        let told = Window { error: Some(said), ..adopted };
+        assert_eq!(judge_again(&place(), &told, rows(10)), Verdict::Single);
     }
 
     #[test]
