@@ -202,7 +202,8 @@ pub fn write<V>(
     let proved = facts.proved.max(head.verified_up_to);
     let mut purged = head.purged;
     for one in adopted {
-        if one.id.high <= proved && now.since(one.last) > limits.history {
+        // Windows of rows without a time have no end, and are never purged.
+        if !one.id.is_null_axis() && one.id.high <= proved && now.since(one.last) > limits.history {
             purged.verified += 1;
             continue;
         }
@@ -414,6 +415,13 @@ mod tests {
         assert_eq!((sizes, head.purged.verified, head.counts.verified), (vec![51], 200, 250));
         let posts = |write: &WindowWrite<u64>| matches!(write, WindowWrite::Insert(_, window) if window.posts == 2);
         assert!(!writes.iter().any(posts), "no second copy can come of a post that is over");
+    }
+
+    #[test]
+    fn windows_of_rows_without_a_time_stay_on_record_however_old() {
+        let old = Landed { last: Timestamp::MIN, ..landed(0, 0, 1) };
+        let (_, head, writes) = written(lost(2_000, vec![old]), &facts(2_000), 0);
+        assert_eq!((head.purged.verified, head.counts.verified, writes.len()), (0, 1, 1));
     }
 
     #[test]
