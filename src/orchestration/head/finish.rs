@@ -133,7 +133,8 @@ fn warnings(head: &Head, table: &TableRun, windows: &[Window], watermark: &Water
     if let Some(moved) = table.config.high_watermark
         && head.plan.is_some()
         && head.shape.as_ref().is_some_and(|shape| shape.handover.is_none())
-        && moved != head.verified_up_to
+        // Where it lags, it is the app that has not written it: a write failed or was held, or the ledger was adopted.
+        && moved > head.verified_up_to
         && head.verified_up_to != Timestamp::MIN
     {
         warnings.push(format!(
@@ -151,9 +152,11 @@ fn begin_at(table: &TableRun, moved: Timestamp) -> String {
     let config = &table.config;
     let other = format!("{}_2", config.destination);
     format!(
-        "To copy what comes after {moved}, have it copied to another table: `{}` (with your own names, if CONFIG_TABLE is \
-         another table)",
-        remedy::begin_elsewhere("meta_MigrationConfiguration", &config.source, &other, moved)
+        "To copy only what comes after {moved}, run `{}` (with your own names, if CONFIG_TABLE is another table): from then on \
+         {} is copied to {other} instead of {}, which gets no more rows",
+        remedy::begin_elsewhere("meta_MigrationConfiguration", &config.source, &other, moved),
+        config.source,
+        config.destination
     )
 }
 
@@ -264,6 +267,22 @@ mod tests {
         let extended =
             format!("extend DestinationTable = \"x_2\", HighWatermark = {moved}, LastRefreshedTime = {moved} |");
         assert!(said.contains("where SourceTable == \"s\"") && said.contains(&extended), "{said}");
+        assert!(said.ends_with("s is copied to x_2 instead of x, which gets no more rows"), "{said}");
+    }
+
+    #[test]
+    fn a_watermark_that_lags_behind_the_ledger_is_nobodys_doing() {
+        let shape = Shape {
+            axis: CutAxis::ArrivalTime,
+            row_format: RowFormat::Compact,
+            chunk_id: ChunkIdPlace::Column,
+            hash_columns: vec![],
+            handover: None,
+        };
+        let head = Head { plan: Some("p".into()), shape: Some(shape), verified_up_to: later(60), ..finishing(10) };
+        let mut table = table();
+        table.config.high_watermark = Some(later(0));
+        assert_eq!(result(&head, &table, &[], later(60), &Watermark::Moved).warnings, Vec::<String>::new());
     }
 
     #[test]
