@@ -32,6 +32,9 @@ pub const MAX_DYNAMIC_BYTES: u64 = 1024 * 1024;
 /// Window results that an audit row lists.
 pub const AUDIT_WINDOWS: usize = 500;
 
+/// How long the source keeps rows (learn.microsoft.com "Advanced hunting overview", data freshness and retention).
+pub const SOURCE_KEPT: Duration = Duration::from_secs(30 * 86_400);
+
 /// The times of the protocol, and the settings that shape a run.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Limits {

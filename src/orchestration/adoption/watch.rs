@@ -168,7 +168,10 @@ mod tests {
         assert_eq!(examine(&verified(20), &[], &[unnoted], later(60), &limits), Ok(vec![]));
         let beyond = [landed(15, 25)];
         for never in [beyond, [landed(0, 0)]] {
-            assert!(examine(&verified(20), &[], &never, later(99 * 86_400), &limits).is_err(), "{never:?} is never purged");
+            assert!(
+                examine(&verified(20), &[], &never, later(99 * 86_400), &limits).is_err(),
+                "{never:?} is never purged"
+            );
         }
     }
 
