@@ -40,8 +40,9 @@ pub fn see_landings(table: &str, window_id: &str, id_in_row: bool) -> String {
     format!("{} | where {held} == {} | summarize count() by ingestion_time()", Named(table), Text(window_id))
 }
 
-/// Has a source table copied to another destination from an instant on: what a person wants who moves a watermark of whose
-/// rows the ledger has proof. `configuration` is the table of config rows.
+/// Has a source table copied to another destination from an instant on, instead of the one that it is copied to: what a
+/// person wants who moves a watermark of whose rows the ledger has proof. `configuration` is the table of config rows, of
+/// which the newest of a source counts.
 pub fn begin_elsewhere(configuration: &str, source: &str, destination: &str, from: Timestamp) -> String {
     format!(
         ".set-or-append {0} <| {0} | where SourceTable == {1} | extend ArrivedAt = ingestion_time() | top 1 by ArrivedAt desc \

@@ -5,7 +5,7 @@ use super::IllegalTransition;
 use super::fan_in::WindowEnd;
 use super::ids::{TableKey, WindowId, WindowName};
 use super::ledger::{Head, TableState};
-use super::limits::{Limits, MAX_DYNAMIC_BYTES, ROW_CAP, SOURCE_KEEPS};
+use super::limits::{Limits, MAX_DYNAMIC_BYTES, ROW_CAP, SOURCE_KEPT};
 use super::message::Debt;
 use super::plan::{Piece, at_most};
 use super::window::{Claim, Window, WindowState};
@@ -238,7 +238,7 @@ pub fn judge(window: &Window, answer: Answer, terms: Terms<'_>) -> Judged {
 
 /// Whether the source no longer keeps any row of the window; of rows without a value on the cut axis nobody knows.
 fn may_be_gone(window: &Window, now: Timestamp) -> bool {
-    window.id.is_null_axis() || now.since(window.id.high) > SOURCE_KEEPS
+    window.id.is_null_axis() || now.since(window.id.high) > SOURCE_KEPT
 }
 
 /// Decides on a pull that met something else than a complete answer.

@@ -264,6 +264,9 @@ pub struct Head {
     /// Rows proved that no audit row counts yet: a run that was stopped writes none.
     #[serde(default)]
     pub unaudited_rows: u64,
+    /// Rows that the audit row of this run counts, once that is written.
+    #[serde(default)]
+    pub audited_rows: Option<u64>,
     /// Windows handed out and not ended: each takes a lane.
     #[serde(default)]
     pub out: Vec<WindowName>,
@@ -332,6 +335,7 @@ impl Head {
             purged: Counts::default(),
             progress: Progress::default(),
             unaudited_rows: 0,
+            audited_rows: None,
             out: Vec::new(),
             ready: Vec::new(),
             cursor: None,

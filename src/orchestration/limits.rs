@@ -27,12 +27,13 @@ pub const COUNT_BATCH: usize = 500;
 pub const TRANSACTION_WINDOWS: usize = 99;
 /// Window names that the head keeps ready for dispatch.
 pub const READY_NAMES: usize = 64;
-/// How long the source keeps rows (learn.microsoft.com "Advanced hunting overview", data freshness and retention).
-pub const SOURCE_KEEPS: Duration = Duration::from_secs(30 * 86_400);
 /// A dynamic value above this size lands as null (dataexplorer-docs `management/alter-encoding-policy.md`).
 pub const MAX_DYNAMIC_BYTES: u64 = 1024 * 1024;
 /// Window results that an audit row lists.
 pub const AUDIT_WINDOWS: usize = 500;
+
+/// How long the source keeps rows (learn.microsoft.com "Advanced hunting overview", data freshness and retention).
+pub const SOURCE_KEPT: Duration = Duration::from_secs(30 * 86_400);
 
 /// The times of the protocol, and the settings that shape a run.
 #[derive(Debug, Clone, PartialEq)]

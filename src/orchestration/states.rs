@@ -158,7 +158,7 @@ fn planned(head: &Head, rows: &[u64]) -> Option<Head> {
     let at = Timestamp::from_ticks;
     let pieces = rows.iter().zip(1..).map(|(rows, low)| Piece::whole(at(low), at(low + 1), *rows)).collect();
     let planned = plan::windows_of(head, pieces, now()).ok()?;
-    let content = plan::Content { found: survey::survey::<u64>(head, vec![]), planned, end: None };
+    let content = plan::Content { found: survey::survey::<u64>(head, vec![], now()), planned, end: None };
     let draft = plan::lay_out(&key(), &id(1), head.clone(), content, now(), &limits()).ok()?;
     Some(draft.complete(&key(), Some(RuntimeStatus::Running), now(), &limits()).write.head)
 }

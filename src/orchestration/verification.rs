@@ -1,8 +1,9 @@
 //! What a count in ADX says of a submitted window. Nothing is called verified on any other ground.
 
 use super::IllegalTransition;
+use super::adoption;
 use super::ledger::Head;
-use super::limits::{Limits, WINDOW_ATTEMPTS};
+use super::limits::{Limits, SOURCE_KEPT, WINDOW_ATTEMPTS};
 use super::removal::Place;
 use super::renewal;
 use super::window::{Window, WindowState};
@@ -70,12 +71,12 @@ pub fn judge(
     }
     if found.rows > seal.rows {
         let remedy = remove_younger(place, window, found, seal.rows).unwrap_or_else(|| {
-            format!("By their times of ingestion the copies cannot be told apart: {}", remove_all(place, window))
+            format!("By their times of ingestion the copies cannot be told apart: {}", remove_all(place, window, now))
         });
         return Verdict::Failed(format!("{}. {remedy}", loaded_again(place, window, found, seal.rows)));
     }
     if found.rows == seal.rows {
-        return judge_content(place, watermark_column, window, found);
+        return judge_content(place, watermark_column, window, found, now);
     }
     if found.rows == 0 && window.landed_rows > 0 {
         return Verdict::Renew;
@@ -105,11 +106,11 @@ fn missing(place: &Place, window: &Window, found: Found, sealed: u64, now: Times
     );
     match found.rows {
         0 => shown,
-        _ => format!("{shown}. If they stay the only ones, {}", remove_all(place, window)),
+        _ => format!("{shown}. If they stay the only ones, {}", remove_all(place, window, now)),
     }
 }
 
-fn judge_content(place: &Place, watermark_column: &str, window: &Window, found: Found) -> Verdict {
+fn judge_content(place: &Place, watermark_column: &str, window: &Window, found: Found, now: Timestamp) -> Verdict {
     let (table, id) = (&place.table, window.id);
     if found.without_content > 0 {
         return Verdict::Failed(format!(
@@ -117,7 +118,7 @@ fn judge_content(place: &Place, watermark_column: &str, window: &Window, found: 
              with `{}`, then {}",
             found.without_content,
             remedy::take_large_cells(table.as_str()),
-            remove_all(place, window)
+            remove_all(place, window, now)
         ));
     }
     match (found.without_watermark, window.null_watermarks) {
@@ -127,7 +128,7 @@ fn judge_content(place: &Place, watermark_column: &str, window: &Window, found: 
         (found, Some(counted)) => Verdict::Failed(format!(
             "{found} rows of window {id} landed in {table} with a null {watermark_column}, but the source has {counted} such \
              rows: the destination's {watermark_column} does not hold the source's values; check its type, then {}",
-            remove_all(place, window)
+            remove_all(place, window, now)
         )),
     }
 }
@@ -146,10 +147,23 @@ fn remove_younger(place: &Place, window: &Window, found: Found, sealed: u64) -> 
     Some(format!("Remove the younger copy with `{command}` (Database Admin), then start another run"))
 }
 
-/// Asks for what [`Verdict::Renew`] goes on from.
-fn remove_all(place: &Place, window: &Window) -> String {
+/// Asks for what [`Verdict::Renew`] goes on from, for as long as the source has the rows.
+fn remove_all(place: &Place, window: &Window, now: Timestamp) -> String {
+    let (low, high) = (window.id.low, window.id.high);
+    // The first window of a table has no lower end, and one of rows without a time has no end at all.
+    let first_goes = (low != Timestamp::MIN).then(|| low + SOURCE_KEPT);
+    let last_goes = (high != Timestamp::MIN).then(|| high + SOURCE_KEPT);
+    if let Some(gone) = first_goes.or(last_goes).filter(|gone| now > *gone) {
+        return format!("keep what is there: since {gone} the source no longer has all rows of the window");
+    }
     let command = place.remove(&window.id);
-    format!("remove the window's rows with `{command}` (Database Admin), then start another run: it pulls them again")
+    let until = first_goes.map_or_else(
+        || "as far as the source still has them".to_owned(),
+        |gone| format!("only while the source still has them, until {gone}"),
+    );
+    format!(
+        "remove the window's rows with `{command}` (Database Admin), then start another run: it pulls them again, {until}"
+    )
 }
 
 /// Judges a submitted window that could not be judged by a count, for `error`. Nothing is proved and nothing is
@@ -177,20 +191,18 @@ pub fn is_doubtful(window: &Window, now: Timestamp, limits: &Limits) -> bool {
     window.state == WindowState::Verified && window.posts > 1 && (doubled || window.last_post.is_some_and(may_land))
 }
 
-/// Judges a proved window that was counted again.
+/// Judges a proved window that was counted again; one that was adopted, by the rows that were there.
 pub fn judge_again(place: &Place, window: &Window, found: Found) -> Verdict {
-    match &window.seal {
-        Some(seal) if found.rows > seal.rows => {
-            let remedy = remove_younger(place, window, found, seal.rows).unwrap_or_else(|| {
-                "By their times of ingestion the copies cannot be told apart: compare the rows, and remove one copy by a \
-                 soft delete (Database Admin)"
-                    .to_owned()
-            });
-            Verdict::Doubled(format!("{}. {remedy}", loaded_again(place, window, found, seal.rows)))
-        }
-        _ if window.error.is_some() => Verdict::Single,
-        _ => Verdict::Wait,
+    let sent = adoption::watch::rows(window);
+    if found.rows > sent {
+        let remedy = remove_younger(place, window, found, sent).unwrap_or_else(|| {
+            "By their times of ingestion the copies cannot be told apart: compare the rows, and remove one copy by a \
+             soft delete (Database Admin)"
+                .to_owned()
+        });
+        return Verdict::Doubled(format!("{}. {remedy}", loaded_again(place, window, found, sent)));
     }
+    if window.error.is_some() { Verdict::Single } else { Verdict::Wait }
 }
 
 /// Records the verdict in the window and the head. [`Verdict::Wait`] and [`Verdict::CountNullWatermarks`] leave the
@@ -325,6 +337,22 @@ mod tests {
     }
 
     #[test]
+    fn rows_are_removed_for_another_pull_only_while_the_source_has_them() {
+        let mut later = window();
+        later.id = WindowId { low: posted(), high: at(60), ..later.id };
+        let kept = SOURCE_KEPT.as_secs();
+        let said = |window: &Window, seconds| reason(judged(window, 10, 1, 0, seconds));
+        let told = said(&later, kept);
+        assert!(told.contains(&place().remove(&later.id)), "{told}");
+        assert!(told.ends_with(&format!("until {}", at(kept))), "{told}");
+        assert!(said(&window(), kept).ends_with("as far as the source still has them"), "it has no lower end");
+        for (window, seconds) in [(later, kept + 1), (window(), kept + 1)] {
+            let told = said(&window, seconds);
+            assert!(!told.contains(".delete") && told.contains("keep what is there"), "{told}");
+        }
+    }
+
+    #[test]
     fn a_window_whose_rows_a_person_removed_is_pulled_again() {
         let failed = Verdict::Failed("x".into());
         let removed = with_landed(window(), &failed, rows(20));
@@ -391,6 +419,18 @@ mod tests {
         assert!(settle(&mut head, &window(), &Verdict::Single, at(10)).is_err());
         let mixed = reason(judge_again(&place(), &proved, rows(20)));
         assert!(!mixed.contains("ChunkId"), "all rows of a proved window are not to be removed: {mixed}");
+    }
+
+    #[test]
+    fn a_second_copy_of_an_adopted_window_is_told_by_the_rows_that_were_there() {
+        let adopted = Window { state: WindowState::Verified, seal: None, posts: 2, ..window() };
+        assert_eq!(judge_again(&place(), &adopted, rows(10)), Verdict::Wait);
+        let first = Some(Landing { at: at(5), rows: 10 });
+        let said = reason(judge_again(&place(), &adopted, Found { first, ..rows(20) }));
+        assert!(said.contains("20 rows") && said.contains("10 were sent"), "{said}");
+        assert!(said.contains(&place().remove_after(&adopted.id, at(5))), "{said}");
+        let told = Window { error: Some(said), ..adopted };
+        assert_eq!(judge_again(&place(), &told, rows(10)), Verdict::Single);
     }
 
     #[test]

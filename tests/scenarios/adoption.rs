@@ -103,7 +103,7 @@ pub async fn what_lands_twice_after_an_adoption_is_flagged_with_the_command_that
     let said = summary["exceptions"].to_string().replace("\\\"", "\"");
     let removal = |id: &str| format!(".delete table {TABLE} records <| {TABLE} | where ChunkId == \"{id}\"");
     assert!(said.contains(&format!("`{}`", removal(&next))), "{said}");
-    assert!(said.contains(&format!("{} | where ingestion_time() > datetime(", removal(twice))), "{said}");
+    assert!(said.contains(&format!("{} and ingestion_time() > datetime(", removal(twice))), "{said}");
 }
 
 pub async fn windows_of_nobody_are_refused_and_adopted_with_their_missing_hash_parts(store: Store) {

@@ -220,7 +220,7 @@ impl Schedule {
             Aftermath::Nothing => {}
             Aftermath::OtherDestinations => self.reconfigure(&world),
             Aftermath::AMonth => world.stand_still(Duration::from_secs(31 * 86_400)).await,
-            Aftermath::LostBlobs => world.stand_still(Duration::from_secs(8 * 86_400)).await,
+            Aftermath::LostBlobs => world.stand_still(Duration::from_secs(10 * 86_400)).await,
         }
         for copy in self.copies() {
             let now = Clock::now(&world.clock);

@@ -12,8 +12,7 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 
 /// Writes the audit row of a table that has its result, and a row for each window that failed, or that had
-/// failed in an earlier run and is proved now. `rows` are those proved since the last audit row: of a run that was stopped
-/// there is none. Written again, they are there once.
+/// failed in an earlier run and is proved now. Written again, they are there once.
 ///
 /// # Errors
 /// The first of them that could not be written; the other was tried.
@@ -21,7 +20,6 @@ pub async fn write(
     services: &Services,
     run: &Instance,
     table: &TableRun,
-    rows: u64,
     windows: &[Window],
     now: Timestamp,
     deadline: Instant,
@@ -30,7 +28,7 @@ pub async fn write(
     let id = &run.id;
     let of = tag_of(run, table);
     let tag = format!("audit{of}");
-    let row = audit_row(id, table, result, rows, windows, now);
+    let row = audit_row(id, table, result, windows, now);
     let audited = services.catalog.append_audit(&[row], &tag, deadline).await;
     let failures = failure_rows(id, table, windows, now);
     if failures.is_empty() {
@@ -46,14 +44,7 @@ fn tag_of(run: &Instance, table: &TableRun) -> String {
     format!("{}{:016x}{:08x}{}", run.id, run.created.ticks(), run.lives, table.key.as_str())
 }
 
-fn audit_row(
-    id: &InstanceId,
-    table: &TableRun,
-    result: &TableResult,
-    rows: u64,
-    windows: &[Window],
-    now: Timestamp,
-) -> AuditRow {
+fn audit_row(id: &InstanceId, table: &TableRun, result: &TableResult, windows: &[Window], now: Timestamp) -> AuditRow {
     let chunk_results: Vec<Value> = windows
         .iter()
         .filter(|window| !matches!(window.state, WindowState::Split))
@@ -76,7 +67,7 @@ fn audit_row(
         folder: table.config.folder.clone(),
         table: table.config.destination.clone(),
         success: result.success,
-        records_processed: rows,
+        records_processed: result.rows,
         chunked: result.windows > 1,
         chunks_processed: result.windows_done,
         chunks_failed: result.windows_failed,

@@ -98,7 +98,7 @@ async fn set_going(
     for table in tables.iter().filter(|table| table.result.is_some()) {
         let error = table.result.as_ref().and_then(|result| result.error.as_ref());
         tracing::error!(table = table.config.source, ?error, "a table is refused");
-        if let Err(error) = audit::write(services, &run.record, table, 0, &[], now, deadline).await {
+        if let Err(error) = audit::write(services, &run.record, table, &[], now, deadline).await {
             tracing::error!(%error, table = table.config.source, "the audit row could not be written");
         }
     }

@@ -51,7 +51,7 @@ pub async fn finish_table(app: &App, services: &Services, id: &InstanceId, key: 
     let result = result(&head, &table.record, &windows, verified_up_to, &watermark);
     let mut ended = table.record.with_result(result);
     let relevant: Vec<Window> = windows.into_iter().filter(|window| is_work_of(window, &run)).collect();
-    let audited = audit::write(services, &run, &ended, head.unaudited_rows, &relevant, app.state.now(), deadline).await;
+    let audited = audit::write(services, &run, &ended, &relevant, app.state.now(), deadline).await;
     match audited {
         Ok(()) => store::move_head(app, key, |head, now| audited_rows(head, &run, now)).await?,
         Err(error) if patient && is_transient(&error) => return finish_later(app, &run, key, &head, &error).await,
@@ -179,7 +179,7 @@ pub async fn end_table(
             Counting::Now { table, write, owed, over } => (table, write, owed, over),
         };
         if let Some(services) = services.take()
-            && let Err(error) = audit::write(services, &run.record, &table, 0, &[], now, deadline).await
+            && let Err(error) = audit::write(services, &run.record, &table, &[], now, deadline).await
         {
             unaudited(&mut table, &error);
             result = table.result.unwrap_or_default();

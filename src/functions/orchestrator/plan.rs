@@ -282,7 +282,7 @@ impl Planning<'_> {
     async fn survey(&self, head: &mut Stored<Head>) -> Result<(Survey<ETag>, Vec<Window>), Error> {
         let seen = store::windows(self.app, self.key()).await?;
         let windows = seen.iter().map(|seen| seen.window.clone()).collect();
-        let found = survey(&head.record, seen);
+        let found = survey(&head.record, seen, self.app.state.now());
         for deletion in &found.deletions {
             head.etag = store::table(self.app, self.key(), deletion, &head.etag).await?;
         }

@@ -7,7 +7,7 @@ use super::Landed;
 use super::coverage::gaps;
 use crate::orchestration::ids::WindowId;
 use crate::orchestration::ledger::CutAxis;
-use crate::orchestration::limits::SOURCE_KEEPS;
+use crate::orchestration::limits::SOURCE_KEPT;
 use crate::timestamp::Timestamp;
 
 /// Windows that together stand for all rows of a range.
@@ -29,7 +29,7 @@ pub fn stretches(adopted: &[Landed], axis: &CutAxis, proved: Timestamp, now: Tim
     if *axis != CutAxis::ArrivalTime {
         return Vec::new();
     }
-    let oldest = proved.max(now - SOURCE_KEEPS);
+    let oldest = proved.max(now - SOURCE_KEPT);
     let mut due: Vec<&Landed> = adopted.iter().filter(|one| one.id.low >= oldest && !one.id.is_null_axis()).collect();
     due.sort_by_key(|one| (one.id.low, one.id.high));
     let ranges = due.chunk_by(|a, b| (a.id.low, a.id.high) == (b.id.low, b.id.high)).map(|range| {

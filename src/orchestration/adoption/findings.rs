@@ -3,6 +3,7 @@
 use super::compare::Stretch;
 use crate::orchestration::ids::WindowId;
 use crate::orchestration::ledger::ChunkIdPlace;
+use crate::orchestration::limits::SOURCE_KEPT;
 use crate::orchestration::removal::Place;
 use crate::remedy;
 use crate::timestamp::Timestamp;
@@ -34,12 +35,14 @@ impl Place {
     pub fn differs(&self, range: &Stretch, counted: u64) -> String {
         let removals: Vec<String> = range.windows.iter().map(|id| format!("`{}`", self.remove(id))).collect();
         format!(
-            "{} holds {} rows of ({}, {}], and the source has {counted}: they did not land whole, or more than once. Remove them with {} (Database Admin)",
+            "{} holds {} rows of ({}, {}], and the source has {counted}: they did not land whole, or more than once. Remove them with {} (Database \
+             Admin), only while the source still has them to be pulled again, until {}",
             self.table,
             range.rows,
             range.low,
             range.high,
-            removals.join(" and ")
+            removals.join(" and "),
+            range.low + SOURCE_KEPT
         )
     }
 
@@ -87,5 +90,13 @@ mod tests {
         assert!(told.contains("10 rows") && told.contains("5 were sent"), "{told}");
         let mixed = said(&[(at(1), 10)]);
         assert!(mixed.contains("can be told") && !mixed.contains("> datetime"), "{mixed}");
+    }
+
+    #[test]
+    fn rows_that_are_to_be_pulled_again_are_removed_only_while_the_source_has_them() {
+        let (low, high) = ("2026-05-01T00:00:00Z".parse().unwrap(), "2026-05-01T01:00:00Z".parse().unwrap());
+        let range = Stretch { low, high, rows: 5, windows: vec![id()] };
+        let said = place(ChunkIdPlace::Column).differs(&range, 4);
+        assert!(said.ends_with(&format!("until {}", low + SOURCE_KEPT)), "{said}");
     }
 }

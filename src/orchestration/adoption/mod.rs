@@ -194,7 +194,9 @@ pub fn write<V>(
     let mut changes: Vec<WindowWrite<V>> =
         goes.into_iter().map(|seen| WindowWrite::Delete(seen.name, seen.version)).collect();
     let ledger = if facts.is_owner { head.ledger } else { facts.ledger };
-    for (index, piece) in pieces.into_iter().enumerate() {
+    // Without a window the first rows that have no time are planned whenever they come.
+    let pieces = pieces.into_iter().filter(|piece| piece.rows > 0 || !piece.is_null_axis());
+    for (index, piece) in pieces.enumerate() {
         let (name, window) = open_window(ledger, index, piece, facts, now);
         stays.push(window.clone());
         changes.push(WindowWrite::Insert(name, window));
@@ -202,7 +204,8 @@ pub fn write<V>(
     let proved = facts.proved.max(head.verified_up_to);
     let mut purged = head.purged;
     for one in adopted {
-        if one.id.high <= proved && now.since(one.last) > limits.history {
+        // Windows of rows without a time have no end, and are never purged.
+        if !one.id.is_null_axis() && one.id.high <= proved && now.since(one.last) > limits.history {
             purged.verified += 1;
             continue;
         }
@@ -344,15 +347,26 @@ mod tests {
         let (_, head, writes) = written(layout, &facts(15), 4);
         assert_eq!((head.ledger, head.plan.as_deref(), head.adopted), (LedgerId(5), Some("rebuilt"), Some(later(100))));
         assert_eq!((head.verified_up_to, head.planned_to), (at(20), at(50)));
-        assert_eq!((head.counts.verified, head.counts.open, head.counts.empty), (3, 1, 1));
+        assert_eq!((head.counts.verified, head.counts.open, head.counts.empty), (3, 1, 0));
         assert!(head.shape.is_some() && head.run.is_none());
         let inserted = |write: &WindowWrite<u64>| match write {
             WindowWrite::Insert(_, window) => (window.id.ledger.0, window.state, window.planned_rows, window.posts),
             other => panic!("{other:?}"),
         };
         let inserted: Vec<_> = writes.iter().map(inserted).collect();
-        let (proved, open, empty) = ((9, WindowState::Verified, 7, 2), WindowState::Planned, WindowState::Empty);
-        assert_eq!(inserted, [(5, open, 4, 0), (5, empty, 0, 0), proved, proved, proved], "what is open comes first");
+        let (proved, open) = ((9, WindowState::Verified, 7, 2), WindowState::Planned);
+        assert_eq!(inserted, [(5, open, 4, 0), proved, proved, proved], "what is open comes first");
+    }
+
+    #[test]
+    fn rows_without_a_time_get_a_window_only_where_there_are_any() {
+        let writes = |rows| {
+            let layout = lost(10, vec![landed(10, 20, 1)]);
+            let null = Piece::whole(Timestamp::MIN, Timestamp::MIN, rows);
+            let before = begun(None, &table().config, &facts(10), now());
+            write(&before, layout, vec![null], &facts(10), later(100), &Limits::scaled(1.0))[0].windows.len()
+        };
+        assert_eq!((writes(0), writes(3)), (1, 2), "of none no window says that they are copied");
     }
 
     #[test]
@@ -408,12 +422,19 @@ mod tests {
     fn many_windows_go_in_transactions_that_fit_the_store_and_old_ones_are_only_counted() {
         let found: Vec<Landed> = (0..250).map(|n| landed(n * 10, n * 10 + 10, 1)).collect();
         let (sizes, head, _) = written(lost(0, found.clone()), &facts(0), 0);
-        assert_eq!((sizes, head.counts.verified, head.verified_up_to), (vec![99, 99, 53], 250, at(2_500)));
+        assert_eq!((sizes, head.counts.verified, head.verified_up_to), (vec![99, 99, 52], 250, at(2_500)));
         let old = found.into_iter().map(|one| Landed { last: Timestamp::MIN, ..one }).collect();
         let (sizes, head, writes) = written(lost(2_000, old), &facts(2_000), 0);
-        assert_eq!((sizes, head.purged.verified, head.counts.verified), (vec![51], 200, 250));
+        assert_eq!((sizes, head.purged.verified, head.counts.verified), (vec![50], 200, 250));
         let posts = |write: &WindowWrite<u64>| matches!(write, WindowWrite::Insert(_, window) if window.posts == 2);
         assert!(!writes.iter().any(posts), "no second copy can come of a post that is over");
+    }
+
+    #[test]
+    fn windows_of_rows_without_a_time_stay_on_record_however_old() {
+        let old = Landed { last: Timestamp::MIN, ..landed(0, 0, 1) };
+        let (_, head, writes) = written(lost(2_000, vec![old]), &facts(2_000), 0);
+        assert_eq!((head.purged.verified, head.counts.verified, writes.len()), (0, 1, 1));
     }
 
     #[test]

@@ -78,8 +78,10 @@ pub fn look_after(head: &Head, now: Timestamp, limits: &Limits) -> Timestamp {
 }
 
 /// Whether a window may have been on record: wholly below what is proved, and as old as windows that are purged.
+/// Those of rows without a time never are.
 pub fn may_be_purged(head: &Head, landed: &Landed, now: Timestamp, limits: &Limits) -> bool {
-    landed.id.high <= head.verified_up_to && now.since(landed.last) + ROUGHLY > limits.history
+    let is_proved = !landed.id.is_null_axis() && landed.id.high <= head.verified_up_to;
+    is_proved && now.since(landed.last) + ROUGHLY > limits.history
 }
 
 /// Holds what has landed against the windows of the ledger. Gives what is there twice.
@@ -201,7 +203,12 @@ mod tests {
         let unnoted = Landed { last: Timestamp::MIN, ..landed(0, 5) };
         assert_eq!(examine(&verified(20), &[], &[unnoted], later(60), &limits), Ok(vec![]));
         let beyond = [landed(15, 25)];
-        assert!(examine(&verified(20), &[], &beyond, later(99 * 86_400), &limits).is_err(), "those are never purged");
+        for never in [beyond, [landed(0, 0)]] {
+            assert!(
+                examine(&verified(20), &[], &never, later(99 * 86_400), &limits).is_err(),
+                "{never:?} is never purged"
+            );
+        }
     }
 
     #[test]

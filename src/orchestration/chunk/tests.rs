@@ -73,8 +73,7 @@ fn an_answer_is_sealed_only_if_it_is_whole_and_fits() {
         assert_eq!(said, expected, "{rows} of {planned} rows, {counted:?}, attempt {attempts}");
     }
     let gone = Answer { rows: 0, longest_row_bytes: 0, counted: Rows(0) };
-    for (age, expected) in [(SOURCE_KEEPS, "again after backoff!"), (SOURCE_KEEPS + Duration::from_secs(1), "expired")]
-    {
+    for (age, expected) in [(SOURCE_KEPT, "again after backoff!"), (SOURCE_KEPT + Duration::from_secs(1), "expired")] {
         let terms = Terms { now: window(5, 4).id.high + age, ..TERMS };
         let Judged::Next(next) = judge(&window(5, 4), gone, terms) else { panic!("{age:?}") };
         assert_eq!(next_word(&next), expected, "{age:?}");

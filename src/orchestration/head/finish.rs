@@ -39,7 +39,12 @@ pub fn may_wait(head: &Head, now: Timestamp, limits: &Limits) -> bool {
 
 /// The head once the audit row of a run counts what is proved; `None` when that is on record already.
 pub fn audited(head: &Head, run: &Instance, now: Timestamp) -> Option<Head> {
-    (is_due(head, run) && head.unaudited_rows > 0).then(|| Head { unaudited_rows: 0, updated: now, ..head.clone() })
+    (is_due(head, run) && head.audited_rows.is_none()).then(|| Head {
+        audited_rows: Some(head.unaudited_rows),
+        unaudited_rows: 0,
+        updated: now,
+        ..head.clone()
+    })
 }
 
 /// The head once a run has put the end of the table off: that its message is under way is no reason to send another.
@@ -73,7 +78,8 @@ pub fn result(
         skipped: None,
         error: (!errors.is_empty()).then(|| errors.join("; ")),
         warnings: warnings(head, table, windows, watermark),
-        rows: progress.rows,
+        // Those that a run which was stopped had proved are counted by the next one, here as in the audit.
+        rows: head.audited_rows.unwrap_or(head.unaudited_rows),
         planned_rows: progress.planned_rows,
         posted_rows: progress.posted_rows,
         bytes: progress.bytes,
@@ -148,7 +154,8 @@ fn warnings(head: &Head, table: &TableRun, windows: &[Window], watermark: &Water
     if let Some(moved) = table.config.high_watermark
         && head.plan.is_some()
         && head.shape.as_ref().is_some_and(|shape| shape.handover.is_none())
-        && moved != head.verified_up_to
+        // Where it lags, it is the app that has not written it: a write failed or was held, or the ledger was adopted.
+        && moved > head.verified_up_to
         && head.verified_up_to != Timestamp::MIN
     {
         warnings.push(format!(
@@ -166,9 +173,11 @@ fn begin_at(table: &TableRun, moved: Timestamp) -> String {
     let config = &table.config;
     let other = format!("{}_2", config.destination);
     format!(
-        "To copy what comes after {moved}, have it copied to another table: `{}` (with your own names, if CONFIG_TABLE is \
-         another table)",
-        remedy::begin_elsewhere("meta_MigrationConfiguration", &config.source, &other, moved)
+        "To copy only what comes after {moved}, run `{}` (with your own names, if CONFIG_TABLE is another table): from then on \
+         {} is copied to {other} instead of {}, which gets no more rows",
+        remedy::begin_elsewhere("meta_MigrationConfiguration", &config.source, &other, moved),
+        config.source,
+        config.destination
     )
 }
 
@@ -178,6 +187,7 @@ pub fn let_go(head: &Head, run: &Instance, verified_up_to: Timestamp, now: Times
         run: None,
         state: TableState::Idle,
         verify: None,
+        audited_rows: None,
         verified_up_to: head.verified_up_to.max(verified_up_to),
         updated: now,
         ..head.clone()
@@ -283,6 +293,22 @@ mod tests {
         let extended =
             format!("extend DestinationTable = \"x_2\", HighWatermark = {moved}, LastRefreshedTime = {moved} |");
         assert!(said.contains("where SourceTable == \"s\"") && said.contains(&extended), "{said}");
+        assert!(said.ends_with("s is copied to x_2 instead of x, which gets no more rows"), "{said}");
+    }
+
+    #[test]
+    fn a_watermark_that_lags_behind_the_ledger_is_nobodys_doing() {
+        let shape = Shape {
+            axis: CutAxis::ArrivalTime,
+            row_format: RowFormat::Compact,
+            chunk_id: ChunkIdPlace::Column,
+            hash_columns: vec![],
+            handover: None,
+        };
+        let head = Head { plan: Some("p".into()), shape: Some(shape), verified_up_to: later(60), ..finishing(10) };
+        let mut table = table();
+        table.config.high_watermark = Some(later(0));
+        assert_eq!(result(&head, &table, &[], later(60), &Watermark::Moved).warnings, Vec::<String>::new());
     }
 
     #[test]

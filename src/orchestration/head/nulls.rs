@@ -2,7 +2,9 @@
 //! later cannot be told from what was copied, so beyond the first time it is counted and reported.
 
 use crate::orchestration::ledger::{CutAxis, Head};
+use crate::orchestration::limits::SOURCE_KEPT;
 use crate::orchestration::window::{Window, WindowState};
+use crate::timestamp::Timestamp;
 
 /// The windows of such rows in a ledger.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -11,13 +13,13 @@ pub struct NullWindows {
     pub windows: u64,
     /// How many of them take what they find when they are pulled.
     pub waiting: u64,
-    /// Rows in the others.
+    /// Rows in those of the others that were pulled while the source may still have them.
     pub rows: u64,
 }
 
 impl NullWindows {
     /// Takes a window of the ledger in.
-    pub fn add(&mut self, window: &Window) {
+    pub fn add(&mut self, window: &Window, now: Timestamp) {
         if !window.id.is_null_axis() {
             return;
         }
@@ -25,10 +27,17 @@ impl NullWindows {
         match (window.state, &window.seal) {
             (WindowState::Planned | WindowState::Claimed | WindowState::Failed, None) => self.waiting += 1,
             (WindowState::Split | WindowState::Empty | WindowState::Expired, _) => {}
+            // What the source has let go of would hide as many rows that came since.
+            _ if now.since(pulled_by(window)) > SOURCE_KEPT => {}
             (_, Some(seal)) => self.rows += seal.rows,
             (_, None) => self.rows += window.planned_rows,
         }
     }
+}
+
+/// When the rows of a window had been pulled. A destination may not note when those of an adopted one landed.
+fn pulled_by(window: &Window) -> Timestamp {
+    window.last_post.filter(|at| *at != Timestamp::MIN).unwrap_or(window.updated)
 }
 
 /// What becomes of such rows.
@@ -62,17 +71,16 @@ pub fn judge(known: NullWindows, counted: u64) -> NullRows {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::orchestration::head::testing::{head, seen};
+    use crate::orchestration::head::testing::{head, later, now, seen};
     use crate::orchestration::ledger::{ChunkIdPlace, RowFormat, Shape, TableState};
-    use crate::timestamp::Timestamp;
 
     fn known(states: &[WindowState]) -> NullWindows {
         let mut known = NullWindows::default();
         for state in states {
             let mut window = seen(0, *state).window;
-            known.add(&window);
+            known.add(&window, now());
             window.id.high = Timestamp::MIN;
-            known.add(&window);
+            known.add(&window, now());
         }
         known
     }
@@ -85,6 +93,22 @@ mod tests {
         assert_eq!(judge(copied, 6), NullRows::Copied);
         assert_eq!(judge(copied, 2), NullRows::Copied, "the source no longer holds them");
         assert_eq!(judge(copied, 8), NullRows::Late(2));
+    }
+
+    #[test]
+    fn rows_that_the_source_has_let_go_of_hide_none_that_came_since() {
+        let kept = SOURCE_KEPT.as_secs();
+        let judged = |last_post, seconds| {
+            let mut known = NullWindows::default();
+            let mut window = Window { last_post, ..seen(0, WindowState::Verified).window };
+            window.id.high = Timestamp::MIN;
+            known.add(&window, later(seconds));
+            judge(known, 2)
+        };
+        for last_post in [Some(now()), Some(Timestamp::MIN), None] {
+            assert_eq!(judged(last_post, kept), NullRows::Copied);
+            assert_eq!(judged(last_post, kept + 1), NullRows::Late(2), "and never new: {last_post:?}");
+        }
     }
 
     #[test]

@@ -294,7 +294,7 @@ mod tests {
             Head { plan: Some("old".into()), planned_to: Timestamp::from_ticks(1_000), ..head(TableState::Planning) };
         let planned = windows_of(&head, pieces(new), now()).unwrap();
         let end = Some(Timestamp::from_ticks(9_000));
-        let content = Content { found: survey(&head, left), planned, end };
+        let content = Content { found: survey(&head, left, now()), planned, end };
         lay_out(&key(), &id(1), head, content, later(1), &limits()).unwrap()
     }
 
@@ -383,7 +383,8 @@ mod tests {
         let parts = (0..64)
             .map(|index| Piece { part: Part { index, count: 64 }, ..Piece::whole(Timestamp::MIN, Timestamp::MIN, 5) });
         let planned = windows_of(&old, pieces(50).into_iter().chain(parts).collect(), now()).unwrap();
-        let content = Content { found: survey::<u64>(&old, vec![]), planned, end: Some(Timestamp::from_ticks(9_000)) };
+        let content =
+            Content { found: survey::<u64>(&old, vec![], now()), planned, end: Some(Timestamp::from_ticks(9_000)) };
         let draft = lay_out(&key(), &id(1), old.clone(), content, later(1), &limits()).unwrap();
         let inserted = |write: &WindowWrite<u64>| match write {
             WindowWrite::Insert(_, window) => window.clone(),
@@ -405,7 +406,7 @@ mod tests {
             plan_error: Some("no licence".into()),
             ..head(TableState::Planning)
         };
-        let found = survey(&old, vec![seen(20, WindowState::Failed), seen(30, WindowState::Submitted)]);
+        let found = survey(&old, vec![seen(20, WindowState::Failed), seen(30, WindowState::Submitted)], now());
         let content = Content { found, planned: vec![], end: None };
         let draft = lay_out(&key(), &id(1), old, content, later(1), &limits()).unwrap();
         let Completed { write, owed } = completed(draft);
@@ -426,7 +427,7 @@ mod tests {
     fn only_a_head_that_is_being_planned_can_be() {
         let running = head(TableState::Running);
         assert!(windows_of(&running, pieces(1), now()).is_err());
-        let content = Content { found: survey::<u64>(&running, vec![]), planned: vec![], end: None };
+        let content = Content { found: survey::<u64>(&running, vec![], now()), planned: vec![], end: None };
         assert!(lay_out(&key(), &id(1), running, content, now(), &limits()).is_err());
     }
 
@@ -447,7 +448,8 @@ mod tests {
     #[test]
     fn a_table_that_is_loaded_asks_for_more_while_a_second_copy_may_land() {
         let loaded = Head { plan: Some("p".into()), ..head(TableState::Planning) };
-        let asks = |head: &Head, window: Seen<u64>, at| asks_for_more(head, &survey(head, vec![window]), at, &limits());
+        let asks =
+            |head: &Head, window: Seen<u64>, at| asks_for_more(head, &survey(head, vec![window], at), at, &limits());
         let once = seen(20, WindowState::Verified);
         assert!(!asks(&loaded, once.clone(), later(1)));
         assert!(asks(&loaded, seen(20, WindowState::Failed), later(1)));

@@ -5,6 +5,7 @@ use crate::orchestration::ledger::{Counts, Head};
 use crate::orchestration::limits::TRANSACTION_WINDOWS;
 use crate::orchestration::window::{Window, WindowState};
 use crate::orchestration::write::{Seen, TableWrite, WindowWrite};
+use crate::timestamp::Timestamp;
 
 /// A look at all windows of a table.
 #[derive(Debug, Clone, PartialEq)]
@@ -23,7 +24,7 @@ pub struct Survey<V> {
 }
 
 /// Tells leftovers from drafts.
-pub fn survey<V>(head: &Head, windows: Vec<Seen<V>>) -> Survey<V> {
+pub fn survey<V>(head: &Head, windows: Vec<Seen<V>>, now: Timestamp) -> Survey<V> {
     let mut counts = head.purged;
     let (mut left, mut drafts, mut doubtful) = (Vec::new(), Vec::new(), Vec::new());
     let mut nulls = NullWindows::default();
@@ -33,7 +34,7 @@ pub fn survey<V>(head: &Head, windows: Vec<Seen<V>>) -> Survey<V> {
             continue;
         }
         *counts.of(seen.window.state) += 1;
-        nulls.add(&seen.window);
+        nulls.add(&seen.window, now);
         if seen.window.state == WindowState::Verified && seen.window.posts > 1 {
             doubtful.push(seen.window.clone());
         }
@@ -61,9 +62,8 @@ pub fn is_draft(head: &Head, window: &Window) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::orchestration::head::testing::{head, id, seen};
+    use crate::orchestration::head::testing::{head, id, now, seen};
     use crate::orchestration::ledger::TableState;
-    use crate::timestamp::Timestamp;
 
     fn planned(plan: Option<&str>, to: u64) -> Head {
         Head { plan: plan.map(str::to_owned), planned_to: Timestamp::from_ticks(to), ..head(TableState::Planning) }
@@ -81,7 +81,7 @@ mod tests {
             seen(210, WindowState::Empty),
             taken_up,
         ];
-        let found = survey(&planned(Some("p"), 100), windows);
+        let found = survey(&planned(Some("p"), 100), windows, now());
         let left: Vec<u64> = found.left.iter().map(|seen| seen.version).collect();
         assert_eq!(left, [20, 30, 300]);
         assert_eq!((found.counts.open, found.counts.failed, found.counts.verified), (2, 1, 1));
@@ -95,7 +95,7 @@ mod tests {
     #[test]
     fn windows_that_were_purged_stay_counted() {
         let head = Head { purged: Counts { verified: 40, ..Counts::default() }, ..planned(Some("p"), 100) };
-        assert_eq!(survey(&head, vec![seen(10, WindowState::Verified)]).counts.verified, 41);
+        assert_eq!(survey(&head, vec![seen(10, WindowState::Verified)], now()).counts.verified, 41);
     }
 
     #[test]
@@ -108,7 +108,7 @@ mod tests {
     #[test]
     fn many_drafts_go_in_transactions_that_fit_the_store_and_each_swaps_the_head() {
         let drafts = (0..250).map(|low| seen(low * 10, WindowState::Planned)).collect();
-        let found = survey(&planned(None, 0), drafts);
+        let found = survey(&planned(None, 0), drafts, now());
         let sizes: Vec<usize> = found.deletions.iter().map(|write| write.windows.len()).collect();
         assert_eq!(sizes, [99, 99, 52]);
         assert!(found.left.is_empty());

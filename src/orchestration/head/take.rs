@@ -99,6 +99,7 @@ pub fn take(
         // A count that is still on its way for an earlier run finds another number.
         verify_number: head.verify_number + 1,
         progress: Progress::default(),
+        audited_rows: None,
         doubts: Vec::new(),
         owed_plan: None,
         owed_verify: None,

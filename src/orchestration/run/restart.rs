@@ -97,9 +97,9 @@ mod tests {
     }
 
     #[test]
-    fn its_place_is_that_of_its_new_life_and_its_birth_always_later_than_the_last_one() {
+    fn its_place_is_of_its_new_life_and_its_birth_always_later_than_the_last_one() {
         let again = request(&terminated(), now()).unwrap();
-        assert_eq!((again.place.life, again.run.lives), (1, 1));
+        assert_eq!((again.place.life, again.run.lives), (terminated().lives + 1, terminated().lives + 1));
         assert!(again.run.created > terminated().created);
     }
 
