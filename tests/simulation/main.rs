@@ -148,7 +148,7 @@ fn a_crash_at_any_effect_of_a_long_plan_loses_and_doubles_nothing() {
     // each window.
     let (first, last, between) = match setting("ADXINGESTOR_CRASH_POINTS") {
         Some(step) => (0, effects, step.max(1)),
-        None => (60, effects - 20, 211),
+        None => (40, effects - 12, 500),
     };
     let points: Vec<u64> = (0..effects).filter(|at| *at < first || *at >= last || at % between == 0).collect();
     println!("{effects} effects, {windows} windows, {} points", points.len());

@@ -1,6 +1,7 @@
 //! The network as one process sees it: the cloud in this process, through the process's gate.
 
 use super::gate::{Gate, On, Verdict};
+use super::observe::Seen;
 use adxingestor::outbound::{Exchange, Unanswered};
 use async_trait::async_trait;
 use axum::Router;
@@ -17,6 +18,7 @@ use tower::ServiceExt;
 pub struct Network {
     pub cloud: Router,
     pub gate: Arc<Gate>,
+    pub seen: Arc<Seen>,
 }
 
 fn spoilt(verdict: Verdict) -> Unanswered {
@@ -30,6 +32,9 @@ impl Exchange for Network {
     async fn exchange(&self, request: reqwest::Request) -> Result<reqwest::Response, Unanswered> {
         let (method, url) = (request.method().clone(), request.url().clone());
         let body = request.body().and_then(reqwest::Body::as_bytes).unwrap_or_default().to_vec();
+        if method == reqwest::Method::PUT {
+            self.seen.blob_written(url.path(), &body);
+        }
         let what = || format!("{method} {} {}", url.path(), asked(&body));
         let effect = || async {
             let mut asked = axum::http::Request::builder().method(method.clone()).uri(url.as_str());

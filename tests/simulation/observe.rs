@@ -28,9 +28,24 @@ pub struct Seen {
     violations: Mutex<Vec<String>>,
     /// Since when a table takes no claims, by its partition.
     stopped: Mutex<BTreeMap<String, Timestamp>>,
+    /// What was written to a blob, by its name.
+    blobs: Mutex<BTreeMap<String, Vec<u8>>>,
 }
 
 impl Seen {
+    /// A blob is written; one that was posted could be read at any time, so no two claims may write the same.
+    pub fn blob_written(&self, path: &str, content: &[u8]) {
+        let name = path.rsplit('/').next().unwrap_or_default().to_owned();
+        let mut blobs = self.blobs.lock().unwrap();
+        let before = blobs.entry(name.clone()).or_insert_with(|| content.to_vec());
+        if before != content {
+            self.violations
+                .lock()
+                .unwrap()
+                .push(format!("the blob {name} is written twice, each time with other content"));
+        }
+    }
+
     /// What should not have been.
     pub fn violations(&self) -> Vec<String> {
         self.violations.lock().unwrap().clone()

@@ -4,6 +4,7 @@
 use super::clock::Virtual;
 use super::gate::{Death, Fate, Gate};
 use super::network::{Identity, Network};
+use super::observe::Seen;
 use super::store::through;
 use adxingestor::adx::catalog::Catalog;
 use adxingestor::adx::ingestion::Ingestor;
@@ -73,6 +74,7 @@ pub struct Surroundings {
     pub settings: Arc<BTreeMap<String, String>>,
     pub http: reqwest::Client,
     pub fate: Arc<Fate>,
+    pub seen: Arc<Seen>,
     pub clock: Virtual,
     /// How many messages of a thousand are delivered again although their function has succeeded.
     pub repeated: u32,
@@ -136,7 +138,7 @@ fn app(around: &Surroundings, gate: &Arc<Gate>, ahead_seconds: i64, seed: u64) -
     let settings = Settings::parse(&lookup).unwrap();
     let identity = Arc::new(Identity(Arc::clone(&around.tokens)));
     let trusted = TrustedHosts::new(settings.trusted_hosts.clone());
-    let network = Network { cloud: around.cloud.clone(), gate: Arc::clone(gate) };
+    let network = Network { cloud: around.cloud.clone(), gate: Arc::clone(gate), seen: Arc::clone(&around.seen) };
     let outbound = Outbound::new(around.http.clone(), identity, trusted).through(Arc::new(network));
     let (url, resource) = (settings.hunting.clone(), settings.hunting_resource.clone());
     let defender = DefenderClient::new(outbound.clone(), url, resource, HuntingLimits::default());

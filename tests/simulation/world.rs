@@ -146,6 +146,7 @@ impl World {
             settings: Arc::new(app),
             http: client(),
             fate: Arc::clone(&fate),
+            seen: Arc::clone(&seen),
             clock,
             repeated: setting.repeated,
             watched: setting.watched,
