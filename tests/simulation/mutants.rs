@@ -43,7 +43,7 @@ mutants! {
     a_fan_in_outside_the_transaction_is_noticed: FanInOutsideTransaction [Crashes];
     a_debt_in_the_head_is_noticed: DebtInHead [CrashesUnwatched];
     a_blob_named_by_its_window_is_noticed: BlobNamedByWindow [Crashes];
-    a_post_before_the_seal_is_noticed: PostBeforeSeal [];
+    a_post_before_the_seal_is_noticed: PostBeforeSeal [Crashes];
     a_split_after_the_seal_is_noticed: SplitAfterSeal [Crashes];
     a_new_generation_while_the_old_post_can_still_land_is_noticed: NewGenerationTooEarly [LostBlobs];
     a_repost_without_a_count_is_noticed: CountSkippedBeforeRepost [LateIsBlind];

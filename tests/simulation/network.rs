@@ -8,6 +8,8 @@ use axum::Router;
 use axum::body::Body;
 use azure_core::credentials::{AccessToken, TokenCredential, TokenRequestOptions};
 use azure_core::time::OffsetDateTime;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
 use localcloud::entra::{THREAT_HUNTING_READ_ALL, Tokens};
@@ -35,6 +37,9 @@ impl Exchange for Network {
         if method == reqwest::Method::PUT {
             self.seen.blob_written(url.path(), &body);
         }
+        if let Some(blob) = posted_blob(&body) {
+            self.seen.blob_posted(&blob);
+        }
         let what = || format!("{method} {} {}", url.path(), asked(&body));
         let effect = || async {
             let mut asked = axum::http::Request::builder().method(method.clone()).uri(url.as_str());
@@ -55,6 +60,16 @@ impl Exchange for Network {
         };
         self.gate.pass(On::Network, what, effect, spoilt, None).await
     }
+}
+
+/// The name of the blob that an ingestion message is about.
+fn posted_blob(body: &[u8]) -> Option<String> {
+    let text = std::str::from_utf8(body).ok()?;
+    let (_, rest) = text.split_once("<MessageText>")?;
+    let message = STANDARD.decode(rest.split_once("</MessageText>")?.0).ok()?;
+    let message: serde_json::Value = serde_json::from_slice(&message).ok()?;
+    let path = message["BlobPath"].as_str()?.split('?').next()?;
+    path.rsplit('/').next().map(str::to_owned)
 }
 
 /// What a request asks, for the trace.

@@ -30,6 +30,8 @@ pub struct Seen {
     stopped: Mutex<BTreeMap<String, Timestamp>>,
     /// What was written to a blob, by its name.
     blobs: Mutex<BTreeMap<String, Vec<u8>>>,
+    /// The blob that was posted for a window, by the part of its name that is the window's.
+    posted: Mutex<BTreeMap<String, String>>,
 }
 
 impl Seen {
@@ -43,6 +45,16 @@ impl Seen {
                 .lock()
                 .unwrap()
                 .push(format!("the blob {name} is written twice, each time with other content"));
+        }
+    }
+
+    /// A blob is posted; no two of different content may be posted for one window.
+    pub fn blob_posted(&self, name: &str) {
+        let window = name.rsplit_once('-').map_or(name, |(window, _)| window);
+        let mut posted = self.posted.lock().unwrap();
+        let before = posted.entry(window.to_owned()).or_insert_with(|| name.to_owned());
+        if before != name {
+            self.violations.lock().unwrap().push(format!("{before} and {name} are posted for one window"));
         }
     }
 
