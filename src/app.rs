@@ -1,15 +1,17 @@
 //! The wiring: settings to clients to functions. Everything is built once here and handed in.
 
-use crate::adx;
 use crate::adx::catalog::Catalog;
 use crate::adx::ingestion::{ChunkIdMode, Ingestor, StoredBlob, Submission};
+use crate::adx::{self, Endpoints, FreshIds, Pace};
 use crate::config::Settings;
 use crate::defender;
 use crate::kql::Identifier;
 use crate::orchestration::ledger::{ChunkIdPlace, Head};
 use crate::orchestration::limits::Limits;
 use crate::orchestration::window::{Seal, Window};
+use crate::outbound::Outbound;
 use crate::state::State;
+use crate::timestamp::Clock;
 use std::sync::Arc;
 use tokio::time::Instant;
 
@@ -37,6 +39,20 @@ pub struct Services {
 }
 
 impl Services {
+    /// The clients of `settings`, all of them over `outbound`. `clock` is the state store's, and `ids` tell requests apart.
+    pub fn new(settings: Settings, outbound: Outbound, clock: Arc<dyn Clock>, ids: Arc<dyn FreshIds>) -> Self {
+        let (url, resource) = (settings.hunting.clone(), settings.hunting_resource.clone());
+        let defender = defender::Client::new(outbound.clone(), url, resource, defender::Limits::default());
+        let endpoints = Endpoints {
+            cluster: settings.cluster.clone(),
+            ingest: settings.ingest.clone(),
+            database: settings.database.clone(),
+        };
+        let adx = adx::Client::new(outbound, endpoints, clock, ids, Pace::default());
+        let catalog = Catalog::new(adx.clone(), settings.names.clone());
+        Self { settings, defender, catalog, ingestor: Ingestor::new(adx) }
+    }
+
     /// Where the rows of a table hold the id of their window: fixed by its first run, whatever the setting says now.
     pub fn chunk_id_place(&self, head: &Head) -> ChunkIdPlace {
         head.shape.as_ref().map_or(self.settings.chunk_id, |shape| shape.chunk_id)

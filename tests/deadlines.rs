@@ -4,12 +4,9 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use adxingestor::adx::catalog::Catalog;
-use adxingestor::adx::ingestion::Ingestor;
-use adxingestor::adx::{Client as AdxClient, Endpoints, Pace, RandomIds};
+use adxingestor::adx::RandomIds;
 use adxingestor::app::{App, Services};
 use adxingestor::config::Settings;
-use adxingestor::defender::{Client as DefenderClient, Limits as HuntingLimits};
 use adxingestor::functions::router;
 use adxingestor::orchestration::ids::{InstanceId, LedgerId, Part, TableKey, WindowId, WindowName};
 use adxingestor::orchestration::instance::{Instance, LoadType, RuntimeStatus, StartInput, TableConfig, TableRun};
@@ -171,18 +168,9 @@ fn app(url: &str) -> App {
     let http = http_client().unwrap();
     let identity = Arc::new(Identity { http: http.clone(), url: format!("{url}/msi/token") });
     let outbound = Outbound::new(http, identity, TrustedHosts::new(settings.trusted_hosts.clone()));
-    let (hunting, resource) = (settings.hunting.clone(), settings.hunting_resource.clone());
-    let defender = DefenderClient::new(outbound.clone(), hunting, resource, HuntingLimits::default());
-    let endpoints = Endpoints {
-        cluster: settings.cluster.clone(),
-        ingest: settings.ingest.clone(),
-        database: settings.database.clone(),
-    };
-    let adx = AdxClient::new(outbound, endpoints, Arc::clone(&storage.clock), Arc::new(RandomIds), Pace::default());
-    let limits = settings.limits.clone();
+    let (limits, clock) = (settings.limits.clone(), Arc::clone(&storage.clock));
     let state = State::new(storage, Arc::new(SystemRandom), Tenant::new("", &limits));
-    let catalog = Catalog::new(adx.clone(), settings.names.clone());
-    let services = Services { settings, defender, catalog, ingestor: Ingestor::new(adx) };
+    let services = Services::new(settings, outbound, clock, Arc::new(RandomIds));
     App { state, limits, services: Ok(Arc::new(services)) }
 }
 

@@ -3,12 +3,12 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use adxingestor::adx::catalog::Catalog;
-use adxingestor::adx::ingestion::Ingestor;
-use adxingestor::adx::{Client as AdxClient, Endpoints, Pace, RandomIds};
+#[path = "support/identity.rs"]
+mod identity;
+
+use adxingestor::adx::RandomIds;
 use adxingestor::app::{App, Services};
 use adxingestor::config::Settings;
-use adxingestor::defender::{Client as DefenderClient, Limits as HuntingLimits};
 use adxingestor::functions::router;
 use adxingestor::orchestration::ids::InstanceId;
 use adxingestor::orchestration::instance::{Instance, RuntimeStatus};
@@ -21,11 +21,9 @@ use adxingestor::storage::{
 };
 use adxingestor::timestamp::SystemClock;
 use async_trait::async_trait;
-use azure_core::credentials::{AccessToken, TokenCredential, TokenRequestOptions};
-use azure_core::time::OffsetDateTime;
 use bytes::Bytes;
+use identity::Identity;
 use localcloud::cloud::{Cloud, Settings as CloudSettings};
-use localcloud::entra::{THREAT_HUNTING_READ_ALL, Tokens};
 use localcloud::source::{Settings as SourceSettings, TableSettings};
 use serde_json::json;
 use std::collections::BTreeMap;
@@ -195,24 +193,6 @@ fn cloud() -> Cloud {
     cloud
 }
 
-/// Whom the cloud's services let in, without a way through the environment of this process.
-struct Identity(Arc<Tokens>);
-
-impl std::fmt::Debug for Identity {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Identity")
-    }
-}
-
-#[async_trait]
-impl TokenCredential for Identity {
-    async fn get_token(&self, scopes: &[&str], _: Option<TokenRequestOptions<'_>>) -> azure_core::Result<AccessToken> {
-        let audience = scopes[0].trim_end_matches("/.default");
-        let issued = self.0.issue("app", audience, &[THREAT_HUNTING_READ_ALL.to_owned()]);
-        Ok(AccessToken::new(issued.token, OffsetDateTime::from_unix_timestamp(issued.expires_on).unwrap()))
-    }
-}
-
 /// The app as `serve` makes it, on that store.
 fn app(cloud: &Cloud, storage: &Storage, calls_per_minute: u32, time_scale: u32) -> App {
     let mut settings: BTreeMap<String, String> = cloud.product_settings().into_iter().collect();
@@ -226,18 +206,9 @@ fn app(cloud: &Cloud, storage: &Storage, calls_per_minute: u32, time_scale: u32)
     let http = http_client().unwrap();
     let identity = Identity(Arc::clone(cloud.tokens()));
     let outbound = Outbound::new(http, Arc::new(identity), TrustedHosts::new(settings.trusted_hosts.clone()));
-    let (url, resource) = (settings.hunting.clone(), settings.hunting_resource.clone());
-    let defender = DefenderClient::new(outbound.clone(), url, resource, HuntingLimits::default());
-    let endpoints = Endpoints {
-        cluster: settings.cluster.clone(),
-        ingest: settings.ingest.clone(),
-        database: settings.database.clone(),
-    };
-    let adx = AdxClient::new(outbound, endpoints, Arc::clone(&storage.clock), Arc::new(RandomIds), Pace::default());
-    let limits = settings.limits.clone();
+    let (limits, clock) = (settings.limits.clone(), Arc::clone(&storage.clock));
     let state = State::new(storage.clone(), Arc::new(SystemRandom), Tenant::new(&settings.tenant, &limits));
-    let catalog = Catalog::new(adx.clone(), settings.names.clone());
-    let services = Services { settings, defender, catalog, ingestor: Ingestor::new(adx) };
+    let services = Services::new(settings, outbound, clock, Arc::new(RandomIds));
     App { state, limits, services: Ok(Arc::new(services)) }
 }
 

@@ -1,12 +1,9 @@
 //! `adxingestor serve`: the custom handler. Listens first, so that the host finds it ready.
 
 use super::store::{Opened, Unusable, open};
-use adxingestor::adx::catalog::Catalog;
-use adxingestor::adx::ingestion::Ingestor;
-use adxingestor::adx::{Client as AdxClient, Endpoints, Pace, RandomIds};
+use adxingestor::adx::RandomIds;
 use adxingestor::app::{App, Services};
 use adxingestor::config::{Lookup, Settings, StateStore, time_scale};
-use adxingestor::defender::{Client as DefenderClient, Limits as HuntingLimits};
 use adxingestor::functions;
 use adxingestor::host::{HOST_PID, die_with_parent};
 use adxingestor::orchestration::limits::Limits;
@@ -95,22 +92,11 @@ pub fn services(
     for url in [&settings.cluster, &settings.ingest, &settings.hunting] {
         outbound.check(url).map_err(|error| error.to_string())?;
     }
-    let defender = DefenderClient::new(
-        outbound.clone(),
-        settings.hunting.clone(),
-        settings.hunting_resource.clone(),
-        HuntingLimits::default(),
-    );
+    let services = Services::new(settings, outbound, Arc::clone(&storage.clock), Arc::new(RandomIds));
+    let Services { settings, defender, .. } = &services;
     if defender.dialect().is_retiring() {
         tracing::warn!(endpoint = %settings.hunting, "this hunting endpoint ends on 1 February 2027; use Graph's runHuntingQuery");
     }
-    let endpoints = Endpoints {
-        cluster: settings.cluster.clone(),
-        ingest: settings.ingest.clone(),
-        database: settings.database.clone(),
-    };
-    let adx = AdxClient::new(outbound, endpoints, Arc::clone(&storage.clock), Arc::new(RandomIds), Pace::default());
-    let catalog = Catalog::new(adx.clone(), settings.names.clone());
     tracing::info!(identity = kind, cluster = %settings.cluster, database = settings.database, hunting = %settings.hunting, "the services");
-    Ok(Services { settings, defender, catalog, ingestor: Ingestor::new(adx) })
+    Ok(services)
 }

@@ -51,8 +51,8 @@ async fn watch(app: &App, place: &Active) -> Result<(), Error> {
     let mut made = Vec::new();
     let mut outcome = Ok(());
     for repair in watchdog::diagnose(place, record, &tables, calls, now, &app.limits) {
-        log(Some(&place.instance), &repair.made(now), None);
         let note = repair.made(now);
+        log(Some(&place.instance), &note, None);
         match carry_out(app, place, run.as_ref(), &heads, repair.action).await {
             Ok(Noted::Already) => {}
             Ok(Noted::NotYet) => made.push(note),

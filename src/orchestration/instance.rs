@@ -141,7 +141,7 @@ pub struct TableResult {
     /// What a person should know.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
-    /// Rows proved.
+    /// Rows proved that no audit row counts yet: those of this run, and of runs before it that were stopped.
     pub rows: u64,
     /// Rows in the plan.
     #[serde(default)]

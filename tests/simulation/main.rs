@@ -11,6 +11,8 @@
 mod clock;
 mod crashes;
 mod gate;
+#[path = "../support/identity.rs"]
+mod identity;
 #[cfg(feature = "mutants")]
 mod mutants;
 mod network;

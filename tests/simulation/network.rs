@@ -6,13 +6,10 @@ use adxingestor::outbound::{Exchange, Unanswered};
 use async_trait::async_trait;
 use axum::Router;
 use axum::body::Body;
-use azure_core::credentials::{AccessToken, TokenCredential, TokenRequestOptions};
-use azure_core::time::OffsetDateTime;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
-use localcloud::entra::{THREAT_HUNTING_READ_ALL, Tokens};
 use std::sync::Arc;
 use tower::ServiceExt;
 
@@ -76,22 +73,4 @@ fn posted_blob(body: &[u8]) -> Option<String> {
 fn asked(body: &[u8]) -> String {
     let text = String::from_utf8_lossy(body);
     if text.starts_with('{') { text.chars().take(600).collect() } else { format!("{} bytes", body.len()) }
-}
-
-/// Whom the cloud's services let in.
-pub struct Identity(pub Arc<Tokens>);
-
-impl std::fmt::Debug for Identity {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Identity")
-    }
-}
-
-#[async_trait]
-impl TokenCredential for Identity {
-    async fn get_token(&self, scopes: &[&str], _: Option<TokenRequestOptions<'_>>) -> azure_core::Result<AccessToken> {
-        let audience = scopes[0].trim_end_matches("/.default");
-        let issued = self.0.issue("app", audience, &[THREAT_HUNTING_READ_ALL.to_owned()]);
-        Ok(AccessToken::new(issued.token, OffsetDateTime::from_unix_timestamp(issued.expires_on).unwrap()))
-    }
 }

@@ -3,15 +3,13 @@
 
 use super::clock::Virtual;
 use super::gate::{Death, Fate, Gate};
-use super::network::{Identity, Network};
+use super::identity::Identity;
+use super::network::Network;
 use super::observe::Seen;
 use super::store::through;
-use adxingestor::adx::catalog::Catalog;
-use adxingestor::adx::ingestion::Ingestor;
-use adxingestor::adx::{Client as AdxClient, Endpoints, FreshIds, Pace};
+use adxingestor::adx::FreshIds;
 use adxingestor::app::{App, Services};
 use adxingestor::config::Settings;
-use adxingestor::defender::{Client as DefenderClient, Limits as HuntingLimits};
 use adxingestor::functions::router;
 use adxingestor::outbound::{Outbound, TrustedHosts};
 use adxingestor::random::Random;
@@ -140,19 +138,9 @@ fn app(around: &Surroundings, gate: &Arc<Gate>, ahead_seconds: i64, seed: u64) -
     let trusted = TrustedHosts::new(settings.trusted_hosts.clone());
     let network = Network { cloud: around.cloud.clone(), gate: Arc::clone(gate), seen: Arc::clone(&around.seen) };
     let outbound = Outbound::new(around.http.clone(), identity, trusted).through(Arc::new(network));
-    let (url, resource) = (settings.hunting.clone(), settings.hunting_resource.clone());
-    let defender = DefenderClient::new(outbound.clone(), url, resource, HuntingLimits::default());
-    let endpoints = Endpoints {
-        cluster: settings.cluster.clone(),
-        ingest: settings.ingest.clone(),
-        database: settings.database.clone(),
-    };
-    let ids = Dice::new(seed ^ 0x1d5);
-    let adx = AdxClient::new(outbound, endpoints, Arc::clone(&storage.clock), ids, Pace::default());
-    let limits = settings.limits.clone();
+    let (limits, clock) = (settings.limits.clone(), Arc::clone(&storage.clock));
     let state = State::new(storage, Dice::new(seed ^ 0x57a7e), Tenant::new(&settings.tenant, &limits));
-    let catalog = Catalog::new(adx.clone(), settings.names.clone());
-    let services = Services { settings, defender, catalog, ingestor: Ingestor::new(adx) };
+    let services = Services::new(settings, outbound, clock, Dice::new(seed ^ 0x1d5));
     App { state, limits, services: Ok(Arc::new(services)) }
 }
 
