@@ -37,9 +37,48 @@ pub struct Entry {
     /// Rows and schema.
     pub data: TableData,
     /// JSON mappings by name, as their JSON text.
-    pub mappings: BTreeMap<String, String>,
+    pub json_mappings: BTreeMap<String, String>,
+    /// CSV mappings by name, as their JSON text.
+    pub csv_mappings: BTreeMap<String, String>,
     /// Policies by name, as their JSON text.
     pub policies: BTreeMap<String, String>,
+}
+
+/// What an ingestion mapping reads. Names are apart by kind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MappingKind {
+    /// Members of objects.
+    Json,
+    /// Fields by place.
+    Csv,
+}
+
+impl MappingKind {
+    /// As commands and messages name it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Json => "Json",
+            Self::Csv => "Csv",
+        }
+    }
+}
+
+impl Entry {
+    /// The mappings of a kind.
+    pub fn mappings(&self, kind: MappingKind) -> &BTreeMap<String, String> {
+        match kind {
+            MappingKind::Json => &self.json_mappings,
+            MappingKind::Csv => &self.csv_mappings,
+        }
+    }
+
+    /// The mappings of a kind, to change.
+    pub fn mappings_mut(&mut self, kind: MappingKind) -> &mut BTreeMap<String, String> {
+        match kind {
+            MappingKind::Json => &mut self.json_mappings,
+            MappingKind::Csv => &mut self.csv_mappings,
+        }
+    }
 }
 
 /// A stored function.

@@ -23,4 +23,8 @@ impl ResourceProvider for storage::Storage {
     fn identity_token(&self) -> String {
         self.identity_token()
     }
+
+    fn open(&self, address: &str) -> Result<storage::Opened, storage::Unreadable> {
+        self.open_blob(address)
+    }
 }

@@ -7,6 +7,7 @@ mod evaluate;
 mod refusal;
 mod request;
 mod result;
+mod streaming;
 #[cfg(test)]
 mod tests;
 mod v1;
