@@ -1,5 +1,6 @@
 //! The database: tables, functions, mappings, policies and what ingestion left on record.
 
+use super::ingestion::Operations;
 use super::store::{Store, StoreError};
 use super::table::{ExtentInfo, TableData};
 use crate::clock::Clock;
@@ -140,6 +141,7 @@ pub struct Database {
     clock: Arc<dyn Clock>,
     content: RwLock<Content>,
     operations: Mutex<Vec<Operation>>,
+    queued: Operations,
     store: Option<Store>,
 }
 
@@ -159,7 +161,8 @@ impl Database {
     }
 
     fn with(name: &str, clock: Arc<dyn Clock>, content: Content, store: Option<Store>) -> Self {
-        Self { name: name.to_owned(), clock, content: RwLock::new(content), operations: Mutex::default(), store }
+        let (content, operations, queued) = (RwLock::new(content), Mutex::default(), Operations::default());
+        Self { name: name.to_owned(), clock, content, operations, queued, store }
     }
 
     /// Its name.
@@ -250,6 +253,11 @@ impl Database {
     /// The operations that are remembered, oldest first.
     pub fn operations(&self) -> Vec<Operation> {
         self.operations.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Operations of queued ingestion that are tracked.
+    pub fn queued(&self) -> &Operations {
+        &self.queued
     }
 
     /// To change in memory only: [`Database::save`] keeps schemas and definitions.

@@ -82,6 +82,12 @@ impl Error {
         Self::new(413, "General_RequestEntityTooLarge", exception, message)
     }
 
+    /// Something that this cluster does not know, and its gateway not either.
+    pub fn unknown(what: &str) -> Self {
+        let message = format!("The {what} is not known to this service.");
+        Self::new(404, "NotFound", "Kusto.Common.Svc.Exceptions.NotFoundException", message)
+    }
+
     /// A write in a request that promised to be read-only.
     pub fn read_only() -> Self {
         let message = "The request is marked as read-only and cannot write: send it without x-ms-readonly.";

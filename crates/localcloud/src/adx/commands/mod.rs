@@ -39,6 +39,8 @@ pub trait ResourceProvider: Send + Sync {
     /// # Errors
     /// The address is not one of a lent blob, or lets its bearer not read it.
     fn open(&self, address: &str) -> Result<Opened, Unreadable>;
+    /// Queues a message for ingestion.
+    fn post(&self, message: String);
 }
 
 /// What a command works on.

@@ -369,6 +369,8 @@ impl ResourceProvider for Lent {
     fn open(&self, _: &str) -> Result<Opened, Unreadable> {
         Err(Unreadable::NotFound)
     }
+
+    fn post(&self, _: String) {}
 }
 
 #[test]

@@ -8,7 +8,7 @@ use super::resolve::{Missing, mapping_for};
 use super::rows::{self, Format};
 use crate::adx::database::{Content, Database, Entry};
 use crate::adx::extent::{ExtentWriter, Landing};
-use crate::adx::storage::{Opened, Storage, Unreadable};
+use crate::adx::storage::{Opened, Storage, Unreadable, without_query};
 use flate2::bufread::MultiGzDecoder;
 use std::io::{self, BufRead, BufReader, Read};
 use std::sync::Arc;
@@ -112,11 +112,6 @@ fn download(error: Unreadable, blob: &str) -> Failure {
         Unreadable::NotFound => "Download_SourceNotFound",
     };
     Failure::permanent(code, format!("{error}: {}", without_query(blob)))
-}
-
-/// An address without its signature.
-pub(super) fn without_query(address: &str) -> &str {
-    address.split_once('?').map_or(address, |(address, _)| address)
 }
 
 /// Writes all rows of a blob; gives the bytes before compression.

@@ -8,6 +8,7 @@ mod landing;
 mod mapping;
 mod message;
 mod mishap;
+mod operations;
 mod report;
 mod resolve;
 pub mod rows;
@@ -17,12 +18,14 @@ mod tests;
 pub use failure::Failure;
 pub use mapping::Mapping;
 pub use mishap::Mishap;
+pub use operations::{Operations, Source, State, Tracked};
 pub(super) use resolve::{Missing, mapping_for};
 
 use super::database::{Database, IngestionFailure};
+use super::storage::without_query;
 use super::storage::{Opened, Storage};
 use crate::blocking::off_executor;
-use landing::{Manner, Outcome, land, without_query};
+use landing::{Manner, Outcome, land};
 use message::Message;
 use mishap::Mishaps;
 use report::{Ended, Reporting};
@@ -202,7 +205,7 @@ async fn work(shared: &Arc<Shared>, message: Arc<Message>, manners: Vec<Manner>,
                 // The service itself takes a second landing for none.
                 if first {
                     let ended = if outcome == Outcome::Skipped { Ended::Skipped } else { Ended::Succeeded };
-                    message.reporting.tell(&shared.storage, ended, shared.database.now());
+                    message.reporting.tell(&shared.storage, &shared.database, ended);
                 }
             }
             Err(failure) => {
@@ -241,7 +244,7 @@ impl Shared {
             failure_kind: failure.kind().to_owned(),
         });
         self.count().failed += 1;
-        reporting.tell(&self.storage, Ended::Failed(failure), failed_on);
+        reporting.tell(&self.storage, &self.database, Ended::Failed(failure));
     }
 
     fn count(&self) -> MutexGuard<'_, Statistics> {

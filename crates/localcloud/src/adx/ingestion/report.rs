@@ -1,10 +1,11 @@
 //! How a client hears of the end of its ingestion, as far as its message asks for that: by the queues that all clients
-//! of the cluster share, or by its own row of the status table (dataexplorer-docs `api/netfx/kusto-ingest-client-rest.md`,
+//! of the cluster share, by its own row of the status table, or by the operation that it is tracked in (dataexplorer-docs `api/netfx/kusto-ingest-client-rest.md`,
 //! `api/netfx/kusto-ingest-client-status.md`). The client makes the row; here it is only changed.
 
 use super::failure::Failure;
-use super::landing::without_query;
-use crate::adx::storage::Storage;
+use super::operations::State;
+use crate::adx::database::Database;
+use crate::adx::storage::{Storage, without_query};
 use crate::source::ticks;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -21,6 +22,7 @@ pub(super) struct Reporting {
     level: u64,
     method: u64,
     row: Option<Row>,
+    operation: Option<String>,
 }
 
 /// A row of the status table.
@@ -77,11 +79,16 @@ impl Reporting {
             level: number("ReportLevel", FAILURES_AND_SUCCESSES)?,
             method: number("ReportMethod", 3)?,
             row,
+            operation: fields.get("IngestionOperationId").and_then(Json::as_str).map(str::to_owned),
         })
     }
 
     /// Tells how it ended, where that was asked for.
-    pub fn tell(&self, storage: &Storage, ended: Ended<'_>, now: i64) {
+    pub fn tell(&self, storage: &Storage, database: &Database, ended: Ended<'_>) {
+        let now = database.now();
+        if let Some(operation) = &self.operation {
+            database.queued().end(operation, self.source, state(ended), now);
+        }
         let wanted = match ended {
             Ended::Failed(_) => matches!(self.level, FAILURES_ONLY | FAILURES_AND_SUCCESSES),
             Ended::Succeeded | Ended::Skipped => self.level == FAILURES_AND_SUCCESSES,
@@ -150,6 +157,14 @@ impl Reporting {
         }
         changes
     }
+}
+
+fn state(ended: Ended<'_>) -> State {
+    if matches!(ended, Ended::Succeeded) {
+        return State::Succeeded;
+    }
+    let (code, kind, details) = reason(ended);
+    State::Failed { code, kind, details }
 }
 
 /// Code, permanence and words of what is no success.

@@ -85,7 +85,7 @@ impl Setup {
             "ReportLevel": additional.get("level").cloned().unwrap_or_else(|| json!(1)),
             "IngestionStatusInTable": additional.get("row"), "ReportMethod": if additional.get("row").is_some() { 2 } else { 0 },
         });
-        self.storage.post_for_test(BASE64.encode(message.to_string()));
+        self.storage.post(BASE64.encode(message.to_string()));
         self.posted += 1;
         let settled = async {
             while self.ingestion.statistics().finished < self.posted {
@@ -155,7 +155,7 @@ async fn parallel_ingestions_of_one_key_land_once() {
     let message = json!({"Id": "7b6c5bf4-6b61-4d3f-9d53-2a5a0b1c4f4e", "BlobPath": blob, "DatabaseName": "D",
         "TableName": "T", "RetainBlobOnSuccess": true, "AdditionalProperties": message});
     for _ in 0..3 {
-        setup.storage.post_for_test(BASE64.encode(message.to_string()));
+        setup.storage.post(BASE64.encode(message.to_string()));
     }
     setup.posted = 3;
     setup.ingest("b.multijson", ROWS.as_bytes(), keyed("b")).await;

@@ -3,7 +3,7 @@
 use super::refusal::{self, Asked};
 use super::request::Request;
 use super::result::{Outcome, Problem};
-use super::{Adx, evaluate, streaming, v1, v2};
+use super::{Adx, evaluate, queued, streaming, v1, v2};
 use crate::adx::commands::{Error, is_command};
 use crate::blocking::off_executor;
 use crate::cloud::read_body;
@@ -24,7 +24,7 @@ use std::time::{Duration, Instant};
 use uuid::Uuid;
 
 /// Inline data comes in bodies of commands.
-pub(super) const BODY_CAP_BYTES: usize = 64 * 1024 * 1024;
+const BODY_CAP_BYTES: usize = 64 * 1024 * 1024;
 /// Beyond the time of a request, how long to wait for the engine to notice.
 const GRACE: Duration = Duration::from_secs(30);
 
@@ -84,6 +84,7 @@ pub fn router(adx: Arc<Adx>) -> Router {
         .route("/v1/rest/mgmt", by_body(Endpoint::Management))
         .route("/v1/rest/ingest/{database}/{table}", post(streaming::ingest))
         .route("/v1/rest/auth/metadata", get(metadata))
+        .merge(queued::router())
         .with_state(adx)
 }
 
@@ -119,8 +120,51 @@ impl Adx {
         asked.echoed(response)
     }
 
+    /// One request to an endpoint that is neither for queries nor for commands. `work` may block.
+    pub(super) async fn serve(
+        self: Arc<Self>,
+        area: Area,
+        headers: HeaderMap,
+        body: Body,
+        work: impl FnOnce(&Self, Bytes) -> Result<Vec<Bytes>, Error> + Send + 'static,
+    ) -> Response {
+        let fault = self.faults.roll(area);
+        let asked = self.asked(&headers);
+        // Read in any case, so that the connection can be used again.
+        let body = read_body(body, BODY_CAP_BYTES).await;
+        let response = match (self.caller(&headers), body) {
+            (Err(error), _) => refusal::unauthenticated(&error),
+            (Ok(_), Err(error)) => refusal::answer(&Error::bad_request(error.to_string()), &asked),
+            (Ok(_), Ok(body)) => self.served(area, fault, &asked, move |adx| work(adx, body)).await,
+        };
+        asked.echoed(response)
+    }
+
+    async fn served(
+        self: Arc<Self>,
+        area: Area,
+        fault: Option<Fault>,
+        asked: &Asked,
+        work: impl FnOnce(&Self) -> Result<Vec<Bytes>, Error> + Send + 'static,
+    ) -> Response {
+        // A gateway gives up waiting; the work behind it goes on.
+        let late = fault == Some(Fault::GatewayTimeout);
+        if let Some(fault) = fault.filter(|fault| !fault.is_of_body() && !late) {
+            return refusal::failed(fault, area, asked);
+        }
+        let adx = self.clone();
+        let worked = off_executor(move || work(&adx)).await;
+        if late {
+            return refusal::failed(Fault::GatewayTimeout, area, asked);
+        }
+        match worked.unwrap_or_else(|_| Err(Error::internal("The request failed inside the service."))) {
+            Ok(chunks) => self.written(chunks, fault),
+            Err(error) => refusal::answer(&error, asked),
+        }
+    }
+
     /// Who asks, as far as headers tell.
-    pub(super) fn asked(&self, headers: &HeaderMap) -> Asked {
+    fn asked(&self, headers: &HeaderMap) -> Asked {
         let activity_id = Uuid::new_v4().to_string();
         let mut now = String::new();
         write_datetime(self.database.now(), &mut now);
@@ -130,7 +174,7 @@ impl Adx {
     }
 
     /// The holder of a good token.
-    pub(super) fn caller(&self, headers: &HeaderMap) -> Result<Claims, TokenError> {
+    fn caller(&self, headers: &HeaderMap) -> Result<Claims, TokenError> {
         let authorization = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
         let audiences: Vec<&str> = self.audiences.iter().map(String::as_str).collect();
         self.tokens.check(authorization, &audiences)
@@ -191,7 +235,7 @@ impl Adx {
     }
 
     /// An answer of 200.
-    pub(super) fn written(&self, chunks: Vec<Bytes>, fault: Option<Fault>) -> Response {
+    fn written(&self, chunks: Vec<Bytes>, fault: Option<Fault>) -> Response {
         let mut response = Response::new(self.faults.body(chunks, fault));
         let kind = HeaderValue::from_static("application/json; charset=UTF-8");
         response.headers_mut().insert(header::CONTENT_TYPE, kind);

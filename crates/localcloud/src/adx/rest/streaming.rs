@@ -1,17 +1,13 @@
 //! Streaming ingestion: the rows of one request's body, or of a lent blob that it names, are in their table when the answer
 //! comes (dataexplorer-docs `api/rest/streaming-ingest.md`). It knows no tags, so what comes twice lands twice.
 
-use super::door::BODY_CAP_BYTES;
-use super::refusal::{self, Asked};
 use super::result::Outcome;
 use super::{Adx, v1};
 use crate::adx::commands::{Error, ResultTable};
 use crate::adx::database::{Entry, MappingKind};
 use crate::adx::ingestion::rows::{self, Format};
 use crate::adx::ingestion::{Mapping, Missing, mapping_for};
-use crate::blocking::off_executor;
-use crate::cloud::read_body;
-use crate::faults::{Area, Fault};
+use crate::faults::Area;
 use crate::kql::{Type, Value};
 use axum::body::Body;
 use axum::extract::{Path, Query, State};
@@ -47,40 +43,15 @@ pub(super) async fn ingest(
     headers: HeaderMap,
     body: Body,
 ) -> Response {
-    let fault = adx.faults.roll(Area::Streaming);
-    let asked = adx.asked(&headers);
     let packed = headers.get("content-encoding").is_some_and(|coding| coding.as_bytes().eq_ignore_ascii_case(b"gzip"));
-    // Read in any case, so that the connection can be used again.
-    let body = read_body(body, BODY_CAP_BYTES).await;
-    let response = match (adx.caller(&headers), body) {
-        (Err(error), _) => refusal::unauthenticated(&error),
-        (Ok(_), Err(error)) => refusal::answer(&Error::bad_request(error.to_string()), &asked),
-        (Ok(_), Ok(body)) => adx.stream(Order { database, table, url, packed, body }, fault, &asked).await,
+    let work = move |adx: &Adx, body| {
+        let ResultTable { columns, rows } = consumed(adx.land(&Order { database, table, url, packed, body })?);
+        Ok(v1::command(&Outcome { columns, rows, problem: None }))
     };
-    asked.echoed(response)
+    adx.serve(Area::Streaming, headers, body, work).await
 }
 
 impl Adx {
-    async fn stream(self: &Arc<Self>, order: Order, fault: Option<Fault>, asked: &Asked) -> Response {
-        // A gateway gives up waiting; the ingestion behind it goes on.
-        let late = fault == Some(Fault::GatewayTimeout);
-        if let Some(fault) = fault.filter(|fault| !fault.is_of_body() && !late) {
-            return refusal::failed(fault, Area::Streaming, asked);
-        }
-        let adx = self.clone();
-        let landed = off_executor(move || adx.land(&order)).await;
-        if late {
-            return refusal::failed(Fault::GatewayTimeout, Area::Streaming, asked);
-        }
-        match landed.unwrap_or_else(|_| Err(Error::internal("The ingestion failed inside the engine."))) {
-            Ok(rows) => {
-                let ResultTable { columns, rows } = consumed(rows);
-                self.written(v1::command(&Outcome { columns, rows, problem: None }), fault)
-            }
-            Err(error) => refusal::answer(&error, asked),
-        }
-    }
-
     /// The number of rows that landed. Blocking.
     fn land(&self, order: &Order) -> Result<usize, Error> {
         self.check_database(&order.database)?;

@@ -1,5 +1,7 @@
 //! The endpoints through their own door, over loopback.
 
+mod queued;
+
 use crate::adx::ingestion;
 use crate::adx::{Adx, Limits, database::Database, router};
 use crate::clock::ManualClock;

@@ -154,6 +154,11 @@ impl Storage {
             && self.entities.merge(partition, row, changes, self.clock.now())
     }
 
+    /// Puts a message for ingestion into a queue.
+    pub fn post(&self, message: String) {
+        self.queue.put(message);
+    }
+
     /// The next ingestion message, as soon as there is one.
     pub async fn next_message(&self) -> String {
         self.queue.next().await
@@ -222,6 +227,11 @@ impl Storage {
     }
 }
 
+/// An address without its signature.
+pub fn without_query(address: &str) -> &str {
+    address.split_once('?').map_or(address, |(address, _)| address)
+}
+
 fn container_of(name: &str) -> String {
     format!("/storage/{name}")
 }
@@ -252,10 +262,5 @@ impl Storage {
             queue.peek(usize::MAX, self.clock.now()).into_iter().map(|message| message.text).collect()
         };
         (all(&self.successes), all(&self.failures))
-    }
-
-    /// Posts a message past the door.
-    pub(crate) fn post_for_test(&self, message: String) {
-        self.queue.put(message);
     }
 }
