@@ -44,7 +44,7 @@ class Faults(unittest.TestCase):
         self.assertEqual(result.status, IngestionStatus.SUCCESS)
         self.assertEqual(self.cluster.rows(f"{self.table} | where N == 3 | count"), [[2]])
 
-    def test_storage_in_trouble_is_gone_round(self):
+    def test_a_queue_that_refuses_is_gone_round(self):
         client = QueuedIngestClient(credentials())
         self.assertEqual(client.ingest_from_stream(io.BytesIO(b"a,1\n"), self.properties).status, IngestionStatus.QUEUED)
         until(lambda: self.cluster.rows(f"{self.table} | count") == [[1]])
