@@ -69,7 +69,7 @@ pub fn receive(
         return Received::BeingPlanned;
     }
     let Some(run) = head.run.as_ref().filter(|_| head.state == TableState::Running && !head.stop) else {
-        return recover_only(window, now);
+        return recover_only(window, delivery, now);
     };
     match window.claim(delivery.message, delivery.number, run, now, limits) {
         Claim::Ended(owed) => Received::Pay(owed),
@@ -83,13 +83,13 @@ pub fn receive(
     }
 }
 
-/// What is still right when no run drives the table: paying debts and handing over what is sealed.
-fn recover_only(window: &Window, now: Timestamp) -> Received {
+/// What is still right when no run drives the table: paying debts of its own and handing over what is sealed.
+fn recover_only(window: &Window, delivery: Delivery<'_>, now: Timestamp) -> Received {
     let over = window.lease_until.is_none_or(|until| now > until);
     match window.state {
-        WindowState::Sealed if over => Received::Recover(Box::new(window.clone())),
+        WindowState::Sealed if over => Received::Recover(Box::new(window.recovered(delivery.message, delivery.number))),
         WindowState::Planned | WindowState::Claimed | WindowState::Sealed => Received::Held,
-        _ => Received::Pay(window.owed.clone()),
+        _ => Received::Pay(window.owed_by(delivery.message)),
     }
 }
 

@@ -115,6 +115,9 @@ pub struct Window {
     /// verify deadline it fails.
     #[serde(default)]
     pub counting_since: Option<Timestamp>,
+    /// Whether a count showed no second copy of it that was made when no post could land any more.
+    #[serde(default)]
+    pub settled: bool,
     /// The most rows of it that a count has found.
     #[serde(default)]
     pub landed_rows: u64,
@@ -170,6 +173,7 @@ impl Window {
             posts: 0,
             last_post: None,
             counting_since: None,
+            settled: false,
             landed_rows: 0,
             gone_since: None,
             calls: 0,
@@ -205,12 +209,22 @@ impl Window {
                 updated: now,
                 ..self.clone()
             })),
-            WindowState::Sealed => {
-                Claim::Recover(Box::new(Self { owner: Some(message.to_owned()), delivery, ..self.clone() }))
-            }
-            _ if self.owner.as_deref().is_none_or(|owner| owner == message) => Claim::Ended(self.owed.clone()),
-            _ => Claim::Ended(Vec::new()),
+            WindowState::Sealed => Claim::Recover(Box::new(self.recovered(message, delivery))),
+            _ => Claim::Ended(self.owed_by(message)),
         }
+    }
+
+    /// The sealed window of a worker that is gone, as delivery `delivery` of message `message` hands it on: that one owes then
+    /// what its end owes.
+    pub fn recovered(&self, message: &str, delivery: u32) -> Self {
+        Self { owner: Some(message.to_owned()), delivery, ..self.clone() }
+    }
+
+    /// What a delivery of message `message` sends of the debts that the window's end left: nothing where another message
+    /// ended it, which pays its own.
+    pub fn owed_by(&self, message: &str) -> Vec<Debt> {
+        let own = self.owner.as_deref().is_none_or(|owner| owner == message);
+        if own { self.owed.clone() } else { Vec::new() }
     }
 
     /// Fixes the content. From here it is never pulled again and never split.

@@ -80,10 +80,14 @@ async fn work(app: &App, message: ChunkMessage, id: &str, number: u32, deadline:
         };
         let services = match &app.services {
             Ok(services) => Arc::clone(services),
-            Err(reason) => return commit_end(app, &message, window, WindowEnd::Failed(reason.clone()), None).await,
+            Err(reason) => {
+                let window = Stored { record: claimed, etag: window.etag };
+                return commit_end(app, &message, window, WindowEnd::Failed(reason.clone()), None).await;
+            }
         };
         let Some(shape) = head.shape.clone() else {
             let reason = format!("the ledger of {} has no shape; start another run", head.source);
+            let window = Stored { record: claimed, etag: window.etag };
             return commit_end(app, &message, window, WindowEnd::Failed(reason), None).await;
         };
         if let Some(window) = swap(app, table, &message, claimed, &window).await? {

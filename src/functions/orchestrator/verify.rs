@@ -49,12 +49,12 @@ pub async fn handle(app: &App, key: &TableKey, asked: Count<'_>) -> Result<(), E
     };
     let deadline = Instant::now() + app.limits.working_time();
     let (windows, now) = (store::windows(app, key).await?, app.state.now());
-    let doubtful = rules::to_count_again(&head, &windows, now, &app.limits);
+    let doubtful = rules::to_count_again(&head, &windows);
     let Some(submitted) = rules::to_count(&head, windows, now, &app.limits) else { return Ok(()) };
     // What was found out has to be recorded in the same invocation.
     let judging = Instant::now() + app.limits.invocation_deadline / 2;
     let mut judged = judge_all(app, services, &head, submitted, judging).await;
-    let again = judge_all_again(services, &head, doubtful, judging).await;
+    let again = judge_all_again(app, services, &head, doubtful, judging).await;
     let part = if again.is_some() { Part::LastWithAgain } else { Part::Last };
     judged.extend(again.into_iter().flatten());
     match record(app, services, key, asked, judged, part, deadline).await? {
@@ -104,6 +104,7 @@ async fn judge_all(
 
 /// Counts proved windows that another post may have loaded again; `None` when they could not be counted.
 async fn judge_all_again(
+    app: &App,
     services: &Services,
     head: &Head,
     doubtful: Vec<Seen<ETag>>,
@@ -114,6 +115,7 @@ async fn judge_all_again(
     }
     let place = Place::of(head)?;
     let ids: Vec<String> = doubtful.iter().map(|seen| seen.window.id.to_string()).collect();
+    let now = app.state.now();
     let counts = match count(services, head, &ids, deadline).await {
         Ok(counts) => counts,
         Err(error) => {
@@ -122,7 +124,8 @@ async fn judge_all_again(
         }
     };
     let judged = doubtful.into_iter().zip(&ids).map(|(seen, id)| {
-        let verdict = judge_again(&place, &seen.window, counts.get(id).copied().unwrap_or_default());
+        let found = counts.get(id).copied().unwrap_or_default();
+        let verdict = judge_again(&place, &seen.window, found, now, &app.limits);
         if let Verdict::Doubled(reason) = &verdict {
             tracing::error!(window.id = id, reason, "a proved window is there more than once");
         }

@@ -205,6 +205,26 @@ fn what_a_message_finds_depends_on_table_and_window() {
 }
 
 #[test]
+fn the_debts_of_a_window_are_paid_by_the_message_that_ended_it_alone_whether_a_run_drives_the_table_or_not() {
+    let debt = Debt::chunk(&key(), seen(20, WindowState::Planned).name);
+    let (owner, lease_until) = (Some("m".to_owned()), Some(now()));
+    for (table, stop) in [(TableState::Running, false), (TableState::Running, true), (TableState::Idle, false)] {
+        let head = Head { stop, ..head(table) };
+        let finds = |message, window: &Window| {
+            let delivery = Delivery { message, number: 2, comes_too_early: false };
+            receive(&key(), &name(), &head, window, delivery, later(100), &limits())
+        };
+        let sealed = Window { lease_until, owner: Some("dead".into()), ..seen(10, WindowState::Sealed).window };
+        let Received::Recover(recovered) = finds("m", &sealed) else { panic!("{table:?}") };
+        assert_eq!(recovered.owner, owner, "{table:?} (stop {stop})");
+        let ended = Window { state: WindowState::Submitted, owed: vec![debt.clone()], ..*recovered };
+        assert_eq!(finds("m", &ended), Received::Pay(vec![debt.clone()]), "{table:?} (stop {stop})");
+        // A copy of a copy would pay for all windows after this one again, and each of those copies, too.
+        assert_eq!(finds("copy", &ended), Received::Pay(vec![]), "{table:?} (stop {stop})");
+    }
+}
+
+#[test]
 fn bytes_per_row_are_learned_slowly_and_from_enough_rows() {
     assert_eq!((measured(499, 1_000), measured(500, 1_000)), (None, Some(2.0)));
     let fresh = learned(head(TableState::Running), Some(10.0));

@@ -94,8 +94,8 @@ pub fn to_count<V>(head: &Head, windows: Vec<Seen<V>>, now: Timestamp, limits: &
 }
 
 /// The proved windows to count once more in this run, because another post may have loaded them again.
-pub fn to_count_again<V: Clone>(head: &Head, windows: &[Seen<V>], now: Timestamp, limits: &Limits) -> Vec<Seen<V>> {
-    let doubtful = windows.iter().filter(|seen| is_doubtful(&seen.window, now, limits));
+pub fn to_count_again<V: Clone>(head: &Head, windows: &[Seen<V>]) -> Vec<Seen<V>> {
+    let doubtful = windows.iter().filter(|seen| is_doubtful(&seen.window));
     if head.recount.is_some() { doubtful.cloned().collect() } else { Vec::new() }
 }
 
@@ -376,8 +376,8 @@ mod tests {
         doubtful.window.posts = 2;
         let head = Head { recount: Some(now()), ..due(4) };
         let windows = [doubtful.clone(), seen(20, WindowState::Verified)];
-        assert_eq!(to_count_again(&head, &windows, later(5), &limits()), [doubtful.clone()]);
-        assert_eq!(to_count_again(&due(4), &windows, later(5), &limits()), []);
+        assert_eq!(to_count_again(&head, &windows), [doubtful.clone()]);
+        assert_eq!(to_count_again(&due(4), &windows), []);
 
         let failed = recorded(&head, &[]);
         assert!(!failed.finish, "they could not be counted");
