@@ -90,7 +90,7 @@ pub struct Window {
     /// How often it failed in earlier runs.
     #[serde(default)]
     pub failures: u32,
-    /// Id of the message whose handling holds the claim, or ended the window and owes what that owes.
+    /// Id of the message whose handling holds the claim, or ended the window or went back, and owes what that owes.
     #[serde(default)]
     pub owner: Option<String>,
     /// Which delivery of that message.
@@ -133,9 +133,12 @@ pub struct Window {
     /// The last error.
     #[serde(default)]
     pub error: Option<String>,
-    /// Messages that its end owes.
+    /// Messages that its end owes, or its message that went back.
     #[serde(default)]
     pub owed: Vec<Debt>,
+    /// How often its message went back.
+    #[serde(default)]
+    pub turn: u32,
     /// When it last changed.
     pub updated: Timestamp,
 }
@@ -180,6 +183,7 @@ impl Window {
             null_watermarks: None,
             error: None,
             owed: Vec::new(),
+            turn: 0,
             updated: now,
         }
     }
@@ -259,7 +263,6 @@ impl Window {
         Ok(Some(Self {
             state: WindowState::Planned,
             attempts,
-            owner: None,
             lease_until: None,
             error: Some(error.to_owned()),
             updated: now,
