@@ -40,6 +40,8 @@ pub enum On {
     Store,
     /// A message that is sent.
     Message,
+    /// A transaction of many rows.
+    Batch,
     /// A request to Defender or ADX.
     Network,
 }
@@ -64,6 +66,8 @@ pub struct Odds {
     pub delay: u32,
     pub drop: u32,
     pub double: u32,
+    /// Of transactions of many rows: each happens after a while.
+    pub slow: u32,
 }
 
 /// One thing that goes wrong at one effect, counted from 0 over all processes.
@@ -167,7 +171,7 @@ impl Fate {
             Verdict::Throttle
         } else if hit(odds.hang) {
             Verdict::Hang
-        } else if hit(odds.delay) {
+        } else if hit(odds.delay) || on == On::Batch && hit(odds.slow) {
             Verdict::Delay(pause)
         } else if on == On::Message && hit(odds.drop) {
             Verdict::Drop
