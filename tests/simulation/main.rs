@@ -2,8 +2,8 @@
 //! where whatever can go wrong does, from a seed that replays it.
 //!
 //! `ADXINGESTOR_CRASH_POINTS=1` breaks the long run off at every effect, and 10 at every tenth.
-//! `ADXINGESTOR_SCHEDULES` says how many schedules are played, `ADXINGESTOR_FIRST` from which one on, `ADXINGESTOR_SEED` which one alone, `ADXINGESTOR_TRACE` prints
-//! what happened in it.
+//! `ADXINGESTOR_SCHEDULES` says how many schedules are played, `ADXINGESTOR_FIRST` from which on, `ADXINGESTOR_SEED` which one
+//! alone, `ADXINGESTOR_TRACE` prints what happened in it.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 #![allow(clippy::disallowed_methods, reason = "what to play comes from the environment")]
