@@ -36,8 +36,6 @@ const AT_ONCE: usize = 8;
 const DELIVERIES: u32 = 10;
 /// How long the Functions host hides a message that it handles.
 const HIDDEN: Duration = Duration::from_secs(600);
-/// The longest for which one is hidden whose lease is lost.
-const LEAKED: u64 = 45;
 const FIRST_POLL: Duration = Duration::from_millis(100);
 const LONGEST_POLL: Duration = Duration::from_secs(2);
 /// The schedule of the function `watchdog`.
@@ -78,8 +76,6 @@ pub struct Surroundings {
     pub clock: Virtual,
     /// How many messages of a thousand are delivered again although their function has succeeded.
     pub repeated: u32,
-    /// How many of a thousand are delivered again while their function is still at it.
-    pub leaked: u32,
     /// Whether the timer of the watchdog fires.
     pub watched: bool,
 }
@@ -195,25 +191,18 @@ async fn listen(trigger: Arc<Trigger>) {
     while running.join_next().await.is_some() {}
 }
 
-/// Has some messages delivered again after a while, as when the host cannot renew their leases.
-async fn leak(trigger: &Trigger, message: &Message) {
-    let (odds, bits) = match trigger.around.leaked {
-        0 => return,
-        odds => (odds, trigger.dice.bits()),
-    };
-    if bits % 1000 < u128::from(odds) {
-        let hidden = Duration::from_secs(1 + (bits / 1000 % u128::from(LEAKED)) as u64);
-        let _ = trigger.around.store.queues.extend(trigger.queue, &message.id, &message.receipt, hidden).await;
-    }
-}
-
 async fn deliver(trigger: Arc<Trigger>, message: Message) {
-    leak(&trigger, &message).await;
     let Body::Bytes(body) = &message.body else { panic!("{message:?}") };
     let text = String::from_utf8_lossy(body).into_owned();
     let metadata = json!({"Id": message.id, "DequeueCount": message.dequeue_count});
     let envelope = json!({"Data": {"message": text}, "Metadata": metadata});
     let path = format!("/{}", trigger.function);
+    // A process that stands still renews no lease: another one gets its messages while its functions are still at them.
+    let lost = async {
+        trigger.gate.stands_still().await;
+        let _ = trigger.around.store.queues.extend(trigger.queue, &message.id, &message.receipt, Duration::ZERO).await;
+        std::future::pending().await
+    };
     let done = tokio::select! {
         biased;
         death = trigger.gate.died() => match death {
@@ -222,6 +211,7 @@ async fn deliver(trigger: Arc<Trigger>, message: Message) {
             Death::Host => return,
         },
         (status, _) = call(&trigger.router, "POST", &path, &envelope) => status == 200,
+        () = lost => false,
     };
     let fate = &trigger.around.fate;
     let queues = &trigger.around.store.queues;

@@ -39,7 +39,6 @@ pub enum Trait {
     HopelessAndAMonth,
     Hopeless,
     Reconfigured,
-    LongPlan,
     OvertakenPlan,
     CutAnswers,
     Quota,
@@ -131,14 +130,14 @@ impl Schedule {
                 setting.faults =
                     Plan { most: Some(GIVEN_UP), ..Plan::default() }.with(Area::Hunting, [(Fault::Internal, 0.7)])
             }
-            // A long plan whose message is delivered again while it is written, to a process that cuts otherwise.
+            // A long plan that stands still while it is written, and whose message another process gets, which cuts otherwise.
             3 => {
                 setting.tables = vec![SimulatedTable { name: TABLES[0], rows: LONGER_PLAN, days: 3 }];
                 setting.settings.retain(|(name, _)| *name != "CHUNK_SIZE");
                 setting.settings.push(("CHUNK_SIZE", "1".to_owned()));
                 setting.updated = vec![("CHUNK_SIZE", (10 * LONGER_PLAN).to_string())];
                 setting.processes = setting.processes.max(2);
-                (setting.leaked, setting.odds.slow) = (500, 700);
+                setting.odds.stall = 500;
             }
             // Answers that break so often that windows are split.
             4 => setting.faults = Plan { most: Some(60), ..Plan::default() }.with(Area::Hunting, cut),
@@ -179,8 +178,7 @@ impl Schedule {
             Trait::HopelessAndAMonth => self.hopeless && self.aftermath == Aftermath::AMonth,
             Trait::Hopeless => self.hopeless,
             Trait::Reconfigured => self.person == Person::Reconfigures,
-            Trait::LongPlan => self.setting.tables[0].rows == LONG_PLAN && crashes,
-            Trait::OvertakenPlan => self.setting.leaked > 0,
+            Trait::OvertakenPlan => odds.stall > 0,
             Trait::CutAnswers => self.has_cut_answers() && !watched,
             Trait::Quota => self.setting.quota == Some(10),
             Trait::OtherDestinations => self.aftermath == Aftermath::OtherDestinations,

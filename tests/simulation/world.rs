@@ -45,8 +45,6 @@ pub struct Setting {
     pub point: Option<Point>,
     pub watched: bool,
     pub repeated: u32,
-    /// How many of a thousand messages are delivered again while their function is still at it.
-    pub leaked: u32,
     /// How far clocks are wrong at most: two may be apart by twice as much.
     pub skew_seconds: i64,
     pub faults: Plan,
@@ -74,7 +72,6 @@ impl Setting {
             point: None,
             watched: true,
             repeated: 0,
-            leaked: 0,
             skew_seconds: 0,
             faults: Plan::default(),
             mishaps: Vec::new(),
@@ -160,7 +157,6 @@ impl World {
             seen: Arc::clone(&seen),
             clock,
             repeated: setting.repeated,
-            leaked: setting.leaked,
             watched: setting.watched,
         };
         let (skew_seconds, seed) = (setting.skew_seconds, setting.seed);
