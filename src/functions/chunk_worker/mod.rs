@@ -65,7 +65,7 @@ async fn work(app: &App, message: ChunkMessage, id: &str, number: u32, deadline:
         let claimed = match receive(table, name, &head, &window.record, delivery, app.state.now(), &app.limits) {
             Received::Claim(claimed) => *claimed,
             // By now the window may have ended, and this message's earlier delivery with it: its debts stand in the row alone.
-            _ if as_known => {
+            Received::Pay(_) if as_known => {
                 as_known = false;
                 continue;
             }
