@@ -28,6 +28,7 @@ mod world;
 use crashes::{Course, points};
 use gate::Point;
 use schedule::Schedule;
+use std::num::NonZero;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -36,9 +37,6 @@ use world::SimulatedTable;
 
 /// Schedules that `cargo test` plays.
 const SCHEDULES: u64 = 300;
-/// Threads that play them.
-const PLAYERS: usize = 2;
-
 /// Runs `work` in virtual time, each step in the same order every time.
 fn simulated<T>(work: impl AsyncFnOnce() -> T) -> T {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
@@ -70,11 +68,11 @@ fn played_as(schedule: &Schedule) -> Vec<String> {
     catch_unwind(AssertUnwindSafe(play)).unwrap_or_else(|_| vec!["it panicked".to_owned()])
 }
 
-/// Does `work` for each of `items` on several threads; gives what it found, in no particular order.
+/// Does `work` for each of `items` on as many threads as there are cores; gives what it found, in no particular order.
 fn each<T: Sync, F: Send>(items: Vec<T>, work: impl Fn(&T) -> Option<F> + Sync) -> Vec<F> {
     let (next, found) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
     std::thread::scope(|scope| {
-        for _ in 0..PLAYERS {
+        for _ in 0..std::thread::available_parallelism().map_or(1, NonZero::get) {
             scope.spawn(|| {
                 while let Some(item) = items.get(next.fetch_add(1, Ordering::SeqCst)) {
                     if let Some(finding) = work(item) {
