@@ -80,6 +80,7 @@ pub struct Fate {
     odds: Mutex<Odds>,
     point: Option<Point>,
     effects: AtomicU64,
+    messages: AtomicU64,
     sent: Notify,
     /// What happened, if it is noted.
     trace: Option<Mutex<Vec<String>>>,
@@ -89,7 +90,8 @@ impl Fate {
     pub fn new(seed: u64, odds: Odds, point: Option<Point>, noted: bool) -> Self {
         let dice = Mutex::new(StdRng::seed_from_u64(seed ^ 0xfa7e));
         let trace = noted.then(Mutex::default);
-        Self { dice, odds: Mutex::new(odds), point, effects: AtomicU64::new(0), sent: Notify::new(), trace }
+        let (effects, messages) = (AtomicU64::new(0), AtomicU64::new(0));
+        Self { dice, odds: Mutex::new(odds), point, effects, messages, sent: Notify::new(), trace }
     }
 
     /// Tells those who wait for a message that one may have come.
@@ -112,6 +114,11 @@ impl Fate {
         self.effects.load(Ordering::SeqCst)
     }
 
+    /// How many messages were sent.
+    pub fn messages(&self) -> u64 {
+        self.messages.load(Ordering::SeqCst)
+    }
+
     /// What happened, if it was noted.
     pub fn lines(&self) -> Vec<String> {
         self.trace.as_ref().map(|trace| trace.lock().unwrap().clone()).unwrap_or_default()
@@ -125,6 +132,9 @@ impl Fate {
     }
 
     fn roll(&self, on: On) -> (Verdict, Death) {
+        if on == On::Message {
+            self.messages.fetch_add(1, Ordering::SeqCst);
+        }
         let effect = self.effects.fetch_add(1, Ordering::SeqCst);
         let mut dice = self.dice.lock().unwrap();
         let death = if dice.random_bool(0.5) { Death::Handler } else { Death::Host };
