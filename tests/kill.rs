@@ -24,10 +24,13 @@ use localcloud::faults::{Area, Fault, Plan};
 use std::time::Duration;
 use support::azurite::Azurite;
 use support::{Copied, Deployment, Store, table};
+use tokio::sync::Semaphore;
 
 /// A message in the hands of a host that was killed comes back after 10 seconds: 10 minutes, so much faster.
 const TIME_SCALE: f64 = 60.0;
 const PROCESSES: usize = 3;
+/// Scenarios at once: each is six processes that are killed and started again, and they have to get their work done in time.
+static TURNS: Semaphore = Semaphore::const_new(2);
 
 /// Makes a test of each scenario: on a SQLite file and on Azurite at the same time, with the same seed.
 macro_rules! on_both_stores {
@@ -35,6 +38,7 @@ macro_rules! on_both_stores {
         $(
             #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn $scenario() {
+                let _turn = TURNS.acquire().await.unwrap();
                 let seed = support::blows::seed();
                 let on_azurite = async {
                     if let Some(store) = azurite() {

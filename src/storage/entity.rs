@@ -12,9 +12,11 @@
 
 use super::{Error, Properties};
 use serde::Serialize;
-use serde::de::DeserializeOwned;
-use serde_json::{Map, Value};
+use serde::de::value::MapDeserializer;
+use serde::de::{DeserializeOwned, Deserializer, IntoDeserializer, Visitor};
+use serde_json::Value;
 use std::any::type_name;
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 /// The most UTF-16 units of one part: below [`super::MAX_TEXT_UNITS`], with room to spare.
@@ -60,13 +62,9 @@ pub fn to_properties<T: Serialize>(value: &T) -> Result<Properties, Error> {
 /// [`Error::Invalid`] when they are not those of a `T`.
 pub fn from_properties<T: DeserializeOwned>(properties: &Properties) -> Result<T, Error> {
     let refused = |why: String| Error::Invalid(format!("the stored row is not a {}: {why}", type_name::<T>()));
-    let mut fields = Map::new();
     let mut texts: BTreeMap<&str, BTreeMap<usize, &str>> = BTreeMap::new();
     for (name, value) in properties {
-        let Some((stem, part)) = stem(name) else {
-            fields.insert(name.clone(), value.clone());
-            continue;
-        };
+        let Some((stem, part)) = stem(name) else { continue };
         let Value::String(text) = value else {
             return Err(refused(format!("`{name}` must be JSON text but is {value}")));
         };
@@ -74,17 +72,71 @@ pub fn from_properties<T: DeserializeOwned>(properties: &Properties) -> Result<T
             return Err(refused(format!("`{stem}` is there both whole and in parts")));
         }
     }
+    let mut joined = Vec::with_capacity(texts.len());
     for (stem, parts) in texts {
         if parts.keys().copied().ne(0..parts.len()) {
             return Err(refused(format!("a part of `{stem}{JSON_SUFFIX}` is missing")));
         }
-        let text: String = parts.into_values().collect();
-        let value = serde_json::from_str(&text).map_err(|error| refused(format!("`{stem}{JSON_SUFFIX}`: {error}")))?;
-        if fields.insert(stem.to_owned(), value).is_some() {
+        if properties.contains_key(stem) {
             return Err(refused(format!("`{stem}` is there both as a property and as JSON text")));
         }
+        let text = match parts.get(&0) {
+            Some(text) if parts.len() == 1 => Cow::Borrowed(*text),
+            _ => Cow::Owned(parts.into_values().collect()),
+        };
+        joined.push((stem, text));
     }
-    serde_json::from_value(Value::Object(fields)).map_err(|error| refused(error.to_string()))
+    let scalars = properties.iter().filter(|(name, _)| stem(name).is_none());
+    let scalars = scalars.map(|(name, value)| (name.as_str(), Field::Scalar(value)));
+    let texts = joined.iter().map(|(name, text)| (*name, Field::Text { name, text }));
+    T::deserialize(MapDeserializer::new(scalars.chain(texts))).map_err(|error| refused(error.to_string()))
+}
+
+/// A field of a stored record, read where it stands: most of a process's work with rows is reading them.
+enum Field<'de> {
+    Scalar(&'de Value),
+    Text { name: &'de str, text: &'de str },
+}
+
+impl<'de> IntoDeserializer<'de, serde_json::Error> for Field<'de> {
+    type Deserializer = Self;
+
+    fn into_deserializer(self) -> Self {
+        self
+    }
+}
+
+macro_rules! read_by {
+    ($($method:ident($($argument:ident: $of:ty),*);)+) => {
+        $(fn $method<V: Visitor<'de>>(self, $($argument: $of,)* visitor: V) -> Result<V::Value, serde_json::Error> {
+            match self {
+                Self::Scalar(value) => value.$method($($argument,)* visitor),
+                Self::Text { name, text } => {
+                    let mut json = serde_json::Deserializer::from_str(text);
+                    let value = json.$method($($argument,)* visitor);
+                    let whole = value.and_then(|value| json.end().map(|()| value));
+                    whole.map_err(|error| serde::de::Error::custom(format!("`{name}{JSON_SUFFIX}`: {error}")))
+                }
+            }
+        })+
+    };
+}
+
+impl<'de> Deserializer<'de> for Field<'de> {
+    type Error = serde_json::Error;
+
+    read_by! {
+        deserialize_any();
+        deserialize_option();
+        deserialize_ignored_any();
+        deserialize_newtype_struct(name: &'static str);
+        deserialize_enum(name: &'static str, variants: &'static [&'static str]);
+    }
+
+    serde::forward_to_deserialize_any! {
+        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf unit unit_struct seq tuple
+        tuple_struct map struct identifier
+    }
 }
 
 fn put_json(properties: &mut Properties, name: &str, value: &Value) {

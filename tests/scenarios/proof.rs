@@ -7,11 +7,13 @@ use std::time::Duration;
 
 const TABLE: &str = "DeviceEvents";
 const ROWS: u64 = 300;
+/// What has not landed is waited for during half an hour: 30 seconds.
+const TIME_SCALE: f64 = 60.0;
 
 async fn suffering(store: Store, mishap: Mishap) -> Deployment {
     let mut cloud = cloud(vec![table(TABLE, ROWS, 3)]);
     cloud.ingestion.mishaps = vec![(mishap, 1.0)];
-    Deployment::start(store, cloud, &[Copied::incremental(TABLE)]).await
+    Deployment::start_scaled(TIME_SCALE, store, cloud, &[Copied::incremental(TABLE)], &[]).await
 }
 
 /// A run in which the table fails; gives what is said of it.

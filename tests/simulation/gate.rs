@@ -88,21 +88,14 @@ pub struct Fate {
     effects: AtomicU64,
     messages: AtomicU64,
     sent: Notify,
-    trace: Mutex<Trace>,
-}
-
-#[derive(Default)]
-struct Trace {
-    lines: Vec<String>,
-    kept: bool,
-    hash: u64,
+    /// What happened, if it is noted.
+    trace: Option<Mutex<Vec<String>>>,
 }
 
 impl Fate {
-    pub fn new(seed: u64, odds: Odds, point: Option<Point>) -> Self {
-        let kept = std::env::var_os("ADXINGESTOR_TRACE").is_some();
-        let trace = Mutex::new(Trace { kept, ..Trace::default() });
+    pub fn new(seed: u64, odds: Odds, point: Option<Point>, noted: bool) -> Self {
         let dice = Mutex::new(StdRng::seed_from_u64(seed ^ 0xfa7e));
+        let trace = noted.then(Mutex::default);
         let (effects, messages) = (AtomicU64::new(0), AtomicU64::new(0));
         Self { dice, odds: Mutex::new(odds), point, effects, messages, sent: Notify::new(), trace }
     }
@@ -132,25 +125,15 @@ impl Fate {
         self.messages.load(Ordering::SeqCst)
     }
 
-    /// What happened, as one number.
-    pub fn hash(&self) -> u64 {
-        self.trace.lock().unwrap().hash
-    }
-
-    /// What happened, if it was to be kept.
+    /// What happened, if it was noted.
     pub fn lines(&self) -> Vec<String> {
-        self.trace.lock().unwrap().lines.clone()
+        self.trace.as_ref().map(|trace| trace.lock().unwrap().clone()).unwrap_or_default()
     }
 
     /// Adds to what happened.
-    pub fn note(&self, line: String) {
-        use std::hash::{DefaultHasher, Hash, Hasher};
-        let mut trace = self.trace.lock().unwrap();
-        let mut hasher = DefaultHasher::new();
-        (trace.hash, &line).hash(&mut hasher);
-        trace.hash = hasher.finish();
-        if trace.kept {
-            trace.lines.push(line);
+    pub fn note(&self, line: impl FnOnce() -> String) {
+        if let Some(trace) = &self.trace {
+            trace.lock().unwrap().push(line());
         }
     }
 
@@ -252,7 +235,7 @@ impl Gate {
     }
 
     pub fn kill(&self, death: Death) {
-        self.fate.note(format!("{} dies: {death:?}", self.name));
+        self.fate.note(|| format!("{} dies: {death:?}", self.name));
         self.death.store(if death == Death::Handler { 1 } else { 2 }, Ordering::SeqCst);
         self.died.notify_waiters();
     }
@@ -269,7 +252,7 @@ impl Gate {
     ) -> Result<T, E> {
         self.end_if_dead().await;
         let (verdict, death) = self.fate.roll(on);
-        self.fate.note(format!("{} {} {verdict:?}", self.name, what()));
+        self.fate.note(|| format!("{} {} {verdict:?}", self.name, what()));
         match verdict {
             Verdict::DieBefore => {
                 self.kill(death);

@@ -18,11 +18,11 @@ fn is_noticed(mutant: Mutant, traits: &[Trait]) {
         if schedule.hopeless && !hopeless || !fits(&schedule) {
             continue;
         }
-        let (findings, _) = with(mutant, || played_as(&schedule));
+        let findings = with(mutant, || played_as(&schedule));
         tried += 1;
         // What fails anyway notices nothing.
         if let Some(first) = findings.first()
-            && played_as(&schedule).0.is_empty()
+            && played_as(&schedule).is_empty()
         {
             println!("{mutant:?} is noticed by the schedule {seed}, the {tried}. of those tried: {first}");
             return;

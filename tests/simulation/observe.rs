@@ -12,6 +12,7 @@ use adxingestor::timestamp::{Clock, Timestamp};
 use async_trait::async_trait;
 use serde::de::DeserializeOwned;
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -32,6 +33,8 @@ pub struct Seen {
     blobs: Mutex<BTreeMap<String, Vec<u8>>>,
     /// The blob that was posted for a window, by the part of its name that is the window's.
     posted: Mutex<BTreeMap<String, String>>,
+    /// How many transactions there were.
+    writes: AtomicU64,
 }
 
 impl Seen {
@@ -56,6 +59,11 @@ impl Seen {
         if before != name {
             self.violations.lock().unwrap().push(format!("{before} and {name} are posted for one window"));
         }
+    }
+
+    /// How many transactions were carried out so far: while it stays the same, so do all rows.
+    pub fn writes(&self) -> u64 {
+        self.writes.load(Ordering::SeqCst)
     }
 
     /// What should not have been.
@@ -87,6 +95,7 @@ impl TableStore for Watched {
             before.push(self.store.tables.get(operation.key()).await?);
         }
         let written = self.store.tables.commit(operations).await?;
+        self.seen.writes.fetch_add(1, Ordering::SeqCst);
         for (operation, old) in operations.iter().zip(before) {
             let new = match operation {
                 Operation::Insert(_, new) | Operation::Replace(_, new, _) => Some(new),

@@ -82,9 +82,10 @@ impl World {
         if whole.surplus > 0 {
             findings.push(format!("{} rows too many at the destination", whole.surplus));
         }
-        let verified = copied(ledger.head.verified_up_to.ticks() as i64);
-        if !verified.missing.is_empty() {
-            let missing = verified.missing.len();
+        // Where no row is missing, none is up to the watermark.
+        let up_to = ledger.head.verified_up_to.ticks() as i64;
+        let missing = if whole.missing.is_empty() { 0 } else { copied(up_to).missing.len() };
+        if missing > 0 {
             findings.push(format!("{missing} rows up to the watermark {} are missing", ledger.head.verified_up_to));
         }
         // A run that was stopped at once has not made the table.

@@ -215,7 +215,7 @@ async fn deliver(trigger: Arc<Trigger>, message: Message) {
     };
     let fate = &trigger.around.fate;
     let queues = &trigger.around.store.queues;
-    fate.note(format!("{} {} of {text} ended: {done}", trigger.function, message.dequeue_count));
+    fate.note(|| format!("{} {} of {text} ended: {done}", trigger.function, message.dequeue_count));
     if done && trigger.dice.bits() % 1000 >= u128::from(trigger.around.repeated) {
         let _ = queues.delete(trigger.queue, &message.id, &message.receipt).await;
     } else if !done && message.dequeue_count >= DELIVERIES {

@@ -58,6 +58,8 @@ pub struct Setting {
     pub settings: Vec<(&'static str, String)>,
     /// What every second process has set otherwise: an update of the app goes on.
     pub updated: Vec<(&'static str, String)>,
+    /// Whether all that happens is noted.
+    pub noted: bool,
 }
 
 impl Setting {
@@ -80,6 +82,7 @@ impl Setting {
             quota: None,
             settings: vec![("CHUNK_SIZE", "10".to_owned()), ("HUNTING_CALLS_PER_MINUTE", "600".to_owned())],
             updated: Vec::new(),
+            noted: std::env::var_os("ADXINGESTOR_TRACE").is_some(),
         }
     }
 }
@@ -137,7 +140,7 @@ impl World {
         settings.hunting.limits.calls = setting.quota.map(minute).into_iter().collect();
         settings.hunting.gzip = false;
         let (cloud, router) = Cloud::in_process(settings).unwrap();
-        let fate = Arc::new(Fate::new(setting.seed, setting.odds, setting.point));
+        let fate = Arc::new(Fate::new(setting.seed, setting.odds, setting.point, setting.noted));
         let mut app: BTreeMap<String, String> = cloud.product_settings().into_iter().collect();
         // More than clocks may be ahead.
         app.insert("SETTLING_LAG_MINUTES".to_owned(), "3".to_owned());
@@ -322,13 +325,18 @@ impl World {
     /// Waits until the run is final; gives it, or `None` when it is not after `patience`.
     pub async fn ended(&mut self, id: &InstanceId, patience: Duration) -> Option<Instance> {
         let (records, end) = (self.records(), self.clock.elapsed() + patience);
+        // Nothing is new while nobody has written.
+        let mut looked_at = None;
         while self.clock.elapsed() < end {
-            if let Some(run) = records.instance(id).await.unwrap()
+            let written = self.seen.writes();
+            if looked_at != Some(written)
+                && let Some(run) = records.instance(id).await.unwrap()
                 && run.record.status.is_final()
                 && records.active().await.unwrap().is_none_or(|active| active.record.instance != *id)
             {
                 return Some(run.record);
             }
+            looked_at = Some(written);
             self.pass(Duration::from_secs(1)).await;
         }
         None

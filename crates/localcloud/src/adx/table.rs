@@ -176,7 +176,7 @@ impl TableData {
             Some(directory) => directory.clone(),
             None => directory.insert(Directory::temporary()?).clone(),
         };
-        ExtentWriter::create(directory, &self.columns)
+        Ok(ExtentWriter::create(directory, &self.columns))
     }
 
     /// Makes an extent visible, here and when its directory is opened again.

@@ -1,7 +1,7 @@
 //! Where a table's extents are: a directory of its own, kept or temporary, and the blocks read last.
 
 use super::payload::Cache;
-use std::fs;
+use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -51,17 +51,24 @@ impl Directory {
 pub(super) struct Files {
     pub directory: Arc<Directory>,
     pub id: Uuid,
+    /// Whether any was made.
+    made: AtomicBool,
     keep: AtomicBool,
 }
 
 impl Files {
     pub fn new(directory: Arc<Directory>, id: Uuid) -> Self {
-        Self { directory, id, keep: AtomicBool::new(false) }
+        Self { directory, id, made: AtomicBool::new(false), keep: AtomicBool::new(false) }
     }
 
     /// Of an extent that was published before.
     pub fn published(directory: Arc<Directory>, id: Uuid) -> Self {
-        Self { directory, id, keep: AtomicBool::new(true) }
+        Self { directory, id, made: AtomicBool::new(true), keep: AtomicBool::new(true) }
+    }
+
+    pub fn create_payload(&self) -> io::Result<File> {
+        self.made.store(true, Ordering::SeqCst);
+        File::create_new(self.payload())
     }
 
     pub fn payload(&self) -> PathBuf {
@@ -96,7 +103,7 @@ impl Files {
 
 impl Drop for Files {
     fn drop(&mut self) {
-        if !self.keep.load(Ordering::SeqCst) {
+        if self.made.load(Ordering::SeqCst) && !self.keep.load(Ordering::SeqCst) {
             // The index first: a payload without one is no extent. Files that stay are cleared at the next opening.
             for path in [self.index(), self.unpublished_index(), self.payload()] {
                 let _ = fs::remove_file(path);

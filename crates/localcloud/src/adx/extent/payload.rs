@@ -1,5 +1,5 @@
-//! The cells of an extent that are not kept in memory: a gzip file of lines, one per row, cells between tabs. The
-//! file is a row of gzip members of some hundred kilobytes each, so that one row costs one member.
+//! The cells of an extent: lines, one per row, cells between tabs. What is small and need not outlive the process stays in
+//! memory; anything else is a gzip file, a row of members of some hundred kilobytes each, so that one row costs one member.
 
 use super::cell;
 use super::directory::Files;
@@ -17,6 +17,8 @@ use uuid::Uuid;
 
 /// How many bytes of lines a member gets before it is closed.
 const BLOCK_BYTES: usize = 512 * 1024;
+/// The most bytes of lines that stay in memory.
+const SMALL_BYTES: usize = 16 * 1024;
 /// How many blocks of a table are kept unpacked.
 const CACHED_BLOCKS: usize = 4;
 
@@ -35,6 +37,12 @@ struct Block {
 }
 
 impl Block {
+    fn new(text: Vec<u8>) -> Self {
+        let ends = text.iter().enumerate().filter(|(_, byte)| **byte == b'\n').map(|(at, _)| at + 1);
+        let starts = std::iter::once(0).chain(ends).collect();
+        Self { text, starts }
+    }
+
     fn cell(&self, row: usize, slot: usize) -> Option<&[u8]> {
         let line = &self.text[*self.starts.get(row)?..*self.starts.get(row + 1)? - 1];
         line.split(|byte| *byte == b'\t').nth(slot)
@@ -66,20 +74,32 @@ impl Cache {
 /// The payload of an extent.
 pub(super) struct Payload {
     path: PathBuf,
+    /// All of it, if it has no file.
+    small: Option<Block>,
     pub blocks: Vec<BlockAt>,
 }
 
 impl Payload {
     pub fn new(path: PathBuf, blocks: Vec<BlockAt>) -> Self {
-        Self { path, blocks }
+        Self { path, small: None, blocks }
+    }
+
+    fn small(path: PathBuf, mut text: Vec<u8>) -> Self {
+        text.shrink_to_fit();
+        Self { path, small: Some(Block::new(text)), blocks: Vec::new() }
     }
 
     pub fn memory_bytes(&self) -> usize {
-        self.blocks.capacity() * size_of::<BlockAt>()
+        let small = self.small.as_ref();
+        let small = small.map_or(0, |block| block.text.capacity() + block.starts.capacity() * size_of::<usize>());
+        small + self.blocks.capacity() * size_of::<BlockAt>()
     }
 
     pub fn cell(&self, files: &Files, row: usize, slot: usize, ty: Type) -> io::Result<Value> {
         let damaged = || io::Error::new(io::ErrorKind::InvalidData, format!("row {row} is not in {:?}", self.path));
+        if let Some(block) = &self.small {
+            return cell::read(block.cell(row, slot).ok_or_else(damaged)?, ty);
+        }
         let number = self.blocks.partition_point(|block| block.first_row <= row).checked_sub(1).ok_or_else(damaged)?;
         let block = match files.directory.cache.find(files.id, number) {
             Some(block) => block,
@@ -98,15 +118,15 @@ impl Payload {
         file.seek(SeekFrom::Start(at.offset))?;
         let mut text = Vec::with_capacity(BLOCK_BYTES * 2);
         GzDecoder::new(io::BufReader::with_capacity(64 * 1024, file.take(at.length))).read_to_end(&mut text)?;
-        let ends = text.iter().enumerate().filter(|(_, byte)| **byte == b'\n').map(|(at, _)| at + 1);
-        let starts = std::iter::once(0).chain(ends).collect();
-        Ok(Block { text, starts })
+        Ok(Block::new(text))
     }
 }
 
 /// Writes a payload.
+#[derive(Default)]
 pub(super) struct PayloadWriter {
-    file: File,
+    /// Made when the first block is full.
+    file: Option<File>,
     pending: Vec<u8>,
     first_row: usize,
     next_row: usize,
@@ -115,14 +135,8 @@ pub(super) struct PayloadWriter {
 }
 
 impl PayloadWriter {
-    pub fn create(files: &Files) -> io::Result<Self> {
-        let file = File::create_new(files.payload())?;
-        let pending = Vec::with_capacity(BLOCK_BYTES * 2);
-        Ok(Self { file, pending, first_row: 0, next_row: 0, offset: 0, blocks: Vec::new() })
-    }
-
     /// Adds one row.
-    pub fn push<'v>(&mut self, cells: impl Iterator<Item = &'v Value>) -> io::Result<()> {
+    pub fn push<'v>(&mut self, files: &Files, cells: impl Iterator<Item = &'v Value>) -> io::Result<()> {
         for (index, value) in cells.enumerate() {
             if index > 0 {
                 self.pending.push(b'\t');
@@ -131,17 +145,21 @@ impl PayloadWriter {
         }
         self.pending.push(b'\n');
         self.next_row += 1;
-        if self.pending.len() >= BLOCK_BYTES { self.close_block() } else { Ok(()) }
+        if self.pending.len() >= BLOCK_BYTES { self.close_block(files) } else { Ok(()) }
     }
 
-    fn close_block(&mut self) -> io::Result<()> {
+    fn close_block(&mut self, files: &Files) -> io::Result<()> {
+        let file = match &mut self.file {
+            Some(file) => file,
+            None => self.file.insert(files.create_payload()?),
+        };
         if self.next_row == self.first_row {
             return Ok(());
         }
         let mut packer = GzEncoder::new(Vec::new(), Compression::fast());
         packer.write_all(&self.pending)?;
         let packed = packer.finish()?;
-        self.file.write_all(&packed)?;
+        file.write_all(&packed)?;
         let length = packed.len() as u64;
         self.blocks.push(BlockAt { first_row: self.first_row, offset: self.offset, length });
         self.offset += length;
@@ -151,7 +169,10 @@ impl PayloadWriter {
     }
 
     pub fn finish(mut self, files: &Files) -> io::Result<Payload> {
-        self.close_block()?;
+        if self.file.is_none() && self.pending.len() <= SMALL_BYTES && !files.directory.is_kept() {
+            return Ok(Payload::small(files.payload(), self.pending));
+        }
+        self.close_block(files)?;
         Ok(Payload::new(files.payload(), self.blocks))
     }
 }

@@ -41,14 +41,11 @@ pub struct ExtentWriter {
 
 impl ExtentWriter {
     /// Begins one.
-    ///
-    /// # Errors
-    /// What the system says.
-    pub fn create(directory: Arc<Directory>, schema: &[Column]) -> io::Result<Self> {
+    pub fn create(directory: Arc<Directory>, schema: &[Column]) -> Self {
         let files = Files::new(directory, Uuid::new_v4());
-        let payload = PayloadWriter::create(&files)?;
+        let payload = PayloadWriter::default();
         let building = schema.iter().map(|_| Building { constant: None, ticks: Vec::new(), nulls: Bits::default() });
-        Ok(Self { schema: schema.to_vec(), building: building.collect(), identities: Vec::new(), payload, files })
+        Self { schema: schema.to_vec(), building: building.collect(), identities: Vec::new(), payload, files }
     }
 
     /// How many rows it has.
@@ -78,7 +75,7 @@ impl ExtentWriter {
         }
         self.identities.push(identity_of(&self.schema, |column| row.get(column).cloned().unwrap_or(Value::Null)));
         let cells = self.schema.iter().zip(row).filter(|(column, _)| column.ty != Type::Datetime);
-        self.payload.push(cells.map(|(_, value)| value))
+        self.payload.push(&self.files, cells.map(|(_, value)| value))
     }
 
     /// Completes it. It is not visible yet: a table has to take it.

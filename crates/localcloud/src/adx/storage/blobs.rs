@@ -1,11 +1,10 @@
-//! Block blobs: pieces in files, put together by lists of them. A blob that is replaced or removed can be read to
+//! Block blobs: pieces, put together by lists of them. A blob that is replaced or removed can be read to
 //! its end by who has opened it.
 
+use super::piece::{NewPiece, Piece, Unread};
 use super::refusal::Refusal;
 use std::collections::{BTreeMap, VecDeque};
-use std::fs::{self, File};
-use std::io::{self, Read};
-use std::path::PathBuf;
+use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tempfile::TempDir;
@@ -24,30 +23,6 @@ pub enum Unreadable {
     NotFound,
 }
 
-/// What is still to be read of a blob.
-pub struct Unread {
-    pieces: VecDeque<Arc<Piece>>,
-    file: Option<File>,
-}
-
-impl Read for Unread {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        loop {
-            if let Some(file) = &mut self.file {
-                let count = file.read(buffer)?;
-                if count > 0 || buffer.is_empty() {
-                    return Ok(count);
-                }
-                self.pieces.pop_front();
-            }
-            match self.pieces.front() {
-                Some(piece) => self.file = Some(File::open(&piece.path)?),
-                None => return Ok(0),
-            }
-        }
-    }
-}
-
 /// An opened blob.
 pub struct Opened {
     /// Its bytes.
@@ -63,20 +38,6 @@ pub(super) struct Properties {
     pub content_type: String,
     pub etag: String,
     pub modified: i64,
-}
-
-/// Bytes in a file, which goes with them.
-#[derive(Debug)]
-pub(super) struct Piece {
-    pub path: PathBuf,
-    pub length: u64,
-}
-
-impl Drop for Piece {
-    fn drop(&mut self) {
-        // The directory goes later, with all that could not be removed.
-        let _ = fs::remove_file(&self.path);
-    }
 }
 
 /// A block of a blob by its id.
@@ -111,11 +72,9 @@ impl Blobs {
         Ok(Self { directory, blobs: Mutex::default(), counter: AtomicU64::new(0) })
     }
 
-    /// An empty file for a piece.
-    pub fn new_piece(&self) -> io::Result<(Piece, File)> {
-        let path = self.directory.path().join(self.counter.fetch_add(1, Ordering::Relaxed).to_string());
-        let file = File::create_new(&path)?;
-        Ok((Piece { path, length: 0 }, file))
+    /// An empty piece.
+    pub fn new_piece(&self) -> NewPiece {
+        NewPiece::new(self.directory.path().join(self.counter.fetch_add(1, Ordering::Relaxed).to_string()))
     }
 
     /// Put Blob.
@@ -177,7 +136,7 @@ impl Blobs {
         let (blocks, properties) = blob.committed.as_ref().ok_or(Unreadable::NotFound)?;
         let pieces: VecDeque<_> = blocks.iter().map(|(_, piece)| piece.clone()).collect();
         let length = pieces.iter().map(|piece| piece.length).sum();
-        Ok(Opened { length, content: Unread { pieces, file: None }, properties: properties.clone() })
+        Ok(Opened { length, content: Unread::new(pieces), properties: properties.clone() })
     }
 
     /// Whether it was there.

@@ -1,7 +1,8 @@
 //! The endpoints: a request's path, headers and body in, one operation on blobs, queues or the status table, its
 //! answer out. Those on blobs are here.
 
-use super::blobs::{Among, Piece, Properties, Unread};
+use super::blobs::{Among, Properties};
+use super::piece::{Piece, Unread};
 use super::refusal::Refusal;
 use super::{Storage, container_of, xml};
 use crate::cloud::read_body;
@@ -17,7 +18,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, Read as _};
 use std::sync::Arc;
 use std::time::Duration;
 use time::OffsetDateTime;
@@ -191,18 +192,16 @@ impl Call<'_> {
         if self.length()? > UPLOAD_CAP {
             return Err(Refusal::TOO_LARGE);
         }
-        let (mut piece, mut file) = self.storage.blobs.new_piece().map_err(|_| Refusal::INTERNAL)?;
+        let mut piece = self.storage.blobs.new_piece();
         let mut chunks = body.take().unwrap_or_default().into_data_stream();
         loop {
             let chunk = tokio::time::timeout(PATIENCE, chunks.next()).await.map_err(|_| Refusal::TIMED_OUT)?;
-            let Some(chunk) = chunk else { return Ok(piece) };
+            let Some(chunk) = chunk else { return Ok(piece.finish()) };
             let chunk = chunk.map_err(|_| Refusal::INVALID_INPUT)?;
-            piece.length += chunk.len() as u64;
-            if piece.length > UPLOAD_CAP {
+            if piece.length() + chunk.len() as u64 > UPLOAD_CAP {
                 return Err(Refusal::TOO_LARGE);
             }
-            // Short writes into the page cache; not worth another thread.
-            file.write_all(&chunk).map_err(|_| Refusal::INTERNAL)?;
+            piece.push(&chunk).map_err(|_| Refusal::INTERNAL)?;
         }
     }
 

@@ -11,6 +11,7 @@ mod blobs;
 mod door;
 mod entities;
 mod messages;
+mod piece;
 mod queue;
 mod refusal;
 mod signature;
@@ -20,8 +21,9 @@ mod table;
 mod tests;
 mod xml;
 
-pub use blobs::{Opened, Unread, Unreadable};
+pub use blobs::{Opened, Unreadable};
 pub use door::router;
+pub use piece::Unread;
 
 use crate::clock::Clock;
 use crate::faults::Faults;
@@ -248,11 +250,10 @@ fn queue_path(number: usize) -> String {
 impl Storage {
     /// Puts a blob past the door and gives its signed address.
     pub(crate) fn put_for_test(&self, name: &str, content: &[u8]) -> String {
-        let (mut piece, mut file) = self.blobs.new_piece().unwrap();
-        io::Write::write_all(&mut file, content).unwrap();
-        piece.length = content.len() as u64;
+        let mut piece = self.blobs.new_piece();
+        piece.push(content).unwrap();
         let key = ("ingest-temp-0".to_owned(), name.to_owned());
-        self.blobs.put(key, piece, false, (String::new(), self.clock.now())).unwrap();
+        self.blobs.put(key, piece.finish(), false, (String::new(), self.clock.now())).unwrap();
         self.signed(&container_path(0), "c", "rwd").replacen('?', &format!("/{name}?"), 1)
     }
 
