@@ -108,7 +108,7 @@ impl Client {
     pub async fn rows(&self, query: &str, deadline: Instant) -> Result<Rows, Error> {
         let response = self.answer(query, deadline).await?;
         let body = read_capped(response, self.limits.rows_bytes, deadline).await.map_err(unreadable)?;
-        decode(&body)
+        decode(&body, self.dialect())
     }
 
     /// An answer of packed rows, to be read piece by piece while it comes.

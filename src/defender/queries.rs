@@ -118,9 +118,7 @@ pub fn histogram(source: &Source, range: &Range, null_axis: bool, bin: Duration)
 
 /// Up to `take` packed rows of a slice, whichever the service likes.
 pub fn sample(source: &Source, slice: &Slice, take: u32) -> String {
-    let mut query = slice_of(source, slice, None);
-    arrival_column(&mut query, source);
-    line(&mut query, format_args!("take {take}"));
+    let mut query = plain_sample(source, slice, take);
     pack(&mut query, source);
     query
 }
@@ -128,12 +126,24 @@ pub fn sample(source: &Source, slice: &Slice, take: u32) -> String {
 /// All rows of a slice, or of one partition of it, packed: one column `Row`, a JSON object as text. With `chunk_id`
 /// each row holds it as `_ChunkId`.
 pub fn window(source: &Source, slice: &Slice, partition: Option<&Partition>, chunk_id: Option<&str>) -> String {
+    let mut query = plain_window(source, slice, partition, chunk_id);
+    pack(&mut query, source);
+    query
+}
+
+/// The rows of [`window`] as the service writes them, for one that refuses to pack.
+pub fn plain_window(source: &Source, slice: &Slice, partition: Option<&Partition>, chunk_id: Option<&str>) -> String {
     let mut query = slice_of(source, slice, partition);
     arrival_column(&mut query, source);
-    if let Some(id) = chunk_id {
-        line(&mut query, format_args!("extend _ChunkId = {}", Text(id)));
-    }
-    pack(&mut query, source);
+    chunk_id_column(&mut query, chunk_id);
+    query
+}
+
+/// Up to `take` rows of a slice as the service writes them, whichever it likes.
+pub fn plain_sample(source: &Source, slice: &Slice, take: u32) -> String {
+    let mut query = slice_of(source, slice, None);
+    arrival_column(&mut query, source);
+    line(&mut query, format_args!("take {take}"));
     query
 }
 
@@ -201,6 +211,12 @@ fn handover(query: &mut String, source: &Source) {
 fn arrival_column(query: &mut String, source: &Source) {
     if source.arrival_column {
         line(query, format_args!("extend {ARRIVAL_COLUMN} = {ARRIVAL_TIME}"));
+    }
+}
+
+fn chunk_id_column(query: &mut String, chunk_id: Option<&str>) {
+    if let Some(id) = chunk_id {
+        line(query, format_args!("extend _ChunkId = {}", Text(id)));
     }
 }
 
