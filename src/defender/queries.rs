@@ -101,6 +101,23 @@ pub fn probe(table: &Identifier) -> String {
     format!("{table}\n| extend ArrivedAt = {ARRIVAL_TIME}\n| take 1")
 }
 
+/// Of the rows that arrived during the last day, how many have an event time in the future (`Ahead`), and how many have none
+/// (`Without`). Few rows are read, and of them one column.
+pub fn odd_times(table: &Identifier) -> String {
+    format!(
+        "{table}\n| where {ARRIVAL_TIME} > ago(1d)\n\
+         | summarize Ahead = countif(Timestamp > now()), Without = countif(isnull(Timestamp))"
+    )
+}
+
+/// A query with one more row at its end: the table's columns as a list under `Columns`, each as its name, a space and its KQL
+/// type. It reads no data (dataexplorer-docs `query/getschema-operator.md`).
+pub fn with_columns(query: &str, table: &Identifier) -> String {
+    format!(
+        "{query}\n| union ({table} | getschema | summarize Columns = make_list(strcat(ColumnName, \" \", ColumnType)))"
+    )
+}
+
 /// How many rows (`Rows`) lie in each bin of the cut axis (`Bin`), within `range`. With `null_axis` the rows without a
 /// value there are counted too, under a null `Bin`.
 pub fn histogram(source: &Source, range: &Range, null_axis: bool, bin: Duration) -> String {

@@ -172,7 +172,10 @@ fn seven_digits(text: &str) -> Option<(&str, usize)> {
 
 fn is_whole(text: &str) -> bool {
     let digits = text.strip_prefix('-').unwrap_or(text).as_bytes();
-    !digits.is_empty() && digits.len() < 20 && digits.iter().all(u8::is_ascii_digit) && (digits[0] != b'0' || digits.len() == 1)
+    !digits.is_empty()
+        && digits.len() < 20
+        && digits.iter().all(u8::is_ascii_digit)
+        && (digits[0] != b'0' || digits.len() == 1)
 }
 
 /// Appends a value inside a dynamic one.

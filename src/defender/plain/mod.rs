@@ -99,8 +99,9 @@ impl Decoder {
         }
         let end = self.scan.response_bytes;
         let whole = self.frame.finish().and_then(|envelope| {
-            serde_json::from_slice::<serde::de::IgnoredAny>(envelope).map_err(|error| reason_of(&error))?;
-            if envelope.trim_ascii_start().first() == Some(&b'{') { Ok(()) } else { Err(Reason::NotAnObject) }
+            let envelope = std::str::from_utf8(envelope).map_err(|_| Reason::BadText)?;
+            serde_json::from_str::<serde::de::IgnoredAny>(envelope).map_err(|error| reason_of(&error))?;
+            if envelope.trim_ascii_start().starts_with('{') { Ok(()) } else { Err(Reason::NotAnObject) }
         });
         match (whole, self.columns.take()) {
             (Err(reason), _) => Err(self.fail(reason, end)),

@@ -63,7 +63,11 @@ fn a_value_is_written_as_the_engine_packs_it() {
         ("SByte", "null", "null"),
         ("Object", "{}", "null"),
         ("object", r#"{"@odata.type":"x"}"#, "{}"),
-        ("Object", r#"["{\"a\":{\"b\":[{}]}}","[1]","plain","{not json"]"#, r#"[{"a":{"b":[{}]}},[1],"plain","{not json"]"#),
+        (
+            "Object",
+            r#"["{\"a\":{\"b\":[{}]}}","[1]","plain","{not json"]"#,
+            r#"[{"a":{"b":[{}]}},[1],"plain","{not json"]"#,
+        ),
         ("Object", "[]", "[]"),
         ("Object", "7", "7"),
         ("Unheard", r#"{"a":1}"#, r#"{"a":1}"#),
