@@ -217,4 +217,6 @@ fn request_id(headers: &HeaderMap) -> Option<String> {
 }
 
 #[cfg(test)]
+mod faults;
+#[cfg(test)]
 mod tests;

@@ -25,7 +25,10 @@ pub struct Look {
 
 /// What has changed since the last plan that stands, as notes for a person.
 pub async fn changes(app: &App, table: &TableKey, columns: Columns) -> (Vec<String>, Look) {
-    let before = known(&*app.state.storage().blobs, table).await;
+    let Some(before) = known(&*app.state.storage().blobs, table).await else {
+        tracing::warn!("the columns that a table had could not be read; a change is told by the next run");
+        return (Vec::new(), Look { columns, is_news: false });
+    };
     let notes = before.as_ref().map(|before| told(before, &columns)).unwrap_or_default();
     for note in &notes {
         tracing::warn!(table.key = table.as_str(), note, "the source table is not what it was");
@@ -44,9 +47,10 @@ pub async fn remember(app: &App, table: &TableKey, look: &Look) {
     }
 }
 
-async fn known(blobs: &dyn BlobStore, table: &TableKey) -> Option<Columns> {
-    let stored = timeout(PATIENCE, blobs.get(&name(table))).await.ok()?.ok()??;
-    serde_json::from_slice(&stored).ok()
+/// What is noted; `None`: that cannot be told now.
+async fn known(blobs: &dyn BlobStore, table: &TableKey) -> Option<Option<Columns>> {
+    let stored = timeout(PATIENCE, blobs.get(&name(table))).await.ok()?.ok()?;
+    Some(stored.and_then(|stored| serde_json::from_slice(&stored).ok()))
 }
 
 fn name(table: &TableKey) -> String {

@@ -38,6 +38,9 @@ pub enum Error {
     /// The tenant's budget could not be had from the state store.
     #[error("the tenant's budget of hunting calls cannot be read or moved: {0}")]
     Budget(#[from] StateError),
+    /// What is known of the service's time spans could not be had from the state store.
+    #[error("whether the hunting service has to be told a time span cannot be read from the state store: {0}")]
+    Timespan(String),
     /// The call failed.
     #[error(transparent)]
     Call(#[from] HuntingError),
@@ -48,14 +51,14 @@ impl Error {
     pub fn quota_pause(&self) -> Option<Duration> {
         match self {
             Self::NoPermit(pause) | Self::Paused { pause, .. } => Some(*pause),
-            Self::Budget(_) | Self::Call(_) => None,
+            Self::Budget(_) | Self::Timespan(_) | Self::Call(_) => None,
         }
     }
 
     /// Whether repeating the call in a later invocation may do.
     pub fn is_transient(&self) -> bool {
         match self {
-            Self::NoPermit(_) | Self::Paused { .. } | Self::Budget(_) => true,
+            Self::NoPermit(_) | Self::Paused { .. } | Self::Budget(_) | Self::Timespan(_) => true,
             Self::Call(HuntingError::Outbound(error)) => error.is_transient(),
             Self::Call(error) => !matches!(
                 error,
@@ -117,7 +120,7 @@ impl<'a> Hunting<'a> {
     /// # Errors
     /// [`Error`].
     pub async fn rows(&mut self, query: &str) -> Result<Rows, Error> {
-        let timespan = self.timespan().await;
+        let timespan = self.timespan().await?;
         self.ask(&Query { kql: query, timespan }).await
     }
 
@@ -134,7 +137,7 @@ impl<'a> Hunting<'a> {
     /// # Errors
     /// [`Error`].
     pub async fn packed(&mut self, query: &str) -> Result<Packed, Error> {
-        let timespan = self.timespan().await;
+        let timespan = self.timespan().await?;
         self.permit().await?;
         match self.services.defender.packed(&Query { kql: query, timespan }, self.deadline).await {
             Ok(answer) => Ok(answer),

@@ -55,7 +55,7 @@ impl From<CallError> for Met {
                 HuntingError::Corrupt { .. } | HuntingError::TooExpensive { .. } | HuntingError::GatewayTimedOut { .. },
             ) => Self::Broken(message),
             CallError::NoPermit(_) | CallError::Paused { .. } => Self::Quota(message),
-            CallError::Budget(_) => Self::Budget(message),
+            CallError::Budget(_) | CallError::Timespan(_) => Self::Budget(message),
             error if error.is_transient() => Self::Unavailable(message, error.service_pause()),
             CallError::Call(_) => Self::Refused(message),
         }

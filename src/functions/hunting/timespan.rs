@@ -22,7 +22,8 @@ const WIDE: &str = "2000-01-01T00:00:00Z/2100-01-01T00:00:00Z";
 const EVENT_TIME: &str = "Timestamp";
 /// How long it takes until another try may show more.
 const UNKNOWN_FOR: Duration = Duration::from_secs(7 * 86_400);
-/// It only helps: nobody waits for the state store longer.
+/// How long this process does not look again whether another one has found something.
+const LOOKED_FOR: Duration = Duration::from_secs(60);
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// What is known of a service.
@@ -45,15 +46,25 @@ struct Found {
 
 /// What this process knows, for all its invocations.
 #[derive(Debug, Default)]
-pub struct Known(Mutex<Option<Found>>);
+pub struct Known(Mutex<Option<Looked>>);
+
+/// What stood in the state store when this process looked last.
+#[derive(Debug, Clone, Copy)]
+struct Looked {
+    found: Option<Found>,
+    at: Timestamp,
+}
 
 impl Known {
-    fn get(&self) -> Option<Found> {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    /// What is known, unless another process may know more by now.
+    fn get(&self, now: Timestamp) -> Option<Option<Found>> {
+        let looked = (*self.0.lock().unwrap_or_else(PoisonError::into_inner))?;
+        let is_settled = looked.found.is_some_and(|found| found.rule != Rule::Unknown);
+        (is_settled || now.since(looked.at) < LOOKED_FOR).then_some(looked.found)
     }
 
-    fn set(&self, found: Found) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(found);
+    fn set(&self, found: Option<Found>, at: Timestamp) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(Looked { found, at });
     }
 }
 
@@ -78,9 +89,12 @@ fn decide(by_default: Shown, wide: Option<Shown>) -> Rule {
 
 impl Hunting<'_> {
     /// The span to name in a call.
-    pub(super) async fn timespan(&self) -> Option<&'static str> {
+    ///
+    /// # Errors
+    /// [`Error::Timespan`]: a call without a span that has to be named would not show all rows.
+    pub(super) async fn timespan(&self) -> Result<Option<&'static str>, Error> {
         let found = self.found().await?;
-        (found.rule == Rule::Name).then_some(WIDE)
+        Ok(found.filter(|found| found.rule == Rule::Name).map(|_| WIDE))
     }
 
     /// Finds out by a table whether a span has to be named, unless that is known.
@@ -94,7 +108,7 @@ impl Hunting<'_> {
             return Ok(());
         }
         let now = self.app.state.now();
-        if let Some(found) = self.found().await
+        if let Some(found) = self.found().await?
             && (found.rule != Rule::Unknown || now.since(found.at) < UNKNOWN_FOR)
         {
             return Ok(());
@@ -111,28 +125,36 @@ impl Hunting<'_> {
         };
         let found = Found { rule: decide(by_default, wide), at: now };
         tracing::info!(table = %table, ?by_default, ?wide, rule = ?found.rule, "whether queries name a time span");
-        self.services.timespan.set(found);
-        self.keep(found).await;
+        self.keep(found).await?;
+        self.services.timespan.set(Some(found), now);
         Ok(())
     }
 
-    async fn found(&self) -> Option<Found> {
+    async fn found(&self) -> Result<Option<Found>, Error> {
         if self.services.defender.dialect() != Dialect::Graph {
-            return None;
+            return Ok(None);
         }
-        if let Some(found) = self.services.timespan.get() {
-            return Some(found);
+        let now = self.app.state.now();
+        if let Some(found) = self.services.timespan.get(now) {
+            return Ok(found);
         }
-        let stored = timeout(PATIENCE, self.blobs().get(&self.name())).await.ok()?.ok()??;
-        let found = serde_json::from_slice(&stored).ok()?;
-        self.services.timespan.set(found);
-        Some(found)
+        let found = match timeout(PATIENCE, self.blobs().get(&self.name())).await {
+            // What cannot be read is found out again.
+            Ok(Ok(stored)) => stored.and_then(|stored| serde_json::from_slice(&stored).ok()),
+            Ok(Err(error)) => return Err(Error::Timespan(error.to_string())),
+            Err(_) => return Err(Error::Timespan(format!("no answer for {} s", PATIENCE.as_secs()))),
+        };
+        self.services.timespan.set(found, now);
+        Ok(found)
     }
 
-    async fn keep(&self, found: Found) {
-        let Ok(record) = serde_json::to_vec(&found) else { return };
-        if !matches!(timeout(PATIENCE, self.blobs().put(&self.name(), record.into())).await, Ok(Ok(()))) {
-            tracing::warn!("what was found out about time spans could not be kept; it is found out again");
+    /// For the other processes: what this one alone knows would not hold for all windows.
+    async fn keep(&self, found: Found) -> Result<(), Error> {
+        let record = serde_json::to_vec(&found).map_err(|error| Error::Timespan(error.to_string()))?;
+        match timeout(PATIENCE, self.blobs().put(&self.name(), record.into())).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(error)) => Err(Error::Timespan(error.to_string())),
+            Err(_) => Err(Error::Timespan(format!("no answer for {} s", PATIENCE.as_secs()))),
         }
     }
 
