@@ -59,8 +59,9 @@ impl Block {
         let mut text = String::new();
         let mut count = 0;
         while text.len() < BLOCK_BYTES {
+            let command: String = (0..20).map(|_| word()).collect();
             let row = json!({"Timestamp": "2026-07-23T18:03:20.9280000Z", "DeviceId": word() + &word(), "DeviceName": "host",
-                "ActionType": "ProcessCreated", "FolderPath": r"C:\Windows\System32\svchost.exe", "Hash": word(),
+                "ActionType": "ProcessCreated", "FolderPath": r"C:\Windows\System32\svchost.exe", "Hash": word(), "ProcessCommandLine": command,
                 "ReportId": 639_199_803_770_463_703_i64, "AdditionalFields": {"Id": word(), "Flags": [1, 2, 3]}});
             let row = match rows {
                 Rows::Packed => json!({"Row": row.to_string()}),
