@@ -29,15 +29,19 @@ fn main() {
 
 fn measure(rows: Rows, windows: u64) {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-    let pulled = runtime.block_on(async { Heavy::new(rows, windows).await.pull().await });
+    let (pulled, uploaded) = runtime.block_on(async {
+        let heavy = Heavy::new(rows, windows).await;
+        (heavy.pull().await, heavy.uploaded())
+    });
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
     let line = status.lines().find(|line| line.starts_with("VmHWM:")).unwrap();
     let kib: f64 = line.split_whitespace().nth(1).unwrap().parse().unwrap();
     let times = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
     let seconds = times.tv_sec as f64 + times.tv_nsec as f64 / 1e9;
     println!(
-        "  {rows:?} rows, {windows} at once: VmHWM {:.1} MiB, {:.2} CPU seconds per million rows",
+        "  {rows:?} rows, {windows} at once: VmHWM {:.1} MiB; {:.1} MB compressed, {:.2} CPU seconds per million rows",
         kib / 1024.0,
+        uploaded as f64 / 1e6,
         seconds / (pulled as f64 / 1e6)
     );
 }

@@ -58,7 +58,7 @@ fn queries() -> BTreeMap<&'static str, String> {
         ("probe-odd-name", probe(&name("where"))),
         ("odd-times", odd_times(&name("DeviceEvents"))),
         ("histogram", histogram(&events(), &day(), false, hour)),
-        ("histogram-with-columns", with_columns(&histogram(&events(), &day(), true, hour), &events().table)),
+        ("with-columns", with_columns(&histogram(&events(), &day(), true, hour), &events().table)),
         (
             "histogram-with-columns-odd-names",
             with_columns(&histogram(&odd_names, &day(), false, hour), &odd_names.table),
