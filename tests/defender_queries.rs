@@ -59,10 +59,7 @@ fn queries() -> BTreeMap<&'static str, String> {
         ("odd-times", odd_times(&name("DeviceEvents"))),
         ("histogram", histogram(&events(), &day(), false, hour)),
         ("with-columns", with_columns(&histogram(&events(), &day(), true, hour), &events().table)),
-        (
-            "histogram-with-columns-odd-names",
-            with_columns(&histogram(&odd_names, &day(), false, hour), &odd_names.table),
-        ),
+        ("with-columns-odd-names", with_columns(&histogram(&odd_names, &day(), false, hour), &odd_names.table)),
         ("plain-sample", plain_sample(&arrival, &slice, 200)),
         ("plain-window", plain_window(&arrival, &slice, Some(&three), Some("00ff"))),
         ("plain-window-handover", plain_window(&taken_over, &Slice::NullAxis, None, None)),
