@@ -16,7 +16,6 @@ use url::Url;
 
 /// Graph's hunting endpoint.
 pub const GRAPH_HUNTING: &str = "https://graph.microsoft.com/v1.0/security/runHuntingQuery";
-const GRAPH_RESOURCE: &str = "https://graph.microsoft.com";
 /// Says which ledger owns a destination; stands beside the metadata tables of the Python app.
 const LEDGER_TABLE: &str = "meta_Ledger";
 /// The setting by which the embedded host tells its handler how much to shrink time.
@@ -184,7 +183,9 @@ impl Settings {
         let database = reader.required("ADX_DATABASE", "the name of the database");
         let hunting = reader.value("DEFENDER_HUNTING_API_URL").unwrap_or_else(|| GRAPH_HUNTING.to_owned());
         let hunting = reader.url("DEFENDER_HUNTING_API_URL", &hunting);
-        let hunting_resource = reader.value("DEFENDER_RESOURCE_URI").unwrap_or_else(|| GRAPH_RESOURCE.to_owned());
+        let hunting_resource = reader.value("DEFENDER_RESOURCE_URI");
+        let hunting_resource =
+            hunting_resource.or_else(|| hunting.as_ref().map(|url| Dialect::of(url).resource(url))).unwrap_or_default();
         let names = (
             reader.identifier("CONFIG_TABLE", "meta_MigrationConfiguration"),
             reader.identifier("CONFIG_VIEW", "vw_meta_LatestMigrationConfiguration"),
@@ -379,6 +380,15 @@ mod tests {
         assert_eq!(settings.hunting.as_str(), GRAPH_HUNTING);
         assert_eq!((settings.limits.tables_at_once, settings.limits.lanes), (5, 8));
         assert_eq!(settings.names.config_view.as_str(), "vw_meta_LatestMigrationConfiguration");
+    }
+
+    #[test]
+    fn tokens_are_for_the_endpoint_unless_a_setting_says_otherwise() {
+        let resource = |more: &[(&str, &str)]| parse(&[&GOOD, more].concat()).unwrap().hunting_resource;
+        let older = ("DEFENDER_HUNTING_API_URL", "https://api-gov.securitycenter.microsoft.us/api/advancedqueries/run");
+        assert_eq!(resource(&[]), "https://graph.microsoft.com");
+        assert_eq!(resource(&[older]), "https://api-gov.securitycenter.microsoft.us");
+        assert_eq!(resource(&[older, ("DEFENDER_RESOURCE_URI", "https://a.example/")]), "https://a.example");
     }
 
     #[test]

@@ -101,6 +101,23 @@ pub fn probe(table: &Identifier) -> String {
     format!("{table}\n| extend ArrivedAt = {ARRIVAL_TIME}\n| take 1")
 }
 
+/// Of the rows that arrived during the last day, how many have an event time in the future (`Ahead`), and how many have none
+/// (`Without`). Few rows are read, and of them one column.
+pub fn odd_times(table: &Identifier) -> String {
+    format!(
+        "{table}\n| where {ARRIVAL_TIME} > ago(1d)\n\
+         | summarize Ahead = countif(Timestamp > now()), Without = countif(isnull(Timestamp))"
+    )
+}
+
+/// A query with one more row at its end: the table's columns as a list under `Columns`, each as its name, a space and its KQL
+/// type. It reads no data (dataexplorer-docs `query/getschema-operator.md`).
+pub fn with_columns(query: &str, table: &Identifier) -> String {
+    format!(
+        "{query}\n| union ({table} | getschema | summarize Columns = make_list(strcat(ColumnName, \" \", ColumnType)))"
+    )
+}
+
 /// How many rows (`Rows`) lie in each bin of the cut axis (`Bin`), within `range`. With `null_axis` the rows without a
 /// value there are counted too, under a null `Bin`.
 pub fn histogram(source: &Source, range: &Range, null_axis: bool, bin: Duration) -> String {
@@ -118,9 +135,7 @@ pub fn histogram(source: &Source, range: &Range, null_axis: bool, bin: Duration)
 
 /// Up to `take` packed rows of a slice, whichever the service likes.
 pub fn sample(source: &Source, slice: &Slice, take: u32) -> String {
-    let mut query = slice_of(source, slice, None);
-    arrival_column(&mut query, source);
-    line(&mut query, format_args!("take {take}"));
+    let mut query = plain_sample(source, slice, take);
     pack(&mut query, source);
     query
 }
@@ -128,12 +143,24 @@ pub fn sample(source: &Source, slice: &Slice, take: u32) -> String {
 /// All rows of a slice, or of one partition of it, packed: one column `Row`, a JSON object as text. With `chunk_id`
 /// each row holds it as `_ChunkId`.
 pub fn window(source: &Source, slice: &Slice, partition: Option<&Partition>, chunk_id: Option<&str>) -> String {
+    let mut query = plain_window(source, slice, partition, chunk_id);
+    pack(&mut query, source);
+    query
+}
+
+/// The rows of [`window`] as the service writes them, for one that refuses to pack.
+pub fn plain_window(source: &Source, slice: &Slice, partition: Option<&Partition>, chunk_id: Option<&str>) -> String {
     let mut query = slice_of(source, slice, partition);
     arrival_column(&mut query, source);
-    if let Some(id) = chunk_id {
-        line(&mut query, format_args!("extend _ChunkId = {}", Text(id)));
-    }
-    pack(&mut query, source);
+    chunk_id_column(&mut query, chunk_id);
+    query
+}
+
+/// Up to `take` rows of a slice as the service writes them, whichever it likes.
+pub fn plain_sample(source: &Source, slice: &Slice, take: u32) -> String {
+    let mut query = slice_of(source, slice, None);
+    arrival_column(&mut query, source);
+    line(&mut query, format_args!("take {take}"));
     query
 }
 
@@ -201,6 +228,12 @@ fn handover(query: &mut String, source: &Source) {
 fn arrival_column(query: &mut String, source: &Source) {
     if source.arrival_column {
         line(query, format_args!("extend {ARRIVAL_COLUMN} = {ARRIVAL_TIME}"));
+    }
+}
+
+fn chunk_id_column(query: &mut String, chunk_id: Option<&str>) {
+    if let Some(id) = chunk_id {
+        line(query, format_args!("extend _ChunkId = {}", Text(id)));
     }
 }
 

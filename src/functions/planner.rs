@@ -1,14 +1,15 @@
 //! Histograms in, pieces of a range out: asks the source for counts until every piece fits one answer.
 
+use super::columns::Columns;
 use super::hunting::{Error, Hunting};
-use crate::defender::Rows;
 use crate::defender::queries::{self, Range, Slice, Source};
+use crate::defender::{Error as HuntingError, Rows};
 use crate::kql::Identifier;
 use crate::orchestration::ids::Part;
 use crate::orchestration::limits::ROW_CAP;
 use crate::orchestration::plan::{Bin, Piece, bin_width, pack, parts_for};
 use crate::timestamp::Timestamp;
-use serde_json::Value;
+use serde_json::{Map, Value};
 use std::time::Duration;
 
 /// Bins of a plan: each is then some 0.02 % of the range.
@@ -25,6 +26,8 @@ pub struct Planner<'p, 'a> {
     hunting: &'p mut Hunting<'a>,
     source: &'p Source,
     hash_columns: &'p [Identifier],
+    asks_columns: bool,
+    columns: Option<Columns>,
 }
 
 /// A range, cut.
@@ -39,7 +42,18 @@ pub struct Cut {
 impl<'p, 'a> Planner<'p, 'a> {
     /// A planner that asks through `hunting`.
     pub fn new(hunting: &'p mut Hunting<'a>, source: &'p Source, hash_columns: &'p [Identifier]) -> Self {
-        Self { hunting, source, hash_columns }
+        Self { hunting, source, hash_columns, asks_columns: false, columns: None }
+    }
+
+    /// The same, with the first histogram telling the table's columns too.
+    #[must_use]
+    pub fn asking_for_columns(self) -> Self {
+        Self { asks_columns: true, ..self }
+    }
+
+    /// The table's columns, as far as a histogram told them.
+    pub fn take_columns(&mut self) -> Option<Columns> {
+        self.columns.take()
     }
 
     /// Cuts `(low, high]` into pieces of at most `target` rows: one histogram, and one more for each bin that is
@@ -102,13 +116,33 @@ impl<'p, 'a> Planner<'p, 'a> {
         loop {
             let width = bin_width(span, most);
             let query = queries::histogram(self.source, &Range { low, high }, nulls, width);
-            let rows = self.hunting.rows(&query).await?;
+            let rows = self.counts(&query).await?;
             if rows.rows.len() as u64 >= ROW_CAP && most > 1 {
                 most /= 50;
                 continue;
             }
             let (bins, null_rows) = bins_of(&rows)?;
             return Ok((bins, null_rows, width));
+        }
+    }
+
+    /// The answer to a histogram, the first one with the table's columns. A service that refuses to tell them is not asked again.
+    async fn counts(&mut self, query: &str) -> Result<Rows, Error> {
+        if !std::mem::take(&mut self.asks_columns) {
+            return self.hunting.rows(query).await;
+        }
+        match self.hunting.rows(&queries::with_columns(query, &self.source.table)).await {
+            Ok(mut rows) => {
+                let told = |row: &Map<String, Value>| row.get("Columns").is_some_and(Value::is_array);
+                self.columns = rows.rows.iter().find(|row| told(row)).and_then(|row| columns_of(row.get("Columns")?));
+                rows.rows.retain(|row| !told(row));
+                Ok(rows)
+            }
+            Err(Error::Call(error @ HuntingError::Refused { .. })) if !error.is_unknown_table() => {
+                tracing::warn!(%error, "the service does not tell a table's columns beside its counts");
+                self.hunting.rows(query).await
+            }
+            Err(error) => Err(error),
         }
     }
 
@@ -168,6 +202,12 @@ fn runs(pieces: Vec<Piece>, target: u64) -> Vec<Run> {
         }
     }
     runs
+}
+
+/// `["Name type", …]`
+fn columns_of(listed: &Value) -> Option<Columns> {
+    let column = |text: &Value| text.as_str()?.rsplit_once(' ').map(|(name, ty)| (name.to_owned(), ty.to_owned()));
+    listed.as_array()?.iter().map(column).collect()
 }
 
 fn bins_of(rows: &Rows) -> Result<(Vec<Bin>, u64), Error> {

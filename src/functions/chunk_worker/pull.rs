@@ -6,7 +6,7 @@ use super::squeeze::{Squeezed, Squeezer};
 use crate::adx::ingestion::{BlobName, Upload};
 use crate::app::App;
 use crate::config::OversizeRows;
-use crate::defender::{Error as HuntingError, Packed};
+use crate::defender::{Error as HuntingError, Packed, Reader};
 use crate::functions::hunting::{Error as CallError, Hunting, number};
 use crate::functions::planner::Planner;
 use crate::functions::source;
@@ -51,9 +51,11 @@ impl From<CallError> for Met {
                 Self::TooMuch(message)
             }
             CallError::Call(HuntingError::TimedOut { .. }) => Self::TooMuch(message),
-            CallError::Call(HuntingError::Corrupt { .. } | HuntingError::TooExpensive { .. }) => Self::Broken(message),
+            CallError::Call(
+                HuntingError::Corrupt { .. } | HuntingError::TooExpensive { .. } | HuntingError::GatewayTimedOut { .. },
+            ) => Self::Broken(message),
             CallError::NoPermit(_) | CallError::Paused { .. } => Self::Quota(message),
-            CallError::Budget(_) => Self::Budget(message),
+            CallError::Budget(_) | CallError::Timespan(_) => Self::Budget(message),
             error if error.is_transient() => Self::Unavailable(message, error.service_pause()),
             CallError::Call(_) => Self::Refused(message),
         }
@@ -97,7 +99,8 @@ async fn answer(app: &App, hunting: &mut Hunting<'_>, job: &Job, head: &Head) ->
     let partition = source::partition(&job.shape, window.id.part)?;
     let id = window.id.to_string();
     let chunk_id = (job.shape.chunk_id == ChunkIdPlace::Row).then_some(id.as_str());
-    let query = crate::defender::queries::window(&source, &slice, partition.as_ref(), chunk_id);
+    let dialect = job.services.defender.dialect();
+    let (query, reader) = source::pull(&job.shape, &source, &slice, partition.as_ref(), chunk_id, dialect);
 
     let packed = hunting.packed(&query).await?;
     // The blob's name is the claim's own, so that a worker that was overtaken cannot write over a sealed one.
@@ -105,7 +108,7 @@ async fn answer(app: &App, hunting: &mut Hunting<'_>, job: &Job, head: &Head) ->
     let claim = if mutated!(BlobNamedByWindow) { 0 } else { job.claim };
     let name = BlobName::new(&settings.database, &head.destination, &id, Uuid::from_u128(claim));
     let mut upload = job.services.ingestor.begin(name, job.deadline).await.map_err(not_stored)?;
-    let Squeezed { scan, sha256 } = stream(packed, &mut upload).await?;
+    let Squeezed { scan, sha256 } = stream(packed, reader, &mut upload).await?;
 
     let oversize_fails = settings.oversize_rows == OversizeRows::Fail;
     let now = app.state.now();
@@ -142,8 +145,8 @@ fn not_stored(error: crate::adx::Error) -> Met {
     Met::NotStored(error.to_string())
 }
 
-async fn stream(mut packed: Packed, upload: &mut Upload) -> Result<Squeezed, Met> {
-    let mut squeezer = Squeezer::new();
+async fn stream(mut packed: Packed, reader: Reader, upload: &mut Upload) -> Result<Squeezed, Met> {
+    let mut squeezer = Squeezer::new(reader);
     let mut gathered = BytesMut::new();
     while let Some(piece) = packed.next().await.map_err(|error| Met::from(CallError::Call(error)))? {
         gathered.extend_from_slice(&piece);

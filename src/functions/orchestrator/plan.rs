@@ -10,6 +10,7 @@ mod tests;
 use super::finish::finish_table;
 use super::{Step, StepError, store};
 use crate::app::{App, Services};
+use crate::functions::columns::{self, Look};
 use crate::functions::control::status_of;
 use crate::functions::hunting::Hunting;
 use crate::functions::planner::{Cut, Planner};
@@ -261,9 +262,9 @@ impl Planning<'_> {
             head.record.progress.calls += hunting.take_calls();
             head.etag = store::head(app, self.key(), &head.record, Some(&head.etag)).await?;
         }
-        let planned = match scope {
+        let (planned, look) = match scope {
             Scope::NewRange => self.new_windows(&mut head.record, found.nulls, hunting).await?,
-            Scope::Leftovers | Scope::Nothing => Vec::new(),
+            Scope::Leftovers | Scope::Nothing => (Vec::new(), None),
         };
         head.record.progress.calls += hunting.take_calls();
         if head.record.plan.is_none() {
@@ -271,7 +272,11 @@ impl Planning<'_> {
             ownership::refuse_foreign(services, &head.record, self.deadline).await?;
         }
         let end = (scope == Scope::NewRange).then_some(table.high);
-        self.write(head, Content { found, planned, end }).await
+        self.write(head, Content { found, planned, end }).await?;
+        if let Some(look) = look {
+            columns::remember(self.app, self.key(), &look).await;
+        }
+        Ok(())
     }
 
     async fn nothing_to_do(&self, head: &Stored<Head>, why: &str, calls: u64) -> Result<(), Error> {
@@ -297,17 +302,22 @@ impl Planning<'_> {
         head: &mut Head,
         known: NullWindows,
         hunting: &mut Hunting<'_>,
-    ) -> Step<Vec<(WindowName, Window)>> {
+    ) -> Step<(Vec<(WindowName, Window)>, Option<Look>)> {
         let limits = &self.app.limits;
         let Some(shape) = &head.shape else {
             return Err(StepError::Failed(format!("the ledger of {} has no shape; start another run", head.source)));
         };
-        let Some((low, high)) = plan::new_range(self.table(), head) else { return Ok(Vec::new()) };
+        let Some((low, high)) = plan::new_range(self.table(), head) else { return Ok((Vec::new(), None)) };
         let source = source::of(head, shape, plan::is_handover(head)).map_err(StepError::name)?;
-        let columns = source::hash_columns(shape).map_err(StepError::name)?;
+        let hashed = source::hash_columns(shape).map_err(StepError::name)?;
         let target = target_rows(limits.window_rows, limits.window_bytes, head.bytes_per_row);
-        let mut planner = Planner::new(hunting, &source, &columns);
+        let mut planner = Planner::new(hunting, &source, &hashed).asking_for_columns();
         let Cut { mut pieces, null_rows } = planner.cut(low, high, target, nulls::are_counted(head)).await?;
+        let mut look = None;
+        if let Some(columns) = planner.take_columns() {
+            let (notes, seen) = columns::changes(self.app, self.key(), columns).await;
+            (head.notes, look) = (notes, Some(seen));
+        }
         match nulls::judge(known, null_rows) {
             NullRows::Copied => {}
             NullRows::New(rows) => {
@@ -320,7 +330,7 @@ impl Planning<'_> {
             }
         }
         let windows = plan::windows_of(head, pieces, self.app.state.now());
-        windows.map_err(|error| StepError::Failed(error.to_string()))
+        Ok((windows.map_err(|error| StepError::Failed(error.to_string()))?, look))
     }
 
     /// Writes the plan; only the last transaction makes it valid, and owes its messages.

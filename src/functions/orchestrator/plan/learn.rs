@@ -3,9 +3,9 @@
 use super::super::{Step, StepError};
 use crate::adx::catalog::{Claim, Destination, LedgerEntry, Readiness};
 use crate::app::Services;
-use crate::defender::Error as HuntingError;
 use crate::defender::queries::{self, Range, Slice};
-use crate::defender::scanner::{Scan, Scanner};
+use crate::defender::scanner::Scan;
+use crate::defender::{Dialect, Error as HuntingError, Reader};
 use crate::functions::hunting::{Error, Hunting};
 use crate::functions::source::{self, ARRIVAL_COLUMN};
 use crate::kql::Identifier;
@@ -95,6 +95,7 @@ pub async fn probe(config: &TableConfig, hunting: &mut Hunting<'_>) -> Step<Opti
     }
     let names: Vec<(&str, &str)> =
         rows.columns.iter().map(|c| (c.name.as_str(), c.ty.as_str())).filter(|c| c.0 != "ArrivedAt").collect();
+    hunting.try_timespan(&source_table, &names).await?;
     Ok(Some(Probe { axis, hash_columns: hash_columns(&names) }))
 }
 
@@ -114,24 +115,35 @@ pub async fn shape(services: &Services, table: &TableRun, head: &mut Head, hunti
     };
     claim(services, head, &shape.axis, hunting.deadline()).await?;
     *head = rules::shaped(head.clone(), &table.config, shape.clone());
-    head.bytes_per_row = match sample(head, &shape, table.high, hunting).await {
-        Err(error) if may_be_packed_in_full(&error, services, &shape) => {
-            tracing::warn!(%error, table = head.source, "the service refuses pack_all(true); rows are packed in full");
-            shape.row_format = RowFormat::Full;
-            sample(head, &shape, table.high, hunting).await
+    let wanted = shape.row_format;
+    loop {
+        match sample(head, &shape, table.high, hunting, services.defender.dialect()).await {
+            Ok(bytes_per_row) => {
+                head.bytes_per_row = bytes_per_row;
+                break;
+            }
+            Err(error) => {
+                let next = next_format(&error, wanted, shape.row_format, services.settings.row_format.is_none());
+                let Some(next) = next else { return Err(unknown_table(&source_table, error)) };
+                tracing::warn!(%error, table = head.source, format = ?next, "the service refuses to pack rows; another way is tried");
+                shape.row_format = next;
+            }
         }
-        other => other,
     }
-    .map_err(|error| unknown_table(&source_table, error))?;
     head.shape = Some(shape);
     Ok(true)
 }
 
-/// Whether the query was refused while the format of the rows was ours to choose.
-fn may_be_packed_in_full(error: &Error, services: &Services, shape: &Shape) -> bool {
-    matches!(error, Error::Call(call @ HuntingError::Refused { .. }) if !call.is_unknown_table())
-        && shape.row_format == RowFormat::Compact
-        && services.settings.row_format.is_none()
+/// What to try where the query was refused for the way in which rows are packed: in full, where the format is ours to choose, then
+/// plain and packed here.
+fn next_format(error: &Error, wanted: RowFormat, tried: RowFormat, ours_to_choose: bool) -> Option<RowFormat> {
+    let refused = matches!(error, Error::Call(call @ HuntingError::Refused { .. }) if !call.is_unknown_table());
+    match tried {
+        _ if !refused => None,
+        RowFormat::Compact if ours_to_choose => Some(RowFormat::Full),
+        RowFormat::Compact | RowFormat::Full => Some(wanted.plain()),
+        RowFormat::PlainCompact | RowFormat::PlainFull => None,
+    }
 }
 
 /// The API says the same of a table that does not exist and of one that the tenant may not see.
@@ -145,14 +157,26 @@ fn unknown_table(table: &Identifier, error: Error) -> StepError {
     }
 }
 
-/// Response bytes per row, measured on packed rows of the range; on fewer of them where they are very large.
-async fn sample(head: &Head, shape: &Shape, high: Timestamp, hunting: &mut Hunting<'_>) -> Result<Option<f64>, Error> {
+/// Response bytes per row, measured on rows of the range as they will be pulled; on fewer of them where they are very large.
+async fn sample(
+    head: &Head,
+    shape: &Shape,
+    high: Timestamp,
+    hunting: &mut Hunting<'_>,
+    dialect: Dialect,
+) -> Result<Option<f64>, Error> {
     let source = source::of(head, shape, shape.handover.is_some())
         .map_err(|error| HuntingError::Refused { code: "Name".to_owned(), message: error.to_string() })?;
     let slice = Slice::Range(Range { low: head.planned_to, high });
     let mut take = SAMPLE_ROWS;
+    let (compact, plain) = (shape.row_format.is_compact(), shape.row_format.is_plain());
     loop {
-        match measured(&queries::sample(&source, &slice, take), hunting).await {
+        let (query, reader) = if plain {
+            (queries::plain_sample(&source, &slice, take), Reader::plain(dialect, compact))
+        } else {
+            (queries::sample(&source, &slice, take), Reader::packed())
+        };
+        match measured(&query, reader, hunting).await {
             Err(Error::Call(HuntingError::ResultTooLarge { .. } | HuntingError::TooLarge { .. })) if take > 1 => {
                 take /= 10
             }
@@ -162,15 +186,14 @@ async fn sample(head: &Head, shape: &Shape, high: Timestamp, hunting: &mut Hunti
     }
 }
 
-async fn measured(query: &str, hunting: &mut Hunting<'_>) -> Result<Scan, Error> {
+async fn measured(query: &str, mut reader: Reader, hunting: &mut Hunting<'_>) -> Result<Scan, Error> {
     let mut packed = hunting.packed(query).await?;
-    let mut scanner = Scanner::new();
     let mut rows = Vec::new();
     while let Some(piece) = packed.next().await? {
         rows.clear();
-        scanner.feed(&piece, &mut rows).map_err(HuntingError::from)?;
+        reader.feed(&piece, &mut rows).map_err(HuntingError::from)?;
     }
-    Ok(scanner.finish().map_err(HuntingError::from)?)
+    Ok(reader.finish().map_err(HuntingError::from)?)
 }
 
 /// Scalar columns whose hash spreads the rows.
