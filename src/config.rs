@@ -310,7 +310,8 @@ fn quota(reader: &mut Reader<'_>, default: Quota, dialect: Dialect) -> Quota {
         Some(_) => Some(reader.number("HUNTING_CALLS_PER_HOUR", 1_500, 1, 6_000_000)),
         None => documented,
     };
-    Quota { per_minute, per_hour }
+    let share = reader.number("HUNTING_QUOTA_SHARE", 1.0, 0.01, 1.0);
+    Quota { per_minute, per_hour }.share(share)
 }
 
 impl StateStore {

@@ -7,7 +7,8 @@ use super::ids::{TableKey, WindowId, WindowName};
 use super::ledger::{Head, TableState};
 use super::limits::{Limits, MAX_DYNAMIC_BYTES, ROW_CAP, SOURCE_KEPT};
 use super::message::Debt;
-use super::plan::{Piece, at_most};
+use super::plan::{Aim, Piece, at_most};
+use super::sizing;
 use super::window::{Claim, Window, WindowState};
 use crate::timestamp::Timestamp;
 use std::time::Duration;
@@ -17,12 +18,8 @@ mod tests;
 
 /// Children, parent and head fit one transaction.
 const MAX_CHILDREN: usize = 98;
-/// A split aims at this part of what was too much.
+/// What was too much becomes so many windows at least.
 const SPLIT_INTO: u64 = 2;
-/// How much a new measurement of bytes per row counts against what was known.
-const LEARNING: f64 = 0.3;
-/// Windows with fewer rows say little about the bytes per row.
-const ROWS_TO_LEARN_FROM: u64 = 500;
 
 /// A delivery of a chunk message.
 #[derive(Debug, Clone, Copy)]
@@ -142,8 +139,10 @@ pub enum Judged {
 /// What a pull met.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Met {
-    /// The answer was cut by a cap, or refused for its size, or did not come in time: a smaller window may do.
+    /// The answer was cut by the cap of rows, or did not come in time: a smaller window may do.
     TooMuch(String),
+    /// The answer was refused for its size: windows by the weight of its rows will do.
+    TooLarge(String),
     /// The answer broke on its way: worth another attempt, and a smaller window after that.
     Broken(String),
     /// The blob could not be written.
@@ -161,10 +160,21 @@ pub enum Met {
 /// What follows a pull that came to no seal.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Next {
-    /// Cut the window by another histogram, for this reason; [`divided`] decides then.
-    Split(String),
+    /// Cut the window by another histogram; [`divided`] decides then.
+    Split(Reason),
     /// It is over with this.
     Over(Over),
+}
+
+/// Why a window is split.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reason {
+    /// In words.
+    pub text: String,
+    /// Whether it is the size of the answer, so that its rows are to be weighed.
+    pub size: bool,
+    /// Whether an answer was asked for.
+    pub asked: bool,
 }
 
 /// How a pull without a seal is over.
@@ -244,10 +254,12 @@ fn may_be_gone(window: &Window, now: Timestamp) -> bool {
 /// Decides on a pull that met something else than a complete answer.
 pub fn after(window: &Window, met: Met) -> Next {
     let later = |error, own_fault, pause| Next::Over(Over::Later(Later { error, own_fault, pause }));
+    let split = |text, size| Next::Split(Reason { text, size, asked: true });
     match met {
-        Met::TooMuch(reason) => Next::Split(reason),
+        Met::TooMuch(reason) => split(reason, false),
+        Met::TooLarge(reason) => split(reason, true),
         // A second broken answer is taken for one that is too large to arrive whole.
-        Met::Broken(reason) if window.attempts > 0 => Next::Split(reason),
+        Met::Broken(reason) if window.attempts > 0 => split(reason, false),
         Met::Broken(error) | Met::NotStored(error) => later(error, true, None),
         Met::Quota(error) => later(error, false, Some(Duration::ZERO)),
         Met::Budget(error) => later(error, false, None),
@@ -256,16 +268,31 @@ pub fn after(window: &Window, met: Met) -> Next {
     }
 }
 
-/// The rows that a piece of a split window is to have at most.
-pub fn split_target(window: &Window, limits: &Limits) -> u64 {
-    (window.planned_rows / SPLIT_INTO).clamp(1, limits.window_rows)
+/// How a window that was too much is to be divided, where an answer may have `byte_cap`.
+pub fn aim(head: &Head, window: &Window, limits: &Limits, byte_cap: u64) -> Aim {
+    let most = sizing::most_of_part(head, limits, byte_cap);
+    // Where rows are not weighed, what is known of them has to do.
+    Aim { most, parts: window.planned_rows.div_ceil(most.rows).max(SPLIT_INTO) }
+}
+
+/// Why a window is not pulled before it is split, if it is not: so many rows do not fit an answer, whatever their weight, or
+/// by all that is known of it.
+pub fn too_much_already(head: &Head, window: &Window, byte_cap: u64) -> Option<Reason> {
+    let rows = window.planned_rows;
+    if rows >= ROW_CAP {
+        let text = format!("{rows} rows are more than an answer has");
+        return Some(Reason { text, size: false, asked: false });
+    }
+    let size = window.attempts == 0 && sizing::is_hopeless(head, rows, byte_cap);
+    let text = || format!("{rows} rows are expected to take more than the {byte_cap} bytes that an answer may have");
+    size.then(|| Reason { text: text(), size: false, asked: false })
 }
 
 /// What a window is cut for, and by.
 #[derive(Debug, Clone, Copy)]
 pub struct Split<'a> {
     /// Why it is too much.
-    pub reason: &'a str,
+    pub reason: &'a Reason,
     /// Its name.
     pub name: &'a WindowName,
     /// The columns whose hash cuts what no time can.
@@ -278,15 +305,15 @@ pub fn divided(
     split: Split<'_>,
     cut: Result<Vec<Piece>, Met>,
     now: Timestamp,
-    limits: &Limits,
 ) -> Over {
     let Split { reason, name, hash_columns } = split;
     let pieces = match cut {
         Ok(pieces) => at_most(pieces, MAX_CHILDREN),
         Err(met) => return undivided(window, reason, met),
     };
+    let reason = &reason.text;
     match pieces.as_slice() {
-        [only] if only.rows <= split_target(window, limits) => Over::Later(Later {
+        [only] if only.rows <= window.planned_rows / SPLIT_INTO => Over::Later(Later {
             error: format!("{reason}; the source now counts {} rows", only.rows),
             own_fault: true,
             pause: None,
@@ -300,15 +327,19 @@ pub fn divided(
     }
 }
 
-fn undivided(window: &Window, reason: &str, met: Met) -> Over {
+fn undivided(window: &Window, reason: &Reason, met: Met) -> Over {
     match met {
-        // The attempt is spent: a window that is always too slow must come to an end.
-        Met::Quota(_) => Over::Later(Later { error: reason.to_owned(), own_fault: true, pause: Some(Duration::ZERO) }),
+        // Where it was asked for, the attempt is spent: a window that is always too slow must come to an end.
+        Met::Quota(_) => {
+            Over::Later(Later { error: reason.text.clone(), own_fault: reason.asked, pause: Some(Duration::ZERO) })
+        }
         // What is too much for a histogram is not split once more.
-        Met::TooMuch(error) | Met::Broken(error) => Over::Later(Later { error, own_fault: true, pause: None }),
+        Met::TooMuch(error) | Met::TooLarge(error) | Met::Broken(error) => {
+            Over::Later(Later { error, own_fault: true, pause: None })
+        }
         met => match after(window, met) {
             Next::Over(over) => over,
-            Next::Split(error) => Over::Later(Later { error, own_fault: true, pause: None }),
+            Next::Split(Reason { text: error, .. }) => Over::Later(Later { error, own_fault: true, pause: None }),
         },
     }
 }
@@ -317,7 +348,9 @@ fn children(window: &Window, name: &WindowName, pieces: &[Piece], now: Timestamp
     let path = name.path();
     let child = |(index, piece): (usize, &Piece)| {
         let id = WindowId { low: piece.low, high: piece.high, part: piece.part, generation: 0, ..window.id };
-        let child = Window::planned(id, &window.plan, window.handover, piece.rows, now);
+        // Counted now, and nothing there: nothing is to be pulled.
+        let state = if piece.rows == 0 { WindowState::Empty } else { WindowState::Planned };
+        let child = Window { state, ..Window::planned(id, &window.plan, window.handover, piece.rows, now) };
         (WindowName::new(piece.low, &format!("{path}{index:02x}")), child)
     };
     pieces.iter().enumerate().map(child).collect()
@@ -351,16 +384,4 @@ pub fn give_back(
     let pause = later.pause.unwrap_or_else(|| limits.retry_pause(retried.attempts));
     let again = Debt::chunk_later(table, name.clone(), pause);
     Ok(GivenBack::Again(Box::new(Window { owed: vec![again.clone()], ..retried }), again))
-}
-
-/// The response bytes per row of an answer, where it had enough rows to tell.
-pub fn measured(rows: u64, response_bytes: u64) -> Option<f64> {
-    (rows >= ROWS_TO_LEARN_FROM).then(|| response_bytes as f64 / rows as f64)
-}
-
-/// The head with what a measurement adds to what it knows of the bytes per row.
-pub fn learned(head: Head, measured: Option<f64>) -> Head {
-    let Some(measured) = measured else { return head };
-    let known = head.bytes_per_row.map_or(measured, |old| old + LEARNING * (measured - old));
-    Head { bytes_per_row: Some(known), ..head }
 }

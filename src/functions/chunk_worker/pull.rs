@@ -4,16 +4,18 @@
 use super::Job;
 use super::squeeze::{Squeezed, Squeezer};
 use crate::adx::ingestion::{BlobName, Upload};
-use crate::app::App;
+use crate::app::{App, Services};
 use crate::config::OversizeRows;
 use crate::defender::{Error as HuntingError, Packed};
 use crate::functions::hunting::{Error as CallError, Hunting, number};
-use crate::functions::planner::Planner;
+use crate::functions::planner::{Divided, Planner, Weigh};
 use crate::functions::source;
 use crate::kql::InvalidName;
-use crate::orchestration::chunk::{self, Answer, Counted, Judged, Met, Next, Over, Split, Terms};
+use crate::orchestration::chunk::{self, Answer, Counted, Judged, Met, Next, Over, Reason, Split, Terms};
+use crate::orchestration::fan_in::WindowEnd;
 use crate::orchestration::ledger::{ChunkIdPlace, Head};
 use crate::orchestration::plan::Piece;
+use crate::orchestration::sizing::Measured;
 use crate::orchestration::window::Seal;
 use crate::state::Error;
 use bytes::{Bytes, BytesMut};
@@ -29,11 +31,16 @@ pub enum Outcome {
     Sealed {
         /// It.
         seal: Seal,
-        /// Response bytes per row, where there were enough rows to tell.
-        bytes_per_row: Option<f64>,
+        /// What the answer took.
+        answer: Measured,
     },
     /// There is nothing to seal.
-    Over(Over),
+    Over {
+        /// What follows.
+        over: Over,
+        /// What an answer would have taken that was refused for its size, where it was weighed.
+        refused: Option<Measured>,
+    },
 }
 
 impl From<InvalidName> for Met {
@@ -48,7 +55,7 @@ impl From<CallError> for Met {
         let message = error.to_string();
         match error {
             CallError::Call(HuntingError::ResultTooLarge { .. } | HuntingError::TooLarge { .. }) => {
-                Self::TooMuch(message)
+                Self::TooLarge(message)
             }
             CallError::Call(HuntingError::TimedOut { .. }) => Self::TooMuch(message),
             CallError::Call(HuntingError::Corrupt { .. } | HuntingError::TooExpensive { .. }) => Self::Broken(message),
@@ -75,6 +82,15 @@ pub async fn pull(app: &App, job: &mut Job, head: &Head) -> Result<Outcome, Erro
     // A quarter of the time is kept for a split.
     let until = job.deadline - app.limits.invocation_deadline / 4;
     let mut pulling = Hunting::for_window(app, &services, until, job.message.permit);
+    let cap = pulling.byte_cap();
+    if let Some(reason) = chunk::too_much_already(head, &job.window.record, cap) {
+        let (over, _) = split(app, &mut pulling, job, head, &reason).await;
+        // Where it cannot be divided, only the service can say whether it really is too much.
+        if !matches!(over, Over::End(WindowEnd::Failed(_))) {
+            job.window.record.calls += pulling.take_calls();
+            return Ok(Outcome::Over { over, refused: None });
+        }
+    }
     let next = match answer(app, &mut pulling, job, head).await {
         Ok(Pulled::Sealed(sealed)) => Err(sealed),
         Ok(Pulled::Next(next)) => Ok(next),
@@ -83,11 +99,28 @@ pub async fn pull(app: &App, job: &mut Job, head: &Head) -> Result<Outcome, Erro
     let mut hunting = Hunting::new(app, &services, job.deadline);
     let outcome = match next {
         Err(sealed) => sealed,
-        Ok(Next::Over(over)) => Outcome::Over(over),
-        Ok(Next::Split(reason)) => Outcome::Over(split(app, &mut hunting, job, head, &reason).await),
+        Ok(Next::Over(over)) => Outcome::Over { over, refused: None },
+        Ok(Next::Split(reason)) => {
+            let (over, weighed) = split(app, &mut hunting, job, head, &reason).await;
+            Outcome::Over { over, refused: weighed }
+        }
     };
     job.window.record.calls += pulling.take_calls() + hunting.take_calls();
+    learn_cap(app, &services, &outcome).await?;
     Ok(outcome)
+}
+
+/// What the answer tells of the size that the endpoint allows.
+async fn learn_cap(app: &App, services: &Services, outcome: &Outcome) -> Result<(), Error> {
+    let endpoint = services.hunting_endpoint();
+    match outcome {
+        Outcome::Sealed { answer, .. } => app.state.answer_given(&endpoint, answer.bytes).await,
+        Outcome::Over { refused: Some(refused), .. } => {
+            tracing::warn!(bytes = refused.bytes, rows = refused.rows, "an answer of so many bytes was refused for its size");
+            app.state.answer_refused(&endpoint, refused.bytes, app.limits.response_bytes).await
+        }
+        Outcome::Over { refused: None, .. } => Ok(()),
+    }
 }
 
 async fn answer(app: &App, hunting: &mut Hunting<'_>, job: &Job, head: &Head) -> Result<Pulled, Met> {
@@ -134,8 +167,8 @@ async fn answer(app: &App, hunting: &mut Hunting<'_>, job: &Job, head: &Head) ->
         longest_row_bytes: scan.longest_row_bytes,
         sha256,
     };
-    let bytes_per_row = chunk::measured(scan.rows, scan.response_bytes);
-    Ok(Pulled::Sealed(Outcome::Sealed { seal, bytes_per_row }))
+    let answer = Measured { rows: scan.rows, bytes: scan.response_bytes, cap: hunting.byte_cap() };
+    Ok(Pulled::Sealed(Outcome::Sealed { seal, answer }))
 }
 
 fn not_stored(error: crate::adx::Error) -> Met {
@@ -177,20 +210,40 @@ async fn off_executor<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'stat
     tokio::task::spawn_blocking(work).await.map_err(|error| Met::Broken(error.to_string()))
 }
 
-/// Cuts the window by another histogram, so that the children are even and counted.
-async fn split(app: &App, hunting: &mut Hunting<'_>, job: &Job, head: &Head, reason: &str) -> Over {
-    tracing::warn!(reason, "a window is too much for one answer and is split");
-    let window = &job.window.record;
-    let cut = cut(app, hunting, job, head).await;
+/// Cuts the window by another histogram, so that the children are even and counted. Gives what its rows weigh, where that
+/// was asked for.
+async fn split(
+    app: &App,
+    hunting: &mut Hunting<'_>,
+    job: &Job,
+    head: &Head,
+    reason: &Reason,
+) -> (Over, Option<Measured>) {
+    tracing::warn!(reason = reason.text, "a window is too much for one answer and is split");
+    let divided = match divide(app, hunting, job, head, reason.size).await {
+        // A window that is too costly to be weighed can still be counted.
+        Err(Met::TooMuch(_) | Met::TooLarge(_) | Met::Broken(_) | Met::Refused(_)) if reason.size => {
+            divide(app, hunting, job, head, false).await
+        }
+        divided => divided,
+    };
+    let weighed = divided.as_ref().ok().and_then(|divided| {
+        let Divided { rows, bytes, .. } = *divided;
+        bytes.map(|bytes| Measured { rows, bytes, cap: hunting.byte_cap() })
+    });
     let split = Split { reason, name: &job.message.window, hash_columns: &job.shape.hash_columns };
-    chunk::divided(window, split, cut, app.state.now(), &app.limits)
+    let pieces = divided.map(|divided| divided.pieces);
+    (chunk::divided(&job.window.record, split, pieces, app.state.now()), weighed)
 }
 
-async fn cut(app: &App, hunting: &mut Hunting<'_>, job: &Job, head: &Head) -> Result<Vec<Piece>, Met> {
+async fn divide(app: &App, hunting: &mut Hunting<'_>, job: &Job, head: &Head, weigh: bool) -> Result<Divided, Met> {
     let window = &job.window.record;
     let source = source::of(head, &job.shape, window.handover)?;
     let columns = source::hash_columns(&job.shape)?;
+    let id = window.id.to_string();
+    let chunk_id = (job.shape.chunk_id == ChunkIdPlace::Row).then_some(id.as_str());
     let whole = Piece { low: window.id.low, high: window.id.high, part: window.id.part, rows: window.planned_rows };
+    let aim = chunk::aim(head, window, &app.limits, hunting.byte_cap());
     let mut planner = Planner::new(hunting, &source, &columns);
-    Ok(planner.divide(whole, chunk::split_target(window, &app.limits)).await?)
+    Ok(planner.divide(whole, aim, weigh.then_some(Weigh { chunk_id })).await?)
 }

@@ -36,7 +36,8 @@ fn word(over: &Over) -> String {
 
 fn next_word(next: &Next) -> String {
     match next {
-        Next::Split(_) => "split".into(),
+        Next::Split(Reason { size: false, .. }) => "split".into(),
+        Next::Split(Reason { size: true, .. }) => "split by weight".into(),
         Next::Over(over) => word(over),
     }
 }
@@ -87,6 +88,7 @@ fn what_a_pull_met_decides_what_follows() {
     let e = || "e".to_owned();
     for (met, first, second) in [
         (Met::TooMuch(e()), "split", "split"),
+        (Met::TooLarge(e()), "split by weight", "split by weight"),
         (Met::Broken(e()), "again after backoff!", "split"),
         (Met::NotStored(e()), "again after backoff!", "again after backoff!"),
         (Met::Quota(e()), "again after 0 s", "again after 0 s"),
@@ -99,6 +101,29 @@ fn what_a_pull_met_decides_what_follows() {
             assert_eq!(next_word(&after(&window(5, attempts), met.clone())), expected, "{met:?}, attempt {attempts}");
         }
     }
+}
+
+fn too_much(asked: bool) -> Reason {
+    Reason { text: "too much".into(), size: false, asked }
+}
+
+#[test]
+fn waiting_for_the_quota_spends_no_attempt_of_a_window_that_was_not_asked_for() {
+    for (asked, expected) in [(true, "again after 0 s!"), (false, "again after 0 s")] {
+        let split = Split { reason: &too_much(asked), name: &name(), hash_columns: &[] };
+        let over = divided(&window(8, 0), split, Err(Met::Quota("none".into())), now());
+        assert_eq!(word(&over), expected);
+    }
+}
+
+#[test]
+fn a_part_without_rows_is_not_asked_for() {
+    let piece = |low, rows| Piece::whole(Timestamp::from_ticks(low), Timestamp::from_ticks(low + 5), rows);
+    let split = Split { reason: &too_much(true), name: &name(), hash_columns: &[] };
+    let cut = Ok(vec![piece(10, 4), piece(15, 0), piece(20, 4)]);
+    let Over::End(WindowEnd::Split(children)) = divided(&window(8, 0), split, cut, now()) else { panic!("not split") };
+    let states: Vec<_> = children.iter().map(|(_, child)| child.state).collect();
+    assert_eq!(states, [WindowState::Planned, WindowState::Empty, WindowState::Planned]);
 }
 
 #[test]
@@ -118,8 +143,8 @@ fn a_window_that_is_too_much_is_cut_or_comes_to_an_end() {
         (Err(Met::Unavailable(e(), None)), "again after backoff!"),
         (Err(Met::Refused(e())), "failed"),
     ] {
-        let split = Split { reason: "too much", name: &name(), hash_columns: &["DeviceId".to_owned()] };
-        let over = divided(&window(8, 0), split, cut.clone(), now(), &limits());
+        let split = Split { reason: &too_much(true), name: &name(), hash_columns: &["DeviceId".to_owned()] };
+        let over = divided(&window(8, 0), split, cut.clone(), now());
         let pieces = cut.map(|pieces| pieces.len());
         assert_eq!(word(&over), expected, "{pieces:?}");
     }
@@ -134,8 +159,8 @@ fn children_cover_their_parent_under_its_plan_and_path() {
         rows: 4,
     };
     let parent = Window { handover: true, ..window(8, 3) };
-    let split = Split { reason: "too much", name: &name(), hash_columns: &[] };
-    let Over::End(WindowEnd::Split(children)) = divided(&parent, split, Ok(vec![piece(0), piece(1)]), now(), &limits())
+    let split = Split { reason: &too_much(true), name: &name(), hash_columns: &[] };
+    let Over::End(WindowEnd::Split(children)) = divided(&parent, split, Ok(vec![piece(0), piece(1)]), now())
     else {
         panic!("not split")
     };
@@ -205,11 +230,18 @@ fn what_a_message_finds_depends_on_table_and_window() {
 }
 
 #[test]
-fn bytes_per_row_are_learned_slowly_and_from_enough_rows() {
-    assert_eq!((measured(499, 1_000), measured(500, 1_000)), (None, Some(2.0)));
-    let fresh = learned(head(TableState::Running), Some(10.0));
-    assert_eq!(fresh.bytes_per_row, Some(10.0));
-    let next = learned(fresh, Some(20.0));
-    assert_eq!(next.bytes_per_row, Some(13.0));
-    assert_eq!(learned(next.clone(), None), next);
+fn what_surely_does_not_fit_is_divided_before_it_is_asked_for() {
+    let known = Head { bytes_per_row: Some(1_000.0), ..head(TableState::Running) };
+    let reason = |rows, attempts| too_much_already(&known, &window(rows, attempts), 50_000_000);
+    assert_eq!(reason(49_000, 0), None);
+    assert!(reason(60_000, 0).is_some());
+    assert_eq!(reason(60_000, 1), None, "it could not be divided, or somebody else knows better");
+    assert!(reason(ROW_CAP, 1).is_some());
+}
+
+#[test]
+fn a_window_is_divided_into_two_or_as_many_as_its_rows_want() {
+    let known = Head { bytes_per_row: Some(1_000.0), margin: Some(0.1), ..head(TableState::Running) };
+    let parts = |rows| aim(&known, &window(rows, 0), &limits(), 50_000_000).parts;
+    assert_eq!((parts(10), parts(80_000), parts(99_000)), (2, 2, 3));
 }
