@@ -3,11 +3,11 @@
 
 use super::IllegalTransition;
 use super::fan_in::WindowEnd;
-use super::ids::{TableKey, WindowId, WindowName};
+use super::ids::{Part, TableKey, WindowId, WindowName};
 use super::ledger::{Head, TableState};
 use super::limits::{Limits, MAX_DYNAMIC_BYTES, ROW_CAP, SOURCE_KEPT};
 use super::message::Debt;
-use super::plan::{Aim, Piece, at_most};
+use super::plan::{Aim, Caps, Piece, at_most};
 use super::sizing;
 use super::window::{Claim, Window, WindowState};
 use crate::timestamp::Timestamp;
@@ -268,24 +268,31 @@ pub fn after(window: &Window, met: Met) -> Next {
     }
 }
 
-/// How a window that was too much is to be divided, where an answer may have `byte_cap`.
-pub fn aim(head: &Head, window: &Window, limits: &Limits, byte_cap: u64) -> Aim {
-    let most = sizing::most_of_part(head, limits, byte_cap);
-    // Where rows are not weighed, what is known of them has to do.
-    Aim { most, parts: window.planned_rows.div_ceil(most.rows).max(SPLIT_INTO) }
+/// How a window is to be divided for this reason, where an answer may have `byte_cap`.
+pub fn aim(head: &Head, window: &Window, reason: &Reason, limits: &Limits, byte_cap: u64) -> Aim {
+    let bytes = sizing::target_bytes(head, byte_cap).max(1);
+    if reason.size {
+        // Their weight says into how many.
+        let parts = if reason.asked { SPLIT_INTO } else { 1 };
+        return Aim { most: Caps { rows: limits.window_rows, bytes }, parts };
+    }
+    let rows = sizing::target_rows(head, limits, byte_cap);
+    Aim { most: Caps { rows, bytes }, parts: window.planned_rows.div_ceil(rows).max(SPLIT_INTO) }
 }
 
-/// Why a window is not pulled before it is split, if it is not: so many rows do not fit an answer, whatever their weight, or
-/// by all that is known of it.
+/// Why a window is not pulled before its rows are looked at once more, if it is not: so many do not fit an answer, or by all
+/// that is known of their weight they do not.
 pub fn too_much_already(head: &Head, window: &Window, byte_cap: u64) -> Option<Reason> {
     let rows = window.planned_rows;
     if rows >= ROW_CAP {
         let text = format!("{rows} rows are more than an answer has");
         return Some(Reason { text, size: false, asked: false });
     }
-    let size = window.attempts == 0 && sizing::is_hopeless(head, rows, byte_cap);
+    let WindowId { low, high, part, .. } = window.id;
+    let whole = part == Part::WHOLE && !Piece::whole(low, high, rows).is_single_tick();
+    let heavy = whole && window.attempts == 0 && sizing::is_hopeless(head, rows, byte_cap);
     let text = || format!("{rows} rows are expected to take more than the {byte_cap} bytes that an answer may have");
-    size.then(|| Reason { text: text(), size: false, asked: false })
+    heavy.then(|| Reason { text: text(), size: true, asked: false })
 }
 
 /// What a window is cut for, and by.

