@@ -437,6 +437,16 @@ mod tests {
     }
 
     #[test]
+    fn a_share_of_the_quota_is_left_to_others() {
+        let quota = |share| parse(&[&GOOD[..], &[("HUNTING_QUOTA_SHARE", share)]].concat()).map(|s| s.limits.quota);
+        assert_eq!(quota("0.5").unwrap(), Quota { per_minute: 22, per_hour: None });
+        assert_eq!(quota("1").unwrap().per_minute, 45);
+        for wrong in ["0", "1.1", "-1", "NaN", "half"] {
+            assert!(quota(wrong).unwrap_err().to_string().contains("HUNTING_QUOTA_SHARE"), "{wrong}");
+        }
+    }
+
+    #[test]
     fn the_hour_is_limited_where_the_service_or_a_setting_does() {
         let hour = |more: &[(&str, &str)]| parse(&[&GOOD, more].concat()).unwrap().limits.quota.per_hour;
         let older = ("DEFENDER_HUNTING_API_URL", "https://api.security.microsoft.com/api/advancedqueries/run");

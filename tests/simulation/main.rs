@@ -8,6 +8,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 #![allow(clippy::disallowed_methods, reason = "what to play comes from the environment")]
 
+mod budget;
 mod clock;
 mod crashes;
 mod gate;
@@ -21,6 +22,7 @@ mod observe;
 mod oracle;
 mod process;
 mod refused;
+mod sizes;
 mod schedule;
 mod store;
 mod world;
