@@ -3,23 +3,19 @@
 
 use super::IllegalTransition;
 use super::fan_in::WindowEnd;
-use super::ids::{Part, TableKey, WindowId, WindowName};
+use super::ids::{TableKey, WindowName};
 use super::ledger::{Head, TableState};
 use super::limits::{Limits, MAX_DYNAMIC_BYTES, ROW_CAP, SOURCE_KEPT};
 use super::message::Debt;
-use super::plan::{Aim, Caps, Piece, at_most};
-use super::sizing;
 use super::window::{Claim, Window, WindowState};
 use crate::timestamp::Timestamp;
 use std::time::Duration;
 
+mod split;
 #[cfg(test)]
 mod tests;
 
-/// Children, parent and head fit one transaction.
-const MAX_CHILDREN: usize = 98;
-/// What was too much becomes so many windows at least.
-const SPLIT_INTO: u64 = 2;
+pub use split::{Reason, Split, aim, divided, too_much_already};
 
 /// A delivery of a chunk message.
 #[derive(Debug, Clone, Copy)]
@@ -28,6 +24,8 @@ pub struct Delivery<'a> {
     pub message: &'a str,
     /// Which delivery it is, from 1.
     pub number: u32,
+    /// Its turn, if it went back for its window before.
+    pub turn: Option<u32>,
     /// Whether it waits better on its queue: its permit is void, and the next one is far off.
     pub comes_too_early: bool,
 }
@@ -45,6 +43,8 @@ pub enum Received {
     Recover(Box<Window>),
     /// Swap the window to this, then pull it.
     Claim(Box<Window>),
+    /// Swap the window to this, then send what it owes.
+    GoBack(Box<Window>),
 }
 
 /// Whether the window can be claimed, as far as these records tell. They may be old: the swap of the claim decides.
@@ -66,27 +66,57 @@ pub fn receive(
         return Received::BeingPlanned;
     }
     let Some(run) = head.run.as_ref().filter(|_| head.state == TableState::Running && !head.stop) else {
-        return recover_only(window, now);
+        return recover_only(window, delivery, now);
     };
     match window.claim(delivery.message, delivery.number, run, now, limits) {
         Claim::Ended(owed) => Received::Pay(owed),
-        Claim::HeldUntil(at) => Received::Pay(vec![Debt::chunk_later(table, name.clone(), at.since(now))]),
+        Claim::HeldUntil(_) if is_overtaken(window, delivery) => Received::Pay(Vec::new()),
+        Claim::HeldUntil(at) => {
+            Received::Pay(vec![Debt::chunk_later(table, name.clone(), at.since(now)).in_turn(delivery.turn)])
+        }
         Claim::Recover(owned) => Received::Recover(owned),
         // A claim of its own that comes back is taken over at once: no other message may.
         Claim::Claimed(_) if window.state == WindowState::Planned && delivery.comes_too_early => {
-            Received::Pay(vec![Debt::chunk(table, name.clone())])
+            go_back(table, name, window, delivery, now)
         }
         Claim::Claimed(claimed) => Received::Claim(claimed),
     }
 }
 
-/// What is still right when no run drives the table: paying debts and handing over what is sealed.
-fn recover_only(window: &Window, now: Timestamp) -> Received {
+/// Whether another copy of the message went back later: that one has taken its place.
+fn is_overtaken(window: &Window, delivery: Delivery<'_>) -> bool {
+    delivery.turn.is_some_and(|turn| turn < window.turn)
+}
+
+/// A planned window's message waits on its queue. That is on record before it is sent, so that of all copies of a message only one
+/// goes on: each would be copied again on its way, and they would multiply for as long as the calls wait.
+fn go_back(table: &TableKey, name: &WindowName, window: &Window, delivery: Delivery<'_>, now: Timestamp) -> Received {
+    if window.owner.as_deref() == Some(delivery.message) && !window.owed.is_empty() {
+        return Received::Pay(window.owed.clone());
+    }
+    if is_overtaken(window, delivery) {
+        return Received::Pay(Vec::new());
+    }
+    let (owner, delivery) = (Some(delivery.message.to_owned()), delivery.number);
+    let window = Window { owner, delivery, updated: now, ..window.clone() };
+    let (window, _) = sent_back(window, Debt::chunk(table, name.clone()));
+    Received::GoBack(Box::new(window))
+}
+
+/// The window whose message goes back as `again`, and that message with its turn.
+fn sent_back(window: Window, again: Debt) -> (Window, Debt) {
+    let turn = window.turn.saturating_add(1);
+    let again = again.in_turn(Some(turn));
+    (Window { turn, owed: vec![again.clone()], ..window }, again)
+}
+
+/// What is still right when no run drives the table: paying debts of its own and handing over what is sealed.
+fn recover_only(window: &Window, delivery: Delivery<'_>, now: Timestamp) -> Received {
     let over = window.lease_until.is_none_or(|until| now > until);
     match window.state {
-        WindowState::Sealed if over => Received::Recover(Box::new(window.clone())),
+        WindowState::Sealed if over => Received::Recover(Box::new(window.recovered(delivery.message, delivery.number))),
         WindowState::Planned | WindowState::Claimed | WindowState::Sealed => Received::Held,
-        _ => Received::Pay(window.owed.clone()),
+        _ => Received::Pay(window.owed_by(delivery.message)),
     }
 }
 
@@ -164,17 +194,6 @@ pub enum Next {
     Split(Reason),
     /// It is over with this.
     Over(Over),
-}
-
-/// Why a window is split.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Reason {
-    /// In words.
-    pub text: String,
-    /// Whether it is the size of the answer, so that its rows are to be weighed.
-    pub size: bool,
-    /// Whether an answer was asked for.
-    pub asked: bool,
 }
 
 /// How a pull without a seal is over.
@@ -268,101 +287,6 @@ pub fn after(window: &Window, met: Met) -> Next {
     }
 }
 
-/// How a window is to be divided for this reason, where an answer may have `byte_cap`.
-pub fn aim(head: &Head, window: &Window, reason: &Reason, limits: &Limits, byte_cap: u64) -> Aim {
-    let bytes = sizing::target_bytes(head, byte_cap).max(1);
-    if reason.size {
-        // Their weight says into how many.
-        let parts = if reason.asked { SPLIT_INTO } else { 1 };
-        return Aim { most: Caps { rows: limits.window_rows, bytes }, parts };
-    }
-    let rows = sizing::target_rows(head, limits, byte_cap);
-    Aim { most: Caps { rows, bytes }, parts: window.planned_rows.div_ceil(rows).max(SPLIT_INTO) }
-}
-
-/// Why a window is not pulled before its rows are looked at once more, if it is not: so many do not fit an answer, or by all
-/// that is known of their weight they do not.
-pub fn too_much_already(head: &Head, window: &Window, byte_cap: u64) -> Option<Reason> {
-    let rows = window.planned_rows;
-    if rows >= ROW_CAP {
-        let text = format!("{rows} rows are more than an answer has");
-        return Some(Reason { text, size: false, asked: false });
-    }
-    let WindowId { low, high, part, .. } = window.id;
-    let whole = part == Part::WHOLE && !Piece::whole(low, high, rows).is_single_tick();
-    let heavy = whole && window.attempts == 0 && sizing::is_hopeless(head, rows, byte_cap);
-    let text = || format!("{rows} rows are expected to take more than the {byte_cap} bytes that an answer may have");
-    heavy.then(|| Reason { text: text(), size: true, asked: false })
-}
-
-/// What a window is cut for, and by.
-#[derive(Debug, Clone, Copy)]
-pub struct Split<'a> {
-    /// Why it is too much.
-    pub reason: &'a Reason,
-    /// Its name.
-    pub name: &'a WindowName,
-    /// The columns whose hash cuts what no time can.
-    pub hash_columns: &'a [String],
-}
-
-/// Decides on a window that is too much for one answer, given the pieces that the source cuts it into.
-pub fn divided(
-    window: &Window,
-    split: Split<'_>,
-    cut: Result<Vec<Piece>, Met>,
-    now: Timestamp,
-) -> Over {
-    let Split { reason, name, hash_columns } = split;
-    let pieces = match cut {
-        Ok(pieces) => at_most(pieces, MAX_CHILDREN),
-        Err(met) => return undivided(window, reason, met),
-    };
-    let reason = &reason.text;
-    match pieces.as_slice() {
-        [only] if only.rows <= window.planned_rows / SPLIT_INTO => Over::Later(Later {
-            error: format!("{reason}; the source now counts {} rows", only.rows),
-            own_fault: true,
-            pause: None,
-        }),
-        [_] | [] => Over::End(WindowEnd::Failed(format!(
-            "{reason}; window {} cannot be cut further by time or by a hash of {}",
-            window.id,
-            hash_columns.join(", ")
-        ))),
-        _ => Over::End(WindowEnd::Split(children(window, name, &pieces, now))),
-    }
-}
-
-fn undivided(window: &Window, reason: &Reason, met: Met) -> Over {
-    match met {
-        // Where it was asked for, the attempt is spent: a window that is always too slow must come to an end.
-        Met::Quota(_) => {
-            Over::Later(Later { error: reason.text.clone(), own_fault: reason.asked, pause: Some(Duration::ZERO) })
-        }
-        // What is too much for a histogram is not split once more.
-        Met::TooMuch(error) | Met::TooLarge(error) | Met::Broken(error) => {
-            Over::Later(Later { error, own_fault: true, pause: None })
-        }
-        met => match after(window, met) {
-            Next::Over(over) => over,
-            Next::Split(Reason { text: error, .. }) => Over::Later(Later { error, own_fault: true, pause: None }),
-        },
-    }
-}
-
-fn children(window: &Window, name: &WindowName, pieces: &[Piece], now: Timestamp) -> Vec<(WindowName, Window)> {
-    let path = name.path();
-    let child = |(index, piece): (usize, &Piece)| {
-        let id = WindowId { low: piece.low, high: piece.high, part: piece.part, generation: 0, ..window.id };
-        // Counted now, and nothing there: nothing is to be pulled.
-        let state = if piece.rows == 0 { WindowState::Empty } else { WindowState::Planned };
-        let child = Window { state, ..Window::planned(id, &window.plan, window.handover, piece.rows, now) };
-        (WindowName::new(piece.low, &format!("{path}{index:02x}")), child)
-    };
-    pieces.iter().enumerate().map(child).collect()
-}
-
 /// What becomes of a claim that is given back.
 #[derive(Debug, Clone, PartialEq)]
 pub enum GivenBack {
@@ -389,6 +313,6 @@ pub fn give_back(
         return Ok(GivenBack::Failed(WindowEnd::Failed(reason)));
     };
     let pause = later.pause.unwrap_or_else(|| limits.retry_pause(retried.attempts));
-    let again = Debt::chunk_later(table, name.clone(), pause);
-    Ok(GivenBack::Again(Box::new(Window { owed: vec![again.clone()], ..retried }), again))
+    let (window, again) = sent_back(retried, Debt::chunk_later(table, name.clone(), pause));
+    Ok(GivenBack::Again(Box::new(window), again))
 }

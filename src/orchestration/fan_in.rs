@@ -132,7 +132,8 @@ pub fn end(
 /// their parent moves on: it would hand them out a second time.
 fn hand_out_children(head: &mut Head, children: &[(WindowName, Window)]) {
     let mut planned: Vec<WindowName> = Vec::with_capacity(children.len());
-    planned.extend(children.iter().filter(|(_, child)| child.state == WindowState::Planned).map(|child| child.0.clone()));
+    planned
+        .extend(children.iter().filter(|(_, child)| child.state == WindowState::Planned).map(|child| child.0.clone()));
     planned.truncate(planned.len().saturating_sub(usize::from(mutated!(ChildForgotten))));
     head.ready.splice(0..0, planned);
     let (Some((first, _)), Some((last, _))) = (children.first(), children.last()) else { return };

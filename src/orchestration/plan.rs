@@ -338,7 +338,10 @@ mod tests {
 
     #[test]
     fn parts_that_are_too_full_still_become_more() {
-        assert_eq!((more_parts(2, 100, 100), more_parts(2, 101, 100), more_parts(4, 500, 100)), (None, Some(4), Some(32)));
+        assert_eq!(
+            (more_parts(2, 100, 100), more_parts(2, 101, 100), more_parts(4, 500, 100)),
+            (None, Some(4), Some(32))
+        );
         assert_eq!((more_parts(32, 900, 100), more_parts(64, 900, 100)), (Some(64), None));
     }
 

@@ -100,7 +100,8 @@ mod tests {
 
     fn bins(rows: &[u64]) -> Vec<Bin> {
         let start = Timestamp::from_ticks(6_000_000_000);
-        let bin = |(i, rows): (usize, &u64)| Bin { start: start + WIDTH * i as u32, width: WIDTH, rows: *rows, bytes: 0 };
+        let bin =
+            |(i, rows): (usize, &u64)| Bin { start: start + WIDTH * i as u32, width: WIDTH, rows: *rows, bytes: 0 };
         rows.iter().enumerate().map(bin).collect()
     }
 

@@ -195,7 +195,11 @@ mod tests {
         let after = refused(before, Measured { rows, bytes: 51_000_000, cap: CAP });
         assert!(target_rows(&after, &limits, CAP) * 51_000_000 / rows < CAP);
         let wide = known(2_000.0, 0.3);
-        assert_eq!(refused(wide, Measured { rows, bytes: 51_000_000, cap: CAP }).margin, Some(0.3), "it is not narrowed");
+        assert_eq!(
+            refused(wide, Measured { rows, bytes: 51_000_000, cap: CAP }).margin,
+            Some(0.3),
+            "it is not narrowed"
+        );
     }
 
     #[test]

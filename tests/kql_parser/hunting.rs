@@ -4,8 +4,8 @@
 use crate::parser::{Request, Text, parse};
 use crate::sent::{SOURCE, databases, hunting_tables};
 use adxingestor::defender::queries::{
-    Axis, Handover, Partition, Range, RowFormat, Slice, Source, close_histogram, count, count_null_watermark, histogram,
-    partition_counts, probe, sample, weighed_histogram, window,
+    Axis, Handover, Partition, Range, RowFormat, Slice, Source, close_histogram, count, count_null_watermark,
+    histogram, partition_counts, probe, sample, weighed_histogram, window,
 };
 use adxingestor::kql::Identifier;
 use adxingestor::timestamp::Timestamp;

@@ -67,6 +67,8 @@ fn a_tiny_table_is_weighed_whole_and_copied() {
         assert_eq!(copied(&mut world).await, (4, 0));
         assert_eq!(rows(&world, "DeviceEvents"), 1);
         let sample = world.cloud.hunting_statistics().log;
-        assert!(sample.iter().any(|call| call.query.contains("string_size(Row)") && !call.query.contains("hash_xxhash64")));
+        assert!(
+            sample.iter().any(|call| call.query.contains("string_size(Row)") && !call.query.contains("hash_xxhash64"))
+        );
     });
 }

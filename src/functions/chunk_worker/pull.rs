@@ -127,7 +127,11 @@ async fn learn_cap(app: &App, services: &Services, outcome: &Outcome) -> Result<
     match outcome {
         Outcome::Sealed { answer, .. } => app.state.answer_given(&endpoint, answer.bytes).await,
         Outcome::Over { seen: Some(Seen::Refused(refused)), .. } => {
-            tracing::warn!(bytes = refused.bytes, rows = refused.rows, "an answer of so many bytes was refused for its size");
+            tracing::warn!(
+                bytes = refused.bytes,
+                rows = refused.rows,
+                "an answer of so many bytes was refused for its size"
+            );
             app.state.answer_refused(&endpoint, refused.bytes, app.limits.response_bytes).await
         }
         Outcome::Over { .. } => Ok(()),
@@ -233,13 +237,7 @@ fn decided(app: &App, job: &Job, reason: &Reason, divided: Result<Divided, Met>)
 }
 
 /// Divides the window by another histogram, so that its parts are even and counted.
-async fn divide(
-    app: &App,
-    hunting: &mut Hunting<'_>,
-    job: &Job,
-    head: &Head,
-    reason: &Reason,
-) -> Result<Divided, Met> {
+async fn divide(app: &App, hunting: &mut Hunting<'_>, job: &Job, head: &Head, reason: &Reason) -> Result<Divided, Met> {
     let window = &job.window.record;
     let source = source::of(head, &job.shape, window.handover)?;
     let columns = source::hash_columns(&job.shape)?;

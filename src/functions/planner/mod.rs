@@ -9,7 +9,7 @@ use crate::defender::queries::{self, Range, Slice, Source};
 use crate::kql::Identifier;
 use crate::orchestration::ids::Part;
 use crate::orchestration::limits::ROW_CAP;
-use crate::orchestration::plan::{Aim, Bin, Caps, Piece, MAX_PARTS, bin_width, joined, more_parts, pack, parts_for};
+use crate::orchestration::plan::{Aim, Bin, Caps, MAX_PARTS, Piece, bin_width, joined, more_parts, pack, parts_for};
 use crate::orchestration::refine::{Stretch, stretches};
 use crate::timestamp::Timestamp;
 use bins::{Counts, corrupt, part_counts};
@@ -138,12 +138,7 @@ impl<'p, 'a> Planner<'p, 'a> {
     ///
     /// # Errors
     /// [`Error`] of a hunting call.
-    pub async fn divide(
-        &mut self,
-        piece: Piece,
-        aim: Aim,
-        weigh: Option<Weigh<'_>>,
-    ) -> Result<Divided, Error> {
+    pub async fn divide(&mut self, piece: Piece, aim: Aim, weigh: Option<Weigh<'_>>) -> Result<Divided, Error> {
         let divided = |pieces| Divided { pieces, bytes: None, rows: piece.rows };
         if piece.is_part() || piece.is_single_tick() || piece.is_null_axis() {
             return Ok(divided(self.divide_by_hash(piece, aim).await?));

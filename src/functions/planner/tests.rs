@@ -220,11 +220,13 @@ async fn copy(table: Table, low: Timestamp, high: Timestamp, mut head: Head) -> 
         ("ADX_DATABASE", "d"),
         ("HUNTING_CALLS_PER_MINUTE", "100000"),
     ];
-    let settings = Settings::parse(&|name: &str| settings.iter().find(|s| s.0 == name).map(|s| s.1.to_owned())).unwrap();
+    let settings =
+        Settings::parse(&|name: &str| settings.iter().find(|s| s.0 == name).map(|s| s.1.to_owned())).unwrap();
     let source = Arc::new(Counting { table: table.clone(), calls: AtomicU64::new(0) });
     let outbound = Outbound::new(http_client().unwrap(), Arc::new(Anybody), TrustedHosts::default());
     let clock: Arc<testing::Set> = Arc::default();
-    let services = Services::new(settings, outbound.through(Arc::clone(&source) as _), Arc::clone(&clock) as _, Arc::new(NoIds));
+    let services =
+        Services::new(settings, outbound.through(Arc::clone(&source) as _), Arc::clone(&clock) as _, Arc::new(NoIds));
     let app: App = testing::app(memory(clock as _));
     let mut hunting = Hunting::new(&app, &services, Instant::now() + Duration::from_secs(1_000_000));
     let queried = queries::Source {
@@ -313,8 +315,11 @@ fn tiles(pieces: &[Piece], low: Timestamp, high: Timestamp) {
 /// The same rows at every second of some days.
 fn smooth(days: u64, rows_per_day: u64, bytes: u64) -> Table {
     let every = (rows_per_day / 20_000).max(1);
-    let lots = (0..days * rows_per_day / every)
-        .map(|lot| Lot { at: beginning() + 1 + lot * (DAY * every / rows_per_day), rows: every, bytes });
+    let lots = (0..days * rows_per_day / every).map(|lot| Lot {
+        at: beginning() + 1 + lot * (DAY * every / rows_per_day),
+        rows: every,
+        bytes,
+    });
     Table { lots: lots.collect(), equal: false }
 }
 
@@ -347,7 +352,11 @@ fn smooth_tables_take_hardly_more_calls_than_the_caps_ask_for() {
     wide.lots.iter_mut().for_each(|lot| lot.bytes = 12_000 + random() % 24_000);
     let months = {
         let mut table = smooth(3, 2_000_000, 600);
-        table.lots.iter_mut().for_each(|lot| if lot.at > beginning() + DAY { lot.at += 58 * DAY });
+        table.lots.iter_mut().for_each(|lot| {
+            if lot.at > beginning() + DAY {
+                lot.at += 58 * DAY
+            }
+        });
         table
     };
     let uneven = {

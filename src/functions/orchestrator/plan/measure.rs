@@ -111,7 +111,11 @@ impl Sampling<'_, '_> {
         };
         let biggest = value("Biggest").unwrap_or_default();
         if biggest > MAX_DYNAMIC_BYTES as f64 {
-            tracing::warn!(table = self.head.source, biggest_bytes = biggest, "there are rows above 1 MiB: see OVERSIZE_ROWS");
+            tracing::warn!(
+                table = self.head.source,
+                biggest_bytes = biggest,
+                "there are rows above 1 MiB: see OVERSIZE_ROWS"
+            );
         }
         // Each row is larger by its frame, and so are the squares.
         let (count, frame) = (rows as f64, FRAME_BYTES as f64);
