@@ -9,7 +9,7 @@ use crate::orchestration::response_cap::ResponseCap;
 use crate::orchestration::watchdog::Calls;
 use crate::storage::{ETag, Key};
 use crate::timestamp::Timestamp;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::time::Instant;
@@ -57,6 +57,8 @@ pub(super) struct Shared {
     known: Mutex<Option<Known>>,
     /// How much the clock that the row is written by is ahead of this process's, in ticks: at least so much.
     ahead: AtomicU64,
+    /// Whether this process has written the row, so that the others may know of its clock.
+    written: AtomicBool,
 }
 
 /// The row as last read or swapped; `etag` is `None` where there was none.
@@ -69,7 +71,13 @@ struct Known {
 
 impl Shared {
     pub fn new(tenant: Tenant) -> Self {
-        Self { tenant, turn: tokio::sync::Mutex::default(), known: Mutex::default(), ahead: AtomicU64::default() }
+        Self {
+            tenant,
+            turn: tokio::sync::Mutex::default(),
+            known: Mutex::default(),
+            ahead: AtomicU64::default(),
+            written: AtomicBool::default(),
+        }
     }
 
     fn known(&self) -> MutexGuard<'_, Option<Known>> {
@@ -86,6 +94,18 @@ impl Shared {
         let ahead = budget.written_at().since(now);
         if ahead <= MOST_APART {
             self.ahead.fetch_max(ahead.as_nanos() as u64 / 100, Ordering::Relaxed);
+        }
+    }
+
+    /// How long after `now` the first permit of this process is to be at least. Where the row was written a while ago by its
+    /// clock, that may be ahead of the others': they look within two seconds, and are to have seen its time by then.
+    fn caution(&self, known: &Known, now: Timestamp) -> Duration {
+        let quiet = now.since(known.budget.written_at());
+        let may_be_ahead = known.etag.is_some() && quiet > KNOWN_FOR && quiet < MOST_APART;
+        if may_be_ahead && !self.written.load(Ordering::Relaxed) {
+            KNOWN_FOR + self.tenant.quota.interval()
+        } else {
+            Duration::ZERO
         }
     }
 
@@ -261,7 +281,7 @@ impl State {
             };
             let mut budget = known.budget;
             let now = self.permit_time();
-            let given = match change(&mut budget, now) {
+            let given = match change(&mut budget, now + self.shared.caution(&known, now)) {
                 Ok(given) => given,
                 Err(refused) => return Ok(Err(refused)),
             };
@@ -271,6 +291,7 @@ impl State {
             match self.commit(swap).await {
                 Ok(etags) => {
                     let etag = etags.into_iter().next().flatten();
+                    self.shared.written.store(true, Ordering::Relaxed);
                     // Without its version the row is known only after the next read.
                     *self.shared.known() = etag.map(|etag| Known { budget, etag: Some(etag), at });
                     return Ok(Ok(given));
