@@ -279,9 +279,10 @@ impl State {
                 Some(known) => known,
                 None => self.read_budget().await?,
             };
-            let mut budget = known.budget;
             let now = self.permit_time();
-            let given = match change(&mut budget, now + self.shared.caution(&known, now)) {
+            let from = now + self.shared.caution(&known, now);
+            let mut budget = known.budget;
+            let given = match change(&mut budget, from) {
                 Ok(given) => given,
                 Err(refused) => return Ok(Err(refused)),
             };
