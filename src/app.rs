@@ -56,6 +56,12 @@ impl Services {
         Self { settings, defender, catalog, ingestor: Ingestor::new(adx), timespan: KnownTimespan::default() }
     }
 
+    /// What tells the hunting endpoint from others.
+    pub fn hunting_endpoint(&self) -> String {
+        let url = &self.settings.hunting;
+        format!("{}{}", url.host_str().unwrap_or_default(), url.path()).to_ascii_lowercase()
+    }
+
     /// Where the rows of a table hold the id of their window: fixed by its first run, whatever the setting says now.
     pub fn chunk_id_place(&self, head: &Head) -> ChunkIdPlace {
         head.shape.as_ref().map_or(self.settings.chunk_id, |shape| shape.chunk_id)

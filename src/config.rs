@@ -311,7 +311,8 @@ fn quota(reader: &mut Reader<'_>, default: Quota, dialect: Dialect) -> Quota {
         Some(_) => Some(reader.number("HUNTING_CALLS_PER_HOUR", 1_500, 1, 6_000_000)),
         None => documented,
     };
-    Quota { per_minute, per_hour }
+    let share = reader.number("HUNTING_QUOTA_SHARE", 1.0, 0.01, 1.0);
+    Quota { per_minute, per_hour }.share(share)
 }
 
 impl StateStore {
@@ -443,6 +444,16 @@ mod tests {
         assert_eq!(limits(&[("HUNTING_CALLS_PER_MINUTE", "20")]).lanes, 4);
         assert_eq!(limits(&[("HUNTING_CALLS_PER_MINUTE", "1")]).lanes, 1);
         assert_eq!(limits(&[("MAX_THREAD_WORKERS", "40"), ("MAX_CONCURRENT_TASKS", "1")]).lanes, 40);
+    }
+
+    #[test]
+    fn a_share_of_the_quota_is_left_to_others() {
+        let quota = |share| parse(&[&GOOD[..], &[("HUNTING_QUOTA_SHARE", share)]].concat()).map(|s| s.limits.quota);
+        assert_eq!(quota("0.5").unwrap(), Quota { per_minute: 22, per_hour: None });
+        assert_eq!(quota("1").unwrap().per_minute, 45);
+        for wrong in ["0", "1.1", "-1", "NaN", "half"] {
+            assert!(quota(wrong).unwrap_err().to_string().contains("HUNTING_QUOTA_SHARE"), "{wrong}");
+        }
     }
 
     #[test]

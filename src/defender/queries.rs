@@ -92,7 +92,12 @@ pub struct Source {
 /// The column that a packed row gets if [`Source::arrival_column`] is set.
 pub const ARRIVAL_COLUMN: &str = "Watermark_IngestionTime";
 
+/// What an answer holds of each packed row beside the row: `{"Row":""},`.
+pub const FRAME_BYTES: u64 = 11;
+
 const ARRIVAL_TIME: &str = "ingestion_time()";
+/// A text in a JSON answer, where quotes and backslashes take two bytes; what frames it comes on top ([`FRAME_BYTES`]).
+const WIRE_BYTES: &str = r#"string_size(Row) + countof(Row, '"') + countof(Row, '\\')"#;
 /// Kusto's functions take at most 64 arguments; each column of a hash but the last brings a separator.
 const COLUMNS_PER_STRCAT: usize = 32;
 
@@ -133,10 +138,54 @@ pub fn histogram(source: &Source, range: &Range, null_axis: bool, bin: Duration)
     query
 }
 
-/// Up to `take` packed rows of a slice, whichever the service likes.
-pub fn sample(source: &Source, slice: &Slice, take: u32) -> String {
-    let mut query = plain_sample(source, slice, take);
+/// What the packed rows of a slice, or of one partition of it, weigh: how many they are (`Rows`), their bytes (`Bytes`), their
+/// bytes as text of a JSON answer (`Wire`) and the sum of the squares of those (`Squares`), and the largest (`Biggest`).
+///
+/// `estimate_data_size` would not do: it knows neither names, quotes nor escapes (dataexplorer-docs
+/// `query/estimate-data-size-function.md`).
+pub fn sample(source: &Source, slice: &Slice, partition: Option<&Partition>, chunk_id: Option<&str>) -> String {
+    let mut query = slice_of(source, slice, partition);
+    added_columns(&mut query, source, chunk_id);
     pack(&mut query, source);
+    line(&mut query, format_args!("project Bytes = string_size(Row), Wire = {WIRE_BYTES}"));
+    line(
+        &mut query,
+        format_args!(
+            "summarize Rows = count(), Bytes = sum(Bytes), Wire = sum(Wire), Squares = sum(1.0 * Wire * Wire), Biggest = max(Bytes)"
+        ),
+    );
+    query
+}
+
+/// Where in `range` rows lie, closer than [`histogram`]: of each bin also the first and the last instant with a row (`First`,
+/// `Last`).
+pub fn close_histogram(source: &Source, range: &Range, bin: Duration) -> String {
+    let axis = &source.axis;
+    let mut query = slice_of(source, &Slice::Range(*range), None);
+    line(
+        &mut query,
+        format_args!(
+            "summarize Rows = count(), First = min({axis}), Last = max({axis}) by Bin = bin({axis}, {})",
+            Timespan(bin)
+        ),
+    );
+    query
+}
+
+/// [`close_histogram`] with the bytes that the packed rows of each bin take in an answer (`Wire`), as [`sample`] reckons them.
+/// It reads what [`window`] reads.
+pub fn weighed_histogram(source: &Source, range: &Range, bin: Duration, chunk_id: Option<&str>) -> String {
+    let axis = &source.axis;
+    let mut query = slice_of(source, &Slice::Range(*range), None);
+    added_columns(&mut query, source, chunk_id);
+    line(&mut query, format_args!("extend Row = {}", packed(source)));
+    line(
+        &mut query,
+        format_args!(
+            "summarize Rows = count(), Wire = sum({WIRE_BYTES}), First = min({axis}), Last = max({axis}) by Bin = bin({axis}, {})",
+            Timespan(bin)
+        ),
+    );
     query
 }
 
@@ -151,15 +200,14 @@ pub fn window(source: &Source, slice: &Slice, partition: Option<&Partition>, chu
 /// The rows of [`window`] as the service writes them, for one that refuses to pack.
 pub fn plain_window(source: &Source, slice: &Slice, partition: Option<&Partition>, chunk_id: Option<&str>) -> String {
     let mut query = slice_of(source, slice, partition);
-    arrival_column(&mut query, source);
-    chunk_id_column(&mut query, chunk_id);
+    added_columns(&mut query, source, chunk_id);
     query
 }
 
 /// Up to `take` rows of a slice as the service writes them, whichever it likes.
-pub fn plain_sample(source: &Source, slice: &Slice, take: u32) -> String {
+pub fn plain_sample(source: &Source, slice: &Slice, take: u32, chunk_id: Option<&str>) -> String {
     let mut query = slice_of(source, slice, None);
-    arrival_column(&mut query, source);
+    added_columns(&mut query, source, chunk_id);
     line(&mut query, format_args!("take {take}"));
     query
 }
@@ -231,18 +279,23 @@ fn arrival_column(query: &mut String, source: &Source) {
     }
 }
 
-fn chunk_id_column(query: &mut String, chunk_id: Option<&str>) {
+/// What a row has besides the table's own columns.
+fn added_columns(query: &mut String, source: &Source, chunk_id: Option<&str>) {
+    arrival_column(query, source);
     if let Some(id) = chunk_id {
         line(query, format_args!("extend _ChunkId = {}", Text(id)));
     }
 }
 
 fn pack(query: &mut String, source: &Source) {
-    let leave_out_empty = match source.row_format {
-        RowFormat::Compact => "true",
-        RowFormat::Full => "",
-    };
-    line(query, format_args!("project Row = tostring(pack_all({leave_out_empty}))"));
+    line(query, format_args!("project Row = {}", packed(source)));
+}
+
+fn packed(source: &Source) -> &'static str {
+    match source.row_format {
+        RowFormat::Compact => "tostring(pack_all(true))",
+        RowFormat::Full => "tostring(pack_all())",
+    }
 }
 
 fn line(query: &mut String, text: fmt::Arguments<'_>) {

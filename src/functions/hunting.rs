@@ -110,6 +110,11 @@ impl<'a> Hunting<'a> {
         std::mem::take(&mut self.calls)
     }
 
+    /// The most bytes that an answer may have, as far as is known: the documented cap, or what the endpoint has shown since.
+    pub fn byte_cap(&self) -> u64 {
+        self.app.state.response_cap(&self.services.hunting_endpoint(), self.app.limits.response_bytes)
+    }
+
     /// Until when calls may take.
     pub fn deadline(&self) -> Instant {
         self.deadline
@@ -154,12 +159,12 @@ impl<'a> Hunting<'a> {
         loop {
             let left = self.deadline.saturating_duration_since(Instant::now());
             let most = left.saturating_sub(self.app.limits.invocation_deadline / SHARE_OF_A_CALL).min(longest);
-            let now = state.now();
+            let now = state.permit_time();
             let at = match carried.take().filter(|at| state.may_hold(*at) && at.since(now) <= most) {
                 Some(at) => at,
                 None => state.take_permit(most).await?.map_err(Error::NoPermit)?,
             };
-            tokio::time::sleep(at.since(now)).await;
+            tokio::time::sleep(at.since(state.permit_time())).await;
             if state.permit_holds(at).await? {
                 self.calls += 1;
                 return Ok(());

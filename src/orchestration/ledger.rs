@@ -243,6 +243,12 @@ pub struct Head {
     /// Response bytes per row, learned.
     #[serde(default)]
     pub bytes_per_row: Option<f64>,
+    /// The part of the byte cap that windows leave free, learned.
+    #[serde(default)]
+    pub margin: Option<f64>,
+    /// Rows of a day, as the last plan counted them.
+    #[serde(default)]
+    pub rows_per_day: Option<f64>,
     /// What the table does now.
     pub state: TableState,
     /// The run that holds it.
@@ -344,6 +350,8 @@ impl Head {
             made_here: false,
             shape: None,
             bytes_per_row: None,
+            margin: None,
+            rows_per_day: None,
             state: TableState::Idle,
             run: None,
             life: 0,

@@ -4,8 +4,9 @@
 use crate::parser::{Request, Text, parse};
 use crate::sent::{SOURCE, databases, hunting_tables};
 use adxingestor::defender::queries::{
-    Axis, Handover, Partition, Range, RowFormat, Slice, Source, count, count_null_watermark, histogram, odd_times,
-    partition_counts, plain_sample, plain_window, probe, sample, window, with_columns,
+    Axis, Handover, Partition, Range, RowFormat, Slice, Source, close_histogram, count, count_null_watermark,
+    histogram, odd_times, partition_counts, plain_sample, plain_window, probe, sample, weighed_histogram, window,
+    with_columns,
 };
 use adxingestor::kql::Identifier;
 use adxingestor::timestamp::Timestamp;
@@ -46,14 +47,18 @@ fn queries(source: &Source, columns: &[Identifier], watermark: &Identifier) -> V
         let histogram = histogram(source, &range, null_axis, Duration::from_nanos(1));
         queries.push(with_columns(&histogram, &source.table));
         queries.push(histogram);
+        queries.push(close_histogram(source, &range, Duration::from_nanos(100)));
+        queries.push(weighed_histogram(source, &range, Duration::from_secs(1), null_axis.then_some("0f2a")));
     }
     for slice in [Slice::Range(day()), Slice::Range(from_the_start), Slice::NullAxis] {
-        queries.push(sample(source, &slice, 200));
-        queries.push(plain_sample(source, &slice, 200));
+        queries.push(plain_sample(source, &slice, 200, None));
+        queries.push(plain_sample(source, &slice, 200, Some("0f2a")));
         queries.push(partition_counts(source, &slice, columns, 65_535));
         for partition in [None, Some(&part)] {
             queries.push(count(source, &slice, partition));
             queries.push(count_null_watermark(source, &slice, partition, watermark));
+            queries.push(sample(source, &slice, partition, None));
+            queries.push(sample(source, &slice, partition, Some("0f2a")));
             queries.push(window(source, &slice, partition, None));
             queries.push(plain_window(source, &slice, partition, Some("0f2a")));
             queries.push(window(source, &slice, partition, Some("0f2a")));

@@ -8,6 +8,7 @@ use crate::orchestration::fan_in::{Ended, WindowEnd, end, take_names, wants_name
 use crate::orchestration::ids::TableKey;
 use crate::orchestration::ledger::Head;
 use crate::orchestration::message::{ChunkMessage, Debt};
+use crate::orchestration::sizing::{self, Seen};
 use crate::orchestration::window::Window;
 use crate::state::{Error, Stored, Transaction};
 use crate::storage::ETag;
@@ -22,7 +23,7 @@ pub async fn commit_end(
     message: &ChunkMessage,
     window: Stored<Window>,
     how: WindowEnd,
-    bytes_per_row: Option<f64>,
+    seen: Option<Seen>,
 ) -> Result<(), Error> {
     let table = &message.table;
     let turn = app.state.turn(table).await;
@@ -31,7 +32,7 @@ pub async fn commit_end(
         let Some(head) = app.state.recent_head(table, Duration::MAX).await? else { return Ok(()) };
         let mut known = head.record;
         refill(app, table, &mut known).await?;
-        let known = chunk::learned(known, bytes_per_row);
+        let known = sizing::taken_in(known, seen);
         let ended = match end(table, &message.window, &known, &window.record, how.clone(), app.state.now(), &app.limits)
         {
             Ok(ended) => ended,

@@ -1,19 +1,15 @@
-//! What a table's first run finds out, once: the destination, the cut axis, the columns and the size of a row.
+//! What a table's first run finds out, once: the destination, the cut axis and the columns. What rows weigh is for `measure`.
 
 use super::super::{Step, StepError};
 use crate::adx::catalog::{Claim, Destination, LedgerEntry, Readiness};
 use crate::app::Services;
-use crate::defender::queries::{self, Range, Slice};
-use crate::defender::scanner::Scan;
-use crate::defender::{Dialect, Error as HuntingError, Reader};
+use crate::defender::queries;
 use crate::functions::hunting::{Error, Hunting};
-use crate::functions::source::{self, ARRIVAL_COLUMN};
+use crate::functions::source::ARRIVAL_COLUMN;
 use crate::kql::Identifier;
 use crate::orchestration::head::learn as rules;
 use crate::orchestration::instance::{TableConfig, TableRun};
 use crate::orchestration::ledger::{CutAxis, Head, RowFormat, Shape};
-use crate::orchestration::limits::SAMPLE_ROWS;
-use crate::timestamp::Timestamp;
 use tokio::time::Instant;
 
 /// Columns that tell rows of the same instant apart, best first.
@@ -101,12 +97,11 @@ pub async fn probe(config: &TableConfig, hunting: &mut Hunting<'_>) -> Step<Opti
 
 /// Finds out the table's shape. Gives `false` when the source shows no row to learn from.
 pub async fn shape(services: &Services, table: &TableRun, head: &mut Head, hunting: &mut Hunting<'_>) -> Step<bool> {
-    let source_table = Identifier::new(&table.config.source).map_err(StepError::name)?;
     let Some(Probe { axis, hash_columns }) = probe(&table.config, hunting).await? else { return Ok(false) };
     let handover = rules::handover(&table.config, &axis, table.config.watermark_column == ARRIVAL_COLUMN);
     let taken_over = table.config.high_watermark.is_some();
     let default_format = if taken_over { RowFormat::Full } else { RowFormat::Compact };
-    let mut shape = Shape {
+    let shape = Shape {
         axis,
         row_format: services.settings.row_format.unwrap_or(default_format),
         chunk_id: services.settings.chunk_id,
@@ -114,40 +109,12 @@ pub async fn shape(services: &Services, table: &TableRun, head: &mut Head, hunti
         handover,
     };
     claim(services, head, &shape.axis, hunting.deadline()).await?;
-    *head = rules::shaped(head.clone(), &table.config, shape.clone());
-    let wanted = shape.row_format;
-    loop {
-        match sample(head, &shape, table.high, hunting, services.defender.dialect()).await {
-            Ok(bytes_per_row) => {
-                head.bytes_per_row = bytes_per_row;
-                break;
-            }
-            Err(error) => {
-                let next = next_format(&error, wanted, shape.row_format, services.settings.row_format.is_none());
-                let Some(next) = next else { return Err(unknown_table(&source_table, error)) };
-                tracing::warn!(%error, table = head.source, format = ?next, "the service refuses to pack rows; another way is tried");
-                shape.row_format = next;
-            }
-        }
-    }
-    head.shape = Some(shape);
+    *head = rules::shaped(head.clone(), &table.config, shape);
     Ok(true)
 }
 
-/// What to try where the query was refused for the way in which rows are packed: in full, where the format is ours to choose, then
-/// plain and packed here.
-fn next_format(error: &Error, wanted: RowFormat, tried: RowFormat, ours_to_choose: bool) -> Option<RowFormat> {
-    let refused = matches!(error, Error::Call(call @ HuntingError::Refused { .. }) if !call.is_unknown_table());
-    match tried {
-        _ if !refused => None,
-        RowFormat::Compact if ours_to_choose => Some(RowFormat::Full),
-        RowFormat::Compact | RowFormat::Full => Some(wanted.plain()),
-        RowFormat::PlainCompact | RowFormat::PlainFull => None,
-    }
-}
-
 /// The API says the same of a table that does not exist and of one that the tenant may not see.
-fn unknown_table(table: &Identifier, error: Error) -> StepError {
+pub fn unknown_table(table: &Identifier, error: Error) -> StepError {
     match &error {
         Error::Call(call) if call.is_unknown_table() => StepError::Failed(format!(
             "{table} is not a table that this identity can query ({call}). Check its spelling (names are case-sensitive) and the \
@@ -155,45 +122,6 @@ fn unknown_table(table: &Identifier, error: Error) -> StepError {
         )),
         _ => error.into(),
     }
-}
-
-/// Response bytes per row, measured on rows of the range as they will be pulled; on fewer of them where they are very large.
-async fn sample(
-    head: &Head,
-    shape: &Shape,
-    high: Timestamp,
-    hunting: &mut Hunting<'_>,
-    dialect: Dialect,
-) -> Result<Option<f64>, Error> {
-    let source = source::of(head, shape, shape.handover.is_some())
-        .map_err(|error| HuntingError::Refused { code: "Name".to_owned(), message: error.to_string() })?;
-    let slice = Slice::Range(Range { low: head.planned_to, high });
-    let mut take = SAMPLE_ROWS;
-    let (compact, plain) = (shape.row_format.is_compact(), shape.row_format.is_plain());
-    loop {
-        let (query, reader) = if plain {
-            (queries::plain_sample(&source, &slice, take), Reader::plain(dialect, compact))
-        } else {
-            (queries::sample(&source, &slice, take), Reader::packed())
-        };
-        match measured(&query, reader, hunting).await {
-            Err(Error::Call(HuntingError::ResultTooLarge { .. } | HuntingError::TooLarge { .. })) if take > 1 => {
-                take /= 10
-            }
-            Err(error) => return Err(error),
-            Ok(scan) => return Ok((scan.rows > 0).then(|| scan.response_bytes as f64 / scan.rows as f64)),
-        }
-    }
-}
-
-async fn measured(query: &str, mut reader: Reader, hunting: &mut Hunting<'_>) -> Result<Scan, Error> {
-    let mut packed = hunting.packed(query).await?;
-    let mut rows = Vec::new();
-    while let Some(piece) = packed.next().await? {
-        rows.clear();
-        reader.feed(&piece, &mut rows).map_err(HuntingError::from)?;
-    }
-    Ok(reader.finish().map_err(HuntingError::from)?)
 }
 
 /// Scalar columns whose hash spreads the rows.
