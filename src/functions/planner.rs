@@ -2,7 +2,7 @@
 
 use super::hunting::{Error, Hunting};
 use crate::defender::Rows;
-use crate::defender::queries::{self, Range, Slice, Source};
+use crate::defender::queries::{self, Axis, Range, Slice, Source};
 use crate::kql::Identifier;
 use crate::orchestration::ids::Part;
 use crate::orchestration::limits::ROW_CAP;
@@ -73,8 +73,8 @@ impl<'p, 'a> Planner<'p, 'a> {
         let mut done = Vec::new();
         let mut open = vec![piece];
         while let Some(piece) = open.pop() {
-            let null_axis = piece.high == Timestamp::MIN;
-            if piece.part != Part::WHOLE || piece.is_single_tick() || null_axis {
+            let no_axis = piece.high == Timestamp::MIN || self.source.axis == Axis::None;
+            if piece.part != Part::WHOLE || piece.is_single_tick() || no_axis {
                 done.extend(self.hash_parts(piece, target).await?);
                 continue;
             }

@@ -4,6 +4,7 @@ use super::IllegalTransition;
 use super::ids::{InstanceId, TableKey};
 use super::message::{ControlMessage, Debt};
 use super::repairs::Repairs;
+use super::snapshot::result::SnapshotResult;
 use crate::timestamp::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -106,6 +107,8 @@ pub enum LoadType {
     Full,
     /// What is new in each run.
     Incremental,
+    /// Whole, in each run anew.
+    Snapshot,
 }
 
 /// A row of the configuration, as read when the run began.
@@ -166,6 +169,9 @@ pub struct TableResult {
     pub repaired: u64,
     /// Hunting calls.
     pub calls: u64,
+    /// The attempts of a table that is copied whole.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub snapshots: Vec<SnapshotResult>,
     /// Everything up to and including this is proved.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub verified_up_to: Option<Timestamp>,

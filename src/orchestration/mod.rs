@@ -18,6 +18,7 @@ pub mod removal;
 pub mod renewal;
 pub mod repairs;
 pub mod run;
+pub mod snapshot;
 #[cfg(test)]
 mod states;
 pub mod summary;

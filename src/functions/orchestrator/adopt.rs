@@ -202,7 +202,7 @@ impl Adopting<'_> {
         let shape = match head.and_then(|head| head.shape.clone()) {
             Some(shape) => shape,
             None => {
-                let Some(Probe { axis, hash_columns }) = learn::probe(&self.config, hunting).await? else {
+                let Some(Probe { axis, hash_columns, .. }) = learn::probe(&self.config, hunting).await? else {
                     return Err(Error::Failed(format!(
                         "{} shows no rows, so its columns cannot be learned; adopt again when it does. Nothing was changed",
                         self.config.source

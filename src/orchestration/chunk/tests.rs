@@ -5,7 +5,8 @@ use crate::orchestration::head::testing::{head, key, later, now, seen};
 use crate::orchestration::ids::Part;
 use crate::orchestration::limits::WINDOW_ATTEMPTS;
 
-const TERMS: Terms<'static> = Terms { source: "s", destination: "x", oversize_fails: true, now: Timestamp::MAX };
+const TERMS: Terms<'static> =
+    Terms { source: "s", destination: "x", oversize_fails: true, is_whole: false, now: Timestamp::MAX };
 
 fn limits() -> Limits {
     Limits::scaled(1.0)

@@ -1,0 +1,92 @@
+//! Before the end of a table that is copied whole: the source is counted once more, and what that says of the attempt is
+//! put on record. What is decided is in `orchestration::snapshot::publish`.
+
+use super::plan::snapshot::{CountError, count};
+use super::store;
+use crate::app::{App, Services};
+use crate::functions::hunting::Hunting;
+use crate::orchestration::ids::TableKey;
+use crate::orchestration::instance::Instance;
+use crate::orchestration::ledger::{Head, TableState};
+use crate::orchestration::snapshot::plan::counted;
+use crate::orchestration::snapshot::publish::{After, Look, judge, judged, look, plan_again};
+use crate::orchestration::snapshot::{Attempt, Verdict};
+use crate::orchestration::window::Window;
+use crate::state::Error;
+use tokio::time::Instant;
+
+/// How the end of a table goes on.
+pub(super) enum Settled {
+    /// With its head as it was read.
+    AsItWas,
+    /// With its head as it is now.
+    As(Box<Head>),
+    /// Later: the source could not be asked now.
+    Later(String),
+    /// Not here: the table is copied again, or another delivery has ended it.
+    Elsewhere,
+}
+
+/// A table whose windows have all ended.
+pub(super) struct Ending<'a> {
+    pub app: &'a App,
+    pub services: &'a Services,
+    pub run: &'a Instance,
+    pub key: &'a TableKey,
+    pub deadline: Instant,
+}
+
+impl Ending<'_> {
+    /// Finds out what became of the latest attempt. `patient` says whether that may wait.
+    ///
+    /// # Errors
+    /// The state store's.
+    pub async fn settle(&self, head: &Head, windows: &[Window], patient: bool) -> Result<Settled, Error> {
+        let mut hunting = Hunting::new(self.app, self.services, self.deadline);
+        let (attempt, after) = match look(head, windows) {
+            Look::Nothing => return Ok(Settled::AsItWas),
+            Look::Changed(attempt) => (attempt, After::Changed),
+            Look::Ask(attempt) => match count(head, attempt.counted.parts, &mut hunting).await {
+                Ok(buckets) => {
+                    let shown = counted(attempt.counted.parts, &buckets);
+                    (attempt, After::Shown(shown))
+                }
+                Err(error) if may_pass(&error, patient) => return Ok(Settled::Later(error.to_string())),
+                Err(error) => (attempt, After::Unknown(error.to_string())),
+            },
+        };
+        let verdict = judge(&attempt, after, self.run);
+        self.record(&attempt, verdict, hunting.take_calls()).await
+    }
+
+    async fn record(&self, attempt: &Attempt, verdict: Verdict, calls: u64) -> Result<Settled, Error> {
+        let Self { app, run, key, .. } = self;
+        let (time, number, rows) = (attempt.time, attempt.number, attempt.counted.rows);
+        while let Some(head) = app.state.head(key).await? {
+            let next = judged(key, &head.record, run, time, verdict.clone(), calls, app.state.now());
+            let Some(next) = next else { break };
+            match store::head(app, key, &next, Some(&head.etag)).await {
+                Ok(_) => {
+                    tracing::info!(table = next.source, %time, number, rows, ?verdict, "a snapshot is compared");
+                    if next.state != TableState::Planning {
+                        return Ok(Settled::As(Box::new(next)));
+                    }
+                    app.state.pay(&[plan_again(key, run)]).await?;
+                    break;
+                }
+                Err(Error::Conflict) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(Settled::Elsewhere)
+    }
+}
+
+/// Whether the call is worth another attempt: the quota comes back by itself.
+fn may_pass(error: &CountError, patient: bool) -> bool {
+    match error {
+        CountError::Call(error) => error.quota_pause().is_some() || (patient && error.is_transient()),
+        CountError::Answer(_) => patient,
+        CountError::NoShape | CountError::Name(_) => false,
+    }
+}
