@@ -47,11 +47,8 @@ fn tag_of(run: &Instance, table: &TableRun) -> String {
 fn audit_row(id: &InstanceId, table: &TableRun, result: &TableResult, windows: &[Window], now: Timestamp) -> AuditRow {
     // The columns of the table are the Python app's: what there is to say of snapshots stands before the windows.
     let snapshots = result.snapshots.iter().map(|snapshot| json!(snapshot));
-    let chunk_results = windows
-        .iter()
-        .filter(|window| !matches!(window.state, WindowState::Split))
-        .take(AUDIT_WINDOWS)
-        .map(|window| {
+    let chunk_results =
+        windows.iter().filter(|window| !matches!(window.state, WindowState::Split)).take(AUDIT_WINDOWS).map(|window| {
             json!({
                 "chunk_id": window.id.to_string(),
                 "low_watermark": window.id.low,

@@ -120,7 +120,9 @@ mod tests {
         let whole = TableConfig { load_type: Some(LoadType::Snapshot), ..table().config };
         let of = |axis| Head { shape: Some(Shape { axis, ..shape(None) }), ..head(TableState::Planning) };
         let said = |head: &Head, config: &TableConfig| agree(head, config).unwrap_err().to_string();
-        assert!(said(&of(CutAxis::Whole), &table().config).contains("x holds snapshots, so LoadType cannot become Full"));
+        assert!(
+            said(&of(CutAxis::Whole), &table().config).contains("x holds snapshots, so LoadType cannot become Full")
+        );
         assert!(said(&of(CutAxis::ArrivalTime), &whole).contains("LoadType cannot become Snapshot"));
         assert_eq!(agree(&of(CutAxis::Whole), &whole), Ok(()));
         let watermark = TableConfig { high_watermark: Some(now()), ..whole };

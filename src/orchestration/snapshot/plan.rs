@@ -83,7 +83,10 @@ pub fn gather(low: Timestamp, high: Timestamp, parts: u32, buckets: &[Bucket], t
     let windows = u16::try_from(best.1).unwrap_or(1);
     let part = |index: u16| Part { index, count: windows };
     let gathered = gathered(buckets, u32::from(windows)).into_iter();
-    (0..windows).zip(gathered).map(|(index, rows)| Piece { part: part(index), ..Piece::whole(low, high, rows) }).collect()
+    (0..windows)
+        .zip(gathered)
+        .map(|(index, rows)| Piece { part: part(index), ..Piece::whole(low, high, rows) })
+        .collect()
 }
 
 /// A row whose hash is `part` of a multiple of `windows` is in this of so many parts.

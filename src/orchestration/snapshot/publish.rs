@@ -43,11 +43,7 @@ pub fn look(head: &Head, windows: &[Window]) -> Look {
         as_planned &= pulled == window.planned_rows;
     }
     // The parts of a window that was split were counted later than the others.
-    if as_planned && rows == attempt.counted.rows {
-        Look::Ask(attempt.clone())
-    } else {
-        Look::Changed(attempt.clone())
-    }
+    if as_planned && rows == attempt.counted.rows { Look::Ask(attempt.clone()) } else { Look::Changed(attempt.clone()) }
 }
 
 /// What the source showed once all of an attempt was proved.
@@ -208,7 +204,8 @@ mod tests {
 
     #[test]
     fn an_attempt_that_is_repeated_is_planned_by_the_same_run_whichever_message_comes_again() {
-        let before = Head { verify_number: 4, progress: Progress { windows: 7, ..Progress::default() }, ..due(1, None) };
+        let before =
+            Head { verify_number: 4, progress: Progress { windows: 7, ..Progress::default() }, ..due(1, None) };
         let next = judged_as(&before, Verdict::Repeat).unwrap();
         assert_eq!((next.state, proved_up_to(&next, &[]).ticks()), (TableState::Planning, 10));
         assert_eq!(next.run, Some(id(1)));
@@ -220,7 +217,8 @@ mod tests {
             panic!("not taken")
         };
         assert_eq!((taken.state, taken.progress.windows), (TableState::Planning, 7), "the run's figures go on");
-        let another = take(Some(&next), &table(), &Instance { lives: 1, ..running() }, None, Fresh::from_bits(7), later(2));
+        let another =
+            take(Some(&next), &table(), &Instance { lives: 1, ..running() }, None, Fresh::from_bits(7), later(2));
         assert!(matches!(another, Take::Ours(taken) if taken.progress.windows == 0));
     }
 }

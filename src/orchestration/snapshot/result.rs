@@ -96,7 +96,8 @@ mod tests {
         let mut head = finished(Some(Verdict::Torn));
         let held = head.snapshots.as_mut().unwrap();
         held.unpublished = vec![Unpublished { time: at(13), torn: false }, Unpublished { time: at(15), torn: true }];
-        let told: Vec<_> = results(&head, true).iter().map(|one| (one.snapshot_time.ticks(), one.published, one.torn)).collect();
+        let told: Vec<_> =
+            results(&head, true).iter().map(|one| (one.snapshot_time.ticks(), one.published, one.torn)).collect();
         assert_eq!(told, [(13, false, false), (15, false, true), (20, true, true)]);
         assert!(!results(&head, false)[2].published, "the watermark could not be written");
         let said = warnings(&head);

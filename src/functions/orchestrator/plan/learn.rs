@@ -129,7 +129,9 @@ fn no_column(config: &TableConfig, offers_arrival: bool, times: &[&str]) -> Stri
 /// Finds out the table's shape. Gives `false` when the source shows no row to learn from.
 pub async fn shape(services: &Services, table: &TableRun, head: &mut Head, hunting: &mut Hunting<'_>) -> Step<bool> {
     let source_table = Identifier::new(&table.config.source).map_err(StepError::name)?;
-    let Some(Probe { axis, hash_columns, row_columns }) = probe(&table.config, hunting).await? else { return Ok(false) };
+    let Some(Probe { axis, hash_columns, row_columns }) = probe(&table.config, hunting).await? else {
+        return Ok(false);
+    };
     let snapshots = (axis == CutAxis::Whole).then(|| Box::new(Snapshots::new(row_columns)));
     let handover = rules::handover(&table.config, &axis, table.config.watermark_column == ARRIVAL_COLUMN);
     let taken_over = table.config.high_watermark.is_some();

@@ -179,7 +179,11 @@ impl Planning<'_> {
         }
         let (found, ended) = supersede(&head.record, found, self.asked.id(), app.state.now());
         for write in &ended {
-            tracing::warn!(table = head.record.source, windows = write.windows.len(), "an earlier snapshot is given up");
+            tracing::warn!(
+                table = head.record.source,
+                windows = write.windows.len(),
+                "an earlier snapshot is given up"
+            );
             head.etag = store::table(app, self.key(), write, &head.etag).await?;
         }
         let time = time_of(self.table(), &head.record, app.state.now());
@@ -258,10 +262,7 @@ mod tests {
             ("IsOld", "SByte"),
         ];
         let scalars = scalars(&inventory);
-        assert_eq!(
-            scalars,
-            ["DeviceId", "OSPlatform", "SoftwareVendor", "SoftwareName", "EndOfSupportDate", "IsOld"]
-        );
+        assert_eq!(scalars, ["DeviceId", "OSPlatform", "SoftwareVendor", "SoftwareName", "EndOfSupportDate", "IsOld"]);
         assert_eq!(keys(&scalars), ["DeviceId", "SoftwareName", "SoftwareVendor"]);
         let unknown: Vec<String> = (0..9).map(|n| format!("C{n}")).collect();
         assert_eq!(keys(&unknown), ["C0", "C1", "C2", "C3"]);
