@@ -5,7 +5,7 @@ use crate::parser::{Request, Text, parse};
 use crate::sent::{SOURCE, databases, hunting_tables};
 use adxingestor::defender::queries::{
     Axis, Handover, Partition, Range, RowFormat, Slice, Source, count, count_null_watermark, histogram,
-    partition_counts, probe, sample, window,
+    partition_counts, probe, sample, snapshot_counts, window,
 };
 use adxingestor::kql::Identifier;
 use adxingestor::timestamp::Timestamp;
@@ -79,6 +79,9 @@ fn every_documented_table_can_be_queried() {
         let (handover, arrival_column, row_format) = (None, true, RowFormat::Compact);
         let source = Source { table: name(&table), axis, handover, arrival_column, row_format };
         texts.push(probe(&source.table));
+        let whole = Source { axis: Axis::None, ..source.clone() };
+        texts.push(snapshot_counts(&whole, &partition.columns, 5_040, &partition.columns));
+        texts.push(window(&whole, &Slice::Range(day()), Some(&partition), None));
         texts.push(window(&source, &Slice::Range(day()), Some(&partition), None));
         texts.push(histogram(&source, &day(), true, Duration::from_secs(60)));
         texts.extend(time.map(|time| count_null_watermark(&source, &Slice::NullAxis, None, &time)));
