@@ -22,6 +22,7 @@ mod oracle;
 mod process;
 mod refused;
 mod schedule;
+mod snapshots;
 mod store;
 mod world;
 

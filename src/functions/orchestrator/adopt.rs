@@ -19,7 +19,7 @@ use crate::orchestration::adoption::report::Report;
 use crate::orchestration::adoption::{Landed, Layout, begun, lay_out, write};
 use crate::orchestration::head::take::Fresh;
 use crate::orchestration::ids::{InstanceId, TableKey};
-use crate::orchestration::instance::TableConfig;
+use crate::orchestration::instance::{LoadType, TableConfig};
 use crate::orchestration::ledger::{ChunkIdPlace, CutAxis, Head};
 use crate::orchestration::plan::{Piece, target_rows};
 use crate::orchestration::removal::Place;
@@ -185,7 +185,8 @@ impl Adopting<'_> {
     fn place(&self, head: Option<&Head>) -> Place {
         let learned = head.and_then(|head| head.shape.as_ref()).map(|shape| shape.chunk_id);
         let chunk_id = learned.unwrap_or(self.services.settings.chunk_id);
-        Place { table: self.destination.clone(), chunk_id }
+        let of_snapshots = self.config.load_type == Some(LoadType::Snapshot);
+        Place { table: self.destination.clone(), chunk_id, of_snapshots }
     }
 
     /// What has to be known beside the windows. The cut axis is what the owner says it is: the windows lie on it.

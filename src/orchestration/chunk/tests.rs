@@ -79,6 +79,11 @@ fn an_answer_is_sealed_only_if_it_is_whole_and_fits() {
         let Judged::Next(next) = judge(&window(5, 4), gone, terms) else { panic!("{age:?}") };
         assert_eq!(next_word(&next), expected, "{age:?}");
     }
+    // A part of a snapshot may become empty at any time; that the source changed is told of the whole.
+    let Judged::Next(next) = judge(&window(5, 0), gone, Terms { is_whole: true, now: now(), ..TERMS }) else {
+        panic!()
+    };
+    assert_eq!(next_word(&next), "empty");
     let large = Answer { rows: 5, longest_row_bytes: MAX_DYNAMIC_BYTES + 1, counted: NotYet };
     assert_eq!(judge(&window(5, 0), large, Terms { oversize_fails: false, ..TERMS }), Judged::Store);
 }
