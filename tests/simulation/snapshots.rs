@@ -40,8 +40,8 @@ impl World {
 
     async fn checked(&self) -> Vec<String> {
         let mut findings = self.check(&[COPY]).await;
-        // Snapshots before the last one are there too.
-        findings.retain(|finding| !finding.contains("rows too many"));
+        // Snapshots before the last one are there too, and none is of the time in its name to the second.
+        findings.retain(|finding| !finding.contains("rows too many") && !finding.contains("rows up to the watermark"));
         if let Some(ledger) = self.ledger(COPY).await {
             let published = self.adx(&format!(
                 "vw_meta_LatestMigrationConfiguration | where SourceTable == '{TABLE}' | where isnotnull(HighWatermark) \
