@@ -82,7 +82,7 @@ async fn play(seed: u64) -> Vec<String> {
     let mut world = World::new(&setting);
     let before = Clock::now(&world.clock);
     let id = world.start().await;
-    if seed % 5 == 0 {
+    if seed.is_multiple_of(5) {
         world.is_under_way().await;
     } else {
         world.pass(Duration::from_secs(seed % 30)).await;
