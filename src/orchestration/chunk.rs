@@ -31,6 +31,8 @@ pub struct Delivery<'a> {
     pub message: &'a str,
     /// Which delivery it is, from 1.
     pub number: u32,
+    /// Its turn, if it went back for its window before.
+    pub turn: Option<u32>,
     /// Whether it waits better on its queue: its permit is void, and the next one is far off.
     pub comes_too_early: bool,
 }
@@ -48,6 +50,8 @@ pub enum Received {
     Recover(Box<Window>),
     /// Swap the window to this, then pull it.
     Claim(Box<Window>),
+    /// Swap the window to this, then send what it owes.
+    GoBack(Box<Window>),
 }
 
 /// Whether the window can be claimed, as far as these records tell. They may be old: the swap of the claim decides.
@@ -69,27 +73,57 @@ pub fn receive(
         return Received::BeingPlanned;
     }
     let Some(run) = head.run.as_ref().filter(|_| head.state == TableState::Running && !head.stop) else {
-        return recover_only(window, now);
+        return recover_only(window, delivery, now);
     };
     match window.claim(delivery.message, delivery.number, run, now, limits) {
         Claim::Ended(owed) => Received::Pay(owed),
-        Claim::HeldUntil(at) => Received::Pay(vec![Debt::chunk_later(table, name.clone(), at.since(now))]),
+        Claim::HeldUntil(_) if is_overtaken(window, delivery) => Received::Pay(Vec::new()),
+        Claim::HeldUntil(at) => {
+            Received::Pay(vec![Debt::chunk_later(table, name.clone(), at.since(now)).in_turn(delivery.turn)])
+        }
         Claim::Recover(owned) => Received::Recover(owned),
         // A claim of its own that comes back is taken over at once: no other message may.
         Claim::Claimed(_) if window.state == WindowState::Planned && delivery.comes_too_early => {
-            Received::Pay(vec![Debt::chunk(table, name.clone())])
+            go_back(table, name, window, delivery, now)
         }
         Claim::Claimed(claimed) => Received::Claim(claimed),
     }
 }
 
-/// What is still right when no run drives the table: paying debts and handing over what is sealed.
-fn recover_only(window: &Window, now: Timestamp) -> Received {
+/// Whether another copy of the message went back later: that one has taken its place.
+fn is_overtaken(window: &Window, delivery: Delivery<'_>) -> bool {
+    delivery.turn.is_some_and(|turn| turn < window.turn)
+}
+
+/// A planned window's message waits on its queue. That is on record before it is sent, so that of all copies of a message only one
+/// goes on: each would be copied again on its way, and they would multiply for as long as the calls wait.
+fn go_back(table: &TableKey, name: &WindowName, window: &Window, delivery: Delivery<'_>, now: Timestamp) -> Received {
+    if window.owner.as_deref() == Some(delivery.message) && !window.owed.is_empty() {
+        return Received::Pay(window.owed.clone());
+    }
+    if is_overtaken(window, delivery) {
+        return Received::Pay(Vec::new());
+    }
+    let (owner, delivery) = (Some(delivery.message.to_owned()), delivery.number);
+    let window = Window { owner, delivery, updated: now, ..window.clone() };
+    let (window, _) = sent_back(window, Debt::chunk(table, name.clone()));
+    Received::GoBack(Box::new(window))
+}
+
+/// The window whose message goes back as `again`, and that message with its turn.
+fn sent_back(window: Window, again: Debt) -> (Window, Debt) {
+    let turn = window.turn.saturating_add(1);
+    let again = again.in_turn(Some(turn));
+    (Window { turn, owed: vec![again.clone()], ..window }, again)
+}
+
+/// What is still right when no run drives the table: paying debts of its own and handing over what is sealed.
+fn recover_only(window: &Window, delivery: Delivery<'_>, now: Timestamp) -> Received {
     let over = window.lease_until.is_none_or(|until| now > until);
     match window.state {
-        WindowState::Sealed if over => Received::Recover(Box::new(window.clone())),
+        WindowState::Sealed if over => Received::Recover(Box::new(window.recovered(delivery.message, delivery.number))),
         WindowState::Planned | WindowState::Claimed | WindowState::Sealed => Received::Held,
-        _ => Received::Pay(window.owed.clone()),
+        _ => Received::Pay(window.owed_by(delivery.message)),
     }
 }
 
@@ -352,8 +386,8 @@ pub fn give_back(
         return Ok(GivenBack::Failed(WindowEnd::Failed(reason)));
     };
     let pause = later.pause.unwrap_or_else(|| limits.retry_pause(retried.attempts));
-    let again = Debt::chunk_later(table, name.clone(), pause);
-    Ok(GivenBack::Again(Box::new(Window { owed: vec![again.clone()], ..retried }), again))
+    let (window, again) = sent_back(retried, Debt::chunk_later(table, name.clone(), pause));
+    Ok(GivenBack::Again(Box::new(window), again))
 }
 
 /// The response bytes per row of an answer, where it had enough rows to tell.

@@ -74,8 +74,7 @@ pub struct Limits {
     pub window_bytes: u64,
     /// The tenant's hunting calls.
     pub quota: Quota,
-    /// How long a run that has ended is remembered, and a window wholly below the watermark. Not below a week: so long
-    /// windows that were posted more than once are counted again.
+    /// How long a run that has ended is remembered, and a window wholly below the watermark. Not below a week.
     pub history: Duration,
     /// How long a visible message may lie until the host polls its queue (`maxPollingInterval` in `host.json`).
     pub pickup: Duration,

@@ -74,6 +74,10 @@ pub struct ChunkMessage {
     /// where the quota is idle, when it is handled.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub permit: Option<Timestamp>,
+    /// Which of the messages that went back for its window it is; none where the window was handed out. One that went back
+    /// later has taken its place.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub turn: Option<u32>,
 }
 
 impl ChunkMessage {
@@ -111,7 +115,7 @@ impl Debt {
 
     /// A chunk message, due after `delay`.
     pub fn chunk_later(table: &TableKey, window: WindowName, delay: Duration) -> Self {
-        Self { message: Message::Chunk(ChunkMessage { table: table.clone(), window, permit: None }), delay }
+        Self { message: Message::Chunk(ChunkMessage { table: table.clone(), window, permit: None, turn: None }), delay }
     }
 
     /// Whether it is put with a permit: a window to be pulled at once. One that waits for something else takes its
@@ -125,6 +129,14 @@ impl Debt {
         if let Message::Chunk(message) = &mut self.message {
             message.permit = Some(permit);
             self.delay = permit.since(now).saturating_sub(lead);
+        }
+        self
+    }
+
+    /// The same for a message that goes back for its window.
+    pub fn in_turn(mut self, turn: Option<u32>) -> Self {
+        if let Message::Chunk(message) = &mut self.message {
+            message.turn = turn;
         }
         self
     }
@@ -161,7 +173,8 @@ mod tests {
             Debt::control(ControlMessage::Start { instance: InstanceId::from_bits(1), attempt: 0 }, Duration::ZERO),
         ];
         let permitted = debts[0].clone().permitted(Timestamp::MAX, Timestamp::MAX, Duration::ZERO);
-        for debt in debts.into_iter().chain([permitted]) {
+        let back = debts[0].clone().in_turn(Some(3));
+        for debt in debts.into_iter().chain([permitted, back]) {
             let text = serde_json::to_string(&debt).unwrap();
             assert_eq!(serde_json::from_str::<Debt>(&text).unwrap(), debt, "{text}");
         }
@@ -179,8 +192,12 @@ mod tests {
     #[test]
     fn a_permit_is_good_for_the_first_delivery_alone() {
         let table = TableKey::new("t", "s", "c", "d", "x");
-        let message =
-            ChunkMessage { table, window: WindowName::new(Timestamp::MIN, "0"), permit: Some(Timestamp::MAX) };
+        let message = ChunkMessage {
+            table,
+            window: WindowName::new(Timestamp::MIN, "0"),
+            permit: Some(Timestamp::MAX),
+            turn: None,
+        };
         assert_eq!(message.clone().delivered(1), message);
         assert_eq!(message.delivered(2).permit, None);
     }

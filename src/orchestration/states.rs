@@ -198,7 +198,8 @@ fn moved_head(head: &Head) -> Vec<(&'static str, TableState)> {
     to("verify", counted(2));
     let changed = snapshot::testing::attempted(head.state, 1, None);
     let (time, verdict) = (Timestamp::from_ticks(20), snapshot::Verdict::Repeat);
-    to("judged", snapshot::publish::judged(&key(), &changed, &pending(), time, verdict, 1, now()));
+    let judgement = snapshot::publish::Judgement { time, verdict, calls: 1 };
+    to("judged", snapshot::publish::judged(&key(), &changed, &pending(), &judgement, count, now()));
     to("finish", finish::let_go(head, &pending(), Timestamp::MIN, now()));
     let held = Head { stop: true, ..head.clone() };
     let none: [Seen<u64>; 0] = [];

@@ -50,8 +50,11 @@ pub enum Verdict {
     Failed(String),
     /// It was proved, and more rows than were sent are there now: for a person. It stays proved, and the watermark where it is.
     Doubled(String),
-    /// It was proved and then doubled, and a person has removed the second copy.
-    Single,
+    /// It was proved, and a count made again shows no second copy: a person has removed one, or none can land any more.
+    Single {
+        /// Whether none can land any more.
+        settled: bool,
+    },
 }
 
 /// Judges one submitted window.
@@ -186,16 +189,15 @@ pub fn with_landed(window: Window, verdict: &Verdict, found: Found) -> Window {
     }
 }
 
-/// Whether a proved window is counted again: one that was posted more than once, for as long as a post may still land, and
-/// one that was found doubled, until it is not.
-pub fn is_doubtful(window: &Window, now: Timestamp, limits: &Limits) -> bool {
-    let may_land = |post: Timestamp| now.since(post) <= limits.post_lifetime + limits.ingestion_longest;
-    let doubled = window.error.is_some();
-    window.state == WindowState::Verified && window.posts > 1 && (doubled || window.last_post.is_some_and(may_land))
+/// Whether a proved window is counted again: one that was posted more than once, until a count shows it once that was made when
+/// no post could land any more, however long it is to the next run.
+pub fn is_doubtful(window: &Window) -> bool {
+    window.state == WindowState::Verified && window.posts > 1 && !window.settled
 }
 
-/// Judges a proved window that was counted again; one that was adopted, by the rows that were there.
-pub fn judge_again(place: &Place, window: &Window, found: Found) -> Verdict {
+/// Judges a proved window that was counted again; one that was adopted, by the rows that were there. `counted_at` is an instant
+/// before the count.
+pub fn judge_again(place: &Place, window: &Window, found: Found, counted_at: Timestamp, limits: &Limits) -> Verdict {
     let sent = adoption::watch::rows(window);
     if found.rows > sent {
         let remedy = remove_younger(place, window, found, sent).unwrap_or_else(|| {
@@ -205,7 +207,9 @@ pub fn judge_again(place: &Place, window: &Window, found: Found) -> Verdict {
         });
         return Verdict::Doubled(format!("{}. {remedy}", loaded_again(place, window, found, sent)));
     }
-    if window.error.is_some() { Verdict::Single } else { Verdict::Wait }
+    let longest = limits.post_lifetime + limits.ingestion_longest + limits.clock_margin;
+    let settled = counted_at.since(window.last_post.unwrap_or(window.updated)) > longest;
+    if settled || window.error.is_some() { Verdict::Single { settled } } else { Verdict::Wait }
 }
 
 /// Records the verdict in the window and the head. [`Verdict::Wait`] and [`Verdict::CountNullWatermarks`] leave the
@@ -219,7 +223,7 @@ pub fn settle(
     verdict: &Verdict,
     now: Timestamp,
 ) -> Result<Window, IllegalTransition> {
-    let counted_again = matches!(verdict, Verdict::Doubled(_) | Verdict::Single);
+    let counted_again = matches!(verdict, Verdict::Doubled(_) | Verdict::Single { .. });
     window.expect(if counted_again { WindowState::Verified } else { WindowState::Submitted }, "be judged")?;
     let settled = match verdict {
         Verdict::Verified => {
@@ -243,7 +247,11 @@ pub fn settle(
         Verdict::Renew => renewal::renewed(window, now)?,
         Verdict::Repost => window.reposted(now)?,
         Verdict::Doubled(reason) => Window { error: Some(reason.clone()), run: head.run.clone(), ..window.clone() },
-        Verdict::Single => Window { error: None, run: head.run.clone(), ..window.clone() },
+        Verdict::Single { settled } => {
+            // One that was never doubled is no work of this run.
+            let run = if window.error.is_some() { &head.run } else { &window.run };
+            Window { error: None, settled: *settled, run: run.clone(), ..window.clone() }
+        }
         Verdict::Wait | Verdict::CountNullWatermarks => window.clone(),
     };
     if settled.state != window.state {
@@ -299,6 +307,10 @@ mod tests {
 
     fn found(window: &Window, found: Found, seconds: u64) -> Verdict {
         judge(&place(), "Timestamp", window, found, at(seconds), &Limits::scaled(1.0))
+    }
+
+    fn again(window: &Window, found: Found, seconds: u64) -> Verdict {
+        judge_again(&place(), window, found, at(seconds), &Limits::scaled(1.0))
     }
 
     fn judged(window: &Window, rows: u64, without_content: u64, without_watermark: u64, seconds: u64) -> Verdict {
@@ -403,14 +415,22 @@ mod tests {
     }
 
     #[test]
-    fn proved_windows_that_were_posted_more_than_once_are_in_doubt_while_a_post_may_land() {
+    fn proved_windows_that_were_posted_more_than_once_are_in_doubt_until_a_count_after_their_last_post_could_land() {
+        let mut head = Head::new(LedgerId(1), "s", "T", "Timestamp", posted());
         let proved = Window { state: WindowState::Verified, posts: 2, ..window() };
-        let doubtful = |window: &Window, seconds| is_doubtful(window, at(seconds), &Limits::scaled(1.0));
-        let longest = 7 * 86_400 + 3_600;
-        assert!(doubtful(&proved, 1) && doubtful(&proved, longest) && !doubtful(&proved, longest + 1));
-        assert!(!doubtful(&Window { posts: 1, ..proved.clone() }, 1));
-        assert!(!doubtful(&Window { state: WindowState::Submitted, ..proved.clone() }, 1));
-        assert!(doubtful(&Window { error: Some("x".into()), ..proved }, longest + 1), "until it is mended");
+        assert!(is_doubtful(&proved), "however long ago it was posted");
+        assert!(!is_doubtful(&Window { posts: 1, ..proved.clone() }));
+        assert!(!is_doubtful(&Window { state: WindowState::Submitted, ..proved.clone() }));
+        let longest = 7 * 86_400 + 3_600 + 60;
+        assert_eq!(again(&proved, rows(10), longest), Verdict::Wait);
+        let single = again(&proved, rows(10), longest + 1);
+        let settled = settle(&mut head, &proved, &single, at(longest + 2)).unwrap();
+        assert!(!is_doubtful(&settled), "{single:?}");
+        let twice = again(&proved, rows(20), longest + 1);
+        let doubled = settle(&mut head, &proved, &twice, at(longest + 2)).unwrap();
+        assert!(is_doubtful(&doubled) && doubled.error.is_some(), "until it is mended");
+        let mended = settle(&mut head, &doubled, &again(&doubled, rows(10), longest + 3), at(longest + 4)).unwrap();
+        assert_eq!((is_doubtful(&mended), mended.error), (false, None));
     }
 
     #[test]
@@ -418,30 +438,31 @@ mod tests {
         let mut head = Head::new(LedgerId(1), "s", "T", "Timestamp", posted());
         head.counts.verified = 1;
         let proved = Window { state: WindowState::Verified, posts: 2, ..window() };
-        assert_eq!(judge_again(&place(), &proved, rows(10)), Verdict::Wait);
-        let twice = judge_again(&place(), &proved, Found { first: Some(Landing { at: at(5), rows: 10 }), ..rows(20) });
+        assert_eq!(again(&proved, rows(10), 1), Verdict::Wait);
+        let twice = again(&proved, Found { first: Some(Landing { at: at(5), rows: 10 }), ..rows(20) }, 1);
         let doubled = settle(&mut head, &proved, &twice, at(9)).unwrap();
         assert!(reason(twice).contains(&place().remove_after(&proved.id, at(5))));
         assert_eq!((doubled.state, head.counts.verified, head.counts.failed), (WindowState::Verified, 1, 0));
         assert!(doubled.error.is_some());
-        let single = judge_again(&place(), &doubled, rows(10));
+        let single = again(&doubled, rows(10), 1);
         let mended = settle(&mut head, &doubled, &single, at(10)).unwrap();
-        assert_eq!((mended.state, mended.error, head.progress.rows), (WindowState::Verified, None, 0));
-        assert!(settle(&mut head, &window(), &Verdict::Single, at(10)).is_err());
-        let mixed = reason(judge_again(&place(), &proved, rows(20)));
+        assert_eq!((mended.state, mended.error.clone(), head.progress.rows), (WindowState::Verified, None, 0));
+        assert!(is_doubtful(&mended), "another post may still land");
+        assert!(settle(&mut head, &window(), &single, at(10)).is_err());
+        let mixed = reason(again(&proved, rows(20), 1));
         assert!(!mixed.contains("ChunkId"), "all rows of a proved window are not to be removed: {mixed}");
     }
 
     #[test]
     fn a_second_copy_of_an_adopted_window_is_told_by_the_rows_that_were_there() {
         let adopted = Window { state: WindowState::Verified, seal: None, posts: 2, ..window() };
-        assert_eq!(judge_again(&place(), &adopted, rows(10)), Verdict::Wait);
+        assert_eq!(again(&adopted, rows(10), 1), Verdict::Wait);
         let first = Some(Landing { at: at(5), rows: 10 });
-        let said = reason(judge_again(&place(), &adopted, Found { first, ..rows(20) }));
+        let said = reason(again(&adopted, Found { first, ..rows(20) }, 1));
         assert!(said.contains("20 rows") && said.contains("10 were sent"), "{said}");
         assert!(said.contains(&place().remove_after(&adopted.id, at(5))), "{said}");
         let told = Window { error: Some(said), ..adopted };
-        assert_eq!(judge_again(&place(), &told, rows(10)), Verdict::Single);
+        assert_eq!(again(&told, rows(10), 1), Verdict::Single { settled: false });
     }
 
     #[test]

@@ -90,7 +90,7 @@ pub struct Window {
     /// How often it failed in earlier runs.
     #[serde(default)]
     pub failures: u32,
-    /// Id of the message whose handling holds the claim, or ended the window and owes what that owes.
+    /// Id of the message whose handling holds the claim, or ended the window or went back, and owes what that owes.
     #[serde(default)]
     pub owner: Option<String>,
     /// Which delivery of that message.
@@ -115,6 +115,9 @@ pub struct Window {
     /// verify deadline it fails.
     #[serde(default)]
     pub counting_since: Option<Timestamp>,
+    /// Whether a count showed no second copy of it that was made when no post could land any more.
+    #[serde(default)]
+    pub settled: bool,
     /// The most rows of it that a count has found.
     #[serde(default)]
     pub landed_rows: u64,
@@ -130,9 +133,12 @@ pub struct Window {
     /// The last error.
     #[serde(default)]
     pub error: Option<String>,
-    /// Messages that its end owes.
+    /// Messages that its end owes, or its message that went back.
     #[serde(default)]
     pub owed: Vec<Debt>,
+    /// How often its message went back.
+    #[serde(default)]
+    pub turn: u32,
     /// When it last changed.
     pub updated: Timestamp,
 }
@@ -170,12 +176,14 @@ impl Window {
             posts: 0,
             last_post: None,
             counting_since: None,
+            settled: false,
             landed_rows: 0,
             gone_since: None,
             calls: 0,
             null_watermarks: None,
             error: None,
             owed: Vec::new(),
+            turn: 0,
             updated: now,
         }
     }
@@ -205,12 +213,22 @@ impl Window {
                 updated: now,
                 ..self.clone()
             })),
-            WindowState::Sealed => {
-                Claim::Recover(Box::new(Self { owner: Some(message.to_owned()), delivery, ..self.clone() }))
-            }
-            _ if self.owner.as_deref().is_none_or(|owner| owner == message) => Claim::Ended(self.owed.clone()),
-            _ => Claim::Ended(Vec::new()),
+            WindowState::Sealed => Claim::Recover(Box::new(self.recovered(message, delivery))),
+            _ => Claim::Ended(self.owed_by(message)),
         }
+    }
+
+    /// The sealed window of a worker that is gone, as delivery `delivery` of message `message` hands it on: that one owes then
+    /// what its end owes.
+    pub fn recovered(&self, message: &str, delivery: u32) -> Self {
+        Self { owner: Some(message.to_owned()), delivery, ..self.clone() }
+    }
+
+    /// What a delivery of message `message` sends of the debts that the window's end left: nothing where another message
+    /// ended it, which pays its own.
+    pub fn owed_by(&self, message: &str) -> Vec<Debt> {
+        let own = self.owner.as_deref().is_none_or(|owner| owner == message);
+        if own { self.owed.clone() } else { Vec::new() }
     }
 
     /// Fixes the content. From here it is never pulled again and never split.
@@ -245,7 +263,6 @@ impl Window {
         Ok(Some(Self {
             state: WindowState::Planned,
             attempts,
-            owner: None,
             lease_until: None,
             error: Some(error.to_owned()),
             updated: now,

@@ -80,6 +80,7 @@ pub struct Fate {
     odds: Mutex<Odds>,
     point: Option<Point>,
     effects: AtomicU64,
+    messages: AtomicU64,
     sent: Notify,
     trace: Mutex<Trace>,
 }
@@ -96,7 +97,8 @@ impl Fate {
         let kept = std::env::var_os("ADXINGESTOR_TRACE").is_some();
         let trace = Mutex::new(Trace { kept, ..Trace::default() });
         let dice = Mutex::new(StdRng::seed_from_u64(seed ^ 0xfa7e));
-        Self { dice, odds: Mutex::new(odds), point, effects: AtomicU64::new(0), sent: Notify::new(), trace }
+        let (effects, messages) = (AtomicU64::new(0), AtomicU64::new(0));
+        Self { dice, odds: Mutex::new(odds), point, effects, messages, sent: Notify::new(), trace }
     }
 
     /// Tells those who wait for a message that one may have come.
@@ -117,6 +119,11 @@ impl Fate {
     /// How many effects there were.
     pub fn effects(&self) -> u64 {
         self.effects.load(Ordering::SeqCst)
+    }
+
+    /// How many messages were sent.
+    pub fn messages(&self) -> u64 {
+        self.messages.load(Ordering::SeqCst)
     }
 
     /// What happened, as one number.
@@ -142,6 +149,9 @@ impl Fate {
     }
 
     fn roll(&self, on: On) -> (Verdict, Death) {
+        if on == On::Message {
+            self.messages.fetch_add(1, Ordering::SeqCst);
+        }
         let effect = self.effects.fetch_add(1, Ordering::SeqCst);
         let mut dice = self.dice.lock().unwrap();
         let death = if dice.random_bool(0.5) { Death::Handler } else { Death::Host };

@@ -2,8 +2,8 @@
 //! where whatever can go wrong does, from a seed that replays it.
 //!
 //! `ADXINGESTOR_CRASH_POINTS=1` breaks the long run off at every effect, and 10 at every tenth.
-//! `ADXINGESTOR_SCHEDULES` says how many schedules are played, `ADXINGESTOR_SEED` which one alone, `ADXINGESTOR_TRACE` prints
-//! what happened in it.
+//! `ADXINGESTOR_SCHEDULES` says how many schedules are played, `ADXINGESTOR_FIRST` from which on, `ADXINGESTOR_SEED` which one
+//! alone, `ADXINGESTOR_TRACE` prints what happened in it.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 #![allow(clippy::disallowed_methods, reason = "what to play comes from the environment")]
@@ -92,7 +92,10 @@ fn each<T: Sync, F: Send>(items: Vec<T>, work: impl Fn(&T) -> Option<F> + Sync) 
 fn whatever_goes_wrong_every_row_is_copied_once_and_every_run_ends() {
     let seeds = match setting("ADXINGESTOR_SEED") {
         Some(seed) => seed..seed + 1,
-        None => 0..setting("ADXINGESTOR_SCHEDULES").unwrap_or(SCHEDULES),
+        None => {
+            let first = setting("ADXINGESTOR_FIRST").unwrap_or(0);
+            first..first + setting("ADXINGESTOR_SCHEDULES").unwrap_or(SCHEDULES)
+        }
     };
     let (began, count) = (Instant::now(), seeds.end - seeds.start);
     let found = each(seeds.collect(), |seed| {

@@ -21,6 +21,10 @@ const LONG_PLAN: u64 = 130;
 const GIVEN_UP: u64 = 300;
 /// The longest that a run may take, whatever goes wrong.
 const PATIENCE: Duration = Duration::from_secs(24 * 3600);
+/// Messages that all runs of a schedule may take, however often one is doubled, repeated or put off, and those beside them for each
+/// row of a tenant whose windows hold a row each.
+const MESSAGES_OF_A_RUN: u64 = 600;
+const MESSAGES_OF_A_ROW: u64 = 10;
 /// How long a terminated run may go on to count what it had posted, and a message may stay hidden.
 const SETTLED: Duration = Duration::from_secs(2 * 3600);
 
@@ -144,6 +148,8 @@ impl Schedule {
             }
             _ => Aftermath::Nothing,
         };
+        // Two posts that do not exclude each other, the first of them days late: nothing prevents that, it can only be found.
+        let hopeless = hopeless || (setting.late_is_blind && aftermath == Aftermath::LostBlobs);
         Self { setting, person, acts_after, aftermath, hopeless }
     }
 
@@ -311,6 +317,11 @@ impl Schedule {
             copies.extend(self.last_copies());
         }
         let mut findings = world.check(&copies).await;
+        let rows: u64 = self.setting.tables.iter().map(|table| table.rows).sum();
+        let sent = world.fate.messages();
+        if sent > MESSAGES_OF_A_RUN + MESSAGES_OF_A_ROW * rows {
+            findings.push(format!("{sent} messages were sent for {rows} rows: copies of copies multiply"));
+        }
         let over = world.cloud.hunting_statistics().over_quota;
         if over > 0 {
             findings.push(format!("{over} calls were more than the quota"));

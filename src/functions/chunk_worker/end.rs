@@ -54,7 +54,7 @@ pub async fn commit_end(
                 }
                 break ended.window.owed;
             }
-            Err(Error::Conflict) => match met(app, message, &window.etag, &head.etag).await? {
+            Err(Error::Conflict) => match met(app, message, &window, &head.etag).await? {
                 Met::AnotherHead => {}
                 Met::AnotherWindow(owed) => break owed,
             },
@@ -82,20 +82,21 @@ fn written(message: &ChunkMessage, ended: &Ended, window: &ETag, head: &ETag) ->
 enum Met {
     /// The head has moved on: end again.
     AnotherHead,
-    /// The window is no longer ours; its end may have left debts.
+    /// The window has moved on; if it was this one's end whose answer was lost, it left debts.
     AnotherWindow(Vec<Debt>),
 }
 
-async fn met(app: &App, message: &ChunkMessage, window: &ETag, head: &ETag) -> Result<Met, Error> {
+async fn met(app: &App, message: &ChunkMessage, window: &Stored<Window>, head: &ETag) -> Result<Met, Error> {
     if app.state.head(&message.table).await?.is_some_and(|now| now.etag != *head) {
         return Ok(Met::AnotherHead);
     }
     match app.state.window(&message.table, &message.window).await? {
         // The head moved after it was read.
-        Some(current) if current.etag == *window => Ok(Met::AnotherHead),
+        Some(current) if current.etag == window.etag => Ok(Met::AnotherHead),
         Some(current) if !current.record.state.is_open() => {
             tracing::info!("the window has ended already");
-            Ok(Met::AnotherWindow(current.record.owed))
+            let is_own = current.record.owner == window.record.owner;
+            Ok(Met::AnotherWindow(if is_own { current.record.owed } else { Vec::new() }))
         }
         _ => {
             tracing::info!("somebody else has the window");

@@ -61,7 +61,8 @@ async fn work(app: &App, message: ChunkMessage, id: &str, number: u32, deadline:
             tracing::debug!(window = name.as_str(), "the window is gone: it was the draft of a plan");
             return Ok(());
         };
-        let delivery = Delivery { message: id, number, comes_too_early: comes_too_early(app, &message) };
+        let comes_too_early = comes_too_early(app, &message);
+        let delivery = Delivery { message: id, number, turn: message.turn, comes_too_early };
         let claimed = match receive(table, name, &head, &window.record, delivery, app.state.now(), &app.limits) {
             Received::Claim(claimed) => *claimed,
             Received::Pay(_) if mutated!(DebtInHead) => {
@@ -69,6 +70,14 @@ async fn work(app: &App, message: ChunkMessage, id: &str, number: u32, deadline:
                 return app.state.pay(&latest.map(|debts| debts.messages).unwrap_or_default()).await;
             }
             Received::Pay(owed) => return app.state.pay(&owed).await,
+            Received::GoBack(back) => match swap(app, table, &message, *back, &window).await? {
+                Some(window) => return app.state.pay(&window.record.owed).await,
+                // Whoever changed the window decides what this message finds now.
+                None => {
+                    as_known = false;
+                    continue;
+                }
+            },
             Received::Recover(record) => {
                 let window = Stored { record: *record, etag: window.etag };
                 return commit_end(app, &message, window, WindowEnd::Submitted, None).await;
@@ -80,10 +89,14 @@ async fn work(app: &App, message: ChunkMessage, id: &str, number: u32, deadline:
         };
         let services = match &app.services {
             Ok(services) => Arc::clone(services),
-            Err(reason) => return commit_end(app, &message, window, WindowEnd::Failed(reason.clone()), None).await,
+            Err(reason) => {
+                let window = Stored { record: claimed, etag: window.etag };
+                return commit_end(app, &message, window, WindowEnd::Failed(reason.clone()), None).await;
+            }
         };
         let Some(shape) = head.shape.clone() else {
             let reason = format!("the ledger of {} has no shape; start another run", head.source);
+            let window = Stored { record: claimed, etag: window.etag };
             return commit_end(app, &message, window, WindowEnd::Failed(reason), None).await;
         };
         if let Some(window) = swap(app, table, &message, claimed, &window).await? {

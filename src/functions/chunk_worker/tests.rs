@@ -6,7 +6,7 @@ use crate::orchestration::ledger::TableState;
 use crate::orchestration::limits::Limits;
 use crate::orchestration::window::{Claim, WindowState};
 use crate::random::SystemRandom;
-use crate::state::{CHUNK_QUEUE, State, Tenant};
+use crate::state::{CHUNK_QUEUE, CONTROL_QUEUE, State, Tenant};
 use crate::storage::{Storage, memory};
 use crate::timestamp::{SystemClock, Timestamp};
 use serde_json::json;
@@ -47,8 +47,12 @@ async fn deliver(app: &App) {
 }
 
 async fn deliver_again(app: &App, delivery: u32) {
+    deliver_as(app, "m", delivery).await;
+}
+
+async fn deliver_as(app: &App, id: &str, delivery: u32) {
     let message = json!({"table": table(), "window": name()}).to_string();
-    let envelope = json!({"Data": {"message": message}, "Metadata": {"Id": "m", "DequeueCount": delivery}});
+    let envelope = json!({"Data": {"message": message}, "Metadata": {"Id": id, "DequeueCount": delivery}});
     handle(app, &Invocation::parse(envelope.to_string().as_bytes()).unwrap()).await.unwrap();
 }
 
@@ -81,6 +85,27 @@ async fn what_another_process_ended_is_not_ended_again_from_an_old_row() {
     assert_eq!(after(&other).await, (1, 0, 0, 1));
     deliver(&one).await;
     assert_eq!(after(&one).await, (1, 0, 0, 1));
+}
+
+#[tokio::test]
+async fn a_copy_of_a_message_pays_nothing_for_a_window_that_another_one_ended() {
+    let app = process(&memory(Arc::new(SystemClock)));
+    planned(&app, TableState::Running).await;
+    let paid = async || app.state.storage().queues.approximate_count(CONTROL_QUEUE).await.unwrap();
+    let read = app.state.window(&table(), &name()).await.unwrap().unwrap();
+    deliver(&app).await;
+    assert_eq!(paid().await, 1, "the count of the last window");
+    deliver_as(&app, "copy", 1).await;
+    assert_eq!(paid().await, 1);
+    let end = async |owner: &str| {
+        let message = ChunkMessage { table: table(), window: name(), permit: None, turn: None };
+        let record = Window { owner: Some(owner.to_owned()), ..read.record.clone() };
+        let late = Stored { record, etag: read.etag.clone() };
+        commit_end(&app, &message, late, WindowEnd::Failed("late".to_owned()), None).await.unwrap();
+        paid().await
+    };
+    assert_eq!(end("copy").await, 1, "it was overtaken");
+    assert_eq!(end("m").await, 2, "the answer to its own end was lost");
 }
 
 #[tokio::test]

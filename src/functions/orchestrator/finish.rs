@@ -2,6 +2,7 @@
 //! is repeatable: a redelivery goes through all of it again and changes nothing.
 
 use super::snapshot::{Ending, Settled};
+use super::verify::pay_for;
 use super::{audit, is_transient, store};
 use crate::adx;
 use crate::adx::catalog::{LedgerEntry, WatermarkMove};
@@ -9,9 +10,10 @@ use crate::app::{App, Services};
 use crate::functions::control::release;
 use crate::orchestration::adoption::watch::foreign;
 use crate::orchestration::head::finish::{
-    Watermark, audited as audited_rows, finish_again, is_due, is_work_of, let_go, may_wait, postponed, result,
+    Watermark, audited as audited_rows, is_due, is_work_of, let_go, may_wait, postponed, result,
 };
 use crate::orchestration::head::purge::{may_be_old, purge};
+use crate::orchestration::head::verify::Count;
 use crate::orchestration::ids::{InstanceId, TableKey};
 use crate::orchestration::instance::{Instance, TableResult, TableRun};
 use crate::orchestration::ledger::Head;
@@ -26,11 +28,18 @@ use crate::timestamp::Timestamp;
 use std::fmt::Display;
 use tokio::time::Instant;
 
-/// Writes down what came of a table whose windows have all ended, and lets go of it.
+/// Writes down what came of a table whose windows have all ended, and lets go of it. `by` is the id of the message that asks for
+/// it.
 ///
 /// # Errors
 /// The state store's.
-pub async fn finish_table(app: &App, services: &Services, id: &InstanceId, key: &TableKey) -> Result<(), Error> {
+pub async fn finish_table(
+    app: &App,
+    services: &Services,
+    id: &InstanceId,
+    key: &TableKey,
+    by: &str,
+) -> Result<(), Error> {
     // The run first: of one that began again since, neither the row nor the head is taken for its former life's. Then the
     // row: a run that begins again lets go of the head before it has other rows.
     let Some(run) = app.state.instance(id).await?.map(|run| run.record) else { return Ok(()) };
@@ -45,17 +54,17 @@ pub async fn finish_table(app: &App, services: &Services, id: &InstanceId, key: 
     let seen = store::windows(app, key).await?;
     let windows: Vec<Window> = seen.iter().map(|seen| seen.window.clone()).collect();
     let patient = may_wait(&head, app.state.now(), &app.limits);
-    let ending = Ending { app, services, run: &run, key, deadline };
+    let ending = Ending { app, services, run: &run, key, by, deadline };
     let head = match ending.settle(&head, &windows, patient).await? {
         Settled::AsItWas => head,
         Settled::As(judged) => *judged,
-        Settled::Later(error) => return finish_later(app, &run, key, &head, &error).await,
+        Settled::Later(error) => return finish_later(app, &run, key, &head, by, &error).await,
         Settled::Elsewhere => return Ok(()),
     };
     let verified_up_to = proved_up_to(&head, &windows);
     let watermark = match move_watermark(app, services, key, &head, verified_up_to, deadline).await {
         Ok(watermark) => watermark,
-        Err(error) if patient && is_transient(&error) => return finish_later(app, &run, key, &head, &error).await,
+        Err(error) if patient && is_transient(&error) => return finish_later(app, &run, key, &head, by, &error).await,
         Err(error) => Watermark::Failed(error.to_string()),
     };
     let result = result(&head, &table.record, &windows, verified_up_to, &watermark);
@@ -64,7 +73,7 @@ pub async fn finish_table(app: &App, services: &Services, id: &InstanceId, key: 
     let audited = audit::write(services, &run, &ended, &relevant, app.state.now(), deadline).await;
     match audited {
         Ok(()) => store::move_head(app, key, |head, now| audited_rows(head, &run, now)).await?,
-        Err(error) if patient && is_transient(&error) => return finish_later(app, &run, key, &head, &error).await,
+        Err(error) if patient && is_transient(&error) => return finish_later(app, &run, key, &head, by, &error).await,
         Err(error) => unaudited(&mut ended, &error),
     }
     let result = ended.result.unwrap_or_default();
@@ -81,12 +90,13 @@ async fn finish_later(
     run: &Instance,
     key: &TableKey,
     head: &Head,
+    by: &str,
     error: &(dyn Display + Sync),
 ) -> Result<(), Error> {
     tracing::warn!(%error, table = head.source, "the end of a table could not be written down; it is tried again");
-    // Or the watchdog takes the message for lost, and sends one more each time.
-    store::move_head(app, key, |head, now| postponed(head, run, now)).await?;
-    app.state.pay(&[finish_again(key, head, &app.limits)]).await
+    let end = Count { number: head.verify_number, message: by };
+    store::move_head(app, key, |head, now| postponed(key, head, run, end, now, &app.limits)).await?;
+    pay_for(app, key, end).await
 }
 
 /// Removes old windows from a table that its run has left. What does not fit the time is for the next run's end.

@@ -25,12 +25,14 @@ use crate::orchestration::message::ControlMessage;
 /// [`Failed`]: the message is not ours, or the state store failed.
 pub(super) async fn handle(app: &App, invocation: &Invocation) -> Result<(), Failed> {
     let message: ControlMessage = invocation.queue_message("message")?;
+    let id = invocation.metadata("Id").unwrap_or_default();
     tracing::debug!(?message, "a step of a run");
     match message {
         ControlMessage::Start { instance, attempt } => begin::handle(app, &instance, attempt).await?,
-        ControlMessage::Plan { instance, table, attempt } => plan::handle(app, &instance, &table, attempt).await?,
+        ControlMessage::Plan { instance, table, attempt } => {
+            plan::handle(app, &instance, &table, attempt, &id).await?;
+        }
         ControlMessage::Verify { table, number } => {
-            let id = invocation.metadata("Id").unwrap_or_default();
             verify::handle(app, &table, Count { number, message: &id }).await?;
         }
         ControlMessage::Terminate { instance, life, reason } => {

@@ -39,21 +39,21 @@ use tokio::time::Instant;
 /// # Errors
 /// The state store's.
 #[tracing::instrument(skip_all, fields(instance.id = %id, table = key.as_str()))]
-pub async fn handle(app: &App, id: &InstanceId, key: &TableKey, attempt: u32) -> Result<(), Error> {
+pub async fn handle(app: &App, id: &InstanceId, key: &TableKey, attempt: u32, message: &str) -> Result<(), Error> {
     let Some((asked, taken)) = Asked::take(app, id, key).await? else { return Ok(()) };
     match taken {
         Taken::Ours(head) => match &app.services {
             Ok(services) => {
                 let deadline = Instant::now() + app.limits.working_time();
-                Planning { app, services, asked: &asked, deadline }.attempt(*head, attempt).await
+                Planning { app, services, asked: &asked, message, deadline }.attempt(*head, attempt).await
             }
             Err(reason) => asked.fail(head.record.draft.as_deref(), reason, 0).await,
         },
         Taken::Not(Take::HeldBy(other)) => asked.count(held_by(&other)).await,
         Taken::Not(Take::Ended(result)) => asked.count(*result).await,
         Taken::Not(Take::Again(owed)) => app.state.pay(&owed).await,
-        Taken::Not(Take::GoOn) => go_on_with(app, id, key).await,
-        Taken::Not(_) => finish(app, id, key).await,
+        Taken::Not(Take::GoOn) => go_on_with(app, id, key, message).await,
+        Taken::Not(_) => finish(app, id, key, message).await,
     }
 }
 
@@ -76,9 +76,9 @@ pub async fn give_up(app: &App, id: &InstanceId, key: &TableKey, error: &str) ->
 }
 
 /// The end of a table whose windows have all ended.
-async fn finish(app: &App, id: &InstanceId, key: &TableKey) -> Result<(), Error> {
+async fn finish(app: &App, id: &InstanceId, key: &TableKey, message: &str) -> Result<(), Error> {
     match &app.services {
-        Ok(services) => finish_table(app, services, id, key).await,
+        Ok(services) => finish_table(app, services, id, key, message).await,
         Err(reason) => {
             tracing::error!(reason, "the table cannot come to its end with these settings; the watchdog tries again");
             Ok(())
@@ -88,7 +88,7 @@ async fn finish(app: &App, id: &InstanceId, key: &TableKey) -> Result<(), Error>
 
 /// Dispatches again what waits in a table that was held. The head is read before the run: if that is suspended once
 /// more, its message finds the head as it was read or changes it, and then the swap here is refused.
-async fn go_on_with(app: &App, id: &InstanceId, key: &TableKey) -> Result<(), Error> {
+async fn go_on_with(app: &App, id: &InstanceId, key: &TableKey, message: &str) -> Result<(), Error> {
     while let Some(head) = app.state.head(key).await? {
         let Some(run) = app.state.instance(id).await?.map(|run| run.record) else { break };
         let windows = store::windows(app, key).await?;
@@ -98,7 +98,7 @@ async fn go_on_with(app: &App, id: &InstanceId, key: &TableKey) -> Result<(), Er
             Ok(_) => {
                 tracing::info!(table = next.source, owed = owed.len(), "a table goes on");
                 app.state.pay(&owed).await?;
-                return finish(app, id, key).await;
+                return finish(app, id, key, message).await;
             }
             Err(Error::Conflict) => {}
             Err(error) => return Err(error),
@@ -130,6 +130,8 @@ struct Planning<'a> {
     app: &'a App,
     services: &'a Services,
     asked: &'a Asked<'a>,
+    /// The id of the message that asks for it.
+    message: &'a str,
     deadline: Instant,
 }
 
@@ -355,7 +357,7 @@ impl Planning<'_> {
         );
         app.state.pay(&owed).await?;
         if write.head.is_through() {
-            finish_table(app, self.services, self.asked.id(), key).await?;
+            finish_table(app, self.services, self.asked.id(), key, self.message).await?;
         }
         Ok(())
     }

@@ -3,14 +3,15 @@
 
 use super::plan::snapshot::{CountError, count};
 use super::store;
+use super::verify::pay_for;
 use crate::app::{App, Services};
 use crate::functions::hunting::Hunting;
+use crate::orchestration::head::verify::Count;
 use crate::orchestration::ids::TableKey;
 use crate::orchestration::instance::Instance;
 use crate::orchestration::ledger::{Head, TableState};
 use crate::orchestration::snapshot::plan::counted;
-use crate::orchestration::snapshot::publish::{After, Look, judge, judged, look, plan_again};
-use crate::orchestration::snapshot::{Attempt, Verdict};
+use crate::orchestration::snapshot::publish::{After, Judgement, Look, judge, judged, look};
 use crate::orchestration::window::Window;
 use crate::state::Error;
 use tokio::time::Instant;
@@ -33,6 +34,8 @@ pub(super) struct Ending<'a> {
     pub services: &'a Services,
     pub run: &'a Instance,
     pub key: &'a TableKey,
+    /// The id of the message that asks for its end.
+    pub by: &'a str,
     pub deadline: Instant,
 }
 
@@ -55,23 +58,24 @@ impl Ending<'_> {
                 Err(error) => (attempt, After::Unknown(error.to_string())),
             },
         };
-        let verdict = judge(&attempt, after, self.run);
-        self.record(&attempt, verdict, hunting.take_calls()).await
+        let (time, verdict) = (attempt.time, judge(&attempt, after, self.run));
+        let end = Count { number: head.verify_number, message: self.by };
+        self.record(&Judgement { time, verdict, calls: hunting.take_calls() }, end).await
     }
 
-    async fn record(&self, attempt: &Attempt, verdict: Verdict, calls: u64) -> Result<Settled, Error> {
+    async fn record(&self, judgement: &Judgement, end: Count<'_>) -> Result<Settled, Error> {
         let Self { app, run, key, .. } = self;
-        let (time, number, rows) = (attempt.time, attempt.number, attempt.counted.rows);
         while let Some(head) = app.state.head(key).await? {
-            let next = judged(key, &head.record, run, time, verdict.clone(), calls, app.state.now());
+            let next = judged(key, &head.record, run, judgement, end, app.state.now());
             let Some(next) = next else { break };
             match store::head(app, key, &next, Some(&head.etag)).await {
                 Ok(_) => {
-                    tracing::info!(table = next.source, %time, number, rows, ?verdict, "a snapshot is compared");
+                    let Judgement { time, verdict, .. } = judgement;
+                    tracing::info!(table = next.source, %time, ?verdict, "a snapshot is compared");
                     if next.state != TableState::Planning {
                         return Ok(Settled::As(Box::new(next)));
                     }
-                    app.state.pay(&[plan_again(key, run)]).await?;
+                    pay_for(app, key, end).await?;
                     break;
                 }
                 Err(Error::Conflict) => {}

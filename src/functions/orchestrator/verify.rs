@@ -36,32 +36,41 @@ pub async fn handle(app: &App, key: &TableKey, asked: Count<'_>) -> Result<(), E
         Ok(services) => services,
         Err(reason) => {
             tracing::error!(reason, table = head.source, "the table cannot be counted with these settings");
-            let (pause, until) = (app.limits.verify_longest, app.state.now() + app.limits.verify_longest);
-            store::move_head(app, key, |head, _| rules::postponed(head, asked.number, until)).await?;
-            return count_again(app, key, asked, pause).await;
+            let pause = app.limits.verify_longest;
+            store::move_head(app, key, |head, now| rules::postponed(key, head, asked, pause, now)).await?;
+            return pay_for(app, key, asked).await;
         }
     };
     let run = match rules::look(&head, asked) {
         Look::Over => return Ok(()),
         Look::Again(owed) => return app.state.pay(&owed).await,
-        Look::Finish(run) => return finish_table(app, services, &run, key).await,
+        Look::Finish(run) => return finish_table(app, services, &run, key, asked.message).await,
         Look::Count(run) => run,
     };
     let deadline = Instant::now() + app.limits.working_time();
     let (windows, now) = (store::windows(app, key).await?, app.state.now());
-    let doubtful = rules::to_count_again(&head, &windows, now, &app.limits);
+    let doubtful = rules::to_count_again(&head, &windows);
     let Some(submitted) = rules::to_count(&head, windows, now, &app.limits) else { return Ok(()) };
     // What was found out has to be recorded in the same invocation.
     let judging = Instant::now() + app.limits.invocation_deadline / 2;
     let mut judged = judge_all(app, services, &head, submitted, judging).await;
-    let again = judge_all_again(services, &head, doubtful, judging).await;
+    let again = judge_all_again(app, services, &head, doubtful, judging).await;
     let part = if again.is_some() { Part::LastWithAgain } else { Part::Last };
     judged.extend(again.into_iter().flatten());
     match record(app, services, key, asked, judged, part, deadline).await? {
-        Some(through) if through => finish_table(app, services, &run, key).await,
+        Some(through) if through => finish_table(app, services, &run, key, asked.message).await,
         Some(_) => Ok(()),
         None => count_again(app, key, asked, app.limits.verify_first).await,
     }
+}
+
+/// Sends what a message owes for putting its step off, if it was this one that did.
+///
+/// # Errors
+/// The state store's.
+pub async fn pay_for(app: &App, key: &TableKey, asked: Count<'_>) -> Result<(), Error> {
+    let Some(head) = app.state.head(key).await? else { return Ok(()) };
+    app.state.pay(&rules::owed_by(&head.record, asked)).await
 }
 
 /// Sends the message of a count that came to nothing again, unless another one has taken over.
@@ -104,6 +113,7 @@ async fn judge_all(
 
 /// Counts proved windows that another post may have loaded again; `None` when they could not be counted.
 async fn judge_all_again(
+    app: &App,
     services: &Services,
     head: &Head,
     doubtful: Vec<Seen<ETag>>,
@@ -114,6 +124,7 @@ async fn judge_all_again(
     }
     let place = Place::of(head)?;
     let ids: Vec<String> = doubtful.iter().map(|seen| seen.window.id.to_string()).collect();
+    let now = app.state.now();
     let counts = match count(services, head, &ids, deadline).await {
         Ok(counts) => counts,
         Err(error) => {
@@ -122,7 +133,8 @@ async fn judge_all_again(
         }
     };
     let judged = doubtful.into_iter().zip(&ids).map(|(seen, id)| {
-        let verdict = judge_again(&place, &seen.window, counts.get(id).copied().unwrap_or_default());
+        let found = counts.get(id).copied().unwrap_or_default();
+        let verdict = judge_again(&place, &seen.window, found, now, &app.limits);
         if let Verdict::Doubled(reason) = &verdict {
             tracing::error!(window.id = id, reason, "a proved window is there more than once");
         }
@@ -354,9 +366,9 @@ mod tests {
             world.clock.forward(61);
             (world.messages().await, state.now().since(until).as_secs())
         };
-        let same = ControlMessage::Verify { table: key(), number: 4 };
-        assert_eq!(came(4).await, (vec![same.clone()], 1), "there are no settings to count with");
-        assert_eq!(came(4).await, (vec![same], 1));
-        assert_eq!(came(3).await.0, [], "it was overtaken");
+        let next = |number| vec![ControlMessage::Verify { table: key(), number }];
+        assert_eq!(came(4).await, (next(5), 1), "there are no settings to count with");
+        assert_eq!(came(5).await, (next(6), 1));
+        assert_eq!(came(4).await.0, [], "it was overtaken");
     }
 }

@@ -187,7 +187,7 @@ fn what_a_message_finds_depends_on_table_and_window() {
         (Running, true, Sealed, false, false, "recover"),
         (Finishing, false, Submitted, true, false, "pay 0"),
         (Running, false, Planned, true, false, "claim"),
-        (Running, false, Planned, true, true, "pay 1"),
+        (Running, false, Planned, true, true, "go back"),
         (Running, false, Claimed, true, false, "pay 1"),
         (Running, false, Claimed, false, true, "claim"),
         (Running, false, Sealed, true, false, "pay 1"),
@@ -195,7 +195,7 @@ fn what_a_message_finds_depends_on_table_and_window() {
         (Running, false, Submitted, true, false, "pay 0"),
     ] {
         let head = Head { stop, ..head(table) };
-        let delivery = Delivery { message: "m", number: 1, comes_too_early: early };
+        let delivery = Delivery { message: "m", number: 1, turn: None, comes_too_early: early };
         let found = receive(&key(), &name(), &head, &lease(state, alive), delivery, later(100), &limits());
         let said = match found {
             Received::BeingPlanned => "being planned".to_owned(),
@@ -203,11 +203,69 @@ fn what_a_message_finds_depends_on_table_and_window() {
             Received::Pay(owed) => format!("pay {}", owed.len()),
             Received::Recover(_) => "recover".to_owned(),
             Received::Claim(_) => "claim".to_owned(),
+            Received::GoBack(_) => "go back".to_owned(),
         };
         assert_eq!(said, expected, "{table:?} (stop {stop}), {state:?} (alive {alive})");
         let known = may_claim(&head, &lease(state, alive));
-        assert!(!known || matches!(said.as_str(), "claim" | "pay 1"), "{table:?}, {state:?}");
+        assert!(!known || matches!(said.as_str(), "claim" | "go back"), "{table:?}, {state:?}");
     }
+}
+
+#[test]
+fn the_debts_of_a_window_are_paid_by_the_message_that_ended_it_alone_whether_a_run_drives_the_table_or_not() {
+    let debt = Debt::chunk(&key(), seen(20, WindowState::Planned).name);
+    let (owner, lease_until) = (Some("m".to_owned()), Some(now()));
+    for (table, stop) in [(TableState::Running, false), (TableState::Running, true), (TableState::Idle, false)] {
+        let head = Head { stop, ..head(table) };
+        let finds = |message, window: &Window| {
+            let delivery = Delivery { message, number: 2, turn: None, comes_too_early: false };
+            receive(&key(), &name(), &head, window, delivery, later(100), &limits())
+        };
+        let sealed = Window { lease_until, owner: Some("dead".into()), ..seen(10, WindowState::Sealed).window };
+        let Received::Recover(recovered) = finds("m", &sealed) else { panic!("{table:?}") };
+        assert_eq!(recovered.owner, owner, "{table:?} (stop {stop})");
+        let ended = Window { state: WindowState::Submitted, owed: vec![debt.clone()], ..*recovered };
+        assert_eq!(finds("m", &ended), Received::Pay(vec![debt.clone()]), "{table:?} (stop {stop})");
+        // A copy of a copy would pay for all windows after this one again, and each of those copies, too.
+        assert_eq!(finds("copy", &ended), Received::Pay(vec![]), "{table:?} (stop {stop})");
+    }
+}
+
+#[test]
+fn of_the_copies_of_a_message_that_goes_back_only_the_last_one_goes_on() {
+    let running = head(TableState::Running);
+    let finds = |message, turn, comes_too_early, window: &Window| {
+        let delivery = Delivery { message, number: 1, turn, comes_too_early };
+        receive(&key(), &name(), &running, window, delivery, later(100), &limits())
+    };
+    let back = |message, turn, window: &Window| match finds(message, turn, true, window) {
+        Received::GoBack(back) => *back,
+        other => panic!("{other:?}"),
+    };
+    let next = |turn| vec![Debt::chunk(&key(), name()).in_turn(Some(turn))];
+    let planned = seen(10, WindowState::Planned).window;
+    let first = back("m", None, &planned);
+    assert_eq!((first.state, first.turn, first.owed.clone()), (WindowState::Planned, 1, next(1)));
+    assert_eq!(finds("m", None, true, &first), Received::Pay(next(1)), "it may have been killed before it sent it");
+    let second = back("n", Some(1), &first);
+    assert_eq!(second.owed, next(2));
+    assert_eq!(finds("copy of n", Some(1), true, &second), Received::Pay(vec![]));
+    assert!(matches!(finds("copy of n", Some(1), false, &second), Received::Claim(_)), "whoever may call, may");
+    assert_eq!(back("handed out anew", None, &second).turn, 3, "nobody has taken its place");
+    let held = Window { lease_until: Some(later(300)), state: WindowState::Claimed, ..second };
+    assert_eq!(finds("copy of n", Some(1), true, &held), Received::Pay(vec![]));
+    let Received::Pay(waits) = finds("last", Some(2), true, &held) else { panic!("not told to come back") };
+    assert_eq!(waits[0].clone().in_turn(None), Debt::chunk_later(&key(), name(), waits[0].delay));
+    assert_eq!(waits[0].message, next(2)[0].message);
+
+    let later = Later { error: "paused".into(), own_fault: false, pause: Some(Duration::ZERO) };
+    let claimed = Window { turn: 4, owner: Some("m".into()), ..window(5, 0) };
+    let Ok(GivenBack::Again(again, debt)) = give_back(&key(), &name(), &claimed, &later, now(), &limits()) else {
+        panic!()
+    };
+    assert_eq!((again.turn, &debt), (5, &next(5)[0]));
+    assert_eq!(finds("m", Some(4), true, &again), Received::Pay(next(5)));
+    assert_eq!(finds("copy of m", Some(4), true, &again), Received::Pay(vec![]));
 }
 
 #[test]

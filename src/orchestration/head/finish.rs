@@ -2,9 +2,10 @@
 //! repeated: what is done already changes nothing.
 
 use super::take::is_of;
+use super::verify::{Count, step_name};
 use crate::orchestration::ids::TableKey;
 use crate::orchestration::instance::{Instance, TableResult, TableRun};
-use crate::orchestration::ledger::{Head, TableState};
+use crate::orchestration::ledger::{Head, HeadDebts, TableState};
 use crate::orchestration::limits::Limits;
 use crate::orchestration::message::{ControlMessage, Debt};
 use crate::orchestration::snapshot::{is_whole, result as snapshot};
@@ -48,15 +49,24 @@ pub fn audited(head: &Head, run: &Instance, now: Timestamp) -> Option<Head> {
     })
 }
 
-/// The head once a run has put the end of the table off: that its message is under way is no reason to send another.
-pub fn postponed(head: &Head, run: &Instance, now: Timestamp) -> Option<Head> {
-    is_due(head, run).then(|| Head { updated: now, ..head.clone() })
-}
-
-/// The message that comes back to the end of a table.
-pub fn finish_again(table: &TableKey, head: &Head, limits: &Limits) -> Debt {
-    let message = ControlMessage::Verify { table: table.clone(), number: head.verify_number };
-    Debt::control(message, limits.verify_longest)
+/// The head once `end`, a message that found this number in it, has put the end of the table off; `None` when another one has. The
+/// message that comes back has the next number: of all copies of this one only one goes on. That it is under way is no reason
+/// to send another.
+pub fn postponed(
+    table: &TableKey,
+    head: &Head,
+    run: &Instance,
+    end: Count<'_>,
+    now: Timestamp,
+    limits: &Limits,
+) -> Option<Head> {
+    let Count { number, message } = end;
+    (is_due(head, run) && head.verify_number == number).then(|| {
+        let next = ControlMessage::Verify { table: table.clone(), number: number + 1 };
+        let messages = vec![Debt::control(next, limits.verify_longest)];
+        let owed = HeadDebts { step: step_name(number), by: Some(message.to_owned()), messages };
+        Head { verify_number: number + 1, owed_verify: Some(owed), updated: now, ..head.clone() }
+    })
 }
 
 /// Whether a run did something to a window in the life that it leads.
@@ -205,11 +215,16 @@ pub fn let_go(head: &Head, run: &Instance, verified_up_to: Timestamp, now: Times
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::orchestration::head::testing::{head, id, later, run, seen, table};
+    use crate::orchestration::head::testing::{head, id, key, later, run, seen, table};
+    use crate::orchestration::head::verify::{Look, look, owed_by};
     use crate::orchestration::ledger::{ChunkIdPlace, CutAxis, RowFormat, Shape};
 
     fn at(ticks: u64) -> Timestamp {
         Timestamp::from_ticks(ticks)
+    }
+
+    fn count(number: u64, message: &str) -> Count<'_> {
+        Count { number, message }
     }
 
     fn finishing(planned_to: u64) -> Head {
@@ -338,11 +353,26 @@ mod tests {
     fn an_end_that_is_put_off_is_under_way_and_its_patience_still_runs_out() {
         let limits = Limits::scaled(1.0);
         let due = finishing(10);
-        let put_off = postponed(&due, &run(1), later(90)).unwrap();
+        let put_off = postponed(&key(), &due, &run(1), count(due.verify_number, "m"), later(90), &limits).unwrap();
         assert_eq!((put_off.updated, put_off.moved), (later(90), due.moved));
         let deadline = due.moved + limits.verify_deadline;
         assert!(may_wait(&put_off, later(90), &limits) && !may_wait(&put_off, deadline, &limits));
-        assert_eq!(postponed(&due, &run(2), later(90)), None);
+        assert_eq!(postponed(&key(), &due, &run(2), count(due.verify_number, "m"), later(90), &limits), None);
+    }
+
+    #[test]
+    fn of_the_copies_of_a_message_that_puts_an_end_off_only_one_goes_on() {
+        let (limits, before) = (Limits::scaled(1.0), Head { verify_number: 7, ..finishing(10) });
+        let put_off = postponed(&key(), &before, &run(1), count(7, "m"), later(90), &limits).unwrap();
+        let next = Debt::control(ControlMessage::Verify { table: key(), number: 8 }, limits.verify_longest);
+        assert_eq!(owed_by(&put_off, count(7, "m")), [next.clone()]);
+        assert_eq!(owed_by(&put_off, count(7, "copy")), []);
+        assert_eq!(postponed(&key(), &put_off, &run(1), count(7, "copy"), later(91), &limits), None);
+        let look = |head, number, message| look(head, count(number, message));
+        assert_eq!(look(&before, 7, "m"), Look::Finish(id(1)));
+        assert_eq!(look(&put_off, 7, "m"), Look::Again(vec![next]), "it may have been killed before it sent it");
+        assert_eq!(look(&put_off, 7, "copy"), Look::Over);
+        assert_eq!(look(&put_off, 8, "next"), Look::Finish(id(1)));
     }
 
     #[test]

@@ -11,7 +11,6 @@ use crate::orchestration::ledger::{Counts, Head, TableState};
 use crate::orchestration::limits::{Limits, PLAN_ATTEMPTS, TRANSACTION_WINDOWS};
 use crate::orchestration::message::{ControlMessage, Debt};
 use crate::orchestration::plan::Piece;
-use crate::orchestration::verification::is_doubtful;
 use crate::orchestration::window::{Window, WindowState};
 use crate::orchestration::write::{Seen, TableWrite, WindowWrite};
 use crate::timestamp::Timestamp;
@@ -31,9 +30,7 @@ pub enum Scope {
 /// Whether the windows of earlier runs ask for something although nothing new is loaded: they are not terminal, or another
 /// post of them, or rows of a ledger that was lost, may still land.
 pub fn asks_for_more<V>(head: &Head, found: &Survey<V>, now: Timestamp, limits: &Limits) -> bool {
-    !found.left.is_empty()
-        || found.doubtful.iter().any(|window| is_doubtful(window, now, limits))
-        || head.adopted.is_some_and(|at| now.since(at) <= limits.post_lifetime)
+    !found.left.is_empty() || found.doubtful || head.adopted.is_some_and(|at| now.since(at) <= limits.post_lifetime)
 }
 
 /// Decides what is to be loaded. `leftovers` says whether earlier runs left anything to be done: [`asks_for_more`].
@@ -140,7 +137,7 @@ pub fn lay_out<V>(
     let Content { found, planned, end } = content;
     let plan = draft_of(&head)?.to_owned();
     let unplanned = head.clone();
-    let recount = found.doubtful.iter().any(|window| is_doubtful(window, now, limits));
+    let recount = found.doubtful;
     let (rest, names, held, out) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     let mut draft = Draft { batches: Vec::new(), plan, head, rest, names, held, recount, out };
     if end.is_some() {
@@ -372,8 +369,8 @@ mod tests {
         let Completed { write, owed } = completed(drafted(vec![doubtful.clone()], 0));
         assert_eq!((write.head.state, write.head.recount), (TableState::Running, Some(later(2))));
         assert!(matches!(&owed[..], [Debt { message: Message::Control(ControlMessage::Verify { .. }), .. }]));
-        doubtful.window.last_post = Some(Timestamp::MIN);
-        assert_eq!(completed(drafted(vec![doubtful], 0)).write.head.state, TableState::Finishing, "a week ago");
+        doubtful.window.settled = true;
+        assert_eq!(completed(drafted(vec![doubtful], 0)).write.head.state, TableState::Finishing);
     }
 
     #[test]
@@ -456,7 +453,9 @@ mod tests {
         let mut twice = once.clone();
         twice.window.posts = 2;
         let long_after = later(8 * 86_400);
-        assert!(asks(&loaded, twice.clone(), later(1)) && !asks(&loaded, twice, long_after));
+        assert!(asks(&loaded, twice.clone(), later(1)) && asks(&loaded, twice.clone(), long_after));
+        twice.window.settled = true;
+        assert!(!asks(&loaded, twice, later(1)));
         let adopted = Head { adopted: Some(now()), ..loaded };
         assert!(asks(&adopted, once.clone(), later(1)) && !asks(&adopted, once, long_after));
     }

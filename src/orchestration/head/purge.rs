@@ -3,6 +3,7 @@
 
 use crate::orchestration::ledger::{Head, TableState};
 use crate::orchestration::limits::TRANSACTION_WINDOWS;
+use crate::orchestration::verification::is_doubtful;
 use crate::orchestration::window::Window;
 use crate::orchestration::write::{Seen, TableWrite, WindowWrite};
 use crate::timestamp::Timestamp;
@@ -25,9 +26,10 @@ pub fn purge<V>(head: &Head, windows: &mut Vec<Seen<V>>, now: Timestamp, history
 }
 
 /// Whether a window is terminal and old; whether it may go is for its head to say. Those of rows without a value on the cut
-/// axis stay: they say how many such rows were copied, and no watermark does.
+/// axis stay: they say how many such rows were copied, and no watermark does. So do those of which a second copy may be there.
 pub fn may_be_old(window: &Window, now: Timestamp, history: Duration) -> bool {
-    window.state.is_terminal() && !window.id.is_null_axis() && now.since(window.updated) > history
+    let is_over = window.state.is_terminal() && !is_doubtful(window);
+    is_over && !window.id.is_null_axis() && now.since(window.updated) > history
 }
 
 fn is_old(head: &Head, window: &Window, now: Timestamp, history: Duration) -> bool {
@@ -62,6 +64,15 @@ mod tests {
         let mut nulls = seen(0, WindowState::Verified);
         nulls.window.id.high = Timestamp::MIN;
         assert!(removed(&idle(90), vec![nulls], 9_999).is_empty());
+    }
+
+    #[test]
+    fn windows_of_which_a_second_copy_may_be_there_stay() {
+        let mut twice = seen(10, WindowState::Verified);
+        twice.window.posts = 2;
+        assert!(removed(&idle(90), vec![twice.clone()], 9_999).is_empty());
+        twice.window.settled = true;
+        assert_eq!(removed(&idle(90), vec![twice], 9_999), [10]);
     }
 
     #[test]

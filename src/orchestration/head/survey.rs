@@ -3,6 +3,7 @@
 use super::nulls::NullWindows;
 use crate::orchestration::ledger::{Counts, Head};
 use crate::orchestration::limits::TRANSACTION_WINDOWS;
+use crate::orchestration::verification::is_doubtful;
 use crate::orchestration::window::{Window, WindowState};
 use crate::orchestration::write::{Seen, TableWrite, WindowWrite};
 use crate::timestamp::Timestamp;
@@ -14,8 +15,8 @@ pub struct Survey<V> {
     pub left: Vec<Seen<V>>,
     /// All windows by state, drafts left out and purged ones included.
     pub counts: Counts,
-    /// Proved windows that another post may have loaded again.
-    pub doubtful: Vec<Window>,
+    /// Whether there are proved windows that another post may have loaded again.
+    pub doubtful: bool,
     /// Windows of rows without a value on the cut axis.
     pub nulls: NullWindows,
     /// The transactions that delete the drafts, one after the other. Each swaps the head too, so that a planner that
@@ -26,7 +27,7 @@ pub struct Survey<V> {
 /// Tells leftovers from drafts.
 pub fn survey<V>(head: &Head, windows: Vec<Seen<V>>, now: Timestamp) -> Survey<V> {
     let mut counts = head.purged;
-    let (mut left, mut drafts, mut doubtful) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut left, mut drafts, mut doubtful) = (Vec::new(), Vec::new(), false);
     let mut nulls = NullWindows::default();
     for seen in windows {
         if is_draft(head, &seen.window) {
@@ -35,9 +36,7 @@ pub fn survey<V>(head: &Head, windows: Vec<Seen<V>>, now: Timestamp) -> Survey<V
         }
         *counts.of(seen.window.state) += 1;
         nulls.add(&seen.window, now);
-        if seen.window.state == WindowState::Verified && seen.window.posts > 1 {
-            doubtful.push(seen.window.clone());
-        }
+        doubtful |= is_doubtful(&seen.window);
         if !seen.window.state.is_terminal() {
             left.push(seen);
         }

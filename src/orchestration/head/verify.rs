@@ -38,7 +38,7 @@ pub enum Look {
 /// Looks at the head for a verify message.
 pub fn look(head: &Head, count: Count<'_>) -> Look {
     let Some(run) = head.run.clone() else { return Look::Over };
-    if head.state == TableState::Finishing {
+    if head.state == TableState::Finishing && count.number >= head.verify_number {
         return Look::Finish(run);
     }
     if is_current(head, count.number) {
@@ -94,8 +94,8 @@ pub fn to_count<V>(head: &Head, windows: Vec<Seen<V>>, now: Timestamp, limits: &
 }
 
 /// The proved windows to count once more in this run, because another post may have loaded them again.
-pub fn to_count_again<V: Clone>(head: &Head, windows: &[Seen<V>], now: Timestamp, limits: &Limits) -> Vec<Seen<V>> {
-    let doubtful = windows.iter().filter(|seen| is_doubtful(&seen.window, now, limits));
+pub fn to_count_again<V: Clone>(head: &Head, windows: &[Seen<V>]) -> Vec<Seen<V>> {
+    let doubtful = windows.iter().filter(|seen| is_doubtful(&seen.window));
     if head.recount.is_some() { doubtful.cloned().collect() } else { Vec::new() }
 }
 
@@ -105,10 +105,21 @@ pub fn again(table: &TableKey, head: &Head, number: u64, pause: Duration) -> Opt
     is_current(head, number).then(|| Debt { delay: pause, ..message(table, number) })
 }
 
-/// The head while the count that is due waits until `until`, so that its message is not taken for lost before.
-pub fn postponed(head: &Head, number: u64, until: Timestamp) -> Option<Head> {
-    let due = head.verify.as_ref().filter(|_| is_current(head, number))?;
-    Some(Head { verify: Some(VerifyDue { at: until, ..due.clone() }), ..head.clone() })
+/// The head once the count that is due was put off for `pause`: the next one takes its place, so that of all copies of its message
+/// only one goes on.
+pub fn postponed(table: &TableKey, head: &Head, count: Count<'_>, pause: Duration, now: Timestamp) -> Option<Head> {
+    let due = head.verify.as_ref().filter(|_| is_current(head, count.number))?;
+    let number = head.verify_number + 1;
+    let messages = vec![Debt { delay: pause, ..message(table, number) }];
+    let owed = HeadDebts { step: step_name(count.number), by: Some(count.message.to_owned()), messages };
+    let verify = VerifyDue { number, at: now + pause, ..due.clone() };
+    Some(Head { verify_number: number, verify: Some(verify), owed_verify: Some(owed), ..head.clone() })
+}
+
+/// What a message owes for what it has on record in the head itself: not what a copy of it has.
+pub fn owed_by(head: &Head, count: Count<'_>) -> Vec<Debt> {
+    let own = |debts: &&HeadDebts| debts.step == step_name(count.number) && debts.by.as_deref() == Some(count.message);
+    head.owed_verify.as_ref().filter(own).map(|debts| debts.messages.clone()).unwrap_or_default()
 }
 
 /// A window that was counted.
@@ -376,8 +387,8 @@ mod tests {
         doubtful.window.posts = 2;
         let head = Head { recount: Some(now()), ..due(4) };
         let windows = [doubtful.clone(), seen(20, WindowState::Verified)];
-        assert_eq!(to_count_again(&head, &windows, later(5), &limits()), [doubtful.clone()]);
-        assert_eq!(to_count_again(&due(4), &windows, later(5), &limits()), []);
+        assert_eq!(to_count_again(&head, &windows), [doubtful.clone()]);
+        assert_eq!(to_count_again(&due(4), &windows), []);
 
         let failed = recorded(&head, &[]);
         assert!(!failed.finish, "they could not be counted");
@@ -409,8 +420,11 @@ mod tests {
         assert_eq!(again(&key(), &due(4), 4, pause), Some(Debt { delay: pause, ..message(&key(), 4) }));
         assert_eq!(again(&key(), &due(5), 4, pause), None);
         assert_eq!(again(&key(), &Head { state: TableState::Finishing, ..due(4) }, 4, pause), None);
-        assert_eq!(postponed(&due(4), 4, later(60)).unwrap().verify.unwrap().at, later(60));
-        assert_eq!(postponed(&due(5), 4, later(60)), None);
+        let put_off = postponed(&key(), &due(4), count(4), pause, later(60)).unwrap();
+        assert_eq!(put_off.verify.clone().map(|due| (due.number, due.at)), Some((5, later(69))));
+        assert_eq!(owed_by(&put_off, count(4)), [Debt { delay: pause, ..message(&key(), 5) }]);
+        assert_eq!(owed_by(&put_off, Count { number: 4, message: "copy" }), []);
+        assert_eq!(postponed(&key(), &due(5), count(4), pause, later(60)), None);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use super::{ATTEMPTS, Attempt, Counted, Snapshots, Verdict, attempt, is_whole};
 use crate::orchestration::head::finish::is_due;
-use crate::orchestration::head::verify::step_name;
+use crate::orchestration::head::verify::{Count, step_name};
 use crate::orchestration::ids::TableKey;
 use crate::orchestration::instance::Instance;
 use crate::orchestration::ledger::{Head, HeadDebts, TableState, verified_prefix};
@@ -70,21 +70,32 @@ pub fn judge(attempt: &Attempt, after: After, run: &Instance) -> Verdict {
     }
 }
 
-/// The head with the verdict on its attempt at `time`, for which `calls` were made; `None` where that is on record already,
-/// or the table is another run's. An attempt that is repeated is planned at once; the head keeps that message.
+/// A verdict that is to be put on record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Judgement {
+    /// On the attempt of this time.
+    pub time: Timestamp,
+    /// It.
+    pub verdict: Verdict,
+    /// Hunting calls that were made for it.
+    pub calls: u64,
+}
+
+/// The head with the verdict on its attempt, for `end`, a message that found this number in it; `None` where a verdict is on
+/// record already, or the table is another run's. An attempt that is repeated is planned at once, which that message owes.
 pub fn judged(
     table: &TableKey,
     head: &Head,
     run: &Instance,
-    time: Timestamp,
-    verdict: Verdict,
-    calls: u64,
+    judgement: &Judgement,
+    end: Count<'_>,
     now: Timestamp,
 ) -> Option<Head> {
-    let judged = attempt(head).filter(|attempt| attempt.time == time && attempt.verdict.is_none())?;
+    let Judgement { time, verdict, calls } = judgement;
+    let judged = attempt(head).filter(|attempt| attempt.time == *time && attempt.verdict.is_none())?;
     let held = head.snapshots.as_ref().filter(|_| is_due(head, run))?;
-    let repeats = verdict == Verdict::Repeat;
-    let attempt = Attempt { verdict: Some(verdict), ..judged.clone() };
+    let repeats = *verdict == Verdict::Repeat;
+    let attempt = Attempt { verdict: Some(verdict.clone()), ..judged.clone() };
     let snapshots = Some(Box::new(Snapshots { attempt: Some(attempt), ..Snapshots::clone(held) }));
     let mut next = Head { snapshots, updated: now, ..head.clone() };
     next.progress.calls += calls;
@@ -93,16 +104,15 @@ pub fn judged(
         next.draft = None;
         next.verify = None;
         next.owed_plan = None;
-        // Whichever delivery of the message that counted last finds it here.
-        let step = step_name(head.verify_number);
-        next.owed_verify = Some(HeadDebts { step, by: None, messages: vec![plan_again(table, run)] });
+        let (step, by) = (step_name(end.number), Some(end.message.to_owned()));
+        next.owed_verify = Some(HeadDebts { step, by, messages: vec![plan_again(table, run)] });
         next.moved = now;
     }
     Some(next)
 }
 
 /// The message that plans the next attempt of a run.
-pub fn plan_again(table: &TableKey, run: &Instance) -> Debt {
+fn plan_again(table: &TableKey, run: &Instance) -> Debt {
     let plan = ControlMessage::Plan { instance: run.id.clone(), table: table.clone(), attempt: 0 };
     Debt::control(plan, Duration::ZERO)
 }
@@ -122,7 +132,7 @@ mod tests {
     use super::*;
     use crate::orchestration::head::take::{Fresh, Take, take};
     use crate::orchestration::head::testing::{id, key, later, run, seen, table};
-    use crate::orchestration::head::verify::{Count, Look as Found, look as looked};
+    use crate::orchestration::head::verify::{Look as Found, look as looked};
     use crate::orchestration::instance::RuntimeStatus;
     use crate::orchestration::ledger::Progress;
 
@@ -183,8 +193,13 @@ mod tests {
         assert!(matches!(judge(attempt(&head).unwrap(), After::Changed, &stopped), Verdict::Unchecked(_)));
     }
 
+    fn judged_by(head: &Head, run: &Instance, verdict: Verdict) -> Option<Head> {
+        let judgement = Judgement { time: Timestamp::from_ticks(20), verdict, calls: 1 };
+        judged(&key(), head, run, &judgement, Count { number: 4, message: "m" }, later(1))
+    }
+
     fn judged_as(head: &Head, verdict: Verdict) -> Option<Head> {
-        judged(&key(), head, &running(), Timestamp::from_ticks(20), verdict, 1, later(1))
+        judged_by(head, &running(), verdict)
     }
 
     #[test]
@@ -197,22 +212,25 @@ mod tests {
         }
         let unjudged = due(1, None);
         assert_eq!(proved_up_to(&unjudged, &windows(&[WindowState::Verified])).ticks(), 10, "proved, and not compared");
-        assert_eq!(judged(&key(), &unjudged, &run(2), Timestamp::from_ticks(20), Verdict::Whole, 1, later(1)), None);
+        assert_eq!(judged_by(&unjudged, &run(2), Verdict::Whole), None);
         let next = attempted(TableState::Running, 2, None);
         assert_eq!(judged_as(&next, Verdict::Whole), None, "it is being copied again");
     }
 
     #[test]
-    fn an_attempt_that_is_repeated_is_planned_by_the_same_run_whichever_message_comes_again() {
+    fn an_attempt_that_is_repeated_is_planned_by_the_same_run_whose_figures_go_on() {
         let before =
             Head { verify_number: 4, progress: Progress { windows: 7, ..Progress::default() }, ..due(1, None) };
         let next = judged_as(&before, Verdict::Repeat).unwrap();
         assert_eq!((next.state, proved_up_to(&next, &[]).ticks()), (TableState::Planning, 10));
         assert_eq!(next.run, Some(id(1)));
-        for message in ["m", "another"] {
-            let again = looked(&next, Count { number: 4, message });
-            assert_eq!(again, Found::Again(vec![plan_again(&key(), &running())]));
-        }
+        let found = |message| looked(&next, Count { number: 4, message });
+        assert_eq!(
+            found("m"),
+            Found::Again(vec![plan_again(&key(), &running())]),
+            "it may have been killed before it sent it"
+        );
+        assert_eq!(found("copy"), Found::Over);
         let Take::Ours(taken) = take(Some(&next), &table(), &running(), None, Fresh::from_bits(7), later(2)) else {
             panic!("not taken")
         };

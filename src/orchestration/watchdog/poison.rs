@@ -55,7 +55,7 @@ pub fn chunk(window: &Window, head: Option<&Head>, note: Option<&Note>, now: Tim
 
 fn failed(window: &Window, note: Option<&Note>) -> WindowEnd {
     let met = window.error.as_ref().map(|error| format!("; its last attempt met: {error}")).unwrap_or_default();
-    let by = window.owner.as_ref().map(|owner| format!("; it was claimed last by message {owner}"));
+    let by = window.owner.as_ref().map(|owner| format!("; message {owner} had it last"));
     WindowEnd::Failed(format!("{}{met}{}", gave_up(note), by.unwrap_or_default()))
 }
 

@@ -31,7 +31,7 @@ impl World {
     }
 
     async fn deliver(&self) {
-        handle(&self.app, &id(1), &key(), 0).await.unwrap();
+        handle(&self.app, &id(1), &key(), 0, "m").await.unwrap();
     }
 
     async fn head(&self) -> Head {
