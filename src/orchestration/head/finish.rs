@@ -365,7 +365,7 @@ mod tests {
         let (limits, before) = (Limits::scaled(1.0), Head { verify_number: 7, ..finishing(10) });
         let put_off = postponed(&key(), &before, &run(1), count(7, "m"), later(90), &limits).unwrap();
         let next = Debt::control(ControlMessage::Verify { table: key(), number: 8 }, limits.verify_longest);
-        assert_eq!(owed_by(&put_off, count(7, "m")), [next.clone()]);
+        assert_eq!(owed_by(&put_off, count(7, "m")), std::slice::from_ref(&next));
         assert_eq!(owed_by(&put_off, count(7, "copy")), []);
         assert_eq!(postponed(&key(), &put_off, &run(1), count(7, "copy"), later(91), &limits), None);
         let look = |head, number, message| look(head, count(number, message));
