@@ -9,6 +9,7 @@ use crate::functions::KnownTimespan;
 use crate::kql::Identifier;
 use crate::orchestration::ledger::{ChunkIdPlace, Head};
 use crate::orchestration::limits::Limits;
+use crate::orchestration::snapshot;
 use crate::orchestration::window::{Seal, Window};
 use crate::outbound::Outbound;
 use crate::state::State;
@@ -87,6 +88,7 @@ impl Services {
             blob: &blob,
             raw_bytes: seal.raw_bytes,
             watermark_column: &watermark_column,
+            stamp: snapshot::is_whole(head).then_some(window.id.high),
             chunk_id: self.chunk_id_mode(head),
         };
         self.ingestor.post(&submission, deadline).await

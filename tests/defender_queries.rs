@@ -5,8 +5,8 @@
 
 use adxingestor::defender::queries::{
     Axis, Handover, Partition, Range, RowFormat, Slice, Source, close_histogram, count, count_null_watermark,
-    histogram, odd_times, partition_counts, plain_sample, plain_window, probe, sample, weighed_histogram, window,
-    with_columns,
+    histogram, odd_times, partition_counts, plain_sample, plain_window, probe, sample, snapshot_counts,
+    weighed_histogram, window, with_columns,
 };
 use adxingestor::kql::Identifier;
 use adxingestor::timestamp::Timestamp;
@@ -43,6 +43,9 @@ fn queries() -> BTreeMap<&'static str, String> {
     let device = Partition { index: 0, count: 2, columns: vec![name("DeviceId")] };
     let three = Partition { index: 3, count: 8, columns: vec![name("DeviceId"), name("ReportId"), name("Timestamp")] };
     let by_column = Source { axis: Axis::Column(name("Timestamp")), row_format: RowFormat::Full, ..events() };
+    let inventory = Source { table: name("DeviceTvmSoftwareInventory"), axis: Axis::None, ..events() };
+    let software = Partition { index: 2, count: 11, columns: vec![name("DeviceId"), name("SoftwareName")] };
+    let all = ["DeviceId", "OSPlatform", "SoftwareName", "EndOfSupportDate"].map(name);
     let odd_names = Source { table: name("my table"), axis: Axis::Column(name("time")), ..events() };
     let arrival = Source { arrival_column: true, ..events() };
     let handover = |column: Option<&str>| {
@@ -88,6 +91,14 @@ fn queries() -> BTreeMap<&'static str, String> {
         ("count", count(&events(), &slice, None)),
         ("count-partition", count(&taken_over, &Slice::NullAxis, Some(&three))),
         ("partition-counts", partition_counts(&by_column, &Slice::NullAxis, &three.columns, 8)),
+        ("snapshot-counts", snapshot_counts(&inventory, &software.columns, 5_038, &all)),
+        ("snapshot-counts-one-column", snapshot_counts(&inventory, &all[..1], 1, &all[..1])),
+        ("window-whole", window(&inventory, &slice, None, Some("00ff"))),
+        ("window-whole-partition", window(&inventory, &slice, Some(&software), None)),
+        ("sample-whole", sample(&inventory, &slice, None, None)),
+        ("count-whole", count(&inventory, &slice, None)),
+        ("count-whole-partition", count(&inventory, &slice, Some(&software))),
+        ("partition-counts-whole", partition_counts(&inventory, &slice, &software.columns, 22)),
         ("count-null-watermark", count_null_watermark(&events(), &slice, Some(&device), &name("Timestamp"))),
         (
             "count-null-watermark-arrival",

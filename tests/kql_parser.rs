@@ -88,10 +88,16 @@ fn queries_have_the_columns_that_are_read() {
             _ if name.starts_with("see-landings") => "$IngestionTime:datetime, count_:long",
             "ledger_claim" => "Arrived:datetime, LedgerId:string, CutAxis:string, VerifiedUpTo:datetime",
             _ if name.starts_with("partition-counts") => "Part:long, Rows:long",
+            _ if name.starts_with("snapshot-counts") => "Part:long, Rows:long, Sum:long",
             _ if name.starts_with("histogram") => bins,
             _ if name.starts_with("count-null-watermark") => "Rows:long, NoTime:long",
             _ if name.starts_with("count") => "Rows:long",
-            _ if name.starts_with("window") || name.starts_with("sample") => "Row:string",
+            _ if name.starts_with("window") => "Row:string",
+            _ if name.starts_with("sample") => "Rows:long, Bytes:long, Wire:long, Squares:real, Biggest:long",
+            _ if name.starts_with("close-histogram") => "Bin:datetime, Rows:long, First:datetime, Last:datetime",
+            _ if name.starts_with("weighed-histogram") => {
+                "Bin:datetime, Rows:long, Wire:long, First:datetime, Last:datetime"
+            }
             "with-columns" | "with-columns-odd-names" => "Bin:datetime, Rows:long, Columns:dynamic",
             "odd-times" => "Ahead:long, Without:long",
             // A probe and plain rows show the columns that there are.
@@ -102,7 +108,7 @@ fn queries_have_the_columns_that_are_read() {
         assert_eq!(written(&parsed.columns), expected, "{}", sent.file);
         seen.insert(expected);
     }
-    assert_eq!(seen.len(), 14);
+    assert_eq!(seen.len(), 18);
     let config = analysed.iter().find(|(sent, _)| sent.text.text == "vw_meta_LatestMigrationConfiguration").unwrap();
     assert_eq!(
         written(&config.1.columns),

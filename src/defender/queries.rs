@@ -17,6 +17,8 @@ pub enum Axis {
     ArrivalTime,
     /// A datetime column.
     Column(Identifier),
+    /// Nothing, as with tables without a time: every range of it is the whole table, as it is when it is asked.
+    None,
 }
 
 /// `(low, high]` on the cut axis.
@@ -95,6 +97,8 @@ pub const ARRIVAL_COLUMN: &str = "Watermark_IngestionTime";
 /// What an answer holds of each packed row beside the row: `{"Row":""},`.
 pub const FRAME_BYTES: u64 = 11;
 
+/// Row hashes are below this: sums of them stay below 2^63 for two thousand million rows.
+const ROW_HASHES: u64 = 1 << 32;
 const ARRIVAL_TIME: &str = "ingestion_time()";
 /// A text in a JSON answer, where quotes and backslashes take two bytes; what frames it comes on top ([`FRAME_BYTES`]).
 const WIRE_BYTES: &str = r#"string_size(Row) + countof(Row, '"') + countof(Row, '\\')"#;
@@ -226,6 +230,15 @@ pub fn partition_counts(source: &Source, slice: &Slice, columns: &[Identifier], 
     query
 }
 
+/// How many rows (`Rows`) each of `count` partitions (`Part`) of a whole table holds, and what the hashes of `row_columns` of
+/// its rows come to (`Sum`): another table hardly has the same of all partitions. Partitions without rows are not listed.
+pub fn snapshot_counts(source: &Source, columns: &[Identifier], count: u32, row_columns: &[Identifier]) -> String {
+    let mut query = source.table.to_string();
+    let (row, part) = (hash_of(row_columns, ROW_HASHES), part_of(columns, count));
+    line(&mut query, format_args!("summarize Rows = count(), Sum = sum({row}) by Part = {part}"));
+    query
+}
+
 /// How many rows (`Rows`) [`window`] has to give, and how many of them (`NoTime`) have no value in `watermark_column`,
 /// which may be [`ARRIVAL_COLUMN`] if the source adds it.
 pub fn count_null_watermark(
@@ -245,6 +258,7 @@ fn slice_of(source: &Source, slice: &Slice, partition: Option<&Partition>) -> St
     let mut query = source.table.to_string();
     let axis = &source.axis;
     match slice {
+        _ if *axis == Axis::None => {}
         Slice::Range(range) => line(&mut query, format_args!("where {}", range_filter(axis, range))),
         Slice::NullAxis => line(&mut query, format_args!("where isnull({axis})")),
     }
@@ -308,6 +322,8 @@ impl Display for Axis {
         match self {
             Self::ArrivalTime => f.write_str(ARRIVAL_TIME),
             Self::Column(column) => column.fmt(f),
+            // No row has an instant on it.
+            Self::None => f.write_str("datetime(null)"),
         }
     }
 }
@@ -320,8 +336,13 @@ impl Display for Partition {
 
 /// Which of `count` partitions a row is in.
 fn part_of(columns: &[Identifier], count: u32) -> String {
+    hash_of(columns, u64::from(count))
+}
+
+/// A number below `below` that equal values of the columns share (dataexplorer-docs `query/hash-xxhash64-function.md`).
+fn hash_of(columns: &[Identifier], below: u64) -> String {
     let texts = columns.iter().map(|column| format!("tostring({column})")).collect();
-    format!("hash_xxhash64({}, {count})", joined(texts))
+    format!("hash_xxhash64({}, {below})", joined(texts))
 }
 
 /// One text out of many, with a separator, so that `a`, `bc` and `ab`, `c` differ.

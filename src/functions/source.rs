@@ -19,6 +19,7 @@ pub fn of(head: &Head, shape: &Shape, handover: bool) -> Result<Source, InvalidN
     let axis = match &shape.axis {
         CutAxis::ArrivalTime => Axis::ArrivalTime,
         CutAxis::Column(column) => Axis::Column(Identifier::new(column)?),
+        CutAxis::Whole => Axis::None,
     };
     let arrival_column = head.watermark_column == ARRIVAL_COLUMN;
     let handover = shape.handover.as_ref().filter(|_| handover).map(|handover| Handover {

@@ -151,6 +151,8 @@ pub struct Terms<'a> {
     pub destination: &'a str,
     /// Whether rows that would land as null are refused.
     pub oversize_fails: bool,
+    /// Whether the table is copied whole: its rows may go at any time.
+    pub is_whole: bool,
     /// The time.
     pub now: Timestamp,
 }
@@ -236,7 +238,8 @@ pub fn judge(window: &Window, answer: Answer, terms: Terms<'_>) -> Judged {
             return Judged::Next(after(window, Met::Broken(reason)));
         }
     }
-    if rows == 0 && window.planned_rows == 0 {
+    // That it has changed is said when all of a snapshot is there.
+    if rows == 0 && (window.planned_rows == 0 || terms.is_whole) {
         return end(WindowEnd::Empty);
     }
     if rows == 0 && !may_be_gone(window, terms.now) {

@@ -4,6 +4,7 @@ use super::IllegalTransition;
 use super::ids::{InstanceId, TableKey};
 use super::message::{ControlMessage, Debt};
 use super::repairs::Repairs;
+use super::snapshot::result::SnapshotResult;
 use crate::timestamp::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -109,6 +110,8 @@ pub enum LoadType {
     Full,
     /// What is new in each run.
     Incremental,
+    /// Whole, in each run anew.
+    Snapshot,
 }
 
 /// A row of the configuration, as read when the run began.
@@ -169,6 +172,9 @@ pub struct TableResult {
     pub repaired: u64,
     /// Hunting calls.
     pub calls: u64,
+    /// The attempts of a table that is copied whole.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub snapshots: Vec<SnapshotResult>,
     /// Everything up to and including this is proved.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub verified_up_to: Option<Timestamp>,
@@ -316,6 +322,12 @@ impl Instance {
     /// [`IllegalTransition`] when it has ended already.
     pub fn terminated(&self, reason: &str, now: Timestamp) -> Result<Self, IllegalTransition> {
         self.ended(RuntimeStatus::Terminated, now).map(|run| Self { reason: Some(reason.to_owned()), ..run })
+    }
+
+    /// The run with what is to be said at its end whatever comes of it.
+    #[must_use]
+    pub fn with_notes(&self, notes: impl IntoIterator<Item = String>) -> Self {
+        Self { notes: notes.into_iter().collect(), ..self.clone() }
     }
 
     /// Ends the run with an error of its own.

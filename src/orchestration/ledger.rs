@@ -4,6 +4,7 @@
 use super::ids::{InstanceId, LedgerId, WindowName};
 use super::instance::TableResult;
 use super::message::Debt;
+use super::snapshot::Snapshots;
 use super::window::{Window, WindowState};
 use crate::timestamp::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -16,13 +17,15 @@ pub enum CutAxis {
     ArrivalTime,
     /// A column, where the source offers no arrival time.
     Column(String),
+    /// None: the table is copied whole, one snapshot after the other, and a range of it is the time of one.
+    Whole,
 }
 
 impl CutAxis {
     /// The axis that is written as `text`.
     pub fn named(text: &str) -> Self {
-        let arrival = Self::ArrivalTime;
-        if text == arrival.to_string() { arrival } else { Self::Column(text.to_owned()) }
+        let known = [Self::ArrivalTime, Self::Whole].into_iter().find(|axis| text == axis.to_string());
+        known.unwrap_or_else(|| Self::Column(text.to_owned()))
     }
 }
 
@@ -31,6 +34,8 @@ impl std::fmt::Display for CutAxis {
         match self {
             Self::ArrivalTime => f.write_str("ingestion_time()"),
             Self::Column(column) => f.write_str(column),
+            // No column is named like a call.
+            Self::Whole => f.write_str("snapshot()"),
         }
     }
 }
@@ -240,6 +245,9 @@ pub struct Head {
     /// What the first run learned.
     #[serde(default)]
     pub shape: Option<Shape>,
+    /// What is kept of the attempts of a table that is copied whole.
+    #[serde(default)]
+    pub snapshots: Option<Box<Snapshots>>,
     /// Response bytes per row, learned.
     #[serde(default)]
     pub bytes_per_row: Option<f64>,
@@ -349,6 +357,7 @@ impl Head {
             watermark_column: watermark_column.to_owned(),
             made_here: false,
             shape: None,
+            snapshots: None,
             bytes_per_row: None,
             margin: None,
             rows_per_day: None,
@@ -390,6 +399,11 @@ impl Head {
     /// Lanes that are taken.
     pub fn lanes(&self) -> usize {
         self.out.len()
+    }
+
+    /// Whether a run plans it.
+    pub fn is_being_planned(&self) -> bool {
+        self.state == TableState::Planning
     }
 
     /// Whether all windows of this run have ended, and those of earlier runs are counted again that had to be.
@@ -469,7 +483,7 @@ mod tests {
 
     #[test]
     fn an_axis_is_read_as_it_is_written() {
-        for axis in [CutAxis::ArrivalTime, CutAxis::Column("Timestamp".into())] {
+        for axis in [CutAxis::ArrivalTime, CutAxis::Whole, CutAxis::Column("Timestamp".into())] {
             assert_eq!(CutAxis::named(&axis.to_string()), axis);
         }
     }

@@ -21,6 +21,7 @@ pub mod repairs;
 pub mod response_cap;
 pub mod run;
 pub mod sizing;
+pub mod snapshot;
 #[cfg(test)]
 mod states;
 pub mod summary;

@@ -3,6 +3,7 @@
 
 use super::ids::WindowId;
 use super::ledger::{ChunkIdPlace, Head};
+use super::snapshot::is_whole;
 use crate::kql::Identifier;
 use crate::remedy;
 use crate::timestamp::Timestamp;
@@ -14,13 +15,15 @@ pub struct Place {
     pub table: Identifier,
     /// Where the window's id is.
     pub chunk_id: ChunkIdPlace,
+    /// Whether it holds snapshots: the next run makes a new one, whatever becomes of a window of this one.
+    pub of_snapshots: bool,
 }
 
 impl Place {
     /// The destination of a table; `None` for a name that somebody changed in the ledger.
     pub fn of(head: &Head) -> Option<Self> {
         let chunk_id = head.shape.as_ref().map_or_else(ChunkIdPlace::default, |shape| shape.chunk_id);
-        Some(Self { table: Identifier::new(&head.destination).ok()?, chunk_id })
+        Some(Self { table: Identifier::new(&head.destination).ok()?, chunk_id, of_snapshots: is_whole(head) })
     }
 
     /// Removes all rows of a window.
@@ -41,7 +44,7 @@ mod tests {
     use crate::orchestration::window::WindowState;
 
     fn place(chunk_id: ChunkIdPlace) -> Place {
-        Place { table: Identifier::new("Device Events").unwrap(), chunk_id }
+        Place { table: Identifier::new("Device Events").unwrap(), chunk_id, of_snapshots: false }
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! How many rows a window is planned for: below the row cap and the byte cap of an answer, with a margin that is learned from
 //! how far windows were off. Knows no query: what was measured comes in.
 
-use super::ledger::Head;
+use super::ledger::{Head, Shape};
 use super::limits::Limits;
 
 /// The part of the byte cap that is always left free.
@@ -75,11 +75,11 @@ pub fn is_hopeless(head: &Head, rows: u64, byte_cap: u64) -> bool {
     rows > 1 && expected > byte_cap as f64 * (1.0 + LEAST_MARGIN)
 }
 
-/// The head with what a sample tells: the bytes of a row, and as margin how far the sample and a window may be off by chance.
-pub fn sampled(head: Head, sample: Sample, byte_cap: u64) -> Head {
-    if sample.rows == 0 {
-        return head;
-    }
+/// The head with how its rows are packed, as a sample proved it, and with what that tells, if it held rows: the bytes of a row,
+/// and as margin how far the sample and a window may be off by chance.
+pub fn sampled(head: Head, shape: Shape, sample: Option<Sample>, byte_cap: u64) -> Head {
+    let head = Head { shape: Some(shape), ..head };
+    let Some(sample) = sample.filter(|sample| sample.rows > 0) else { return head };
     let rows = sample.rows as f64;
     let each = sample.bytes / rows;
     let variance = (sample.squares / rows - each * each).max(0.0) / (each * each).max(1.0);
@@ -138,7 +138,7 @@ fn widened(margin: f64, heavier_by: f64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::orchestration::head::testing::head;
+    use crate::orchestration::head::testing::{head, shape};
     use crate::orchestration::ledger::TableState;
 
     const CAP: u64 = 50_000_000;
@@ -209,11 +209,14 @@ mod tests {
             bytes: rows as f64 * each,
             squares: rows as f64 * (each * each + spread * spread),
         };
-        let margin = |sample| sampled(head(TableState::Planning), sample, CAP).margin.unwrap();
+        let seen = |sample| sampled(head(TableState::Planning), shape(), Some(sample), CAP);
+        let margin = |sample| seen(sample).margin.unwrap();
         assert!(margin(sample(20_000, 2_000.0, 600.0)) < 0.04);
         assert_eq!(margin(sample(20_000, 2_000.0, 0.0)), LEAST_MARGIN);
         assert_eq!(margin(sample(50, 2_000.0, 2_000.0)), FIRST_MARGIN);
-        assert_eq!(sampled(head(TableState::Planning), sample(0, 0.0, 0.0), CAP), head(TableState::Planning));
+        let nothing = Head { shape: Some(shape()), ..head(TableState::Planning) };
+        assert_eq!(seen(sample(0, 0.0, 0.0)), nothing);
+        assert_eq!(sampled(head(TableState::Planning), shape(), None, CAP), nothing);
     }
 
     #[test]

@@ -11,6 +11,7 @@ use super::limits::Limits;
 use super::message::Debt;
 use super::plan::Piece;
 use super::run::{restart, rewind};
+use super::snapshot;
 use super::verification::{Verdict, settle};
 use super::watchdog::{Action, Calls, Sight, diagnose};
 use super::window::{Claim, Window, WindowState};
@@ -95,6 +96,7 @@ fn moved(window: &Window) -> Vec<(&'static str, WindowState)> {
     to("sealed", window.sealed(seal(), now()).ok());
     to("retried", window.retried("reset", true, now()).ok().flatten());
     to("taken_up", window.taken_up(later(9_999), &limits));
+    to("superseded", snapshot::plan::superseded(window, &id(2), now()));
     for (event, how) in [
         ("Submitted", WindowEnd::Submitted),
         ("Empty", WindowEnd::Empty),
@@ -194,6 +196,10 @@ fn moved_head(head: &Head) -> Vec<(&'static str, TableState)> {
     };
     to("verify", counted(1));
     to("verify", counted(2));
+    let changed = snapshot::testing::attempted(head.state, 1, None);
+    let (time, verdict) = (Timestamp::from_ticks(20), snapshot::Verdict::Repeat);
+    let judgement = snapshot::publish::Judgement { time, verdict, calls: 1 };
+    to("judged", snapshot::publish::judged(&key(), &changed, &pending(), &judgement, count, now()));
     to("finish", finish::let_go(head, &pending(), Timestamp::MIN, now()));
     let held = Head { stop: true, ..head.clone() };
     let none: [Seen<u64>; 0] = [];

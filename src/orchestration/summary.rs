@@ -25,7 +25,7 @@ pub fn output(run: &Instance, tables: &[TableRun]) -> Value {
     let detailed: Vec<Value> = results
         .iter()
         .map(|(table, result)| {
-            json!({
+            let mut detail = json!({
                 "source_table": table.config.source,
                 "folder": table.config.folder,
                 "table": table.config.destination,
@@ -40,7 +40,11 @@ pub fn output(run: &Instance, tables: &[TableRun]) -> Value {
                 "high_watermark": result.verified_up_to,
                 "warnings": result.warnings,
                 "error": result.error,
-            })
+            });
+            if !result.snapshots.is_empty() {
+                detail["snapshots"] = json!(result.snapshots);
+            }
+            detail
         })
         .collect();
     let mut output = of_tables(run, &results, exceptions, detailed);

@@ -152,6 +152,9 @@ fn remove_younger(place: &Place, window: &Window, found: Found, sealed: u64) -> 
 
 /// Asks for what [`Verdict::Renew`] goes on from, for as long as the source has the rows.
 fn remove_all(place: &Place, window: &Window, now: Timestamp) -> String {
+    if place.of_snapshots {
+        return "start another run: it makes a new snapshot, and readers never see the rows of this one".to_owned();
+    }
     let (low, high) = (window.id.low, window.id.high);
     // The first window of a table has no lower end, and one of rows without a time has no end at all.
     let first_goes = (low != Timestamp::MIN).then(|| low + SOURCE_KEPT);
@@ -291,7 +294,7 @@ mod tests {
     }
 
     fn place() -> Place {
-        Place { table: Identifier::new("T").unwrap(), chunk_id: ChunkIdPlace::Column }
+        Place { table: Identifier::new("T").unwrap(), chunk_id: ChunkIdPlace::Column, of_snapshots: false }
     }
 
     fn at(seconds: u64) -> Timestamp {
@@ -346,6 +349,14 @@ mod tests {
         let said = reason(judged(&window(), 4, 0, 0, 1801));
         assert!(said.contains("4 of the 10") && said.contains(&place().remove(&window().id)), "{said}");
         assert!(!reason(judged(&window(), 0, 0, 0, 1801)).contains(".delete"));
+    }
+
+    #[test]
+    fn of_a_snapshot_nothing_has_to_be_removed_for_the_next_one_to_be_made() {
+        let place = Place { of_snapshots: true, ..place() };
+        let partly = judge(&place, "SnapshotTime", &window(), rows(4), at(1801), &Limits::scaled(1.0));
+        let said = reason(partly);
+        assert!(!said.contains(".delete") && said.contains("start another run: it makes a new snapshot"), "{said}");
     }
 
     #[test]

@@ -179,8 +179,8 @@ async fn ensure_at(
     ours: bool,
 ) -> (Result<Readiness, DestinationError>, Vec<String>) {
     let fake = Fake::start(rule).await;
-    let wanted =
-        Destination { table: name("T"), folder: "f".to_owned(), watermark_column: name("Timestamp"), chunk_id, ours };
+    let (folder, watermark_column) = ("f".to_owned(), name("Timestamp"));
+    let wanted = Destination { table: name("T"), folder, watermark_column, stamped: false, chunk_id, ours };
     let found = catalog(&fake).ensure_destination(&wanted, soon()).await;
     let changes = fake.csl().into_iter().filter(|csl| !csl.starts_with(".show")).collect();
     (found, changes)

@@ -123,6 +123,7 @@ fn destination(table: &str, watermark: &str) -> Destination {
         table: name(table),
         folder: "Defender \"XDR\"".to_owned(),
         watermark_column: name(watermark),
+        stamped: false,
         chunk_id: ChunkIdMode::Constant,
         ours: false,
     }
@@ -156,6 +157,21 @@ async fn destinations(golden: &mut Golden) {
     let found = catalog(&fake).ensure_destination(&wanted, soon()).await.unwrap();
     assert_eq!(found, Readiness::Extended);
     golden.csl("destination_taken_over.txt", &fake);
+}
+
+async fn snapshots(golden: &mut Golden) {
+    let fake = Fake::start(|seen| {
+        if seen.csl().ends_with("cslschema") { missing("Table", "DeviceTvmSoftwareInventory") } else { obliging(seen) }
+    })
+    .await;
+    let wanted = Destination { stamped: true, ..destination("DeviceTvmSoftwareInventory", "SnapshotTime") };
+    assert_eq!(catalog(&fake).ensure_destination(&wanted, soon()).await.unwrap(), Readiness::Created);
+    catalog(&fake).ensure_latest("DeviceTvmSoftwareInventory", &wanted, soon()).await.unwrap();
+    golden.csl("destination_of_snapshots.txt", &fake);
+    let fake = Fake::start(obliging).await;
+    let wanted = Destination { table: name("Device Tvm.v2"), ..wanted };
+    catalog(&fake).ensure_latest("a \"source\"", &wanted, soon()).await.unwrap();
+    golden.csl("latest_with_specials.txt", &fake);
 }
 
 /// The update policy of another table reads this one through a function.
@@ -363,17 +379,21 @@ async fn uploads_and_messages(golden: &mut Golden) {
         }
     }
     golden.check("upload.txt", &text);
-    for (file, chunk_id, watermark) in [
-        ("message.json", ChunkIdMode::Constant, "Log Time"),
-        ("message_copied.json", ChunkIdMode::Copied, "Timestamp"),
-        ("message_in_row.json", ChunkIdMode::InRow, "Timestamp"),
+    let snapshot = Some(at("2026-04-14T07:00:00.1234567Z"));
+    for (file, chunk_id, watermark, stamp) in [
+        ("message.json", ChunkIdMode::Constant, "Log Time", None),
+        ("message_copied.json", ChunkIdMode::Copied, "Timestamp", None),
+        ("message_in_row.json", ChunkIdMode::InRow, "Timestamp", None),
+        ("message_snapshot.json", ChunkIdMode::Constant, "SnapshotTime", snapshot),
+        ("message_snapshot_in_row.json", ChunkIdMode::InRow, "SnapshotTime", snapshot),
     ] {
         let (table, watermark) = (name("Device Events"), name(watermark));
         let url = format!("{}acct/box/Hunting-Device_Events-0f2a-x.multijson.gz", fake.url);
         let blob = StoredBlob { url, compressed_bytes: 100 };
         let (window_id, raw_bytes) = ("0f2a", 123_456);
+        let watermark_column = &watermark;
         let submission =
-            Submission { table: &table, window_id, blob: &blob, raw_bytes, watermark_column: &watermark, chunk_id };
+            Submission { table: &table, window_id, blob: &blob, raw_bytes, watermark_column, stamp, chunk_id };
         ingestor.post(&submission, soon()).await.unwrap();
         let seen = fake.seen().pop().unwrap();
         assert_eq!(
@@ -401,6 +421,7 @@ async fn everything_that_leaves_matches_its_golden_file_and_none_is_left_over() 
     let mut golden = Golden { folder, used: BTreeSet::new(), wrong: String::new() };
     metadata(&mut golden).await;
     destinations(&mut golden).await;
+    snapshots(&mut golden).await;
     a_look_at_what_a_new_column_breaks(&mut golden).await;
     proofs(&mut golden).await;
     adoptions(&mut golden).await;

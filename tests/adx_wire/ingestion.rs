@@ -314,6 +314,7 @@ async fn post(ingestor: &Ingestor, url: &str) -> Result<(), Error> {
         blob: &blob,
         raw_bytes: 100,
         watermark_column: &watermark,
+        stamp: None,
         chunk_id: ChunkIdMode::Constant,
     };
     ingestor.post(&submission, soon()).await

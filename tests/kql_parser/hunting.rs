@@ -5,8 +5,8 @@ use crate::parser::{Request, Text, parse};
 use crate::sent::{SOURCE, databases, hunting_tables};
 use adxingestor::defender::queries::{
     Axis, Handover, Partition, Range, RowFormat, Slice, Source, close_histogram, count, count_null_watermark,
-    histogram, odd_times, partition_counts, plain_sample, plain_window, probe, sample, weighed_histogram, window,
-    with_columns,
+    histogram, odd_times, partition_counts, plain_sample, plain_window, probe, sample, snapshot_counts,
+    weighed_histogram, window, with_columns,
 };
 use adxingestor::kql::Identifier;
 use adxingestor::timestamp::Timestamp;
@@ -89,6 +89,9 @@ fn every_documented_table_can_be_queried() {
         let (handover, arrival_column, row_format) = (None, true, RowFormat::Compact);
         let source = Source { table: name(&table), axis, handover, arrival_column, row_format };
         texts.push(probe(&source.table));
+        let whole = Source { axis: Axis::None, ..source.clone() };
+        texts.push(snapshot_counts(&whole, &partition.columns, 5_040, &partition.columns));
+        texts.push(window(&whole, &Slice::Range(day()), Some(&partition), None));
         texts.push(window(&source, &Slice::Range(day()), Some(&partition), None));
         texts.push(histogram(&source, &day(), true, Duration::from_secs(60)));
         texts.extend(time.map(|time| count_null_watermark(&source, &Slice::NullAxis, None, &time)));

@@ -132,6 +132,9 @@ fn destination() -> Database {
     for table in ["DeviceEvents", "Device Events", "Device Events.v2", "True"] {
         database.tables.insert(table.to_owned(), "(Timestamp:datetime, RawData:dynamic, ChunkId:string)".to_owned());
     }
+    for table in ["DeviceTvmSoftwareInventory", "Device Tvm.v2"] {
+        database.tables.insert(table.to_owned(), "(SnapshotTime:datetime, RawData:dynamic, ChunkId:string)".to_owned());
+    }
     for sent in goldens().into_iter().filter(|sent| sent.file == "adx/metadata.txt") {
         let text = &sent.text.text;
         if let Some(made) = text.strip_prefix(".create-merge table ") {
@@ -145,7 +148,7 @@ fn destination() -> Database {
             database.functions.insert(name.to_owned(), format!("{{{body}"));
         }
     }
-    assert_eq!((database.tables.len(), database.functions.len()), (8, 2));
+    assert_eq!((database.tables.len(), database.functions.len()), (10, 2));
     database.functions.insert("flatten events".to_owned(), "{ DeviceEvents | project Timestamp }".to_owned());
     database
 }

@@ -5,12 +5,14 @@ mod adoption;
 mod control;
 mod hunting;
 mod proof;
+mod snapshots;
 mod status;
 
 pub use adoption::*;
 pub use control::*;
 pub use hunting::*;
 pub use proof::*;
+pub use snapshots::*;
 pub use status::*;
 
 use crate::support::{Copied, Deployment, Store, cloud, now, odd_table, only, table, ticks};
@@ -54,6 +56,13 @@ macro_rules! system_tests {
             a_store_that_is_lost_in_the_middle_of_a_run_leaves_gaps_that_the_next_run_fills,
             what_lands_twice_after_an_adoption_is_flagged_with_the_command_that_removes_it,
             windows_of_nobody_are_refused_and_adopted_with_their_missing_hash_parts,
+            every_run_makes_a_snapshot_that_readers_see_whole,
+            a_snapshot_whose_source_changes_is_copied_again,
+            a_table_that_never_stands_still_is_published_torn,
+            a_snapshot_that_is_cut_short_is_given_up_and_the_next_run_makes_a_new_one,
+            a_snapshot_above_the_caps_is_split_and_carries_the_id_in_the_row_if_asked,
+            a_table_without_a_time_says_that_it_can_be_copied_whole,
+            a_lost_store_of_snapshots_is_adopted_and_readers_see_what_they_saw,
         }
     };
     ($store:expr; $($scenario:ident),+ $(,)?) => {

@@ -24,6 +24,7 @@ mod process;
 mod refused;
 mod schedule;
 mod sizes;
+mod snapshots;
 mod store;
 mod world;
 

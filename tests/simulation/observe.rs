@@ -181,6 +181,8 @@ fn window(old: Option<Window>, new: Option<Window>, now: Timestamp) -> Option<St
         (from, to) if from == to => true,
         (Planned, Claimed | Failed | Expired) => true,
         (Claimed, Planned | Sealed | Empty | Split | Expired | Failed) => true,
+        // A later snapshot takes the place of what it is a part of.
+        (Sealed | Submitted, Expired) => true,
         (Sealed, Submitted | Failed) => true,
         (Submitted, Verified | Failed) => true,
         (Submitted | Failed | Sealed, Planned) => renewed || old.seal.is_none(),

@@ -133,6 +133,14 @@ impl World {
     }
 }
 
+fn common_multiple(left: u64, right: u64) -> u64 {
+    let (mut divisor, mut rest) = (left, right);
+    while rest > 0 {
+        (divisor, rest) = (rest, divisor % rest);
+    }
+    left / divisor * right
+}
+
 /// Windows tile the planned range, the counts are true, and the watermark is the end of the longest prefix that is done.
 fn tiling(ledger: &Ledger) -> Findings {
     let mut findings = Findings::new();
@@ -164,9 +172,12 @@ fn tiling(ledger: &Ledger) -> Findings {
             findings.push(format!("the windows leave ({}, {low}] out or cover it twice", end.unwrap()));
         }
         end = Some(*high);
-        let parts: u32 = u32::from(windows[0].id.part.count);
-        if windows.len() as u32 != parts {
-            findings.push(format!("({low}, {high}] has {} of {parts} partitions", windows.len()));
+        // A partition that was split is covered by finer ones.
+        let counts = windows.iter().map(|window| u64::from(window.id.part.count));
+        let parts = counts.clone().fold(1, common_multiple);
+        let covered: u64 = counts.map(|count| parts / count).sum();
+        if covered != parts {
+            findings.push(format!("({low}, {high}] has {covered} of {parts} partitions"));
         }
         done &= windows.iter().all(|window| window.state.is_terminal());
         if done {

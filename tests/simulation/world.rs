@@ -40,6 +40,8 @@ pub struct Setting {
     pub seed: u64,
     pub tables: Vec<SimulatedTable>,
     pub options: TableOptions,
+    /// `LoadType` of all tables.
+    pub load_type: &'static str,
     pub processes: usize,
     pub odds: Odds,
     pub point: Option<Point>,
@@ -71,6 +73,7 @@ impl Setting {
             seed,
             tables,
             options: TableOptions { duplicates_per_mille: 0, ..TableOptions::default() },
+            load_type: "Incremental",
             processes: 1,
             odds: Odds::default(),
             point: None,
@@ -102,6 +105,7 @@ pub struct World {
     processes: Vec<Process>,
     spare: Vec<Process>,
     skew_seconds: i64,
+    load_type: &'static str,
     seed: u64,
     lives: u64,
 }
@@ -178,6 +182,7 @@ impl World {
             processes: Vec::new(),
             spare: Vec::new(),
             skew_seconds,
+            load_type: setting.load_type,
             seed,
             lives: 0,
         };
@@ -205,10 +210,12 @@ impl World {
 
     /// Adds a config row: `source` is to be copied to `destination`.
     pub fn configure(&self, source: &str, destination: &str) {
+        let load_type = self.load_type;
+        let column = if load_type == "Snapshot" { "" } else { "Timestamp" };
         self.adx(&format!(
             ".set-or-append meta_MigrationConfiguration <| print SourceTable='{source}', DestinationFolder='Defender', \
-             DestinationTable='{destination}', WatermarkColumn='Timestamp', LastRefreshedTime=datetime(null), \
-             HighWatermark=datetime(null), LoadType='Incremental', IsActive=true"
+             DestinationTable='{destination}', WatermarkColumn='{column}', LastRefreshedTime=datetime(null), \
+             HighWatermark=datetime(null), LoadType='{load_type}', IsActive=true"
         ));
     }
 

@@ -19,6 +19,8 @@ pub struct Destination {
     pub folder: String,
     /// Its datetime column.
     pub watermark_column: Identifier,
+    /// Whether each ingestion gives that column its value, which rows do not hold.
+    pub stamped: bool,
     /// How rows learn the id of their window.
     pub chunk_id: ChunkIdMode,
     /// Whether the ledger says that this app made the table.
@@ -196,11 +198,11 @@ impl Catalog {
 
     async fn make_mapping(&self, wanted: &Destination, deadline: Instant) -> Result<(), Error> {
         let watermark = &wanted.watermark_column;
-        let mapping = json!([
-            {"column": watermark.as_str(), "Properties": {"Path": json_path(watermark)}},
-            {"column": "RawData", "Properties": {"Path": "$"}},
-        ])
-        .to_string();
+        let mut mapping = vec![json!({"column": "RawData", "Properties": {"Path": "$"}})];
+        if !wanted.stamped {
+            mapping.insert(0, json!({"column": watermark.as_str(), "Properties": {"Path": json_path(watermark)}}));
+        }
+        let mapping = Value::Array(mapping).to_string();
         let file = include_str!("../../../kql/destination/mapping.kql");
         let csl = fill(file, &[("table", &wanted.table), ("mapping", &SingleQuoted(&mapping))]);
         self.change(&csl, deadline).await.map(drop)

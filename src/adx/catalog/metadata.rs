@@ -21,7 +21,7 @@ pub struct ConfigRow {
     pub last_refreshed: Option<Timestamp>,
     /// Everything up to and including this has been copied.
     pub high_watermark: Option<Timestamp>,
-    /// `Full` or `Incremental`.
+    /// `Full`, `Incremental` or `Snapshot`.
     pub load_type: String,
     /// Whether the table is to be copied.
     pub is_active: Option<bool>,

@@ -6,6 +6,7 @@ mod audit;
 mod blockers;
 mod chunks;
 mod destination;
+mod latest;
 mod ledger;
 mod metadata;
 mod proof;

@@ -44,6 +44,8 @@ pub struct Submission<'a> {
     pub raw_bytes: u64,
     /// The destination's datetime column; read from the row's member of the same name.
     pub watermark_column: &'a Identifier,
+    /// The value of that column in all rows, which do not hold it then.
+    pub stamp: Option<Timestamp>,
     /// How rows learn the window's id.
     pub chunk_id: ChunkIdMode,
 }
@@ -59,8 +61,12 @@ pub(in super::super) fn json_path(member: &Identifier) -> String {
 
 fn mapping(submission: &Submission<'_>) -> Value {
     let watermark = submission.watermark_column;
+    let time = match submission.stamp {
+        Some(at) => json!({"ConstValue": at}),
+        None => json!({"Path": json_path(watermark)}),
+    };
     let mut columns = vec![
-        json!({"column": watermark.as_str(), "Properties": {"Path": json_path(watermark)}}),
+        json!({"column": watermark.as_str(), "Properties": time}),
         json!({"column": "RawData", "Properties": {"Path": "$"}}),
     ];
     match submission.chunk_id {

@@ -12,7 +12,7 @@ use crate::functions::planner::{Divided, Planner, Weigh};
 use crate::functions::source;
 use crate::kql::InvalidName;
 use crate::orchestration::chunk::{self, Answer, Counted, Judged, Met, Next, Over, Reason, Split, Terms};
-use crate::orchestration::ledger::{ChunkIdPlace, Head};
+use crate::orchestration::ledger::{ChunkIdPlace, CutAxis, Head};
 use crate::orchestration::plan::Piece;
 use crate::orchestration::sizing::{Measured, Seen};
 use crate::orchestration::window::Seal;
@@ -160,7 +160,8 @@ async fn answer(app: &App, hunting: &mut Hunting<'_>, job: &Job, head: &Head) ->
 
     let oversize_fails = settings.oversize_rows == OversizeRows::Fail;
     let now = app.state.now();
-    let terms = Terms { source: &head.source, destination: &head.destination, oversize_fails, now };
+    let is_whole = job.shape.axis == CutAxis::Whole;
+    let terms = Terms { source: &head.source, destination: &head.destination, oversize_fails, is_whole, now };
     let mut answer = Answer { rows: scan.rows, longest_row_bytes: scan.longest_row_bytes, counted: Counted::NotYet };
     let judged = match chunk::judge(window, answer, terms) {
         Judged::Count => {

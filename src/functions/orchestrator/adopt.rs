@@ -19,7 +19,7 @@ use crate::orchestration::adoption::report::Report;
 use crate::orchestration::adoption::{Landed, Layout, begun, lay_out, write};
 use crate::orchestration::head::take::Fresh;
 use crate::orchestration::ids::{InstanceId, TableKey};
-use crate::orchestration::instance::TableConfig;
+use crate::orchestration::instance::{LoadType, TableConfig};
 use crate::orchestration::ledger::{ChunkIdPlace, CutAxis, Head};
 use crate::orchestration::plan::{Aim, Caps, Piece};
 use crate::orchestration::removal::Place;
@@ -186,7 +186,8 @@ impl Adopting<'_> {
     fn place(&self, head: Option<&Head>) -> Place {
         let learned = head.and_then(|head| head.shape.as_ref()).map(|shape| shape.chunk_id);
         let chunk_id = learned.unwrap_or(self.services.settings.chunk_id);
-        Place { table: self.destination.clone(), chunk_id }
+        let of_snapshots = self.config.load_type == Some(LoadType::Snapshot);
+        Place { table: self.destination.clone(), chunk_id, of_snapshots }
     }
 
     /// What has to be known beside the windows. The cut axis is what the owner says it is: the windows lie on it.
@@ -203,7 +204,7 @@ impl Adopting<'_> {
         let shape = match head.and_then(|head| head.shape.clone()) {
             Some(shape) => shape,
             None => {
-                let Some(Probe { axis, hash_columns }) = learn::probe(&self.config, hunting).await? else {
+                let Some(Probe { axis, hash_columns, .. }) = learn::probe(&self.config, hunting).await? else {
                     return Err(Error::Failed(format!(
                         "{} shows no rows, so its columns cannot be learned; adopt again when it does. Nothing was changed",
                         self.config.source

@@ -45,22 +45,21 @@ fn tag_of(run: &Instance, table: &TableRun) -> String {
 }
 
 fn audit_row(id: &InstanceId, table: &TableRun, result: &TableResult, windows: &[Window], now: Timestamp) -> AuditRow {
-    let chunk_results: Vec<Value> = windows
-        .iter()
-        .filter(|window| !matches!(window.state, WindowState::Split))
-        .take(AUDIT_WINDOWS)
-        .map(|window| {
+    // The columns of the table are the Python app's: what there is to say of snapshots stands before the windows.
+    let snapshots = result.snapshots.iter().map(|snapshot| json!(snapshot));
+    let chunk_results =
+        windows.iter().filter(|window| !matches!(window.state, WindowState::Split)).take(AUDIT_WINDOWS).map(|window| {
             json!({
                 "chunk_id": window.id.to_string(),
                 "low_watermark": window.id.low,
                 "high_watermark": window.id.high,
                 "state": window.state,
                 "records_count": window.planned_rows,
-                "records_processed": window.seal.as_ref().filter(|_| window.state == WindowState::Verified).map_or(0, |seal| seal.rows),
+                "records_processed": proved_rows(window),
                 "error": window.error,
             })
-        })
-        .collect();
+        });
+    let chunk_results = snapshots.chain(chunk_results).collect();
     AuditRow {
         ingestion_id: id.to_string(),
         ingestion_timestamp: now,
@@ -90,7 +89,7 @@ fn failure_rows(id: &InstanceId, table: &TableRun, windows: &[Window], now: Time
                 chunk_id: chunk_number(window),
                 success: proved,
                 records_count: window.planned_rows,
-                records_processed: if proved { window.seal.as_ref().map_or(0, |seal| seal.rows) } else { 0 },
+                records_processed: proved_rows(window),
                 low_watermark: Some(window.id.low),
                 high_watermark: Some(window.id.high),
                 error: window.error.clone().unwrap_or_default(),
@@ -98,6 +97,10 @@ fn failure_rows(id: &InstanceId, table: &TableRun, windows: &[Window], now: Time
             }
         })
         .collect()
+}
+
+fn proved_rows(window: &Window) -> u64 {
+    window.seal.as_ref().filter(|_| window.state == WindowState::Verified).map_or(0, |seal| seal.rows)
 }
 
 /// The number that stands for a window in the failure table, the same in every run: 31 bits of its range and part.

@@ -9,6 +9,7 @@ use crate::orchestration::ids::InstanceId;
 use crate::orchestration::instance::{Instance, LoadType, TableConfig, TableRun};
 use crate::orchestration::message::{ControlMessage, Debt};
 use crate::orchestration::run::begin::{self, Begin, Look, Places, Row};
+use crate::orchestration::snapshot::TIME_COLUMN;
 use crate::state::{Error, Stored};
 use crate::timestamp::Timestamp;
 use tokio::time::Instant;
@@ -88,8 +89,7 @@ async fn set_going(
     let now = app.state.now();
     let id = &run.record.id;
     let high = now - app.limits.settling_lag;
-    let notes: Vec<String> = services.defender.retirement_notice().into_iter().collect();
-    let begun = Instance { notes, ..run.record.clone() };
+    let begun = run.record.with_notes(services.defender.retirement_notice());
     let tables = tables_of(services, &begun, rows, high);
     let old = store::tables(app, id).await?;
     let Ok(Begin { before, last, owed, over }) =
@@ -121,7 +121,11 @@ fn tables_of(services: &Services, run: &Instance, rows: Vec<ConfigRow>, high: Ti
     let key = |source: &str, destination: &str| settings.table_key(source, destination);
     let active = rows.into_iter().filter(|row| row.is_active == Some(true)).map(validated).collect();
     let places = Places { view: settings.names.config_view.as_str(), table: settings.names.config_table.as_str() };
-    begin::tables(&run.input, active, high, places, key)
+    let mut tables = begin::tables(&run.input, active, high, places, key);
+    for table in tables.iter_mut().filter(|table| table.config.load_type == Some(LoadType::Snapshot)) {
+        table.high = run.created;
+    }
+    tables
 }
 
 /// Checks a config row; gives its first problem.
@@ -131,14 +135,23 @@ pub fn validated(row: ConfigRow) -> Row {
             .err()
             .map(|error| format!("{column}: {error}. Correct the row in the configuration table"))
     };
-    let load_type = ["Full", "Incremental"].iter().position(|word| word.eq_ignore_ascii_case(row.load_type.trim()));
+    let load_type = load_type(&row.load_type);
+    let is_snapshot = load_type == Some(LoadType::Snapshot);
+    let column = row.watermark_column.trim();
     let problem = name("SourceTable", &row.source_table)
         .or_else(|| name("DestinationTable", &row.destination_table))
-        .or_else(|| name("WatermarkColumn", &row.watermark_column))
+        .or_else(|| match is_snapshot {
+            true if column.is_empty() || column == TIME_COLUMN => None,
+            true => Some(format!(
+                "WatermarkColumn: a Snapshot has no `{column}`, its rows get the time of the snapshot in {TIME_COLUMN}. Leave it \
+                 empty in the configuration table, or set it to {TIME_COLUMN}"
+            )),
+            false => name("WatermarkColumn", &row.watermark_column),
+        })
         .or_else(|| {
             load_type.is_none().then(|| {
                 format!(
-                    "LoadType: `{}` is neither Full nor Incremental. Correct the row in the configuration table",
+                    "LoadType: `{}` is neither Full nor Incremental nor Snapshot. Correct the row in the configuration table",
                     row.load_type
                 )
             })
@@ -147,12 +160,17 @@ pub fn validated(row: ConfigRow) -> Row {
         source: row.source_table,
         folder: row.destination_folder,
         destination: row.destination_table,
-        watermark_column: row.watermark_column,
-        load_type: load_type.map(|index| if index == 0 { LoadType::Full } else { LoadType::Incremental }),
+        watermark_column: if is_snapshot { TIME_COLUMN.to_owned() } else { row.watermark_column },
+        load_type,
         last_refreshed: row.last_refreshed,
         high_watermark: row.high_watermark,
     };
     Row { config, problem }
+}
+
+fn load_type(text: &str) -> Option<LoadType> {
+    let known = [("Full", LoadType::Full), ("Incremental", LoadType::Incremental), ("Snapshot", LoadType::Snapshot)];
+    known.into_iter().find(|(word, _)| word.eq_ignore_ascii_case(text.trim())).map(|(_, load_type)| load_type)
 }
 
 #[cfg(test)]
@@ -223,9 +241,17 @@ mod tests {
             (row("A", "", "Timestamp", "Full"), "DestinationTable"),
             (row("A", "B", "Time\"stamp", "Full"), "WatermarkColumn"),
             (row("A", "B", "Timestamp", "Sometimes"), "LoadType"),
+            (row("A", "B", "", "Full"), "WatermarkColumn"),
         ] {
             let problem = validated(bad).problem.unwrap();
             assert!(problem.starts_with(column) && problem.contains("Correct the row"), "{problem}");
+        }
+        let problem = validated(row("A", "B", "Timestamp", "Snapshot")).problem.unwrap();
+        assert!(problem.contains("Leave it empty"), "{problem}");
+        for column in ["", " ", "SnapshotTime"] {
+            let Row { config, problem } = validated(row("A", "B", column, "snapshot"));
+            let known = (config.load_type, config.watermark_column.as_str(), problem);
+            assert_eq!(known, (Some(LoadType::Snapshot), "SnapshotTime", None));
         }
         assert_eq!(validated(row("A", "B", "Timestamp", "full")).config.load_type, Some(LoadType::Full));
     }

@@ -1,6 +1,7 @@
 //! The end of a table in a run: watermark, audit, result; and with the last table the end of the run. Every write
 //! is repeatable: a redelivery goes through all of it again and changes nothing.
 
+use super::snapshot::{Ending, Settled};
 use super::verify::pay_for;
 use super::{audit, is_transient, store};
 use crate::adx;
@@ -15,14 +16,16 @@ use crate::orchestration::head::purge::{may_be_old, purge};
 use crate::orchestration::head::verify::Count;
 use crate::orchestration::ids::{InstanceId, TableKey};
 use crate::orchestration::instance::{Instance, TableResult, TableRun};
-use crate::orchestration::ledger::{Head, verified_prefix};
+use crate::orchestration::ledger::Head;
 use crate::orchestration::message::Debt;
 use crate::orchestration::run::count::{Counting, count};
+use crate::orchestration::snapshot::publish::proved_up_to;
 use crate::orchestration::window::Window;
 use crate::orchestration::write::Seen;
 use crate::state::{Error, Stored};
 use crate::storage::ETag;
 use crate::timestamp::Timestamp;
+use std::fmt::Display;
 use tokio::time::Instant;
 
 /// Writes down what came of a table whose windows have all ended, and lets go of it. `by` is the id of the message that asks for
@@ -50,8 +53,15 @@ pub async fn finish_table(
     let deadline = Instant::now() + app.limits.invocation_deadline / 2;
     let seen = store::windows(app, key).await?;
     let windows: Vec<Window> = seen.iter().map(|seen| seen.window.clone()).collect();
-    let verified_up_to = verified_prefix(head.verified_up_to, &windows);
     let patient = may_wait(&head, app.state.now(), &app.limits);
+    let ending = Ending { app, services, run: &run, key, by, deadline };
+    let head = match ending.settle(&head, &windows, patient).await? {
+        Settled::AsItWas => head,
+        Settled::As(judged) => *judged,
+        Settled::Later(error) => return finish_later(app, &run, key, &head, by, &error).await,
+        Settled::Elsewhere => return Ok(()),
+    };
+    let verified_up_to = proved_up_to(&head, &windows);
     let watermark = match move_watermark(app, services, key, &head, verified_up_to, deadline).await {
         Ok(watermark) => watermark,
         Err(error) if patient && is_transient(&error) => return finish_later(app, &run, key, &head, by, &error).await,
@@ -74,14 +84,14 @@ pub async fn finish_table(
     purge_windows(app, key, seen, deadline).await
 }
 
-/// Comes back to the end of a table whose watermark or audit could not be written now.
+/// Comes back to the end of a table whose watermark or audit could not be written now, or whose source could not be asked.
 async fn finish_later(
     app: &App,
     run: &Instance,
     key: &TableKey,
     head: &Head,
     by: &str,
-    error: &adx::Error,
+    error: &(dyn Display + Sync),
 ) -> Result<(), Error> {
     tracing::warn!(%error, table = head.source, "the end of a table could not be written down; it is tried again");
     let end = Count { number: head.verify_number, message: by };
@@ -136,7 +146,7 @@ pub async fn end_again(app: &App, id: &InstanceId, table: &TableRun) -> Result<(
         return Ok(());
     };
     let windows: Vec<Window> = store::windows(app, key).await?.into_iter().map(|seen| seen.window).collect();
-    leave_table(app, &run, key, verified_prefix(head.verified_up_to, &windows)).await
+    leave_table(app, &run, key, proved_up_to(&head, &windows)).await
 }
 
 /// `meta_Ledger` first, then the config table: the engine moves the watermark only where the ledger has nothing

@@ -7,6 +7,7 @@ mod begin;
 mod finish;
 mod hold;
 mod plan;
+mod snapshot;
 mod stop;
 mod store;
 mod verify;

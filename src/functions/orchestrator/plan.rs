@@ -5,6 +5,7 @@ mod asked;
 pub(super) mod learn;
 mod measure;
 pub(super) mod ownership;
+pub(super) mod snapshot;
 #[cfg(test)]
 mod tests;
 
@@ -158,6 +159,8 @@ impl Planning<'_> {
                 let doubts = prepared.head.record.doubts.clone();
                 match self.load(prepared, &mut hunting).await {
                     Ok(()) => return Ok(()),
+                    // What is left of an earlier snapshot is for nobody.
+                    Err(error) if self.is_snapshot() => (error, Leftovers::Wait),
                     Err(error) => (error, Leftovers::GoOn { doubts }),
                 }
             }
@@ -254,6 +257,9 @@ impl Planning<'_> {
 
     /// Asks the source for what is new, and writes the plan.
     async fn load(&self, prepared: Prepared, hunting: &mut Hunting<'_>) -> Step<()> {
+        if self.is_snapshot() {
+            return self.load_snapshot(prepared, hunting).await;
+        }
         let Prepared { mut head, found, scope } = prepared;
         let (app, services, table) = (self.app, self.services, self.table());
         if head.record.shape.is_none() {

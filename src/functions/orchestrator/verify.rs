@@ -10,7 +10,7 @@ use crate::kql::{Identifier, InvalidName};
 use crate::orchestration::head::stop::stop_with;
 use crate::orchestration::head::verify::{self as rules, Count, Look, Part, Recorded, Verdicts};
 use crate::orchestration::ids::TableKey;
-use crate::orchestration::ledger::Head;
+use crate::orchestration::ledger::{CutAxis, Head};
 use crate::orchestration::limits::{COUNT_BATCH, Limits, TRANSACTION_WINDOWS};
 use crate::orchestration::removal::Place;
 use crate::orchestration::renewal::{Blob, before_repost};
@@ -253,6 +253,10 @@ async fn null_watermarks(asked: &mut Source<'_>, head: &Head, window: &Window) -
     }
     let invalid = |error: InvalidName| Unknown::Failed(error.to_string());
     let Some(shape) = &head.shape else { return Err(Unknown::Failed("the ledger has no shape".to_owned())) };
+    if shape.axis == CutAxis::Whole {
+        // Every post stamps them all.
+        return Ok(0);
+    }
     let source = source::of(head, shape, window.handover).map_err(invalid)?;
     let partition = source::partition(shape, window.id.part).map_err(invalid)?;
     let watermark = Identifier::new(&head.watermark_column).map_err(invalid)?;

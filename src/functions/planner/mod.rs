@@ -6,7 +6,7 @@ mod tests;
 
 use super::columns::Columns;
 use super::hunting::{Error, Hunting};
-use crate::defender::queries::{self, Range, Slice, Source};
+use crate::defender::queries::{self, Axis, Range, Slice, Source};
 use crate::defender::{Error as HuntingError, Rows};
 use crate::kql::Identifier;
 use crate::orchestration::ids::Part;
@@ -155,7 +155,7 @@ impl<'p, 'a> Planner<'p, 'a> {
     /// [`Error`] of a hunting call.
     pub async fn divide(&mut self, piece: Piece, aim: Aim, weigh: Option<Weigh<'_>>) -> Result<Divided, Error> {
         let divided = |pieces| Divided { pieces, bytes: None, rows: piece.rows };
-        if piece.is_part() || piece.is_single_tick() || piece.is_null_axis() {
+        if piece.is_part() || piece.is_single_tick() || piece.is_null_axis() || self.source.axis == Axis::None {
             return Ok(divided(self.divide_by_hash(piece, aim).await?));
         }
         let (source, range) = (self.source, Range { low: piece.low, high: piece.high });

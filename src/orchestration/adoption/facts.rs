@@ -227,7 +227,7 @@ mod tests {
             ..Piece::whole(Timestamp::from_ticks(10), Timestamp::from_ticks(20), 0)
         };
         let missing = [piece(1), piece(3)];
-        let place = Place { table: Identifier::new("T").unwrap(), chunk_id: ChunkIdPlace::Column };
+        let place = Place { table: Identifier::new("T").unwrap(), chunk_id: ChunkIdPlace::Column, of_snapshots: false };
         let beside = |rows| [(landed(10, 20, part(0, 2), rows).id, rows)];
         let counts = [(0, 5), (1, 6), (2, 7), (3, 8)];
         let counted = parts(&place, &missing, &counts, &beside(12)).unwrap();

@@ -72,7 +72,7 @@ mod tests {
     }
 
     fn place(chunk_id: ChunkIdPlace) -> Place {
-        Place { table: Identifier::new("Device Events").unwrap(), chunk_id }
+        Place { table: Identifier::new("Device Events").unwrap(), chunk_id, of_snapshots: false }
     }
 
     #[test]

@@ -17,7 +17,7 @@ use self::facts::Facts;
 use super::head::survey::is_draft;
 use super::ids::{LedgerId, WindowId, WindowName};
 use super::instance::TableConfig;
-use super::ledger::{Head, Progress, TableState, verified_prefix};
+use super::ledger::{CutAxis, Head, Progress, TableState, verified_prefix};
 use super::limits::{Limits, TRANSACTION_WINDOWS};
 use super::plan::Piece;
 use super::window::{Window, WindowState};
@@ -115,6 +115,10 @@ pub fn lay_out<V>(
     let nothing_there = adopted.is_empty() && !facts.by_a_ledger && facts.end.is_none();
     let has_planned = head.is_some_and(|head| head.plan.is_some());
     let mut gaps = if nothing_there && !has_planned { Vec::new() } else { gaps(&covered, low, planned_to)? };
+    if facts.shape.axis == CutAxis::Whole {
+        // What is missing of a snapshot is nowhere any more: the next run makes another.
+        gaps.clear();
+    }
     if has_planned {
         gaps.retain(|gap| gap.high != Timestamp::MIN);
     }
@@ -215,7 +219,9 @@ pub fn write<V>(
     }
     let mut counts = purged;
     stays.iter().for_each(|window| *counts.of(window.state) += 1);
-    let verified_up_to = verified_prefix(proved, &stays);
+    // Of snapshots, what is proved and what readers see differ.
+    let is_whole = facts.shape.axis == CutAxis::Whole;
+    let verified_up_to = if is_whole { proved } else { verified_prefix(proved, &stays) };
     let next =
         Head { ledger, planned_to, verified_up_to, purged, counts, ..rebuilt(head, facts, stays.is_empty(), now) };
     let mut writes = Vec::new();

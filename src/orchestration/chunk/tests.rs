@@ -6,7 +6,8 @@ use crate::orchestration::ids::Part;
 use crate::orchestration::limits::WINDOW_ATTEMPTS;
 use crate::orchestration::plan::{Caps, Piece};
 
-const TERMS: Terms<'static> = Terms { source: "s", destination: "x", oversize_fails: true, now: Timestamp::MAX };
+const TERMS: Terms<'static> =
+    Terms { source: "s", destination: "x", oversize_fails: true, is_whole: false, now: Timestamp::MAX };
 
 fn limits() -> Limits {
     Limits::scaled(1.0)
@@ -80,6 +81,11 @@ fn an_answer_is_sealed_only_if_it_is_whole_and_fits() {
         let Judged::Next(next) = judge(&window(5, 4), gone, terms) else { panic!("{age:?}") };
         assert_eq!(next_word(&next), expected, "{age:?}");
     }
+    // A part of a snapshot may become empty at any time; that the source changed is told of the whole.
+    let Judged::Next(next) = judge(&window(5, 0), gone, Terms { is_whole: true, now: now(), ..TERMS }) else {
+        panic!()
+    };
+    assert_eq!(next_word(&next), "empty");
     let large = Answer { rows: 5, longest_row_bytes: MAX_DYNAMIC_BYTES + 1, counted: NotYet };
     assert_eq!(judge(&window(5, 0), large, Terms { oversize_fails: false, ..TERMS }), Judged::Store);
 }

@@ -8,6 +8,7 @@ use crate::orchestration::instance::{Instance, TableResult, TableRun};
 use crate::orchestration::ledger::{Head, HeadDebts, TableState};
 use crate::orchestration::limits::Limits;
 use crate::orchestration::message::{ControlMessage, Debt};
+use crate::orchestration::snapshot::{is_whole, result as snapshot};
 use crate::orchestration::window::{Window, WindowState};
 use crate::remedy;
 use crate::timestamp::Timestamp;
@@ -100,6 +101,7 @@ pub fn result(
         leftovers: progress.leftovers,
         repaired: progress.repaired,
         calls: progress.calls,
+        snapshots: snapshot::results(head, *watermark == Watermark::Moved),
         verified_up_to: (verified_up_to != Timestamp::MIN).then_some(verified_up_to),
         ended: None,
     }
@@ -130,6 +132,7 @@ fn errors(head: &Head, windows: &[Window], verified_up_to: Timestamp, watermark:
         Watermark::Moved | Watermark::Held => {}
     }
     errors.extend(head.doubts.iter().cloned());
+    errors.extend(snapshot::error(head));
     if errors.is_empty() && verified_up_to < head.planned_to {
         errors.push(format!(
             "only what arrived up to {verified_up_to} is proved, of what was planned up to {}",
@@ -143,6 +146,10 @@ fn warnings(head: &Head, table: &TableRun, windows: &[Window], watermark: &Water
     let mut warnings = Vec::new();
     if *watermark == Watermark::Held {
         warnings.push("the watermark was not moved: meta_Ledger already has another range on record".to_owned());
+    }
+    if is_whole(head) {
+        warnings.extend(snapshot::warnings(head));
+        return warnings;
     }
     let expired = windows.iter().filter(|w| w.state == WindowState::Expired && w.run == head.run);
     warnings.extend(expired.filter_map(|window| window.error.clone()));
@@ -205,6 +212,7 @@ pub fn let_go(head: &Head, run: &Instance, verified_up_to: Timestamp, now: Times
         state: TableState::Idle,
         verify: None,
         audited_rows: None,
+        snapshots: head.snapshots.as_ref().map(|held| Box::new(held.told())),
         verified_up_to: head.verified_up_to.max(verified_up_to),
         updated: now,
         ..head.clone()
@@ -364,7 +372,7 @@ mod tests {
         let (limits, before) = (Limits::scaled(1.0), Head { verify_number: 7, ..finishing(10) });
         let put_off = postponed(&key(), &before, &run(1), count(7, "m"), later(90), &limits).unwrap();
         let next = Debt::control(ControlMessage::Verify { table: key(), number: 8 }, limits.verify_longest);
-        assert_eq!(owed_by(&put_off, count(7, "m")), [next.clone()]);
+        assert_eq!(owed_by(&put_off, count(7, "m")), std::slice::from_ref(&next));
         assert_eq!(owed_by(&put_off, count(7, "copy")), []);
         assert_eq!(postponed(&key(), &put_off, &run(1), count(7, "copy"), later(91), &limits), None);
         let look = |head, number, message| look(head, count(number, message));

@@ -1,29 +1,52 @@
 //! What a table's first run learned, taken into the head. Later runs keep to it.
 
-use crate::orchestration::instance::TableConfig;
+use crate::orchestration::instance::{LoadType, TableConfig};
 use crate::orchestration::ledger::{CutAxis, Handover, Head, Shape};
 
 /// The configuration asks for what the table's rows do not have.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "WatermarkColumn is now {now}, but {destination} was copied by {before} so far and its rows have no value in another \
-     column: set it back, or copy to another DestinationTable"
-)]
-pub struct OtherWatermarkColumn {
-    destination: String,
-    before: String,
-    now: String,
+pub enum OtherCopy {
+    /// Another watermark column.
+    #[error(
+        "WatermarkColumn is now {now}, but {destination} was copied by {before} so far and its rows have no value in another \
+         column: set it back, or copy to another DestinationTable"
+    )]
+    WatermarkColumn {
+        /// The destination.
+        destination: String,
+        /// The column so far.
+        before: String,
+        /// The column that is asked for.
+        now: String,
+    },
+    /// Snapshots instead of ranges, or the other way round.
+    #[error(
+        "{destination} {}, so LoadType cannot become {}: set it back, or copy to another DestinationTable",
+        if *.whole { "holds snapshots" } else { "was copied by ranges so far" },
+        if *.whole { "Full or Incremental" } else { "Snapshot" }
+    )]
+    LoadType {
+        /// The destination.
+        destination: String,
+        /// Whether it holds snapshots.
+        whole: bool,
+    },
 }
 
 /// Holds the configuration against what was learned.
 ///
 /// # Errors
-/// [`OtherWatermarkColumn`], for a person.
-pub fn agree(head: &Head, config: &TableConfig) -> Result<(), OtherWatermarkColumn> {
-    if head.shape.is_none() || head.watermark_column == config.watermark_column {
+/// [`OtherCopy`], for a person.
+pub fn agree(head: &Head, config: &TableConfig) -> Result<(), OtherCopy> {
+    let Some(shape) = &head.shape else { return Ok(()) };
+    let whole = shape.axis == CutAxis::Whole;
+    if whole != (config.load_type == Some(LoadType::Snapshot)) {
+        return Err(OtherCopy::LoadType { destination: config.destination.clone(), whole });
+    }
+    if head.watermark_column == config.watermark_column {
         return Ok(());
     }
-    Err(OtherWatermarkColumn {
+    Err(OtherCopy::WatermarkColumn {
         destination: config.destination.clone(),
         before: head.watermark_column.clone(),
         now: config.watermark_column.clone(),
@@ -48,9 +71,10 @@ pub fn handover(config: &TableConfig, axis: &CutAxis, by_arrival: bool) -> Optio
     }
 }
 
-/// The head with its shape. Where the Python app's watermark is on our axis, everything up to it is there.
+/// The head with its shape. Where the Python app's watermark is on our axis, everything up to it is there; of a table that is
+/// copied whole it made no snapshot.
 pub fn shaped(head: Head, config: &TableConfig, shape: Shape) -> Head {
-    let from = config.high_watermark.filter(|_| shape.handover.is_none());
+    let from = config.high_watermark.filter(|_| shape.handover.is_none() && shape.axis != CutAxis::Whole);
     Head {
         planned_to: from.unwrap_or(head.planned_to),
         verified_up_to: from.unwrap_or(head.verified_up_to),
@@ -89,6 +113,21 @@ mod tests {
         let handover = handover(&config, &CutAxis::ArrivalTime, false);
         assert_eq!(handover, Some(Handover { watermark: now(), refreshed: now() }));
         assert_eq!(shaped(head(TableState::Planning), &config, shape(handover)).planned_to, Timestamp::MIN);
+    }
+
+    #[test]
+    fn snapshots_and_ranges_are_not_mixed_in_one_table() {
+        let whole = TableConfig { load_type: Some(LoadType::Snapshot), ..table().config };
+        let of = |axis| Head { shape: Some(Shape { axis, ..shape(None) }), ..head(TableState::Planning) };
+        let said = |head: &Head, config: &TableConfig| agree(head, config).unwrap_err().to_string();
+        assert!(
+            said(&of(CutAxis::Whole), &table().config).contains("x holds snapshots, so LoadType cannot become Full")
+        );
+        assert!(said(&of(CutAxis::ArrivalTime), &whole).contains("LoadType cannot become Snapshot"));
+        assert_eq!(agree(&of(CutAxis::Whole), &whole), Ok(()));
+        let watermark = TableConfig { high_watermark: Some(now()), ..whole };
+        let begun = shaped(head(TableState::Planning), &watermark, Shape { axis: CutAxis::Whole, ..shape(None) });
+        assert_eq!(begun.planned_to, Timestamp::MIN, "no snapshot of ours is that of the watermark");
     }
 
     #[test]

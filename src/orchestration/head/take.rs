@@ -5,6 +5,7 @@ use crate::orchestration::ids::{InstanceId, LedgerId};
 use crate::orchestration::instance::{Instance, RuntimeStatus, TableResult, TableRun};
 use crate::orchestration::ledger::{Head, Progress, TableState};
 use crate::orchestration::message::Debt;
+use crate::orchestration::snapshot;
 use crate::timestamp::Timestamp;
 
 /// Ids that nobody used before.
@@ -82,6 +83,9 @@ pub fn take(
     }
     let config = &table.config;
     let hold = own.map_or(0, |own| own.hold);
+    // Another attempt of a snapshot is no other table.
+    let repeated = own.filter(|own| snapshot::attempt(own).is_some_and(|attempt| attempt.is_repeated_by(run)));
+    let progress = repeated.map_or_else(Progress::default, |own| own.progress);
     let head = head
         .cloned()
         .unwrap_or_else(|| Head::new(fresh.ledger, &config.source, &config.destination, &config.watermark_column, now));
@@ -98,7 +102,7 @@ pub fn take(
         verify: None,
         // A count that is still on its way for an earlier run finds another number.
         verify_number: head.verify_number + 1,
-        progress: Progress::default(),
+        progress,
         audited_rows: None,
         doubts: Vec::new(),
         notes: Vec::new(),

@@ -2,7 +2,7 @@
 
 use crate::orchestration::ids::{InstanceId, LedgerId, Part, TableKey, WindowId, WindowName};
 use crate::orchestration::instance::{Instance, LoadType, StartInput, TableConfig, TableRun};
-use crate::orchestration::ledger::{Head, TableState, VerifyDue};
+use crate::orchestration::ledger::{ChunkIdPlace, CutAxis, Head, RowFormat, Shape, TableState, VerifyDue};
 use crate::orchestration::window::{Seal, Window, WindowState};
 use crate::orchestration::write::Seen;
 use crate::timestamp::Timestamp;
@@ -101,4 +101,15 @@ pub(crate) fn running(run: &InstanceId, windows: u64) -> (Head, Vec<Seen<u64>>) 
     head.counts.open = windows.len() as u64;
     head.out = windows.iter().map(|seen| seen.name.clone()).collect();
     (head, windows)
+}
+
+/// The shape of a table that is cut by the arrival time.
+pub(crate) fn shape() -> Shape {
+    Shape {
+        axis: CutAxis::ArrivalTime,
+        row_format: RowFormat::Compact,
+        chunk_id: ChunkIdPlace::Column,
+        hash_columns: vec!["DeviceId".to_owned()],
+        handover: None,
+    }
 }

@@ -1,6 +1,7 @@
 //! What a table's first run finds out, once: the destination, the cut axis and the columns. What rows weigh is for `measure`.
 
 use super::super::{Step, StepError};
+use super::snapshot;
 use crate::adx::catalog::{Claim, Destination, LedgerEntry, Readiness};
 use crate::app::Services;
 use crate::defender::queries;
@@ -8,8 +9,9 @@ use crate::functions::hunting::{Error, Hunting};
 use crate::functions::source::ARRIVAL_COLUMN;
 use crate::kql::Identifier;
 use crate::orchestration::head::learn as rules;
-use crate::orchestration::instance::{TableConfig, TableRun};
+use crate::orchestration::instance::{LoadType, TableConfig, TableRun};
 use crate::orchestration::ledger::{CutAxis, Head, RowFormat, Shape};
+use crate::orchestration::snapshot::Snapshots;
 use tokio::time::Instant;
 
 /// Columns that tell rows of the same instant apart, best first.
@@ -27,9 +29,13 @@ pub async fn destination(services: &Services, table: &TableRun, head: &mut Head,
         folder: config.folder.clone(),
         watermark_column: Identifier::new(&config.watermark_column).map_err(StepError::name)?,
         chunk_id: services.chunk_id_mode(head),
+        stamped: config.load_type == Some(LoadType::Snapshot),
         ours: head.shape.is_some() && head.made_here,
     };
     let readiness = services.catalog.ensure_destination(&wanted, deadline).await?;
+    if wanted.stamped {
+        services.catalog.ensure_latest(&config.source, &wanted, deadline).await?;
+    }
     let created = readiness == Readiness::Created;
     *head = rules::has_destination(head.clone(), config, created);
     Ok(created)
@@ -55,10 +61,15 @@ pub struct Probe {
     pub axis: CutAxis,
     /// Columns whose hash spreads the rows.
     pub hash_columns: Vec<String>,
+    /// Of a table that is copied whole, the columns by which its rows are compared.
+    pub row_columns: Vec<String>,
 }
 
 /// Looks at one row of the source; `None` when it shows none.
 pub async fn probe(config: &TableConfig, hunting: &mut Hunting<'_>) -> Step<Option<Probe>> {
+    if config.load_type == Some(LoadType::Snapshot) {
+        return snapshot::probe(config, hunting).await;
+    }
     let source_table = Identifier::new(&config.source).map_err(StepError::name)?;
     let rows =
         hunting.rows(&queries::probe(&source_table)).await.map_err(|error| unknown_table(&source_table, error))?;
@@ -70,7 +81,8 @@ pub async fn probe(config: &TableConfig, hunting: &mut Hunting<'_>) -> Step<Opti
         CutAxis::ArrivalTime
     } else if watermark == ARRIVAL_COLUMN {
         return Err(StepError::Failed(format!(
-            "{} offers no arrival time, so WatermarkColumn cannot be {ARRIVAL_COLUMN}; name one of its datetime columns",
+            "{} offers no arrival time, so WatermarkColumn cannot be {ARRIVAL_COLUMN}; name one of its datetime columns, or set \
+             LoadType to Snapshot, which copies the whole table in each run",
             config.source
         )));
     } else {
@@ -83,21 +95,40 @@ pub async fn probe(config: &TableConfig, hunting: &mut Hunting<'_>) -> Step<Opti
             .filter(|c| c.ty.eq_ignore_ascii_case("datetime") && c.name != "ArrivedAt")
             .map(|c| c.name.as_str())
             .collect();
-        return Err(StepError::Failed(format!(
-            "{} has no column {watermark}; set WatermarkColumn to {ARRIVAL_COLUMN} or one of: {}",
-            config.source,
-            times.join(", ")
-        )));
+        return Err(StepError::Failed(no_column(config, offers_arrival, &times)));
     }
     let names: Vec<(&str, &str)> =
         rows.columns.iter().map(|c| (c.name.as_str(), c.ty.as_str())).filter(|c| c.0 != "ArrivedAt").collect();
     hunting.try_timespan(&source_table, &names).await?;
-    Ok(Some(Probe { axis, hash_columns: hash_columns(&names) }))
+    Ok(Some(Probe { axis, hash_columns: hash_columns(&names), row_columns: Vec::new() }))
+}
+
+/// What to set where the watermark column is none of the table's.
+fn no_column(config: &TableConfig, offers_arrival: bool, times: &[&str]) -> String {
+    let TableConfig { source, watermark_column, .. } = config;
+    let whole = "set LoadType to Snapshot, which copies the whole table in each run and needs no WatermarkColumn";
+    match (offers_arrival, times) {
+        (true, _) => {
+            let choice = [&[ARRIVAL_COLUMN], times].concat().join(", ");
+            format!("{source} has no column {watermark_column}; set WatermarkColumn to one of: {choice}")
+        }
+        (false, []) => {
+            format!("{source} has no column {watermark_column}, no other datetime column and no arrival time: {whole}")
+        }
+        (false, times) => format!(
+            "{source} has no column {watermark_column} and no arrival time: {whole}; or, if one of its datetime columns says when a \
+             row came, set WatermarkColumn to it ({})",
+            times.join(", ")
+        ),
+    }
 }
 
 /// Finds out the table's shape. Gives `false` when the source shows no row to learn from.
 pub async fn shape(services: &Services, table: &TableRun, head: &mut Head, hunting: &mut Hunting<'_>) -> Step<bool> {
-    let Some(Probe { axis, hash_columns }) = probe(&table.config, hunting).await? else { return Ok(false) };
+    let Some(Probe { axis, hash_columns, row_columns }) = probe(&table.config, hunting).await? else {
+        return Ok(false);
+    };
+    let snapshots = (axis == CutAxis::Whole).then(|| Box::new(Snapshots::new(row_columns)));
     let handover = rules::handover(&table.config, &axis, table.config.watermark_column == ARRIVAL_COLUMN);
     let taken_over = table.config.high_watermark.is_some();
     let default_format = if taken_over { RowFormat::Full } else { RowFormat::Compact };
@@ -110,6 +141,7 @@ pub async fn shape(services: &Services, table: &TableRun, head: &mut Head, hunti
     };
     claim(services, head, &shape.axis, hunting.deadline()).await?;
     *head = rules::shaped(head.clone(), &table.config, shape);
+    head.snapshots = snapshots;
     Ok(true)
 }
 

@@ -46,11 +46,7 @@ pub async fn weigh(
             }
         }
     };
-    let head = Head { shape: Some(shape), ..head };
-    Ok(match sampled {
-        Some(sample) => sizing::sampled(head, sample, hunting.byte_cap()),
-        None => head,
-    })
+    Ok(sizing::sampled(head, shape, sampled, hunting.byte_cap()))
 }
 
 /// What to try where the query was refused for the way in which rows are packed: in full, where the format is ours to choose, then
