@@ -27,6 +27,8 @@ pub enum Verdict {
     Hang,
     /// It happens after a while.
     Delay(Duration),
+    /// The same, and meanwhile the messages of the process are taken from it.
+    Stall(Duration),
     /// A message that is sent and never arrives.
     Drop,
     /// A message that arrives twice.
@@ -40,6 +42,8 @@ pub enum On {
     Store,
     /// A message that is sent.
     Message,
+    /// A transaction of many rows.
+    Batch,
     /// A request to Defender or ADX.
     Network,
 }
@@ -64,6 +68,8 @@ pub struct Odds {
     pub delay: u32,
     pub drop: u32,
     pub double: u32,
+    /// Of transactions of many rows: the process stands still before it.
+    pub stall: u32,
 }
 
 /// One thing that goes wrong at one effect, counted from 0 over all processes.
@@ -162,6 +168,8 @@ impl Fate {
             Verdict::Hang
         } else if hit(odds.delay) {
             Verdict::Delay(pause)
+        } else if on == On::Batch && hit(odds.stall) {
+            Verdict::Stall(pause / 2)
         } else if on == On::Message && hit(odds.drop) {
             Verdict::Drop
         } else if on == On::Message && hit(odds.double) {
@@ -179,11 +187,12 @@ pub struct Gate {
     fate: Arc<Fate>,
     death: AtomicU8,
     died: Notify,
+    stalls: Notify,
 }
 
 impl Gate {
     pub fn new(name: String, fate: Arc<Fate>) -> Arc<Self> {
-        Arc::new(Self { name, fate, death: AtomicU8::new(0), died: Notify::new() })
+        Arc::new(Self { name, fate, death: AtomicU8::new(0), died: Notify::new(), stalls: Notify::new() })
     }
 
     /// How the process ended, if it did.
@@ -209,6 +218,11 @@ impl Gate {
             }
             notified.await;
         }
+    }
+
+    /// Returns when the process stands still.
+    pub async fn stands_still(&self) {
+        self.stalls.notified().await;
     }
 
     /// Returns when `sent` does, or the process ends.
@@ -257,7 +271,10 @@ impl Gate {
             Verdict::Refuse | Verdict::Throttle => Err(spoilt(verdict)),
             Verdict::Hang => std::future::pending().await,
             Verdict::Drop if nothing.is_some() => nothing.ok_or_else(|| spoilt(verdict)),
-            Verdict::Delay(pause) => {
+            Verdict::Delay(pause) | Verdict::Stall(pause) => {
+                if matches!(verdict, Verdict::Stall(_)) {
+                    self.stalls.notify_waiters();
+                }
                 tokio::time::sleep(pause).await;
                 self.end_if_dead().await;
                 let done = effect().await;

@@ -51,10 +51,10 @@ mutants! {
     a_split_after_the_seal_is_noticed: SplitAfterSeal [Crashes];
     a_new_generation_while_the_old_post_can_still_land_is_noticed: NewGenerationTooEarly [LostBlobs];
     a_repost_without_a_count_is_noticed: CountSkippedBeforeRepost [LateIsBlind];
-    a_child_that_is_never_dispatched_is_noticed: ChildForgotten [Unwatched];
+    a_child_that_is_never_dispatched_is_noticed: ChildForgotten [CutAnswers];
     no_count_when_all_windows_fail_is_noticed: NoCountWhenAllFail [GivenUp];
     a_second_read_of_the_configuration_is_noticed: ConfigReadAgain [Reconfigured];
-    a_plan_that_is_checked_too_early_is_noticed: PlanCheckedTooEarly [LongPlan];
+    a_plan_that_is_checked_too_early_is_noticed: PlanCheckedTooEarly [OvertakenPlan];
     a_lease_that_is_not_checked_is_noticed: LeaseIgnored [];
     a_message_that_is_trusted_over_the_ledger_is_noticed: MessageOverLedger [];
     a_watermark_that_is_a_maximum_is_noticed: WatermarkAsMaximum [GivenUp, Hopeless];

@@ -197,6 +197,12 @@ async fn deliver(trigger: Arc<Trigger>, message: Message) {
     let metadata = json!({"Id": message.id, "DequeueCount": message.dequeue_count});
     let envelope = json!({"Data": {"message": text}, "Metadata": metadata});
     let path = format!("/{}", trigger.function);
+    // A process that stands still renews no lease: another one gets its messages while its functions are still at them.
+    let lost = async {
+        trigger.gate.stands_still().await;
+        let _ = trigger.around.store.queues.extend(trigger.queue, &message.id, &message.receipt, Duration::ZERO).await;
+        std::future::pending().await
+    };
     let done = tokio::select! {
         biased;
         death = trigger.gate.died() => match death {
@@ -205,6 +211,7 @@ async fn deliver(trigger: Arc<Trigger>, message: Message) {
             Death::Host => return,
         },
         (status, _) = call(&trigger.router, "POST", &path, &envelope) => status == 200,
+        () = lost => false,
     };
     let fate = &trigger.around.fate;
     let queues = &trigger.around.store.queues;

@@ -17,6 +17,8 @@ const TABLES: [&str; 3] = ["DeviceEvents", "EmailEvents", "UrlClickEvents"];
 const OTHER_DESTINATIONS: [&str; 3] = ["OtherDeviceEvents", "OtherEmailEvents", "OtherUrlClickEvents"];
 /// Rows of a table that is cut row by row.
 const LONG_PLAN: u64 = 130;
+/// Rows of one whose plan takes several transactions besides the last.
+const LONGER_PLAN: u64 = 210;
 /// Faults of a source that answers hardly any call.
 const GIVEN_UP: u64 = 300;
 /// The longest that a run may take, whatever goes wrong.
@@ -41,7 +43,8 @@ pub enum Trait {
     HopelessAndAMonth,
     Hopeless,
     Reconfigured,
-    LongPlan,
+    OvertakenPlan,
+    CutAnswers,
     Quota,
     OtherDestinations,
 }
@@ -113,6 +116,7 @@ impl Schedule {
         let acts_after = Duration::from_secs(dice.random_range(0..60));
         let calls = *[10, 45, 600].choose(dice).unwrap();
         setting.settings.push(("HUNTING_CALLS_PER_MINUTE", calls.to_string()));
+        let cut = [(Fault::CutBody, 0.2), (Fault::TruncatedBody, 0.1)];
         match dice.random_range(0..30) {
             // A plan of more than one transaction.
             0 => {
@@ -130,6 +134,17 @@ impl Schedule {
                 setting.faults =
                     Plan { most: Some(GIVEN_UP), ..Plan::default() }.with(Area::Hunting, [(Fault::Internal, 0.7)])
             }
+            // A long plan that stands still while it is written, and whose message another process gets, which cuts otherwise.
+            3 => {
+                setting.tables = vec![SimulatedTable { name: TABLES[0], rows: LONGER_PLAN, days: 3 }];
+                setting.settings.retain(|(name, _)| *name != "CHUNK_SIZE");
+                setting.settings.push(("CHUNK_SIZE", "1".to_owned()));
+                setting.updated = vec![("CHUNK_SIZE", (10 * LONGER_PLAN).to_string())];
+                setting.processes = setting.processes.max(2);
+                setting.odds.stall = 500;
+            }
+            // Answers that break so often that windows are split.
+            4 => setting.faults = Plan { most: Some(60), ..Plan::default() }.with(Area::Hunting, cut),
             _ => {}
         }
         // Where nothing delays a call, the app keeps to the quota by itself.
@@ -169,10 +184,17 @@ impl Schedule {
             Trait::HopelessAndAMonth => self.hopeless && self.aftermath == Aftermath::AMonth,
             Trait::Hopeless => self.hopeless,
             Trait::Reconfigured => self.person == Person::Reconfigures,
-            Trait::LongPlan => self.setting.tables[0].rows == LONG_PLAN && crashes,
+            Trait::OvertakenPlan => odds.stall > 0,
+            Trait::CutAnswers => self.has_cut_answers() && !watched,
             Trait::Quota => self.setting.quota == Some(10),
             Trait::OtherDestinations => self.aftermath == Aftermath::OtherDestinations,
         }
+    }
+
+    #[cfg(feature = "mutants")]
+    fn has_cut_answers(&self) -> bool {
+        let hunting = self.setting.faults.odds.get(&Area::Hunting);
+        hunting.is_some_and(|odds| odds.iter().any(|(fault, chance)| *fault == Fault::CutBody && *chance > 0.1))
     }
 
     /// Whether nothing goes wrong and nobody interferes.
@@ -344,7 +366,7 @@ fn odds(dice: &mut StdRng) -> Odds {
         Odds { drop: 60, double: 100, ..none },
         Odds { delay: 60, ..none },
         Odds { hang: 4, ..none },
-        Odds { die: 5, lose_answer: 8, refuse: 8, throttle: 4, hang: 1, delay: 15, drop: 15, double: 30 },
+        Odds { die: 5, lose_answer: 8, refuse: 8, throttle: 4, hang: 1, delay: 15, drop: 15, double: 30, ..none },
     ];
     *kinds.choose(dice).unwrap()
 }

@@ -11,6 +11,9 @@ use bytes::Bytes;
 use std::sync::Arc;
 use std::time::Duration;
 
+/// Rows of a transaction that may be slow.
+const MANY: usize = 50;
+
 /// `store` through `gate`, with a clock of its own.
 pub fn through(store: Storage, gate: Arc<Gate>, clock: Arc<dyn Clock>) -> Storage {
     let gated = Arc::new(Gated { store, gate });
@@ -60,7 +63,9 @@ impl TableStore for Gated {
     }
 
     async fn commit(&self, operations: &[Operation]) -> Result<Vec<Option<ETag>>, Error> {
-        self.pass(|| described(operations), || self.store.tables.commit(operations)).await
+        let on = if operations.len() > MANY { On::Batch } else { On::Store };
+        let commit = || self.store.tables.commit(operations);
+        self.gate.pass(on, || described(operations), commit, spoilt, None).await
     }
 
     async fn page(&self, range: &Range, after: Option<&Continuation>) -> Result<Page, Error> {

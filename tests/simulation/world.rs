@@ -58,6 +58,8 @@ pub struct Setting {
     pub settings: Vec<(&'static str, String)>,
     /// Whether all that happens is noted.
     pub noted: bool,
+    /// What every second process has set otherwise: an update of the app goes on.
+    pub updated: Vec<(&'static str, String)>,
 }
 
 impl Setting {
@@ -80,6 +82,7 @@ impl Setting {
             quota: None,
             settings: vec![("CHUNK_SIZE", "10".to_owned()), ("HUNTING_CALLS_PER_MINUTE", "600".to_owned())],
             noted: std::env::var_os("ADXINGESTOR_TRACE").is_some(),
+            updated: Vec::new(),
         }
     }
 }
@@ -91,6 +94,8 @@ pub struct World {
     pub clock: Virtual,
     pub seen: Arc<Seen>,
     around: Surroundings,
+    /// The settings of every second process.
+    updated: Arc<BTreeMap<String, String>>,
     processes: Vec<Process>,
     spare: Vec<Process>,
     skew_seconds: i64,
@@ -139,7 +144,10 @@ impl World {
         let mut app: BTreeMap<String, String> = cloud.product_settings().into_iter().collect();
         // More than clocks may be ahead.
         app.insert("SETTLING_LAG_MINUTES".to_owned(), "3".to_owned());
-        app.extend(setting.settings.iter().map(|(name, value)| ((*name).to_owned(), value.clone())));
+        let named = |(name, value): &(&str, String)| ((*name).to_owned(), value.clone());
+        app.extend(setting.settings.iter().map(named));
+        let mut updated = app.clone();
+        updated.extend(setting.updated.iter().map(named));
         let seen = Arc::new(Seen::default());
         let store = watched(memory(Arc::new(clock)), Arc::clone(&seen));
         let around = Surroundings {
@@ -162,6 +170,7 @@ impl World {
             clock,
             seen,
             around,
+            updated: Arc::new(updated),
             processes: Vec::new(),
             spare: Vec::new(),
             skew_seconds,
@@ -225,7 +234,11 @@ impl World {
         let span = 2 * self.skew_seconds + 1;
         let ahead =
             (self.seed.wrapping_mul(31).wrapping_add(index as u64 * 7919) % span as u64) as i64 - self.skew_seconds;
-        Process::start(format!("p{index}.{}", self.lives), &self.around, ahead, self.seed ^ (self.lives << 32))
+        let mut around = self.around.clone();
+        if index % 2 == 1 {
+            around.settings = Arc::clone(&self.updated);
+        }
+        Process::start(format!("p{index}.{}", self.lives), &around, ahead, self.seed ^ (self.lives << 32))
     }
 
     /// Starts dead processes again.

@@ -1,7 +1,9 @@
 //! The parts put together on one loopback address: Entra, the hunting API and Azure Data Explorer over one
 //! generated tenant. Runs on threads of its own and ends when dropped.
 
-use crate::adx::{self, Adx, database::Database, ingestion, ingestion::Ingestion, storage, storage::Storage};
+use crate::adx::{
+    self, Adx, QueuedRest, database::Database, ingestion, ingestion::Ingestion, storage, storage::Storage,
+};
 use crate::clock::{Clock, SystemClock};
 use crate::entra::{self, App, Entra, ManagedIdentity, THREAT_HUNTING_READ_ALL, Tokens};
 use crate::faults::{self, Faults};
@@ -32,6 +34,8 @@ pub struct Settings {
     pub hunting: hunting::Settings,
     /// Queued ingestion into the database.
     pub ingestion: ingestion::Settings,
+    /// Whether it is to be had over REST.
+    pub queued_rest: QueuedRest,
     /// What goes wrong.
     pub faults: faults::Plan,
     /// How long tokens last.
@@ -53,6 +57,7 @@ impl Default for Settings {
             source: source::Settings::default(),
             hunting: hunting::Settings::default(),
             ingestion: ingestion::Settings::default(),
+            queued_rest: QueuedRest::default(),
             faults: faults::Plan::default(),
             token_lifetime: Duration::from_secs(3_600),
             apps: Vec::new(),
@@ -170,7 +175,8 @@ impl Cloud {
             None => Database::new(DATABASE, clock.clone()),
         };
         let database = Arc::new(database);
-        let adx = Arc::new(Adx::new(database.clone(), tokens.clone(), faults.clone(), vec![url.clone()]));
+        let adx = Adx::new(database.clone(), tokens.clone(), faults.clone(), vec![url.clone()]);
+        let adx = Arc::new(adx.with_queued_rest(settings.queued_rest));
         let lent = storage::Settings { base_url: url, seed, ..storage::Settings::default() };
         let storage = Arc::new(Storage::new(lent, clock.clone(), faults.clone()).map_err(Error::Storage)?);
         adx.lend(storage.clone());

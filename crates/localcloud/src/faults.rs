@@ -28,6 +28,8 @@ pub enum Area {
     Blobs,
     /// Queues for queued ingestion.
     Queues,
+    /// The status table of queued ingestion.
+    Tables,
 }
 
 /// Something that goes wrong with one request.

@@ -4,6 +4,7 @@ use super::*;
 use crate::orchestration::ids::{InstanceId, LedgerId, Part, WindowId, WindowName};
 use crate::orchestration::ledger::TableState;
 use crate::orchestration::limits::Limits;
+use crate::orchestration::message::{ControlMessage, Debt};
 use crate::orchestration::window::{Claim, WindowState};
 use crate::random::SystemRandom;
 use crate::state::{CHUNK_QUEUE, CONTROL_QUEUE, State, Tenant};
@@ -121,6 +122,23 @@ async fn a_table_that_another_process_stopped_takes_no_claim_from_an_old_head() 
     deliver(&one).await;
     let window = one.state.window(&table(), &name()).await.unwrap().unwrap().record;
     assert_eq!(window.state, WindowState::Planned);
+}
+
+#[tokio::test]
+async fn debts_that_another_process_could_not_pay_are_paid_however_far_the_next_permit_is() {
+    let storage = memory(Arc::new(SystemClock));
+    let (one, other) = (process(&storage), process(&storage));
+    planned(&one, TableState::Running).await;
+    let read = other.state.window(&table(), &name()).await.unwrap().unwrap();
+    let count = Debt::control(ControlMessage::Verify { table: table(), number: 1 }, Duration::ZERO);
+    let (owner, owed) = (Some("m".to_owned()), vec![count]);
+    let ended = Window { state: WindowState::Submitted, owner, delivery: 1, owed, ..read.record };
+    let end = Transaction::new().window(&table(), &name(), &ended, Some(&read.etag)).unwrap();
+    other.state.commit(end).await.unwrap();
+    one.state.pause_calls(Some(Duration::from_secs(600))).await.unwrap();
+    deliver_again(&one, 2).await;
+    let paid = storage.queues.approximate_count(CONTROL_QUEUE).await.unwrap();
+    assert_eq!((paid, messages(&one).await), (1, 0), "the window is not handed out again from an old row");
 }
 
 #[tokio::test]

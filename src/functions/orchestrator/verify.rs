@@ -7,6 +7,7 @@ use crate::app::{App, Services};
 use crate::functions::hunting::{Hunting, number};
 use crate::functions::source;
 use crate::kql::{Identifier, InvalidName};
+use crate::orchestration::head::stop::stop_with;
 use crate::orchestration::head::verify::{self as rules, Count, Look, Part, Recorded, Verdicts};
 use crate::orchestration::ids::TableKey;
 use crate::orchestration::ledger::Head;
@@ -32,6 +33,7 @@ type Judged = rules::Judged<ETag>;
 #[tracing::instrument(skip_all, fields(table = key.as_str(), number = asked.number))]
 pub async fn handle(app: &App, key: &TableKey, asked: Count<'_>) -> Result<(), Error> {
     let Some(Stored { record: head, .. }) = app.state.head(key).await? else { return Ok(()) };
+    let head = as_its_run_is(app, key, head, asked).await?;
     let services = match &app.services {
         Ok(services) => services,
         Err(reason) => {
@@ -71,6 +73,19 @@ pub async fn handle(app: &App, key: &TableKey, asked: Count<'_>) -> Result<(), E
 pub async fn pay_for(app: &App, key: &TableKey, asked: Count<'_>) -> Result<(), Error> {
     let Some(head) = app.state.head(key).await? else { return Ok(()) };
     app.state.pay(&rules::owed_by(&head.record, asked)).await
+}
+
+/// The head, stopped if its run was terminated and the message that tells so was lost: one read for each count, which reads the whole
+/// table besides.
+async fn as_its_run_is(app: &App, key: &TableKey, head: Head, asked: Count<'_>) -> Result<Head, Error> {
+    let Some(id) = head.run.as_ref().filter(|_| rules::is_current(&head, asked.number)) else { return Ok(head) };
+    let Some(run) = app.state.instance(id).await? else { return Ok(head) };
+    if stop_with(&head, &run.record, app.state.now()).is_none() {
+        return Ok(head);
+    }
+    tracing::info!(instance.id = %run.record.id, table = head.source, "a table stops with its run, which was terminated");
+    store::move_head(app, key, |head, now| stop_with(head, &run.record, now)).await?;
+    Ok(app.state.head(key).await?.map_or(head, |read| read.record))
 }
 
 /// Sends the message of a count that came to nothing again, unless another one has taken over.
@@ -347,7 +362,8 @@ async fn are_ours(app: &App, key: &TableKey, batch: &[Judged]) -> Result<bool, E
 mod tests {
     use super::*;
     use crate::functions::testing::World;
-    use crate::orchestration::head::testing::{due, key};
+    use crate::orchestration::head::testing::{due, key, run};
+    use crate::orchestration::instance::{Instance, RuntimeStatus};
     use crate::orchestration::message::ControlMessage;
     use crate::state::Transaction;
 
@@ -366,5 +382,16 @@ mod tests {
         assert_eq!(came(4).await, (next(5), 1), "there are no settings to count with");
         assert_eq!(came(5).await, (next(6), 1));
         assert_eq!(came(4).await.0, [], "it was overtaken");
+    }
+
+    #[tokio::test]
+    async fn a_count_stops_the_table_of_a_run_that_was_terminated_without_a_message() {
+        let world = World::new();
+        let state = &world.app.state;
+        let terminated = Instance { status: RuntimeStatus::Terminated, ..run(1) };
+        state.commit(Transaction::new().instance(&terminated, None).unwrap()).await.unwrap();
+        state.commit(Transaction::new().head(&key(), &due(4), None).unwrap()).await.unwrap();
+        handle(&world.app, &key(), Count { number: 4, message: "m" }).await.unwrap();
+        assert!(state.head(&key()).await.unwrap().unwrap().record.stop);
     }
 }

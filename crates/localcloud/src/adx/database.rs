@@ -1,5 +1,6 @@
 //! The database: tables, functions, mappings, policies and what ingestion left on record.
 
+use super::ingestion::Operations;
 use super::store::{Store, StoreError};
 use super::table::{ExtentInfo, TableData};
 use crate::clock::Clock;
@@ -37,9 +38,48 @@ pub struct Entry {
     /// Rows and schema.
     pub data: TableData,
     /// JSON mappings by name, as their JSON text.
-    pub mappings: BTreeMap<String, String>,
+    pub json_mappings: BTreeMap<String, String>,
+    /// CSV mappings by name, as their JSON text.
+    pub csv_mappings: BTreeMap<String, String>,
     /// Policies by name, as their JSON text.
     pub policies: BTreeMap<String, String>,
+}
+
+/// What an ingestion mapping reads. Names are apart by kind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MappingKind {
+    /// Members of objects.
+    Json,
+    /// Fields by place.
+    Csv,
+}
+
+impl MappingKind {
+    /// As commands and messages name it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Json => "Json",
+            Self::Csv => "Csv",
+        }
+    }
+}
+
+impl Entry {
+    /// The mappings of a kind.
+    pub fn mappings(&self, kind: MappingKind) -> &BTreeMap<String, String> {
+        match kind {
+            MappingKind::Json => &self.json_mappings,
+            MappingKind::Csv => &self.csv_mappings,
+        }
+    }
+
+    /// The mappings of a kind, to change.
+    pub fn mappings_mut(&mut self, kind: MappingKind) -> &mut BTreeMap<String, String> {
+        match kind {
+            MappingKind::Json => &mut self.json_mappings,
+            MappingKind::Csv => &mut self.csv_mappings,
+        }
+    }
 }
 
 /// A stored function.
@@ -101,6 +141,7 @@ pub struct Database {
     clock: Arc<dyn Clock>,
     content: RwLock<Content>,
     operations: Mutex<Vec<Operation>>,
+    queued: Operations,
     store: Option<Store>,
 }
 
@@ -120,7 +161,8 @@ impl Database {
     }
 
     fn with(name: &str, clock: Arc<dyn Clock>, content: Content, store: Option<Store>) -> Self {
-        Self { name: name.to_owned(), clock, content: RwLock::new(content), operations: Mutex::default(), store }
+        let (content, operations, queued) = (RwLock::new(content), Mutex::default(), Operations::default());
+        Self { name: name.to_owned(), clock, content, operations, queued, store }
     }
 
     /// Its name.
@@ -211,6 +253,11 @@ impl Database {
     /// The operations that are remembered, oldest first.
     pub fn operations(&self) -> Vec<Operation> {
         self.operations.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Operations of queued ingestion that are tracked.
+    pub fn queued(&self) -> &Operations {
+        &self.queued
     }
 
     /// To change in memory only: [`Database::save`] keeps schemas and definitions.

@@ -12,7 +12,7 @@ mod store;
 pub mod table;
 
 pub use commands::{Error, ResourceProvider, ResultTable};
-pub use rest::{Adx, Limits, router};
+pub use rest::{Adx, Limits, QueuedRest, router};
 pub use store::StoreError;
 
 impl ResourceProvider for storage::Storage {
@@ -22,5 +22,13 @@ impl ResourceProvider for storage::Storage {
 
     fn identity_token(&self) -> String {
         self.identity_token()
+    }
+
+    fn open(&self, address: &str) -> Result<storage::Opened, storage::Unreadable> {
+        self.open_blob(address)
+    }
+
+    fn post(&self, message: String) {
+        self.post(message);
     }
 }

@@ -52,6 +52,7 @@ struct SavedTable {
     docstring: String,
     columns: Vec<(String, String)>,
     mappings: BTreeMap<String, String>,
+    csv_mappings: BTreeMap<String, String>,
     policies: BTreeMap<String, String>,
 }
 
@@ -98,7 +99,8 @@ impl Store {
                 folder: entry.folder.clone(),
                 docstring: entry.docstring.clone(),
                 columns: columns.collect(),
-                mappings: entry.mappings.clone(),
+                mappings: entry.json_mappings.clone(),
+                csv_mappings: entry.csv_mappings.clone(),
                 policies: entry.policies.clone(),
             };
             (name.clone(), table)
@@ -166,7 +168,8 @@ impl Store {
             folder: saved.folder,
             docstring: saved.docstring,
             data,
-            mappings: saved.mappings,
+            json_mappings: saved.mappings,
+            csv_mappings: saved.csv_mappings,
             policies: saved.policies,
         })
     }

@@ -65,6 +65,29 @@ impl Error {
         )
     }
 
+    /// Streaming ingestion that can never be right; `code` is of dataexplorer-docs `error-codes.md`.
+    pub fn streaming(code: &'static str, target: (&str, &str), detail: impl std::fmt::Display) -> Self {
+        Self::new(
+            400,
+            code,
+            "Kusto.DataNode.Exceptions.StreamingIngestionRequestException",
+            format!("Bad streaming ingestion request to {}.{} : {detail}", target.0, target.1),
+        )
+    }
+
+    /// A body beyond what one request may bring.
+    pub fn payload_too_large(most: usize) -> Self {
+        let exception = "Kusto.Common.Svc.Exceptions.KustoRequestPayloadTooLargeException";
+        let message = format!("The request's payload has more than {most} bytes: send less at once, or queue it.");
+        Self::new(413, "General_RequestEntityTooLarge", exception, message)
+    }
+
+    /// Something that this cluster does not know, and its gateway not either.
+    pub fn unknown(what: &str) -> Self {
+        let message = format!("The {what} is not known to this service.");
+        Self::new(404, "NotFound", "Kusto.Common.Svc.Exceptions.NotFoundException", message)
+    }
+
     /// A write in a request that promised to be read-only.
     pub fn read_only() -> Self {
         let message = "The request is marked as read-only and cannot write: send it without x-ms-readonly.";

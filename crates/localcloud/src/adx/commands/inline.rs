@@ -4,8 +4,8 @@ use super::append::{Once, append, nothing};
 use super::cursor::Cursor;
 use super::{Command, Error};
 use crate::adx::database::Entry;
-use crate::adx::ingestion::Mapping;
 use crate::adx::ingestion::rows::{self, Format};
+use crate::adx::ingestion::{Mapping, Missing, mapping_for};
 use crate::kql::Value;
 
 const PROPERTIES: [&str; 6] =
@@ -41,20 +41,13 @@ pub(super) fn parse<'a>(cursor: &mut Cursor<'a>) -> Result<Command<'a>, Error> {
 }
 
 fn mapping(entry: &Entry, format: Format, inline: Option<&str>, reference: Option<&str>) -> Result<Mapping, Error> {
-    let text = match (inline, reference) {
-        (Some(_), Some(_)) => return Err(Error::bad_request("A mapping is given inline or by reference, not both.")),
-        (Some(text), None) => Some(text),
-        (None, Some(name)) => {
-            Some(entry.mappings.get(name).ok_or_else(|| Error::not_found("MappingPersistent", name))?.as_str())
-        }
-        (None, None) => None,
-    };
-    let columns = entry.data.columns();
-    match text {
-        None => Ok(Mapping::identity(columns, matches!(format, Format::Csv))),
-        Some(text) => Mapping::parse(text, columns)
-            .map_err(|failure| Error::bad_request(format!("{}: {}", failure.code, failure.details))),
+    if inline.is_some() && reference.is_some() {
+        return Err(Error::bad_request("A mapping is given inline or by reference, not both."));
     }
+    mapping_for(entry, format, inline, reference).map_err(|missing| match missing {
+        Missing::Reference(name) => Error::not_found("MappingPersistent", &name),
+        Missing::Invalid(failure) => Error::bad_request(format!("{}: {}", failure.code, failure.details)),
+    })
 }
 
 fn read(mapping: &Mapping, format: Format, text: &str, skip: bool) -> Result<Vec<Vec<Value>>, Error> {

@@ -1,7 +1,8 @@
-//! JSON ingestion mappings of tables. Their meaning is for ingestion to know; here only their shape is checked.
+//! Ingestion mappings of tables, for JSON and for CSV. Their meaning is for ingestion to know; here only their shape is checked.
 
 use super::cursor::Cursor;
 use super::{Command, Error, ResultTable, texts};
+use crate::adx::database::MappingKind;
 use crate::kql::{Type, Value};
 use serde_json::Value as Json;
 
@@ -14,13 +15,13 @@ const COLUMNS: [(&str, Type); 6] = [
     ("Table", Type::String),
 ];
 
-/// `ingestion json mapping "M" '[…]'` after `.create[-or-alter] table T` or `.alter table T`.
+/// `ingestion json|csv mapping "M" '[…]'` after `.create[-or-alter] table T` or `.alter table T`.
 pub(super) fn parse_definition<'a>(
     cursor: &mut Cursor<'a>,
     verb: &'a str,
     table: String,
 ) -> Result<Command<'a>, Error> {
-    kind(cursor)?;
+    let kind = kind(cursor)?;
     cursor.expect("mapping")?;
     // Adjacent literals are one literal, which would join the name with the mapping.
     let name = cursor.one_string()?;
@@ -29,20 +30,20 @@ pub(super) fn parse_definition<'a>(
     Ok(Command::change("IngestionMappingCreate", move |context| {
         context.database.change(|content| {
             let entry = content.tables.get_mut(&table).ok_or_else(|| Error::not_found("Table", &table))?;
-            match (verb, entry.mappings.contains_key(&name)) {
+            match (verb, entry.mappings(kind).contains_key(&name)) {
                 ("create", true) => return Err(Error::already_exists("MappingPersistent", &name)),
                 ("alter", false) => return Err(Error::not_found("MappingPersistent", &name)),
                 _ => {}
             }
-            entry.mappings.insert(name.clone(), mapping.clone());
-            Ok(ResultTable::new(&COLUMNS, vec![row(&name, &mapping, context.database.name(), &table)]))
+            entry.mappings_mut(kind).insert(name.clone(), mapping.clone());
+            Ok(ResultTable::new(&COLUMNS, vec![row(kind, &name, &mapping, context.database.name(), &table)]))
         })
     }))
 }
 
-/// `ingestion json mappings` or `ingestion json mapping "M"` after `.show table T`.
+/// `ingestion json|csv mappings` or `ingestion json|csv mapping "M"` after `.show table T`.
 pub(super) fn parse_show<'a>(cursor: &mut Cursor<'a>, table: String) -> Result<Command<'a>, Error> {
-    kind(cursor)?;
+    let kind = kind(cursor)?;
     let wanted = if cursor.eat("mappings")? {
         None
     } else {
@@ -53,37 +54,41 @@ pub(super) fn parse_show<'a>(cursor: &mut Cursor<'a>, table: String) -> Result<C
         let content = context.database.read();
         let entry = content.tables.get(&table).ok_or_else(|| Error::not_found("Table", &table))?;
         if let Some(wanted) = &wanted
-            && !entry.mappings.contains_key(wanted)
+            && !entry.mappings(kind).contains_key(wanted)
         {
             return Err(Error::not_found("MappingPersistent", wanted));
         }
-        let held = entry.mappings.iter().filter(|(name, _)| wanted.as_ref().is_none_or(|wanted| wanted == *name));
-        let rows = held.map(|(name, mapping)| row(name, mapping, context.database.name(), &table));
+        let held = entry.mappings(kind).iter().filter(|(name, _)| wanted.as_ref().is_none_or(|wanted| wanted == *name));
+        let rows = held.map(|(name, mapping)| row(kind, name, mapping, context.database.name(), &table));
         Ok(ResultTable::new(&COLUMNS, rows.collect()))
     }))
 }
 
-/// `ingestion json mapping "M"` after `.drop table T`.
+/// `ingestion json|csv mapping "M"` after `.drop table T`.
 pub(super) fn parse_drop<'a>(cursor: &mut Cursor<'a>, table: String) -> Result<Command<'a>, Error> {
-    kind(cursor)?;
+    let kind = kind(cursor)?;
     cursor.expect("mapping")?;
     let name = cursor.string()?;
     Ok(Command::change("IngestionMappingDrop", move |context| {
         context.database.change(|content| {
             let entry = content.tables.get_mut(&table).ok_or_else(|| Error::not_found("Table", &table))?;
-            entry.mappings.remove(&name).ok_or_else(|| Error::not_found("MappingPersistent", &name))?;
+            entry.mappings_mut(kind).remove(&name).ok_or_else(|| Error::not_found("MappingPersistent", &name))?;
             Ok(ResultTable::new(&COLUMNS, Vec::new()))
         })
     }))
 }
 
-fn kind(cursor: &mut Cursor<'_>) -> Result<(), Error> {
+fn kind(cursor: &mut Cursor<'_>) -> Result<MappingKind, Error> {
     cursor.expect("ingestion")?;
-    cursor.expect("json")
+    if cursor.eat("csv")? {
+        return Ok(MappingKind::Csv);
+    }
+    cursor.expect("json")?;
+    Ok(MappingKind::Json)
 }
 
-fn row(name: &str, mapping: &str, database: &str, table: &str) -> Vec<Value> {
-    let mut row = texts([name, "Json", mapping, "", database, table]);
+fn row(kind: MappingKind, name: &str, mapping: &str, database: &str, table: &str) -> Vec<Value> {
+    let mut row = texts([name, kind.name(), mapping, "", database, table]);
     // When a mapping changed is not kept.
     row[3] = Value::Null;
     row

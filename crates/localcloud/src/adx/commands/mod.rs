@@ -22,6 +22,7 @@ pub use error::{Error, Inner};
 pub use result::ResultTable;
 
 use crate::adx::database::{Database, Operation};
+use crate::adx::storage::{Opened, Unreadable};
 use crate::kql::{self, Catalog, MemoryTable, Table, Type, Value};
 use cursor::Cursor;
 use std::sync::Arc;
@@ -33,6 +34,13 @@ pub trait ResourceProvider: Send + Sync {
     fn resources(&self) -> Vec<(String, String)>;
     /// The token that goes into every ingestion message.
     fn identity_token(&self) -> String;
+    /// The content of a blob that was lent.
+    ///
+    /// # Errors
+    /// The address is not one of a lent blob, or lets its bearer not read it.
+    fn open(&self, address: &str) -> Result<Opened, Unreadable>;
+    /// Queues a message for ingestion.
+    fn post(&self, message: String);
 }
 
 /// What a command works on.

@@ -48,7 +48,8 @@ pub(super) fn empty(data: TableData) -> Entry {
         folder: String::new(),
         docstring: String::new(),
         data,
-        mappings: BTreeMap::new(),
+        json_mappings: BTreeMap::new(),
+        csv_mappings: BTreeMap::new(),
         policies: BTreeMap::new(),
     }
 }

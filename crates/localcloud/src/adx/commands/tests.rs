@@ -1,5 +1,6 @@
 //! Commands as a client sends them.
 
+use crate::adx::storage::{Opened, Unreadable};
 use crate::adx::{Adx, Error, ResourceProvider, ResultTable, database::Database, database::IngestionFailure};
 use crate::clock::{Clock, ManualClock};
 use crate::entra::Tokens;
@@ -364,6 +365,12 @@ impl ResourceProvider for Lent {
     fn identity_token(&self) -> String {
         "identity".into()
     }
+
+    fn open(&self, _: &str) -> Result<Opened, Unreadable> {
+        Err(Unreadable::NotFound)
+    }
+
+    fn post(&self, _: String) {}
 }
 
 #[test]

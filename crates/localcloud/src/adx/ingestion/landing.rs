@@ -1,17 +1,15 @@
 //! One blob into one table: read, mapped, written as an extent, and made visible at once or not at all. Blocks; to
 //! be called where that is allowed.
 
-use super::convert::VALUE_CAP;
 use super::failure::Failure;
 use super::mapping::Mapping;
 use super::message::{MappingSource, Message};
+use super::resolve::{Missing, mapping_for};
 use super::rows::{self, Format};
 use crate::adx::database::{Content, Database, Entry};
 use crate::adx::extent::{ExtentWriter, Landing};
-use crate::adx::storage::{Opened, Storage, Unreadable};
-use crate::kql::Column;
+use crate::adx::storage::{Opened, Storage, Unreadable, without_query};
 use flate2::bufread::MultiGzDecoder;
-use serde_json::Value as Json;
 use std::io::{self, BufRead, BufReader, Read};
 use std::sync::Arc;
 
@@ -93,40 +91,18 @@ fn is_there(entry: &Entry, message: &Message) -> bool {
 }
 
 fn mapping_of(entry: &Entry, message: &Message) -> Result<Mapping, Failure> {
-    let columns = entry.data.columns();
-    let mut mapping = match &message.mapping {
-        MappingSource::Identity => Mapping::identity(columns, message.format == Format::Csv),
-        MappingSource::Inline(text) => Mapping::parse(text, columns)?,
-        MappingSource::Reference(name) => match entry.mappings.get(name) {
-            Some(text) => Mapping::parse(text, columns)?,
-            None => {
-                let what = format!("Mapping '{name}' of table '{}' was not found.", message.table);
-                return Err(Failure::permanent("BadRequest_MappingReferenceWasNotFound", what));
-            }
-        },
+    let (inline, reference) = match &message.mapping {
+        MappingSource::Identity => (None, None),
+        MappingSource::Inline(text) => (Some(text.as_str()), None),
+        MappingSource::Reference(name) => (None, Some(name.as_str())),
     };
-    for (index, column) in columns.iter().enumerate() {
-        if let Some(cap) = encoding_cap(entry, column) {
-            mapping.allow(index, cap);
+    mapping_for(entry, message.format, inline, reference).map_err(|missing| match missing {
+        Missing::Invalid(failure) => failure,
+        Missing::Reference(name) => {
+            let what = format!("Mapping '{name}' of table '{}' was not found.", message.table);
+            Failure::permanent("BadRequest_MappingReferenceWasNotFound", what)
         }
-    }
-    Ok(mapping)
-}
-
-/// The most bytes of a value of a column by its encoding policy: the policy `encoding/<column>`, or `encoding` for
-/// all columns, with a profile or a `MaxValueSize`.
-fn encoding_cap(entry: &Entry, column: &Column) -> Option<usize> {
-    let own = entry.policies.get(&format!("encoding/{}", column.name));
-    let text = own.or_else(|| entry.policies.get("encoding"))?;
-    let size = serde_json::from_str::<Json>(text).ok().and_then(|policy| policy.get("MaxValueSize")?.as_u64());
-    if let Some(size) = size {
-        return usize::try_from(size).ok();
-    }
-    if text.contains("BigObject32") {
-        Some(32 * VALUE_CAP)
-    } else {
-        text.contains("BigObject").then_some(2 * VALUE_CAP)
-    }
+    })
 }
 
 fn download(error: Unreadable, blob: &str) -> Failure {
@@ -136,11 +112,6 @@ fn download(error: Unreadable, blob: &str) -> Failure {
         Unreadable::NotFound => "Download_SourceNotFound",
     };
     Failure::permanent(code, format!("{error}: {}", without_query(blob)))
-}
-
-/// An address without its signature.
-pub(super) fn without_query(address: &str) -> &str {
-    address.split_once('?').map_or(address, |(address, _)| address)
 }
 
 /// Writes all rows of a blob; gives the bytes before compression.

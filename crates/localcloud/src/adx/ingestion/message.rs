@@ -2,6 +2,7 @@
 //! read field by field.
 
 use super::failure::Failure;
+use super::report::Reporting;
 use super::rows::Format;
 use crate::source::ticks;
 use base64::Engine as _;
@@ -30,37 +31,43 @@ pub(super) struct Message {
     pub if_not_exists: Vec<String>,
     pub created: Option<i64>,
     pub ignore_first_record: bool,
+    pub reporting: Reporting,
 }
 
 /// A message that is not valid, and what is known of it all the same.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Invalid {
     pub failure: Failure,
-    pub table: String,
-    pub blob: String,
+    /// Empty as far as it is not known.
+    pub reporting: Reporting,
 }
 
 /// Reads the text of a queue's message. `token` is the identity token that it has to carry.
 pub(super) fn read(text: &str, token: &str) -> Result<Message, Box<Invalid>> {
     let corrupted = |what: String| {
         let failure = Failure::permanent("BadRequest_CorruptedMessage", what);
-        Box::new(Invalid { failure, table: String::new(), blob: String::new() })
+        Box::new(Invalid { failure, reporting: Reporting::default() })
     };
     let bytes = BASE64.decode(text.trim()).map_err(|error| corrupted(format!("The message is no base64: {error}")))?;
     let fields: Map<String, Json> =
         serde_json::from_slice(&bytes).map_err(|error| corrupted(format!("The message is no JSON: {error}")))?;
-    let known = |name: &str| fields.get(name).and_then(Json::as_str).unwrap_or("").to_owned();
-    checked(&fields, token)
-        .map_err(|failure| Box::new(Invalid { failure, table: known("TableName"), blob: known("BlobPath") }))
+    let reporting = source(&fields)
+        .and_then(|source| Reporting::read(&fields, source))
+        .map_err(|failure| Box::new(Invalid { failure, reporting: Reporting::default() }))?;
+    checked(&fields, token, reporting.clone()).map_err(|failure| Box::new(Invalid { failure, reporting }))
 }
 
 fn malformed(what: impl Into<String>) -> Failure {
     Failure::permanent("BadRequest_MalformedIngestionProperty", what)
 }
 
-fn checked(fields: &Map<String, Json>, token: &str) -> Result<Message, Failure> {
+/// What the client calls its ingestion.
+fn source(fields: &Map<String, Json>) -> Result<Uuid, Failure> {
     let id = text(fields, "Id")?.unwrap_or_default();
-    Uuid::parse_str(id).map_err(|_| malformed(format!("Id '{id}' is no GUID.")))?;
+    Uuid::parse_str(id).map_err(|_| malformed(format!("Id '{id}' is no GUID.")))
+}
+
+fn checked(fields: &Map<String, Json>, token: &str, reporting: Reporting) -> Result<Message, Failure> {
     let needed = |name: &str, code: &'static str| match text(fields, name)? {
         Some(text) if !text.is_empty() => Ok(text.to_owned()),
         _ => Err(Failure::permanent(code, format!("{name} is missing or empty."))),
@@ -99,13 +106,14 @@ fn checked(fields: &Map<String, Json>, token: &str) -> Result<Message, Failure> 
         if_not_exists: list(properties, "ingestIfNotExists")?,
         created,
         ignore_first_record: flag(properties, "ignoreFirstRecord")?,
+        reporting,
     })
 }
 
 fn mapping(properties: &Map<String, Json>, format: Format) -> Result<MappingSource, Failure> {
     let inline = text(properties, "ingestionMapping")?.filter(|text| !text.is_empty());
     let reference = text(properties, "ingestionMappingReference")?.filter(|name| !name.is_empty());
-    let wanted = if format == Format::Csv { "csv" } else { "json" };
+    let wanted = format.mapping_kind().name();
     if let Some(kind) = text(properties, "ingestionMappingType")?.filter(|kind| !kind.eq_ignore_ascii_case(wanted)) {
         let what = format!("A mapping of kind '{kind}' does not serve this format.");
         return Err(Failure::permanent("BadRequest_InvalidMapping", what));
@@ -199,6 +207,9 @@ mod tests {
             ("/DatabaseName", json!(null), "BadRequest_EmptyDatabaseName"),
             ("/TableName", json!(""), "BadRequest_InvalidOrEmptyTableName"),
             ("/RawDataSize", json!("10"), malformed),
+            ("/ReportLevel", json!(3), malformed),
+            ("/ReportMethod", json!("Table"), malformed),
+            ("/IngestionStatusInTable", json!("row"), malformed),
             ("/AdditionalProperties", json!(null), "BadRequest_InvalidKustoIdentityToken"),
             ("/AdditionalProperties/authorizationContext", json!("other"), "BadRequest_InvalidKustoIdentityToken"),
             ("/AdditionalProperties/format", json!("parquet"), "BadRequest_FormatNotSupported"),

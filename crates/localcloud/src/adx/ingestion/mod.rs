@@ -1,5 +1,6 @@
 //! Queued ingestion: takes messages from storage and lands each one's blob in its table some time later, at least
-//! once, unless its `ingestIfNotExists` is met. Nobody is answered; what failed is on record in the database.
+//! once, unless its `ingestIfNotExists` is met. Nobody is answered; what failed is on record in the database, and how it
+//! ended is told where the message asks for that.
 
 mod convert;
 mod failure;
@@ -7,6 +8,9 @@ mod landing;
 mod mapping;
 mod message;
 mod mishap;
+mod operations;
+mod report;
+mod resolve;
 pub mod rows;
 #[cfg(test)]
 mod tests;
@@ -14,13 +18,17 @@ mod tests;
 pub use failure::Failure;
 pub use mapping::Mapping;
 pub use mishap::Mishap;
+pub use operations::{Operations, Source, State, Tracked};
+pub(super) use resolve::{Missing, mapping_for};
 
 use super::database::{Database, IngestionFailure};
+use super::storage::without_query;
 use super::storage::{Opened, Storage};
 use crate::blocking::off_executor;
-use landing::{Manner, Outcome, land, without_query};
+use landing::{Manner, Outcome, land};
 use message::Message;
 use mishap::Mishaps;
+use report::{Ended, Reporting};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -144,7 +152,7 @@ async fn ingest(shared: Arc<Shared>, text: String) {
     match message::read(&text, &shared.storage.identity_token()) {
         Err(invalid) => {
             tokio::time::sleep(shared.settings.delay).await;
-            shared.record(&invalid.failure, invalid.table, &invalid.blob);
+            shared.fail(&invalid.failure, &invalid.reporting);
         }
         Ok(message) => {
             let tags = message.tags.iter().filter_map(|tag| tag.strip_prefix("ingest-by:"));
@@ -166,12 +174,11 @@ async fn suffer(shared: &Arc<Shared>, message: Arc<Message>, mishap: Option<Mish
     match mishap {
         Some(Mishap::Lost) => shared.count().lost += 1,
         Some(Mishap::Transient) => {
-            let failure = Failure::internal("The operation was aborted on purpose.");
-            shared.record(&failure, message.table.clone(), &message.blob);
+            shared.fail(&Failure::internal("The operation was aborted on purpose."), &message.reporting);
         }
         Some(Mishap::Permanent) => {
             let failure = Failure::permanent("BadRequest_InvalidBlob", "The blob was refused on purpose.");
-            shared.record(&failure, message.table.clone(), &message.blob);
+            shared.fail(&failure, &message.reporting);
         }
         Some(Mishap::Half) => work(shared, message, vec![Manner { half: true, ..whole }], None).await,
         Some(Mishap::Twice) => work(shared, message, vec![whole, Manner { blind: true, ..whole }], None).await,
@@ -187,23 +194,26 @@ async fn suffer(shared: &Arc<Shared>, message: Arc<Message>, mishap: Option<Mish
 async fn work(shared: &Arc<Shared>, message: Arc<Message>, manners: Vec<Manner>, mut opened: Option<Opened>) {
     // The semaphore is never closed.
     let _permit = shared.parsers.acquire().await;
-    let mut whole = true;
+    let (mut whole, mut first) = (true, true);
     for manner in manners {
         let (own, asked, opened) = (shared.clone(), message.clone(), opened.take());
         let landing = move || land(&own.database, &own.storage, &asked, manner, opened);
         let outcome = off_executor(landing).await;
         match outcome.unwrap_or_else(|error| Err(Failure::internal(error))) {
-            Ok(Outcome::Landed { rows }) => {
-                let mut statistics = shared.count();
-                statistics.landed += 1;
-                statistics.rows += rows;
+            Ok(outcome) => {
+                shared.land(outcome);
+                // The service itself takes a second landing for none.
+                if first {
+                    let ended = if outcome == Outcome::Skipped { Ended::Skipped } else { Ended::Succeeded };
+                    message.reporting.tell(&shared.storage, &shared.database, ended);
+                }
             }
-            Ok(Outcome::Skipped) => shared.count().skipped += 1,
             Err(failure) => {
                 whole = false;
-                shared.record(&failure, message.table.clone(), &message.blob);
+                shared.fail(&failure, &message.reporting);
             }
         }
+        first = false;
     }
     if whole && !message.retain_blob {
         shared.storage.remove_blob(&message.blob);
@@ -211,17 +221,30 @@ async fn work(shared: &Arc<Shared>, message: Arc<Message>, manners: Vec<Manner>,
 }
 
 impl Shared {
-    fn record(&self, failure: &Failure, table: String, blob: &str) {
+    fn land(&self, outcome: Outcome) {
+        let mut statistics = self.count();
+        match outcome {
+            Outcome::Landed { rows } => {
+                statistics.landed += 1;
+                statistics.rows += rows;
+            }
+            Outcome::Skipped => statistics.skipped += 1,
+        }
+    }
+
+    /// Puts a failure on record and tells it.
+    fn fail(&self, failure: &Failure, reporting: &Reporting) {
         let failed_on = self.database.now();
         self.database.write().failures.push(IngestionFailure {
-            table,
+            table: reporting.table.clone(),
             failed_on,
-            source_path: without_query(blob).to_owned(),
+            source_path: without_query(&reporting.blob).to_owned(),
             details: failure.details.clone(),
             error_code: failure.code.to_owned(),
             failure_kind: failure.kind().to_owned(),
         });
         self.count().failed += 1;
+        reporting.tell(&self.storage, &self.database, Ended::Failed(failure));
     }
 
     fn count(&self) -> MutexGuard<'_, Statistics> {

@@ -1,5 +1,6 @@
 //! The records of a blob, one after the other, never all at once.
 
+use crate::adx::database::MappingKind;
 use serde::Deserializer as _;
 use serde::de::{SeqAccess, Visitor};
 use serde_json::{Deserializer, Map, Value as Json};
@@ -29,6 +30,14 @@ impl Format {
             "csv" => Self::Csv,
             _ => return None,
         })
+    }
+
+    /// The kind of mapping that serves it.
+    pub fn mapping_kind(self) -> MappingKind {
+        match self {
+            Self::Json | Self::MultiJson => MappingKind::Json,
+            Self::Csv => MappingKind::Csv,
+        }
     }
 }
 

@@ -31,7 +31,8 @@ fn setup_with(mishaps: Vec<(Mishap, f64)>) -> Setup {
         folder: String::new(),
         docstring: String::new(),
         data: TableData::new(columns.to_vec()),
-        mappings: [("M".to_owned(), mapping("by reference"))].into(),
+        json_mappings: [("M".to_owned(), mapping("by reference"))].into(),
+        csv_mappings: BTreeMap::new(),
         policies: BTreeMap::new(),
     };
     database.write().tables.insert("T".into(), entry);
@@ -81,8 +82,10 @@ impl Setup {
         let message = json!({
             "Id": "7b6c5bf4-6b61-4d3f-9d53-2a5a0b1c4f4e", "BlobPath": blob, "DatabaseName": "d", "TableName": table,
             "RetainBlobOnSuccess": additional.get("retain").is_none(), "AdditionalProperties": additional,
+            "ReportLevel": additional.get("level").cloned().unwrap_or_else(|| json!(1)),
+            "IngestionStatusInTable": additional.get("row"), "ReportMethod": if additional.get("row").is_some() { 2 } else { 0 },
         });
-        self.storage.post_for_test(BASE64.encode(message.to_string()));
+        self.storage.post(BASE64.encode(message.to_string()));
         self.posted += 1;
         let settled = async {
             while self.ingestion.statistics().finished < self.posted {
@@ -152,7 +155,7 @@ async fn parallel_ingestions_of_one_key_land_once() {
     let message = json!({"Id": "7b6c5bf4-6b61-4d3f-9d53-2a5a0b1c4f4e", "BlobPath": blob, "DatabaseName": "D",
         "TableName": "T", "RetainBlobOnSuccess": true, "AdditionalProperties": message});
     for _ in 0..3 {
-        setup.storage.post_for_test(BASE64.encode(message.to_string()));
+        setup.storage.post(BASE64.encode(message.to_string()));
     }
     setup.posted = 3;
     setup.ingest("b.multijson", ROWS.as_bytes(), keyed("b")).await;
@@ -275,4 +278,50 @@ async fn odds_of_one_always_happen() {
     let mut setup = setup_with(vec![(Mishap::Lost, 1.0)]);
     setup.ingest("a.multijson", ROWS.as_bytes(), keyed("a")).await;
     assert!(setup.rows().is_empty());
+}
+
+/// What the queues of successes and failures tell.
+fn told(setup: &Setup) -> (Vec<Json>, Vec<Json>) {
+    let read = |messages: Vec<String>| {
+        let texts = messages.into_iter().map(|message| BASE64.decode(message).unwrap());
+        texts.map(|text| serde_json::from_slice(&text).unwrap()).collect()
+    };
+    let (successes, failures) = setup.storage.told_for_test();
+    (read(successes), read(failures))
+}
+
+#[tokio::test]
+async fn how_it_ended_is_told_as_far_as_the_message_asks() {
+    let mut setup = setup();
+    for level in [0, 1, 2] {
+        setup.ingest("a.multijson.gz", &gz(ROWS), json!({ "level": level })).await;
+        setup.ingest("b.multijson.gz", &gz("{"), json!({ "level": level })).await;
+    }
+    let (successes, failures) = told(&setup);
+    assert_eq!((successes.len(), failures.len()), (1, 2));
+    assert_eq!(successes[0]["IngestionSourceId"], "7b6c5bf4-6b61-4d3f-9d53-2a5a0b1c4f4e");
+    assert!(!successes[0]["IngestionSourcePath"].as_str().unwrap().contains('?'), "{}", successes[0]);
+    let expected = json!(["BadRequest_InvalidBlob", "Permanent", false]);
+    assert_eq!(json!([failures[0]["ErrorCode"], failures[0]["FailureStatus"], failures[0]["ShouldRetry"]]), expected);
+}
+
+#[tokio::test]
+async fn mishaps_are_told_as_the_service_takes_them() {
+    let mut setup = setup();
+    setup.ingestion.script("w", [Some(Mishap::Lost), Some(Mishap::Transient), Some(Mishap::Twice), None]);
+    for _ in 0..4 {
+        let mut asked = keyed("w");
+        asked["level"] = json!(2);
+        setup.ingest("a.multijson.gz", &gz(ROWS), asked).await;
+    }
+    let (successes, failures) = told(&setup);
+    assert_eq!(successes.len(), 1, "what landed twice is told once");
+    let seen: Vec<_> = failures.iter().map(|told| (told["ErrorCode"].clone(), told["ShouldRetry"].clone())).collect();
+    assert_eq!(
+        seen,
+        [
+            (json!("General_InternalServerError"), json!(true)),
+            (json!("Skipped_IngestByTagAlreadyExists"), json!(false))
+        ]
+    );
 }

@@ -3,7 +3,7 @@
 use super::refusal::{self, Asked};
 use super::request::Request;
 use super::result::{Outcome, Problem};
-use super::{Adx, evaluate, v1, v2};
+use super::{Adx, evaluate, queued, streaming, v1, v2};
 use crate::adx::commands::{Error, is_command};
 use crate::blocking::off_executor;
 use crate::cloud::read_body;
@@ -27,6 +27,8 @@ use uuid::Uuid;
 const BODY_CAP_BYTES: usize = 64 * 1024 * 1024;
 /// Beyond the time of a request, how long to wait for the engine to notice.
 const GRACE: Duration = Duration::from_secs(30);
+
+const CLIENT_REQUEST_ID: &str = "x-ms-client-request-id";
 
 /// One of the endpoints.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -80,7 +82,9 @@ pub fn router(adx: Arc<Adx>) -> Router {
         .route("/v1/rest/query", by_both(Endpoint::QueryV1))
         .route("/v2/rest/query", by_both(Endpoint::QueryV2))
         .route("/v1/rest/mgmt", by_body(Endpoint::Management))
+        .route("/v1/rest/ingest/{database}/{table}", post(streaming::ingest))
         .route("/v1/rest/auth/metadata", get(metadata))
+        .merge(queued::router())
         .with_state(adx)
 }
 
@@ -100,40 +104,84 @@ async fn metadata() -> Response {
 impl Adx {
     async fn call(self: Arc<Self>, endpoint: Endpoint, headers: HeaderMap, asks: Asks) -> Response {
         let fault = self.faults.roll(endpoint.area());
-        let activity_id = Uuid::new_v4().to_string();
-        let mut now = String::new();
-        write_datetime(self.database.now(), &mut now);
-        let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
-        let client_request_id = text("x-ms-client-request-id");
-        let mut asked = Asked {
-            client_request_id: client_request_id.clone().unwrap_or_else(|| format!("unspecified;{activity_id}")),
-            activity_id: activity_id.clone(),
-            now,
-        };
+        let mut asked = self.asked(&headers);
         let request = self.request(&headers, asks).await;
-        if let (None, Ok((Request { client_request_id: Some(id), .. }, _))) = (&client_request_id, &request) {
+        if let (false, Ok((Request { client_request_id: Some(id), .. }, _))) =
+            (headers.contains_key(CLIENT_REQUEST_ID), &request)
+        {
             asked.client_request_id.clone_from(id);
         }
         let asked = Arc::new(asked);
-        let mut response = match request {
+        let response = match request {
             Ok((request, caller)) => self.answer(endpoint, &headers, (request, caller), fault, &asked).await,
             Err(Refused::Unknown(error)) => refusal::unauthenticated(&error),
             Err(Refused::Unreadable(error)) => refusal::answer(&error, &asked),
         };
-        for (name, id) in
-            [("x-ms-client-request-id", asked.client_request_id.as_str()), ("x-ms-activity-id", activity_id.as_str())]
-        {
-            if let Ok(value) = HeaderValue::from_str(id) {
-                response.headers_mut().insert(name, value);
-            }
+        asked.echoed(response)
+    }
+
+    /// One request to an endpoint that is neither for queries nor for commands. `work` may block.
+    pub(super) async fn serve(
+        self: Arc<Self>,
+        area: Area,
+        headers: HeaderMap,
+        body: Body,
+        work: impl FnOnce(&Self, Bytes) -> Result<Vec<Bytes>, Error> + Send + 'static,
+    ) -> Response {
+        let fault = self.faults.roll(area);
+        let asked = self.asked(&headers);
+        // Read in any case, so that the connection can be used again.
+        let body = read_body(body, BODY_CAP_BYTES).await;
+        let response = match (self.caller(&headers), body) {
+            (Err(error), _) => refusal::unauthenticated(&error),
+            (Ok(_), Err(error)) => refusal::answer(&Error::bad_request(error.to_string()), &asked),
+            (Ok(_), Ok(body)) => self.served(area, fault, &asked, move |adx| work(adx, body)).await,
+        };
+        asked.echoed(response)
+    }
+
+    async fn served(
+        self: Arc<Self>,
+        area: Area,
+        fault: Option<Fault>,
+        asked: &Asked,
+        work: impl FnOnce(&Self) -> Result<Vec<Bytes>, Error> + Send + 'static,
+    ) -> Response {
+        // A gateway gives up waiting; the work behind it goes on.
+        let late = fault == Some(Fault::GatewayTimeout);
+        if let Some(fault) = fault.filter(|fault| !fault.is_of_body() && !late) {
+            return refusal::failed(fault, area, asked);
         }
-        response
+        let adx = self.clone();
+        let worked = off_executor(move || work(&adx)).await;
+        if late {
+            return refusal::failed(Fault::GatewayTimeout, area, asked);
+        }
+        match worked.unwrap_or_else(|_| Err(Error::internal("The request failed inside the service."))) {
+            Ok(chunks) => self.written(chunks, fault),
+            Err(error) => refusal::answer(&error, asked),
+        }
+    }
+
+    /// Who asks, as far as headers tell.
+    fn asked(&self, headers: &HeaderMap) -> Asked {
+        let activity_id = Uuid::new_v4().to_string();
+        let mut now = String::new();
+        write_datetime(self.database.now(), &mut now);
+        let given = headers.get(CLIENT_REQUEST_ID).and_then(|value| value.to_str().ok()).map(str::to_owned);
+        let client_request_id = given.unwrap_or_else(|| format!("unspecified;{activity_id}"));
+        Asked { client_request_id, activity_id, now }
+    }
+
+    /// The holder of a good token.
+    fn caller(&self, headers: &HeaderMap) -> Result<Claims, TokenError> {
+        let authorization = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+        let audiences: Vec<&str> = self.audiences.iter().map(String::as_str).collect();
+        self.tokens.check(authorization, &audiences)
     }
 
     /// The request of a caller that may ask. What is wrong with the body counts only after the caller is known.
     async fn request(&self, headers: &HeaderMap, asks: Asks) -> Result<(Request, Claims), Refused> {
-        let authorization = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
-        let audiences: Vec<&str> = self.audiences.iter().map(String::as_str).collect();
         // The body is read in any case, so that the connection can be used again.
         let request = match asks {
             Asks::Url(url) => Request::of_url(url),
@@ -142,7 +190,7 @@ impl Adx {
                 .map_err(|error| Error::bad_request(error.to_string()))
                 .and_then(|body| Request::parse(&body)),
         };
-        let claims = self.tokens.check(authorization, &audiences).map_err(Refused::Unknown)?;
+        let claims = self.caller(headers).map_err(Refused::Unknown)?;
         Ok((request.map_err(Refused::Unreadable)?, claims))
     }
 
@@ -181,14 +229,17 @@ impl Adx {
             return refusal::failed(Fault::GatewayTimeout, area, asked);
         }
         match result {
-            Ok(chunks) => {
-                let mut response = Response::new(self.faults.body(chunks, fault));
-                let kind = HeaderValue::from_static("application/json; charset=UTF-8");
-                response.headers_mut().insert(header::CONTENT_TYPE, kind);
-                response
-            }
+            Ok(chunks) => self.written(chunks, fault),
             Err(error) => refusal::answer(&error, asked),
         }
+    }
+
+    /// An answer of 200.
+    fn written(&self, chunks: Vec<Bytes>, fault: Option<Fault>) -> Response {
+        let mut response = Response::new(self.faults.body(chunks, fault));
+        let kind = HeaderValue::from_static("application/json; charset=UTF-8");
+        response.headers_mut().insert(header::CONTENT_TYPE, kind);
+        response
     }
 
     /// The answer's bytes. Blocking.
@@ -201,7 +252,10 @@ impl Adx {
         fault: Option<Fault>,
         asked: &Asked,
     ) -> Result<Vec<Bytes>, Error> {
-        self.check_database(endpoint, &request.database)?;
+        let any = endpoint == Endpoint::Management && matches!(request.database.as_str(), "" | "NetDefaultDB");
+        if !any {
+            self.check_database(&request.database)?;
+        }
         let planned = fault.and_then(Problem::planned);
         if endpoint == Endpoint::Management {
             if !is_command(&request.text) {
@@ -225,9 +279,8 @@ impl Adx {
     }
 
     /// Names of databases have no case. Commands may come without one, or with the default's.
-    fn check_database(&self, endpoint: Endpoint, name: &str) -> Result<(), Error> {
-        let any = endpoint == Endpoint::Management && (name.is_empty() || name == "NetDefaultDB");
-        if any || name.eq_ignore_ascii_case(self.database.name()) {
+    pub(super) fn check_database(&self, name: &str) -> Result<(), Error> {
+        if name.eq_ignore_ascii_case(self.database.name()) {
             return Ok(());
         }
         Err(Error::not_found("Database", name))

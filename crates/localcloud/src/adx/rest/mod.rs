@@ -4,15 +4,18 @@
 mod cells;
 mod door;
 mod evaluate;
+mod queued;
 mod refusal;
 mod request;
 mod result;
+mod streaming;
 #[cfg(test)]
 mod tests;
 mod v1;
 mod v2;
 
 pub use door::router;
+pub use queued::QueuedRest;
 
 use super::commands::{self, Context, Error, ResourceProvider, ResultTable};
 use super::database::Database;
@@ -55,6 +58,7 @@ pub struct Adx {
     /// What tokens may be for: the resource that every cluster accepts, and the cluster's own addresses.
     audiences: Vec<String>,
     limits: Limits,
+    queued_rest: QueuedRest,
     resources: OnceLock<Arc<dyn ResourceProvider>>,
 }
 
@@ -63,13 +67,20 @@ impl Adx {
     pub fn new(database: Arc<Database>, tokens: Arc<Tokens>, faults: Arc<Faults>, own: Vec<String>) -> Self {
         let mut audiences = vec![crate::entra::KUSTO.to_owned(), "https://api.kusto.windows.net".to_owned()];
         audiences.extend(own);
-        Self { database, tokens, faults, audiences, limits: Limits::default(), resources: OnceLock::new() }
+        let (limits, queued_rest) = (Limits::default(), QueuedRest::default());
+        Self { database, tokens, faults, audiences, limits, queued_rest, resources: OnceLock::new() }
     }
 
     /// The same with other limits.
     #[must_use]
     pub fn with_limits(self, limits: Limits) -> Self {
         Self { limits, ..self }
+    }
+
+    /// The same with queued ingestion over REST or without.
+    #[must_use]
+    pub fn with_queued_rest(self, queued_rest: QueuedRest) -> Self {
+        Self { queued_rest, ..self }
     }
 
     /// Lends from now on what `provider` has. The first provider stays.

@@ -15,6 +15,19 @@ pub(super) struct Asked {
     pub(super) now: String,
 }
 
+impl Asked {
+    /// An answer with the ids of its request.
+    pub(super) fn echoed(&self, mut response: Response) -> Response {
+        for (name, id) in [("x-ms-client-request-id", &self.client_request_id), ("x-ms-activity-id", &self.activity_id)]
+        {
+            if let Ok(value) = HeaderValue::from_str(id) {
+                response.headers_mut().insert(name, value);
+            }
+        }
+        response
+    }
+}
+
 /// `{"error": …}`, the form of error bodies and of `OneApiErrors`.
 pub(super) fn one_api(error: &Error, asked: &Asked) -> Json {
     let context = json!({

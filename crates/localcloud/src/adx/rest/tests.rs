@@ -1,5 +1,7 @@
 //! The endpoints through their own door, over loopback.
 
+mod queued;
+
 use crate::adx::ingestion;
 use crate::adx::{Adx, Limits, database::Database, router};
 use crate::clock::ManualClock;
@@ -368,4 +370,36 @@ async fn planned_failures_have_the_services_bodies() {
     assert_eq!(setup.ask(V2, "T").await.status, 500);
     setup.faults.script(Area::Queries, [Some(Fault::TruncatedBody)]);
     assert!(serde_json::from_str::<Json>(&setup.ask(V2, "T").await.text).is_err());
+}
+
+#[tokio::test]
+async fn members_of_frames_come_in_the_order_that_readers_rely_on() {
+    let setup = setup().await;
+    for options in [json!({}), json!({ "results_v2_fragment_primary_tables": true })] {
+        let text = setup.with_options(V2, "print A='x'", options).await.text;
+        for frame in text.split("{\"FrameType\":").skip(1) {
+            let at = |name: &str| frame.find(&format!("\"{name}\":"));
+            assert!(at("Columns").zip(at("Rows")).is_none_or(|(columns, rows)| columns < rows), "{frame}");
+        }
+        assert_eq!(text.matches("\"FrameType\":").count(), text.matches("{\"FrameType\":").count(), "{text}");
+    }
+}
+
+#[tokio::test]
+async fn a_stream_needs_a_policy_a_token_and_a_known_table() {
+    let setup = setup().await;
+    let path = "/v1/rest/ingest/db/T%20a?streamFormat=csv";
+    let post = |body: &'static str| setup.send(setup.post(path, &Json::Null).body(body));
+    let code = |answer: &Answer| answer.json()["error"]["code"].as_str().unwrap().to_owned();
+    assert_eq!(code(&post("x,1").await), "BadRequest_EntityNotFound");
+    setup.ask(MGMT, ".create table ['T a'] (A:string, N:long)").await;
+    assert_eq!(code(&post("x,1").await), "BadRequest_StreamingIngestionPolicyNotEnabled");
+    setup.ask(MGMT, ".alter table ['T a'] policy streamingingestion enable").await;
+    let landed = post("x,1\ny,2").await;
+    assert_eq!(landed.json()["Tables"][0]["Rows"], json!([[2, "Inactive", "Unknown", ""]]), "{}", landed.text);
+    assert_eq!(setup.send(setup.http.post(format!("{}{path}", setup.url)).body("z,3")).await.status, 401);
+    assert_eq!(setup.ask(V2, "['T a'] | count").await.frame("PrimaryResult")["Rows"], json!([[2]]));
+    setup.faults.script(Area::Streaming, [Some(Fault::Unavailable), Some(Fault::GatewayTimeout)]);
+    assert_eq!((post("z,3").await.status, post("z,3").await.status), (503, 504));
+    assert_eq!(setup.ask(V2, "['T a'] | count").await.frame("PrimaryResult")["Rows"], json!([[3]]));
 }

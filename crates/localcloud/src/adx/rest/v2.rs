@@ -1,10 +1,14 @@
 //! v2 answers: an array of frames. Tables come whole, or as header, fragments and completion where asked for.
+//!
+//! Clients that read while the answer comes rely on the order of a frame's members: `FrameType` first, `Columns` before
+//! `Rows` (azure-kusto-python `data/streaming_response.py`).
 
 use super::cells::{Bools, columns_v2, write_row};
 use super::refusal::Asked;
 use super::result::{Outcome, Pieces};
 use crate::kql::{Column, Type};
 use bytes::Bytes;
+use serde::Serialize;
 use serde_json::{Value as Json, json};
 
 /// What `@ExtendedProperties` says of a query without `render`.
@@ -21,6 +25,41 @@ pub(super) struct Frames {
     pub(super) newlines: bool,
 }
 
+/// The frames that are not written piece by piece, in the order of dataexplorer-docs `api/rest/response-http-v2.md`.
+#[derive(Serialize)]
+#[serde(tag = "FrameType")]
+enum Frame<'f> {
+    #[serde(rename_all = "PascalCase")]
+    DataSetHeader { is_progressive: bool, version: &'f str, is_fragmented: bool, error_reporting_placement: &'f str },
+    #[serde(rename_all = "PascalCase")]
+    TableHeader { table_id: i64, table_kind: &'f str, table_name: &'f str, columns: Json },
+    #[serde(rename_all = "PascalCase")]
+    TableProgress { table_id: i64, table_progress: f64 },
+    #[serde(rename_all = "PascalCase")]
+    TableCompletion {
+        table_id: i64,
+        row_count: usize,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        one_api_errors: Option<Json>,
+    },
+    #[serde(rename_all = "PascalCase")]
+    DataTable { table_id: i64, table_kind: &'f str, table_name: &'f str, columns: Json, rows: &'f Json },
+    #[serde(rename_all = "PascalCase")]
+    DataSetCompletion {
+        has_errors: bool,
+        cancelled: bool,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        one_api_errors: Option<Json>,
+    },
+}
+
+impl Frame<'_> {
+    fn text(&self) -> String {
+        // Strings, numbers and JSON values only, which cannot fail to be written.
+        serde_json::to_string(self).unwrap_or_default()
+    }
+}
+
 /// The answer to a query.
 pub(super) fn query(outcome: &Outcome, asked: &Asked, frames: Frames) -> Vec<Bytes> {
     let problem = outcome.problem.as_ref();
@@ -29,10 +68,15 @@ pub(super) fn query(outcome: &Outcome, asked: &Asked, frames: Frames) -> Vec<Byt
     let between = if frames.newlines { "\n," } else { "," };
     let mut pieces = Pieces::default();
     pieces.push("[");
-    let header = json!({ "FrameType": "DataSetHeader", "IsProgressive": frames.progressive, "Version": "v2.0", "IsFragmented": fragmented, "ErrorReportingPlacement": "InData" });
-    pieces.push(&header.to_string());
+    let header = Frame::DataSetHeader {
+        is_progressive: frames.progressive,
+        version: "v2.0",
+        is_fragmented: fragmented,
+        error_reporting_placement: "InData",
+    };
+    pieces.push(&header.text());
     pieces.push(between);
-    pieces.push(&properties().to_string());
+    pieces.push(&properties());
     pieces.push(between);
     if fragmented {
         primary_in_fragments(outcome, asked, frames.progressive, between, &mut pieces);
@@ -45,21 +89,20 @@ pub(super) fn query(outcome: &Outcome, asked: &Asked, frames: Frames) -> Vec<Byt
         pieces.push("]}");
     }
     pieces.push(between);
-    pieces.push(&information(outcome, asked).to_string());
+    pieces.push(&information(outcome, asked));
     pieces.push(between);
-    let mut completion = json!({ "FrameType": "DataSetCompletion", "HasErrors": false, "Cancelled": false });
-    if let Some(problem) = problem.filter(|problem| problem.at_end) {
-        completion["HasErrors"] = true.into();
-        completion["OneApiErrors"] = json!([problem.one_api(asked)]);
-    }
-    pieces.push(&completion.to_string());
+    let errors = problem.filter(|problem| problem.at_end).map(|problem| json!([problem.one_api(asked)]));
+    let completion =
+        Frame::DataSetCompletion { has_errors: errors.is_some(), cancelled: false, one_api_errors: errors };
+    pieces.push(&completion.text());
     pieces.push("]");
     pieces.finish()
 }
 
 fn primary_in_fragments(outcome: &Outcome, asked: &Asked, progressive: bool, between: &str, pieces: &mut Pieces) {
-    let header = json!({ "FrameType": "TableHeader", "TableId": 1, "TableKind": "PrimaryResult", "TableName": "PrimaryResult", "Columns": columns_v2(&outcome.columns) });
-    pieces.push(&header.to_string());
+    let columns = columns_v2(&outcome.columns);
+    let (table_id, table_kind, table_name) = (1, "PrimaryResult", "PrimaryResult");
+    pieces.push(&Frame::TableHeader { table_id, table_kind, table_name, columns }.text());
     pieces.push(between);
     let total = outcome.rows.len();
     let mut from = 0;
@@ -74,7 +117,7 @@ fn primary_in_fragments(outcome: &Outcome, asked: &Asked, progressive: bool, bet
         pieces.push(between);
         if progressive {
             let done = if total == 0 { 100.0 } else { until as f64 / total as f64 * 100.0 };
-            pieces.push(&json!({ "FrameType": "TableProgress", "TableId": 1, "TableProgress": done }).to_string());
+            pieces.push(&Frame::TableProgress { table_id, table_progress: done }.text());
             pieces.push(between);
         }
         from = until;
@@ -82,11 +125,9 @@ fn primary_in_fragments(outcome: &Outcome, asked: &Asked, progressive: bool, bet
             break;
         }
     }
-    let mut completion = json!({ "FrameType": "TableCompletion", "TableId": 1, "RowCount": total });
-    if let Some(problem) = outcome.problem.as_ref().filter(|problem| problem.at_table_end) {
-        completion["OneApiErrors"] = json!([problem.one_api(asked)]);
-    }
-    pieces.push(&completion.to_string());
+    let problem = outcome.problem.as_ref().filter(|problem| problem.at_table_end);
+    let one_api_errors = problem.map(|problem| json!([problem.one_api(asked)]));
+    pieces.push(&Frame::TableCompletion { table_id, row_count: total, one_api_errors }.text());
 }
 
 /// Rows of a range; an error among them comes after the last of all.
@@ -104,12 +145,12 @@ fn rows(outcome: &Outcome, range: std::ops::Range<usize>, asked: &Asked, pieces:
     }
 }
 
-fn properties() -> Json {
+fn properties() -> String {
     let columns = [("TableId", Type::Int), ("Key", Type::String), ("Value", Type::Dynamic)];
     table(0, "QueryProperties", "@ExtendedProperties", &columns, &json!([[1, "Visualization", VISUALIZATION]]))
 }
 
-fn information(outcome: &Outcome, asked: &Asked) -> Json {
+fn information(outcome: &Outcome, asked: &Asked) -> String {
     let columns = [
         ("Timestamp", Type::Datetime),
         ("ClientRequestId", Type::String),
@@ -157,7 +198,7 @@ fn information(outcome: &Outcome, asked: &Asked) -> Json {
     table(2, "QueryCompletionInformation", "QueryCompletionInformation", &columns, &Json::Array(rows))
 }
 
-fn table(id: i64, kind: &str, name: &str, columns: &[(&str, Type)], rows: &Json) -> Json {
+fn table(id: i64, kind: &str, name: &str, columns: &[(&str, Type)], rows: &Json) -> String {
     let columns: Vec<Column> = columns.iter().map(|(name, ty)| Column { name: (*name).to_owned(), ty: *ty }).collect();
-    json!({ "FrameType": "DataTable", "TableId": id, "TableKind": kind, "TableName": name, "Columns": columns_v2(&columns), "Rows": rows })
+    Frame::DataTable { table_id: id, table_kind: kind, table_name: name, columns: columns_v2(&columns), rows }.text()
 }

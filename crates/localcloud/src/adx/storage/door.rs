@@ -1,4 +1,5 @@
-//! The endpoints: a request's path, headers and body in, one operation on blobs or queues, its answer out.
+//! The endpoints: a request's path, headers and body in, one operation on blobs, queues or the status table, its
+//! answer out. Those on blobs are here.
 
 use super::blobs::{Among, Properties};
 use super::piece::{Piece, Unread};
@@ -29,8 +30,6 @@ use uuid::Uuid;
 const UPLOAD_CAP: u64 = 256 * 1024 * 1024;
 /// The most bytes of a block list: 50,000 of them.
 const LIST_CAP: usize = 8 * 1024 * 1024;
-/// The most bytes of a message's text (Azure Queue Storage).
-const MESSAGE_CAP: usize = 64 * 1024;
 const PATIENCE: Duration = Duration::from_secs(60);
 const VERSION: HeaderValue = HeaderValue::from_static("2021-12-02");
 
@@ -38,7 +37,8 @@ const VERSION: HeaderValue = HeaderValue::from_static("2021-12-02");
 pub fn router(storage: Arc<Storage>) -> Router {
     Router::new()
         .route("/storage/{container}/{*blob}", any(blob))
-        .route("/queue/{name}/messages", any(message))
+        .route("/queue/{*messages}", any(message))
+        .route("/table/{*entities}", any(entity))
         .with_state(storage)
 }
 
@@ -48,6 +48,10 @@ async fn blob(State(storage): State<Arc<Storage>>, request: Request) -> Response
 
 async fn message(State(storage): State<Arc<Storage>>, request: Request) -> Response {
     answer(&storage, Area::Queues, request).await
+}
+
+async fn entity(State(storage): State<Arc<Storage>>, request: Request) -> Response {
+    answer(&storage, Area::Tables, request).await
 }
 
 async fn answer(storage: &Storage, area: Area, request: Request) -> Response {
@@ -75,6 +79,7 @@ async fn answer(storage: &Storage, area: Area, request: Request) -> Response {
         Some(refusal) => Err(refusal),
         None if fault == Some(Fault::BadGateway) => Ok(bad_gateway()),
         None if area == Area::Blobs => call.blob(&mut body).await,
+        None if area == Area::Tables => call.entity(&mut body).await,
         None => call.message(&mut body).await,
     };
     // A refusal that comes before the body has been read would reach the client as a broken connection.
@@ -84,24 +89,29 @@ async fn answer(storage: &Storage, area: Area, request: Request) -> Response {
         Some(Fault::GatewayTimeout) => Err(Refusal::TIMED_OUT),
         _ => done,
     };
-    let mut response = done.unwrap_or_else(Refusal::into_response);
+    let refused = |refusal: Refusal| match area {
+        Area::Tables => refusal.into_json_response(),
+        _ => refusal.into_response(),
+    };
+    let mut response = done.unwrap_or_else(refused);
     let headers = response.headers_mut();
     if fault == Some(Fault::Throttled) {
         headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
     }
     headers.insert("x-ms-version", VERSION);
-    put(headers, HeaderName::from_static("x-ms-request-id"), &Uuid::new_v4().to_string());
+    put_header(headers, HeaderName::from_static("x-ms-request-id"), &Uuid::new_v4().to_string());
     if let Some(id) = head.headers.get("x-ms-client-request-id") {
         headers.insert("x-ms-client-request-id", id.clone());
     }
     response
 }
 
-struct Call<'a> {
-    storage: &'a Storage,
-    method: Method,
-    path: &'a str,
-    query: &'a str,
+/// A request without its body.
+pub(super) struct Call<'a> {
+    pub(super) storage: &'a Storage,
+    pub(super) method: Method,
+    pub(super) path: &'a str,
+    pub(super) query: &'a str,
     headers: &'a HeaderMap,
 }
 
@@ -162,8 +172,8 @@ impl Call<'_> {
                 let mut response = Response::new(content);
                 described(response.headers_mut(), &opened.properties);
                 let headers = response.headers_mut();
-                put(headers, header::CONTENT_LENGTH, &opened.length.to_string());
-                put(headers, header::CONTENT_TYPE, &opened.properties.content_type);
+                put_header(headers, header::CONTENT_LENGTH, &opened.length.to_string());
+                put_header(headers, header::CONTENT_TYPE, &opened.properties.content_type);
                 headers.insert("x-ms-blob-type", HeaderValue::from_static("BlockBlob"));
                 Ok(response)
             }
@@ -175,41 +185,6 @@ impl Call<'_> {
             }
             _ => Err(Refusal::INVALID_QUERY),
         }
-    }
-
-    async fn message(&self, body: &mut Option<Body>) -> Result<Response, Refusal> {
-        if self.method != Method::POST {
-            return Err(Refusal::UNSUPPORTED_VERB);
-        }
-        let name = self.path.strip_prefix("/queue/").and_then(|path| path.strip_suffix("/messages"));
-        let name = name.ok_or(Refusal::QUEUE_NOT_FOUND)?;
-        self.storage.check(&format!("/queue/{name}"), self.query, 'a')?;
-        let ready = self.storage.queue_role(name).ok_or(Refusal::QUEUE_NOT_FOUND)?;
-        let text = self.text(body, MESSAGE_CAP + 1024).await?;
-        let mut children = xml::children(&text, "QueueMessage").ok_or(Refusal::INVALID_XML)?;
-        let Some((kind, text)) = children.pop().filter(|_| children.is_empty()) else {
-            return Err(Refusal::INVALID_XML);
-        };
-        if kind != "MessageText" {
-            return Err(Refusal::INVALID_XML);
-        }
-        if text.len() > MESSAGE_CAP {
-            return Err(Refusal::TOO_LARGE);
-        }
-        if ready {
-            self.storage.queue.put(text);
-        }
-        let now = self.storage.clock.now();
-        let (id, receipt, at) = (Uuid::new_v4(), BASE64.encode(Uuid::new_v4().as_bytes()), http_date(now));
-        let end = http_date(now + 7 * ticks::DAY);
-        let list = format!(
-            "<?xml version=\"1.0\" encoding=\"utf-8\"?><QueueMessagesList><QueueMessage><MessageId>{id}</MessageId>\
-            <InsertionTime>{at}</InsertionTime><ExpirationTime>{end}</ExpirationTime><PopReceipt>{receipt}</PopReceipt>\
-            <TimeNextVisible>{at}</TimeNextVisible></QueueMessage></QueueMessagesList>"
-        );
-        let mut response = status(StatusCode::CREATED, Body::from(list));
-        response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/xml"));
-        Ok(response)
     }
 
     /// The body as a piece of a blob, written as it comes.
@@ -230,7 +205,7 @@ impl Call<'_> {
         }
     }
 
-    async fn text(&self, body: &mut Option<Body>, cap: usize) -> Result<Bytes, Refusal> {
+    pub(super) async fn text(&self, body: &mut Option<Body>, cap: usize) -> Result<Bytes, Refusal> {
         if self.length()? > cap as u64 {
             return Err(Refusal::TOO_LARGE);
         }
@@ -242,11 +217,11 @@ impl Call<'_> {
         length.parse().map_err(|_| Refusal::INVALID_HEADER)
     }
 
-    fn header(&self, name: &str) -> Option<&str> {
+    pub(super) fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name).and_then(|value| value.to_str().ok())
     }
 
-    fn given(&self, wanted: &str) -> Option<String> {
+    pub(super) fn given(&self, wanted: &str) -> Option<String> {
         let mut pairs = form_urlencoded::parse(self.query.as_bytes());
         pairs.find(|(name, _)| name == wanted).map(|(_, value)| value.into_owned())
     }
@@ -289,7 +264,7 @@ fn bad_gateway() -> Response {
     response
 }
 
-fn status(status: StatusCode, body: Body) -> Response {
+pub(super) fn status(status: StatusCode, body: Body) -> Response {
     let mut response = Response::new(body);
     *response.status_mut() = status;
     response
@@ -305,11 +280,11 @@ fn created(properties: Option<Properties>) -> Response {
 }
 
 fn described(headers: &mut HeaderMap, properties: &Properties) {
-    put(headers, header::ETAG, &properties.etag);
-    put(headers, header::LAST_MODIFIED, &http_date(properties.modified));
+    put_header(headers, header::ETAG, &properties.etag);
+    put_header(headers, header::LAST_MODIFIED, &http_date(properties.modified));
 }
 
-fn put(headers: &mut HeaderMap, name: HeaderName, value: &str) {
+pub(super) fn put_header(headers: &mut HeaderMap, name: HeaderName, value: &str) {
     if let Ok(value) = HeaderValue::from_str(value) {
         headers.insert(name, value);
     }
@@ -325,7 +300,7 @@ fn streamed(content: Unread) -> Body {
 }
 
 /// `Sun, 06 Nov 1994 08:49:37 GMT`
-fn http_date(at: i64) -> String {
+pub(super) fn http_date(at: i64) -> String {
     let format =
         format_description!("[weekday repr:short], [day] [month repr:short] [year] [hour]:[minute]:[second] GMT");
     let seconds = (at - ticks::UNIX_EPOCH).div_euclid(ticks::SECOND);

@@ -1,18 +1,22 @@
-//! The storage that ingestion goes through: temporary containers, and queues for its messages, each reached with a
-//! signature in the query. Speaks Azure Storage's REST as far as clients of ingestion use it; knows no table and
+//! The storage that ingestion goes through: temporary containers, queues for its messages, and the queues and the table
+//! that tell how it ended, each reached with a signature in the query. Speaks Azure Storage's REST as far as clients of ingestion use it; knows no table and
 //! nothing of what messages mean.
 //!
-//! Faults of [`Area::Blobs`](crate::faults::Area) and [`Area::Queues`](crate::faults::Area) mean here: throttled and
+//! Faults of [`Area::Blobs`](crate::faults::Area), `Area::Queues` and `Area::Tables` mean here: throttled and
 //! unavailable, 503 `ServerBusy`; internal, 500; bad gateway, 502; preempted, 403 as if the signature were stale; cut
 //! body, the connection ends in the middle of the request and nothing is done; gateway timeout, 500
 //! `OperationTimedOut` after the work is done; truncated body, the work is done and no answer comes.
 
 mod blobs;
 mod door;
+mod entities;
+mod messages;
 mod piece;
 mod queue;
 mod refusal;
 mod signature;
+mod status_queue;
+mod table;
 #[cfg(test)]
 mod tests;
 mod xml;
@@ -25,9 +29,12 @@ use crate::clock::Clock;
 use crate::faults::Faults;
 use crate::source::{Dice, guid, ticks};
 use blobs::Blobs;
+use entities::Entities;
 use queue::Queue;
 use refusal::Refusal;
-use signature::Signer;
+use serde_json::{Map, Value as Json};
+use signature::{QUEUE, Signer, TABLE};
+use status_queue::StatusQueue;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -60,7 +67,19 @@ impl Default for Settings {
     }
 }
 
-/// Containers and queues with what is in them. The blobs go with it.
+const SUCCESSES: &str = "/queue/successful-ingestions";
+const FAILURES: &str = "/queue/failed-ingestions";
+const STATUS_TABLE: &str = "/table/ingestionsstatus";
+
+/// A queue by what it is for.
+enum Named<'s> {
+    /// What is put into it is to be ingested.
+    Ready(&'s Queue),
+    /// It tells how ingestions ended.
+    Status(&'s StatusQueue),
+}
+
+/// Containers, queues and the table with what is in them. The blobs go with it.
 pub struct Storage {
     settings: Settings,
     clock: Arc<dyn Clock>,
@@ -68,6 +87,9 @@ pub struct Storage {
     signer: Signer,
     blobs: Blobs,
     queue: Queue,
+    successes: StatusQueue,
+    failures: StatusQueue,
+    entities: Entities,
     refused: AtomicU32,
 }
 
@@ -79,25 +101,24 @@ impl Storage {
     pub fn new(settings: Settings, clock: Arc<dyn Clock>, faults: Arc<Faults>) -> io::Result<Self> {
         let signer = Signer::new(settings.seed);
         let (blobs, queue) = (Blobs::new()?, Queue::default());
-        Ok(Self { settings, clock, faults, signer, blobs, queue, refused: AtomicU32::new(0) })
+        let (successes, failures, entities) = (StatusQueue::default(), StatusQueue::default(), Entities::default());
+        let refused = AtomicU32::new(0);
+        Ok(Self { settings, clock, faults, signer, blobs, queue, successes, failures, entities, refused })
     }
 
     /// What `.get ingestion resources` gives: resource types and addresses with fresh signatures.
     pub fn resources(&self) -> Vec<(&'static str, String)> {
         let mut resources = Vec::new();
         for number in 0..self.settings.queues {
-            resources.push(("SecuredReadyForAggregationQueue", self.signed(&queue_path(number), "q", "a")));
+            resources.push(("SecuredReadyForAggregationQueue", self.signed(&queue_path(number), QUEUE, "a")));
         }
         for number in 0..self.settings.containers {
             resources.push(("TempStorage", self.signed(&container_path(number), "c", "rwd")));
         }
-        for (kind, name) in [
-            ("SuccessfulIngestionsQueue", "/queue/successful-ingestions"),
-            ("FailedIngestionsQueue", "/queue/failed-ingestions"),
-        ] {
-            resources.push((kind, self.signed(name, "q", "rap")));
+        for (kind, name) in [("SuccessfulIngestionsQueue", SUCCESSES), ("FailedIngestionsQueue", FAILURES)] {
+            resources.push((kind, self.signed(name, QUEUE, "rap")));
         }
-        resources.push(("IngestionsStatusTable", self.signed("/table/ingestionsstatus", "t", "rau")));
+        resources.push(("IngestionsStatusTable", self.signed(STATUS_TABLE, TABLE, "rau")));
         resources
     }
 
@@ -115,6 +136,29 @@ impl Storage {
     /// Refuses the next `count` requests with 403, whatever their signature.
     pub fn refuse_next(&self, count: u32) {
         self.refused.store(count, Ordering::SeqCst);
+    }
+
+    /// Tells the readers of the queue of successes.
+    pub fn tell_success(&self, message: String) {
+        self.successes.put(message, self.clock.now());
+    }
+
+    /// Tells the readers of the queue of failures.
+    pub fn tell_failure(&self, message: String) {
+        self.failures.put(message, self.clock.now());
+    }
+
+    /// Changes a row of the status table. Whether it is there, and `address` lets its bearer do that.
+    pub fn change_status(&self, address: &str, partition: &str, row: &str, changes: Map<String, Json>) -> bool {
+        let rest = address.strip_prefix(&self.settings.base_url).and_then(|rest| rest.strip_prefix(STATUS_TABLE));
+        let query = rest.and_then(|rest| rest.strip_prefix('?'));
+        query.is_some_and(|query| self.check(STATUS_TABLE, query, 'u').is_ok())
+            && self.entities.merge(partition, row, changes, self.clock.now())
+    }
+
+    /// Puts a message for ingestion into a queue.
+    pub fn post(&self, message: String) {
+        self.queue.put(message);
     }
 
     /// The next ingestion message, as soon as there is one.
@@ -174,12 +218,20 @@ impl Storage {
         (0..self.settings.containers).any(|number| container_path(number) == container_of(name))
     }
 
-    /// Whether a queue is there, and whether what is put into it is to be ingested.
-    fn queue_role(&self, name: &str) -> Option<bool> {
-        let path = format!("/queue/{name}");
-        let ready = (0..self.settings.queues).any(|number| queue_path(number) == path);
-        (ready || matches!(name, "successful-ingestions" | "failed-ingestions")).then_some(ready)
+    fn queue_named(&self, name: &str) -> Option<Named<'_>> {
+        match format!("/queue/{name}").as_str() {
+            SUCCESSES => Some(Named::Status(&self.successes)),
+            FAILURES => Some(Named::Status(&self.failures)),
+            path => {
+                (0..self.settings.queues).any(|number| queue_path(number) == path).then_some(Named::Ready(&self.queue))
+            }
+        }
     }
+}
+
+/// An address without its signature.
+pub fn without_query(address: &str) -> &str {
+    address.split_once('?').map_or(address, |(address, _)| address)
 }
 
 fn container_of(name: &str) -> String {
@@ -205,8 +257,11 @@ impl Storage {
         self.signed(&container_path(0), "c", "rwd").replacen('?', &format!("/{name}?"), 1)
     }
 
-    /// Posts a message past the door.
-    pub(crate) fn post_for_test(&self, message: String) {
-        self.queue.put(message);
+    /// All that is told of successes, and of failures.
+    pub(crate) fn told_for_test(&self) -> (Vec<String>, Vec<String>) {
+        let all = |queue: &StatusQueue| {
+            queue.peek(usize::MAX, self.clock.now()).into_iter().map(|message| message.text).collect()
+        };
+        (all(&self.successes), all(&self.failures))
     }
 }

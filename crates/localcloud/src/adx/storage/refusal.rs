@@ -3,6 +3,7 @@
 use axum::body::Body;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::Response;
+use serde_json::json;
 use uuid::Uuid;
 
 /// Why a request is not carried out.
@@ -28,6 +29,15 @@ refusals! {
     CONTAINER_NOT_FOUND = 404 "ContainerNotFound" "The specified container does not exist.";
     QUEUE_NOT_FOUND = 404 "QueueNotFound" "The specified queue does not exist.";
     BLOB_NOT_FOUND = 404 "BlobNotFound" "The specified blob does not exist.";
+    MESSAGE_NOT_FOUND = 404 "MessageNotFound" "The specified message does not exist.";
+    RECEIPT_MISMATCH = 400 "PopReceiptMismatch"
+        "The specified pop receipt did not match the pop receipt for a dequeued message.";
+    OUT_OF_RANGE = 400 "OutOfRangeQueryParameterValue"
+        "One of the query parameters specified in the request URI is outside the permissible range.";
+    TABLE_NOT_FOUND = 404 "TableNotFound" "The table specified does not exist.";
+    ENTITY_NOT_FOUND = 404 "ResourceNotFound" "The specified resource does not exist.";
+    ENTITY_EXISTS = 409 "EntityAlreadyExists" "The specified entity already exists.";
+    NOT_IMPLEMENTED = 501 "NotImplemented" "The requested operation is not implemented on the specified resource.";
     BLOB_EXISTS = 409 "BlobAlreadyExists" "The specified blob already exists.";
     NO_BLOB_TYPE = 400 "MissingRequiredHeader" "An HTTP header that's mandatory for this request is not specified.";
     INVALID_HEADER = 400 "InvalidHeaderValue" "The value for one of the HTTP headers is not in the correct format.";
@@ -51,6 +61,16 @@ impl Refusal {
         let message = "Server failed to authenticate the request. Make sure the value of Authorization header is \
             formed correctly including the signature.";
         Self { status: 403, code: "AuthenticationFailed", message, detail }
+    }
+
+    /// The same as the Table service words it.
+    pub fn into_json_response(self) -> Response {
+        let value = format!("{}\nRequestId:{}", self.message, Uuid::new_v4());
+        let body = json!({ "odata.error": { "code": self.code, "message": { "lang": "en-US", "value": value } } });
+        let mut response = Response::new(Body::from(body.to_string()));
+        *response.status_mut() = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        response
     }
 
     pub fn into_response(self) -> Response {

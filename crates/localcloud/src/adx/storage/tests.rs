@@ -165,6 +165,68 @@ async fn messages_are_taken_in_order_and_large_ones_refused() {
 }
 
 #[tokio::test]
+async fn a_status_message_is_hidden_while_it_is_taken_and_gone_when_it_is_deleted() {
+    let setup = setup().await;
+    setup.storage.tell_failure("b25l".to_owned());
+    setup.storage.tell_failure("<&>".to_owned());
+    let address =
+        |with: &str| setup.address("FailedIngestionsQueue", "messages").replacen('?', &format!("?{with}&"), 1);
+    let get = async |with: &str| text_of(setup.send(Method::GET, &address(with), &[], "").await).await;
+    let peeked = get("peekonly=true&numofmessages=32").await;
+    assert!(peeked.contains("<MessageText>b25l</MessageText>") && peeked.contains("&lt;&amp;&gt;"), "{peeked}");
+    assert!(!peeked.contains("<PopReceipt>"));
+    let taken = get("visibilitytimeout=5").await;
+    assert!(taken.contains("b25l") && taken.contains("<DequeueCount>1</DequeueCount>"), "{taken}");
+    assert!(!get("peekonly=true&numofmessages=32").await.contains("b25l"));
+    setup.clock.advance(Duration::from_secs(5));
+    let again = get("numofmessages=1").await;
+    assert!(again.contains("b25l") && again.contains("<DequeueCount>2</DequeueCount>"), "{again}");
+    let between = |text: &str, name: &str| {
+        let (_, rest) = text.split_once(&format!("<{name}>")).unwrap();
+        rest.split_once('<').unwrap().0.replace('=', "%3D").replace('+', "%2B").replace('/', "%2F")
+    };
+    let delete = async |receipt: &str| {
+        let below = format!("messages/{}", between(&again, "MessageId"));
+        let address =
+            setup.address("FailedIngestionsQueue", &below).replacen('?', &format!("?popreceipt={receipt}&"), 1);
+        setup.send(Method::DELETE, &address, &[], "").await
+    };
+    assert_eq!(code(&delete(&between(&taken, "PopReceipt")).await), (400, "PopReceiptMismatch"));
+    assert_eq!(delete(&between(&again, "PopReceipt")).await.status(), 204);
+    assert_eq!(code(&delete(&between(&again, "PopReceipt")).await), (404, "MessageNotFound"));
+    let out_of_range = setup.send(Method::GET, &address("numofmessages=33"), &[], "").await;
+    assert_eq!(code(&out_of_range), (400, "OutOfRangeQueryParameterValue"));
+    setup.clock.advance(Duration::from_secs(7 * 24 * 3_600));
+    assert!(!get("peekonly=true").await.contains("<MessageId>"), "messages are kept for a week");
+}
+
+#[tokio::test]
+async fn a_row_of_the_status_table_is_changed_by_who_has_its_address() {
+    let setup = setup().await;
+    let (_, table) = setup.storage.resources().into_iter().find(|(kind, _)| *kind == "IngestionsStatusTable").unwrap();
+    let row = "{\"PartitionKey\":\"p\",\"RowKey\":\"r\",\"Status\":\"Pending\",\"N\":1}";
+    let quiet = &[("prefer", "return-no-content")];
+    assert_eq!(setup.send(Method::POST, &table, quiet, row).await.status(), 204);
+    assert_eq!(setup.send(Method::POST, &table, quiet, row).await.status(), 409);
+    let read = async |keys: &str| {
+        let address = table.replacen('?', &format!("({keys})?"), 1);
+        let plain = &[("accept", "application/json;odata=nometadata")];
+        let response = setup.send(Method::GET, &address, plain, "").await;
+        (response.status().as_u16(), text_of(response).await)
+    };
+    let changes = || Map::from_iter([("Status".to_owned(), "Succeeded".into())]);
+    assert!(setup.storage.change_status(&table, "p", "r", changes()));
+    assert!(!setup.storage.change_status(&table, "p", "other", changes()));
+    assert!(!setup.storage.change_status(&table.replace("sp=rau", "sp=r"), "p", "r", changes()));
+    let (status, text) = read("PartitionKey='p',RowKey='r'").await;
+    let shown: Json = serde_json::from_str(&text).unwrap();
+    assert_eq!((status, &shown["Status"], &shown["N"]), (200, &"Succeeded".into(), &1.into()), "{text}");
+    let (status, text) = read("PartitionKey='p',RowKey='x'").await;
+    assert!(status == 404 && text.contains("ResourceNotFound"), "{text}");
+    assert_eq!(setup.send(Method::DELETE, &table, &[], "").await.status(), 501);
+}
+
+#[tokio::test]
 async fn faults_refuse_cut_and_lose_answers() {
     let setup = setup().await;
     let address = setup.address("TempStorage", "d");
