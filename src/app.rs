@@ -5,6 +5,7 @@ use crate::adx::ingestion::{ChunkIdMode, Ingestor, StoredBlob, Submission};
 use crate::adx::{self, Endpoints, FreshIds, Pace};
 use crate::config::Settings;
 use crate::defender;
+use crate::functions::KnownTimespan;
 use crate::kql::Identifier;
 use crate::orchestration::ledger::{ChunkIdPlace, Head};
 use crate::orchestration::limits::Limits;
@@ -36,6 +37,8 @@ pub struct Services {
     pub catalog: Catalog,
     /// The destination's ingestion.
     pub ingestor: Ingestor,
+    /// What this process knows of the source's time spans.
+    pub timespan: KnownTimespan,
 }
 
 impl Services {
@@ -50,7 +53,13 @@ impl Services {
         };
         let adx = adx::Client::new(outbound, endpoints, clock, ids, Pace::default());
         let catalog = Catalog::new(adx.clone(), settings.names.clone());
-        Self { settings, defender, catalog, ingestor: Ingestor::new(adx) }
+        Self { settings, defender, catalog, ingestor: Ingestor::new(adx), timespan: KnownTimespan::default() }
+    }
+
+    /// What tells the hunting endpoint from others.
+    pub fn hunting_endpoint(&self) -> String {
+        let url = &self.settings.hunting;
+        format!("{}{}", url.host_str().unwrap_or_default(), url.path()).to_ascii_lowercase()
     }
 
     /// Where the rows of a table hold the id of their window: fixed by its first run, whatever the setting says now.

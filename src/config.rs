@@ -16,7 +16,6 @@ use url::Url;
 
 /// Graph's hunting endpoint.
 pub const GRAPH_HUNTING: &str = "https://graph.microsoft.com/v1.0/security/runHuntingQuery";
-const GRAPH_RESOURCE: &str = "https://graph.microsoft.com";
 /// Says which ledger owns a destination; stands beside the metadata tables of the Python app.
 const LEDGER_TABLE: &str = "meta_Ledger";
 /// The setting by which the embedded host tells its handler how much to shrink time.
@@ -184,7 +183,9 @@ impl Settings {
         let database = reader.required("ADX_DATABASE", "the name of the database");
         let hunting = reader.value("DEFENDER_HUNTING_API_URL").unwrap_or_else(|| GRAPH_HUNTING.to_owned());
         let hunting = reader.url("DEFENDER_HUNTING_API_URL", &hunting);
-        let hunting_resource = reader.value("DEFENDER_RESOURCE_URI").unwrap_or_else(|| GRAPH_RESOURCE.to_owned());
+        let hunting_resource = reader.value("DEFENDER_RESOURCE_URI");
+        let hunting_resource =
+            hunting_resource.or_else(|| hunting.as_ref().map(|url| Dialect::of(url).resource(url))).unwrap_or_default();
         let names = (
             reader.identifier("CONFIG_TABLE", "meta_MigrationConfiguration"),
             reader.identifier("CONFIG_VIEW", "vw_meta_LatestMigrationConfiguration"),
@@ -310,7 +311,8 @@ fn quota(reader: &mut Reader<'_>, default: Quota, dialect: Dialect) -> Quota {
         Some(_) => Some(reader.number("HUNTING_CALLS_PER_HOUR", 1_500, 1, 6_000_000)),
         None => documented,
     };
-    Quota { per_minute, per_hour }
+    let share = reader.number("HUNTING_QUOTA_SHARE", 1.0, 0.01, 1.0);
+    Quota { per_minute, per_hour }.share(share)
 }
 
 impl StateStore {
@@ -382,6 +384,15 @@ mod tests {
     }
 
     #[test]
+    fn tokens_are_for_the_endpoint_unless_a_setting_says_otherwise() {
+        let resource = |more: &[(&str, &str)]| parse(&[&GOOD, more].concat()).unwrap().hunting_resource;
+        let older = ("DEFENDER_HUNTING_API_URL", "https://api-gov.securitycenter.microsoft.us/api/advancedqueries/run");
+        assert_eq!(resource(&[]), "https://graph.microsoft.com");
+        assert_eq!(resource(&[older]), "https://api-gov.securitycenter.microsoft.us");
+        assert_eq!(resource(&[older, ("DEFENDER_RESOURCE_URI", "https://a.example/")]), "https://a.example");
+    }
+
+    #[test]
     fn every_bad_setting_is_named_at_once() {
         let bad = [
             ("ADX_CLUSTER_URI", "cluster"),
@@ -433,6 +444,16 @@ mod tests {
         assert_eq!(limits(&[("HUNTING_CALLS_PER_MINUTE", "20")]).lanes, 4);
         assert_eq!(limits(&[("HUNTING_CALLS_PER_MINUTE", "1")]).lanes, 1);
         assert_eq!(limits(&[("MAX_THREAD_WORKERS", "40"), ("MAX_CONCURRENT_TASKS", "1")]).lanes, 40);
+    }
+
+    #[test]
+    fn a_share_of_the_quota_is_left_to_others() {
+        let quota = |share| parse(&[&GOOD[..], &[("HUNTING_QUOTA_SHARE", share)]].concat()).map(|s| s.limits.quota);
+        assert_eq!(quota("0.5").unwrap(), Quota { per_minute: 22, per_hour: None });
+        assert_eq!(quota("1").unwrap().per_minute, 45);
+        for wrong in ["0", "1.1", "-1", "NaN", "half"] {
+            assert!(quota(wrong).unwrap_err().to_string().contains("HUNTING_QUOTA_SHARE"), "{wrong}");
+        }
     }
 
     #[test]

@@ -4,8 +4,9 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on says so by panicking")]
 
 use adxingestor::defender::queries::{
-    Axis, Handover, Partition, Range, RowFormat, Slice, Source, count, count_null_watermark, histogram,
-    partition_counts, probe, sample, window,
+    Axis, Handover, Partition, Range, RowFormat, Slice, Source, close_histogram, count, count_null_watermark,
+    histogram, odd_times, partition_counts, plain_sample, plain_window, probe, sample, weighed_histogram, window,
+    with_columns,
 };
 use adxingestor::kql::Identifier;
 use adxingestor::timestamp::Timestamp;
@@ -56,13 +57,23 @@ fn queries() -> BTreeMap<&'static str, String> {
     BTreeMap::from([
         ("probe", probe(&name("DeviceEvents"))),
         ("probe-odd-name", probe(&name("where"))),
+        ("odd-times", odd_times(&name("DeviceEvents"))),
         ("histogram", histogram(&events(), &day(), false, hour)),
+        ("with-columns", with_columns(&histogram(&events(), &day(), true, hour), &events().table)),
+        ("with-columns-odd-names", with_columns(&histogram(&odd_names, &day(), false, hour), &odd_names.table)),
+        ("plain-sample", plain_sample(&arrival, &slice, 200, None)),
+        ("plain-window", plain_window(&arrival, &slice, Some(&three), Some("00ff"))),
+        ("plain-window-handover", plain_window(&taken_over, &Slice::NullAxis, None, None)),
         ("histogram-with-null-axis", histogram(&events(), &day(), true, hour)),
         ("histogram-by-column", histogram(&by_column, &day(), true, Duration::from_secs(300))),
         ("histogram-from-the-start", histogram(&events(), &from_the_start, false, hour)),
         ("histogram-handover", histogram(&taken_over, &day(), true, hour)),
-        ("sample", sample(&events(), &slice, 200)),
-        ("sample-with-arrival-column", sample(&arrival, &slice, 200)),
+        ("close-histogram", close_histogram(&taken_over, &day(), hour)),
+        ("weighed-histogram", weighed_histogram(&by_column, &day(), Duration::from_millis(10), None)),
+        ("weighed-histogram-with-arrival-column-and-chunk-id", weighed_histogram(&arrival, &day(), hour, Some("00ff"))),
+        ("sample", sample(&events(), &slice, Some(&three), None)),
+        ("sample-of-all", sample(&by_column, &Slice::NullAxis, None, None)),
+        ("sample-with-arrival-column-and-chunk-id", sample(&arrival, &slice, Some(&device), Some("00ff"))),
         ("window", window(&events(), &slice, None, None)),
         ("window-by-column-full", window(&by_column, &slice, None, None)),
         ("window-odd-names", window(&odd_names, &slice, None, None)),

@@ -94,8 +94,8 @@ pub fn services(
     }
     let services = Services::new(settings, outbound, Arc::clone(&storage.clock), Arc::new(RandomIds));
     let Services { settings, defender, .. } = &services;
-    if defender.dialect().is_retiring() {
-        tracing::warn!(endpoint = %settings.hunting, "this hunting endpoint ends on 1 February 2027; use Graph's runHuntingQuery");
+    if let Some(notice) = defender.retirement_notice() {
+        tracing::warn!("{notice}");
     }
     tracing::info!(identity = kind, cluster = %settings.cluster, database = settings.database, hunting = %settings.hunting, "the services");
     Ok(services)

@@ -1,13 +1,20 @@
 //! The calls: one HTTP request each, with a deadline and a byte cap. Knows the three services' wire, not what is asked or
 //! why. It repeats nothing on its own (each call costs of the tenant's quota), but for a token that has become invalid.
 
-use super::error::{Error, Failure, unreadable, unsent};
+mod body;
+mod dialect;
+
+pub use body::Packed;
+pub use dialect::{Dialect, RETIREMENT};
+
+use super::error::{Error, Failure, unsent};
 use super::rows::{Rows, decode};
-use crate::outbound::{Outbound, read_capped, retry_after, service_time};
+use crate::outbound::{Outbound, retry_after, service_time};
 use crate::secret::Secret;
 use crate::timestamp::Timestamp;
+use body::Coding;
 use bytes::Bytes;
-use reqwest::header::{ACCEPT, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap};
+use reqwest::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_TYPE, HeaderMap};
 use reqwest::{Method, Response, StatusCode};
 use serde_json::json;
 use std::time::Duration;
@@ -15,7 +22,7 @@ use tokio::time::{Instant, timeout_at};
 use url::Url;
 
 /// An error's body that is larger is not looked at.
-const ERROR_BODY_BYTES: usize = 256 * 1024;
+const ERROR_BODY_BYTES: u64 = 256 * 1024;
 /// How long the rest of an error's body is waited for.
 const ERROR_BODY_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -23,7 +30,7 @@ const ERROR_BODY_TIMEOUT: Duration = Duration::from_secs(10);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
     /// The most bytes of an answer that is read whole.
-    pub rows_bytes: usize,
+    pub rows_bytes: u64,
     /// The most bytes of an answer of packed rows.
     pub packed_bytes: u64,
     /// The longest pause within an answer.
@@ -37,42 +44,20 @@ impl Default for Limits {
     }
 }
 
-/// Which of the three services an endpoint is.
+/// What is asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Dialect {
-    /// Microsoft Graph, `runHuntingQuery`.
-    Graph,
-    /// The older Defender XDR API, `advancedhunting/run`.
-    Xdr,
-    /// The older Defender for Endpoint API, `advancedqueries/run`.
-    Mde,
+pub struct Query<'a> {
+    /// The query.
+    pub kql: &'a str,
+    /// A span of event time as Graph takes it (ISO 8601), which the older services do not know. Without one Graph takes the
+    /// last 30 days.
+    pub timespan: Option<&'a str>,
 }
 
-impl Dialect {
-    /// The dialect of an endpoint, by its path.
-    pub fn of(endpoint: &Url) -> Self {
-        let path = endpoint.path().to_ascii_lowercase();
-        if path.contains("/advancedhunting/") {
-            Self::Xdr
-        } else if path.contains("/advancedqueries/") {
-            Self::Mde
-        } else {
-            Self::Graph
-        }
-    }
-
-    /// Whether the service ends on 1 February 2027 (message center MC1220762).
-    pub fn is_retiring(self) -> bool {
-        self != Self::Graph
-    }
-
-    /// The application permission that it asks for.
-    pub fn permission(self) -> &'static str {
-        match self {
-            Self::Graph => "ThreatHunting.Read.All",
-            Self::Xdr => "AdvancedHunting.Read.All",
-            Self::Mde => "AdvancedQuery.Read.All",
-        }
+impl<'a> Query<'a> {
+    /// A query over what the service shows by itself.
+    pub fn new(kql: &'a str) -> Self {
+        Self { kql, timespan: None }
     }
 }
 
@@ -101,31 +86,38 @@ impl Client {
         Dialect::of(&self.endpoint)
     }
 
+    /// That the endpoint ends, and what to do, where it does.
+    pub fn retirement_notice(&self) -> Option<String> {
+        self.dialect().retirement_notice(&self.endpoint)
+    }
+
     /// A small answer, decoded.
     ///
     /// # Errors
     /// [`Error`].
-    pub async fn rows(&self, query: &str, deadline: Instant) -> Result<Rows, Error> {
-        let response = self.answer(query, deadline).await?;
-        let body = read_capped(response, self.limits.rows_bytes, deadline).await.map_err(unreadable)?;
-        decode(&body)
+    pub async fn rows(&self, query: &Query<'_>, deadline: Instant) -> Result<Rows, Error> {
+        let body = self.open(query, self.limits.rows_bytes, deadline).await?.whole().await?;
+        decode(&body, self.dialect())
     }
 
-    /// An answer of packed rows, to be read piece by piece while it comes.
+    /// An answer of rows to be copied, packed or plain, to be read piece by piece while it comes.
     ///
     /// # Errors
     /// [`Error`].
-    pub async fn packed(&self, query: &str, deadline: Instant) -> Result<Packed, Error> {
-        let response = self.answer(query, deadline).await?;
-        let cap = self.limits.packed_bytes;
+    pub async fn packed(&self, query: &Query<'_>, deadline: Instant) -> Result<Packed, Error> {
+        self.open(query, self.limits.packed_bytes, deadline).await
+    }
+
+    async fn open(&self, query: &Query<'_>, cap: u64, deadline: Instant) -> Result<Packed, Error> {
+        let (response, coding) = self.answer(query, deadline).await?;
         if response.content_length().is_some_and(|bytes| bytes > cap) {
             return Err(Error::TooLarge { cap });
         }
-        Ok(Packed { response, deadline, read_timeout: self.limits.read_timeout, cap, read: 0 })
+        Ok(Packed::new(response, coding, deadline, self.limits.read_timeout, cap))
     }
 
     /// The head of a good answer.
-    async fn answer(&self, query: &str, deadline: Instant) -> Result<Response, Error> {
+    async fn answer(&self, query: &Query<'_>, deadline: Instant) -> Result<(Response, Coding), Error> {
         self.outbound.check(&self.endpoint)?;
         let token = within(deadline, "getting a token", self.outbound.token(&self.scope)).await??;
         let response = self.post(query, &token, deadline).await?;
@@ -144,7 +136,12 @@ impl Client {
         }
     }
 
-    async fn post(&self, query: &str, token: &Secret, deadline: Instant) -> Result<Response, Error> {
+    async fn post(&self, query: &Query<'_>, token: &Secret, deadline: Instant) -> Result<Response, Error> {
+        // The older services know only this spelling of the key, and no time span.
+        let mut body = json!({ "Query": query.kql });
+        if let Some(span) = query.timespan.filter(|_| self.dialect() == Dialect::Graph) {
+            body["Timespan"] = span.into();
+        }
         let request = self
             .outbound
             .request(Method::POST, self.endpoint.clone())
@@ -152,22 +149,30 @@ impl Client {
             .header(ACCEPT, "application/json")
             // Without the charset, Graph reads a query that is not ASCII wrongly and says nothing.
             .header(CONTENT_TYPE, "application/json; charset=utf-8")
-            // The older services know only this spelling of the key.
-            .body(json!({ "Query": query }).to_string());
+            .header(ACCEPT_ENCODING, "gzip")
+            .body(body.to_string());
         within(deadline, "waiting for the answer", self.outbound.send(request)).await?.map_err(unsent)
     }
 
-    async fn judge(&self, response: Response, token: &Secret, deadline: Instant) -> Result<Response, Error> {
+    async fn judge(&self, response: Response, token: &Secret, deadline: Instant) -> Result<(Response, Coding), Error> {
+        let coding = Coding::of(response.headers());
         if response.status() == StatusCode::OK {
-            check_head(response.headers())?;
-            return Ok(response);
+            check_kind(response.headers())?;
+            let coding = coding.map_err(|named| Error::Corrupt {
+                message: format!("it is compressed by `{named}`, which was not asked for"),
+            })?;
+            return Ok((response, coding));
         }
         let status = response.status().as_u16();
         let after = wait_of(response.headers());
         let request_id = request_id(response.headers());
         // The status says enough if the body does not come.
         let patience = deadline.min(Instant::now() + ERROR_BODY_TIMEOUT);
-        let body = read_capped(response, ERROR_BODY_BYTES, patience).await.unwrap_or_default();
+        let body = match coding {
+            Ok(coding) => Packed::new(response, coding, patience, ERROR_BODY_TIMEOUT, ERROR_BODY_BYTES).whole().await,
+            Err(_) => Ok(Bytes::new()),
+        };
+        let body = body.unwrap_or_default();
         let url = format!("{}{}", self.endpoint.host_str().unwrap_or_default(), self.endpoint.path());
         Err(Failure {
             status,
@@ -176,60 +181,9 @@ impl Client {
             body: &body,
             token: token.expose(),
             url: &url,
-            permission: self.dialect().permission(),
+            dialect: self.dialect(),
         }
         .classify())
-    }
-}
-
-/// An answer of packed rows on its way in. Feed what comes to a [`super::scanner::Scanner`], which knows when it is whole.
-pub struct Packed {
-    response: Response,
-    deadline: Instant,
-    read_timeout: Duration,
-    cap: u64,
-    read: u64,
-}
-
-impl Packed {
-    /// The next bytes, or `None` at the end.
-    ///
-    /// # Errors
-    /// [`Error::TooLarge`], [`Error::TimedOut`] or, when the connection breaks or there is no body, [`Error::Corrupt`].
-    pub async fn next(&mut self) -> Result<Option<Bytes>, Error> {
-        let pause_ends = Instant::now() + self.read_timeout;
-        let piece = match timeout_at(self.deadline.min(pause_ends), self.response.chunk()).await {
-            Ok(Ok(piece)) => piece,
-            Ok(Err(error)) => {
-                return Err(unreadable(crate::outbound::BodyError::Cut {
-                    read: usize::try_from(self.read).unwrap_or(usize::MAX),
-                    source: error.without_url(),
-                }));
-            }
-            Err(_) => {
-                let message = if self.deadline <= pause_ends {
-                    format!("the deadline came after {} bytes of the answer", self.read)
-                } else {
-                    format!(
-                        "nothing came for {} s after {} bytes of the answer",
-                        self.read_timeout.as_secs(),
-                        self.read
-                    )
-                };
-                return Err(Error::TimedOut { message });
-            }
-        };
-        let Some(piece) = piece else {
-            if self.read == 0 {
-                return Err(Error::Corrupt { message: "it is empty".to_owned() });
-            }
-            return Ok(None);
-        };
-        self.read += piece.len() as u64;
-        if self.read > self.cap {
-            return Err(Error::TooLarge { cap: self.cap });
-        }
-        Ok(Some(piece))
     }
 }
 
@@ -239,24 +193,14 @@ async fn within<F: Future>(deadline: Instant, doing: &str, future: F) -> Result<
         .map_err(|_| Error::TimedOut { message: format!("the deadline came while {doing}") })
 }
 
-/// A good answer is JSON as it is, under whatever name that the reader can judge; a proxy's page or a compressed body is none.
-fn check_head(headers: &HeaderMap) -> Result<(), Error> {
-    let value = |name| headers.get(name).map(|value| String::from_utf8_lossy(value.as_bytes()).to_ascii_lowercase());
-    if let Some(kind) = value(CONTENT_TYPE) {
-        let kind = kind.split(';').next().unwrap_or_default().trim();
-        let page = ["html", "xml"].iter().any(|part| kind.contains(part))
-            || ["image/", "audio/", "video/", "font/", "multipart/"].iter().any(|family| kind.starts_with(family));
-        if page {
-            let kind: String = kind.chars().take(80).collect();
-            return Err(Error::Corrupt { message: format!("its content type is `{kind}`, not application/json") });
-        }
-    }
-    match value(CONTENT_ENCODING) {
-        Some(encoding) if encoding.trim() != "identity" => {
-            Err(Error::Corrupt { message: "it is compressed, which was not asked for".to_owned() })
-        }
-        _ => Ok(()),
-    }
+/// A good answer is JSON as it is, under whatever name that the reader can judge; a proxy's page is none.
+fn check_kind(headers: &HeaderMap) -> Result<(), Error> {
+    let Some(value) = headers.get(CONTENT_TYPE) else { return Ok(()) };
+    let kind = String::from_utf8_lossy(value.as_bytes()).to_ascii_lowercase();
+    let kind = kind.split(';').next().unwrap_or_default().trim();
+    let page = ["html", "xml"].iter().any(|part| kind.contains(part))
+        || ["image/", "audio/", "video/", "font/", "multipart/"].iter().any(|family| kind.starts_with(family));
+    if page { Err(Error::Foreign { kind: kind.chars().take(80).collect() }) } else { Ok(()) }
 }
 
 /// `Retry-After`; a date in it is read by the service's own clock, or not at all.
@@ -272,5 +216,7 @@ fn request_id(headers: &HeaderMap) -> Option<String> {
     value.to_str().ok().map(str::to_owned)
 }
 
+#[cfg(test)]
+mod faults;
 #[cfg(test)]
 mod tests;

@@ -1,8 +1,9 @@
 //! What a hunting call can end in, and what the service's answers mean. The texts are those of the three services
 //! (defender-docs `advanced-hunting-errors.md`, `advanced-hunting-limits.md`, `api/common-errors.md`).
 
+use super::client::Dialect;
 use super::scanner::ScanError;
-use crate::outbound::{self, BodyError, Unanswered};
+use crate::outbound::{self, Unanswered};
 use serde_json::Value;
 use std::time::Duration;
 
@@ -46,6 +47,12 @@ pub enum Error {
         /// Who gave up, and when.
         message: String,
     },
+    /// A gateway in front of the service gave up: it may be the moment or the query. Repeat once, then ask for fewer rows.
+    #[error("the hunting service's gateway gave up waiting for it: {message}; repeat, then take a smaller window")]
+    GatewayTimedOut {
+        /// What it said.
+        message: String,
+    },
     /// The query or the request is wrong; repeating does not help.
     #[error("the hunting service refused the query ({code}): {message}")]
     Refused {
@@ -64,13 +71,16 @@ pub enum Error {
     },
     /// The identity lacks the permission.
     #[error(
-        "the hunting service refuses this identity: {message}; grant it the application permission {permission} and admin consent"
+        "the hunting service refuses this identity: {message}; grant it the application permission {permission} of {api} and admin \
+         consent"
     )]
     Forbidden {
         /// What it said.
         message: String,
         /// The permission that the endpoint asks for.
         permission: &'static str,
+        /// The API whose permission that is.
+        api: &'static str,
     },
     /// There is no such endpoint.
     #[error("there is no hunting API at `{url}` (404); check DEFENDER_HUNTING_API_URL")]
@@ -85,6 +95,15 @@ pub enum Error {
         message: String,
         /// When the service named a time.
         after: Option<Duration>,
+    },
+    /// Something else answers in the service's place, such as a proxy with a page: repeat later, and let a person look.
+    #[error(
+        "what answered is not the hunting service: its content type is `{kind}`, not application/json; check \
+         DEFENDER_HUNTING_API_URL and the proxies on the way"
+    )]
+    Foreign {
+        /// The content type.
+        kind: String,
     },
     /// The answer is not what it should be, or not whole: nothing of it may be used.
     #[error("the hunting service's answer cannot be used: {message}")]
@@ -126,7 +145,7 @@ pub(super) struct Failure<'a> {
     pub(super) token: &'a str,
     /// The endpoint, without query.
     pub(super) url: &'a str,
-    pub(super) permission: &'static str,
+    pub(super) dialect: Dialect,
 }
 
 impl Failure<'_> {
@@ -142,10 +161,13 @@ impl Failure<'_> {
             (400 | 500.., Some(Cause::Cpu)) => Error::Throttled { after: self.after, cpu: true, message },
             (400 | 413 | 500.., Some(Cause::Size)) => Error::ResultTooLarge { message },
             (400 | 500.., Some(Cause::Cost)) => Error::TooExpensive { message },
-            (400 | 500.., Some(Cause::Time)) | (504, _) => Error::TimedOut { message },
+            (400 | 500.., Some(Cause::Time)) => Error::TimedOut { message },
+            (504, _) => Error::GatewayTimedOut { message },
             (400, Some(Cause::Broken)) => Error::Unavailable { message, after: self.after },
             (401, _) => Error::Unauthorized { message },
-            (403, _) => Error::Forbidden { message, permission: self.permission },
+            (403, _) => {
+                Error::Forbidden { message, permission: self.dialect.permission(), api: self.dialect.api() }
+            }
             (404, _) => Error::NotFound { url: self.url.to_owned() },
             (408 | 500.., _) => Error::Unavailable { message, after: self.after },
             (300..400, _) => Error::Refused {
@@ -237,22 +259,13 @@ impl Cause {
     }
 }
 
-/// A body that could not be read, where the answer's head was fine.
-pub(super) fn unreadable(error: BodyError) -> Error {
-    match error {
-        BodyError::TooLarge { cap } => Error::TooLarge { cap: cap as u64 },
-        BodyError::TimedOut { .. } => Error::TimedOut { message: error.to_string() },
-        BodyError::Cut { .. } => Error::Corrupt { message: error.to_string() },
-    }
-}
-
 /// A request that got no answer.
 pub(super) fn unsent(error: Unanswered) -> Error {
     Error::Unavailable { message: error.message, after: None }
 }
 
 /// A member by name, in any case: the services differ among themselves.
-pub(super) fn member<'a>(value: &'a Value, name: &str) -> Option<&'a Value> {
+fn member<'a>(value: &'a Value, name: &str) -> Option<&'a Value> {
     let members = value.as_object()?;
     members.get(name).or_else(|| members.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value))
 }
@@ -278,10 +291,8 @@ mod tests {
 
     fn classify(status: u16, body: &str) -> Error {
         let after = (status == 429 || status == 503).then_some(Duration::from_secs(10));
-        let permission = "ThreatHunting.Read.All";
-        let url = "https://graph.microsoft.com/x";
-        Failure { status, after, request_id: Some("r1"), body: body.as_bytes(), token: TOKEN, url, permission }
-            .classify()
+        let (dialect, url) = (Dialect::Graph, "https://graph.microsoft.com/x");
+        Failure { status, after, request_id: Some("r1"), body: body.as_bytes(), token: TOKEN, url, dialect }.classify()
     }
 
     fn error(code: &str, message: &str) -> String {
@@ -340,14 +351,42 @@ mod tests {
         assert!(matches!(classify(500, &unknown), Error::Unavailable { .. }));
         assert!(matches!(classify(502, "<html>Bad gateway</html>"), Error::Unavailable { .. }));
         assert!(matches!(classify(503, ""), Error::Unavailable { after: Some(_), .. }));
-        assert!(matches!(classify(504, &unknown), Error::TimedOut { .. }));
+        assert!(matches!(classify(504, &unknown), Error::GatewayTimedOut { .. }));
+        let slow = error("BadRequest", "Query exceeded the timeout period.");
+        assert!(matches!(classify(504, &slow), Error::TimedOut { .. }));
         assert!(matches!(classify(401, &error("InvalidAuthenticationToken", "x")), Error::Unauthorized { .. }));
         assert!(matches!(classify(404, ""), Error::NotFound { .. }));
         assert!(matches!(classify(302, ""), Error::Refused { .. }));
         assert!(matches!(classify(414, ""), Error::Refused { .. }));
         assert!(matches!(classify(204, ""), Error::Corrupt { .. }));
         let forbidden = classify(403, &error("Forbidden", "Insufficient privileges to complete the operation."));
-        assert!(forbidden.to_string().contains("ThreatHunting.Read.All"), "{forbidden}");
+        assert!(forbidden.to_string().contains("ThreatHunting.Read.All of Microsoft Graph"), "{forbidden}");
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn any_body_of_any_status_is_told_in_a_short_message(
+            status in 0u16..1000,
+            body in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..400),
+            text: String,
+        ) {
+            let formed = error(&text, &text).into_bytes();
+            for body in [&body, &formed] {
+                let failure = Failure {
+                    status,
+                    after: None,
+                    request_id: Some(&text),
+                    body,
+                    token: TOKEN,
+                    url: "https://graph.microsoft.com/x",
+                    dialect: Dialect::Graph,
+                };
+                proptest::prop_assert!(failure.classify().to_string().chars().count() < 1_200);
+                // A body that is cut in the middle is told as well as it can be.
+                let cut = Failure { body: &body[..body.len() / 2], ..failure };
+                proptest::prop_assert!(cut.classify().to_string().chars().count() < 1_200);
+            }
+        }
     }
 
     #[test]

@@ -3,10 +3,13 @@
 
 mod client;
 mod error;
+pub mod plain;
 pub mod queries;
+mod reader;
 mod rows;
 pub mod scanner;
 
-pub use client::{Client, Dialect, Limits, Packed};
+pub use client::{Client, Dialect, Limits, Packed, Query, RETIREMENT};
 pub use error::Error;
+pub use reader::Reader;
 pub use rows::{Column, Rows};

@@ -92,13 +92,35 @@ pub struct Source {
 /// The column that a packed row gets if [`Source::arrival_column`] is set.
 pub const ARRIVAL_COLUMN: &str = "Watermark_IngestionTime";
 
+/// What an answer holds of each packed row beside the row: `{"Row":""},`.
+pub const FRAME_BYTES: u64 = 11;
+
 const ARRIVAL_TIME: &str = "ingestion_time()";
+/// A text in a JSON answer, where quotes and backslashes take two bytes; what frames it comes on top ([`FRAME_BYTES`]).
+const WIRE_BYTES: &str = r#"string_size(Row) + countof(Row, '"') + countof(Row, '\\')"#;
 /// Kusto's functions take at most 64 arguments; each column of a hash but the last brings a separator.
 const COLUMNS_PER_STRCAT: usize = 32;
 
 /// One row of the table as plain columns, and whether rows have an arrival time (`ArrivedAt`).
 pub fn probe(table: &Identifier) -> String {
     format!("{table}\n| extend ArrivedAt = {ARRIVAL_TIME}\n| take 1")
+}
+
+/// Of the rows that arrived during the last day, how many have an event time in the future (`Ahead`), and how many have none
+/// (`Without`). Few rows are read, and of them one column.
+pub fn odd_times(table: &Identifier) -> String {
+    format!(
+        "{table}\n| where {ARRIVAL_TIME} > ago(1d)\n\
+         | summarize Ahead = countif(Timestamp > now()), Without = countif(isnull(Timestamp))"
+    )
+}
+
+/// A query with one more row at its end: the table's columns as a list under `Columns`, each as its name, a space and its KQL
+/// type. It reads no data (dataexplorer-docs `query/getschema-operator.md`).
+pub fn with_columns(query: &str, table: &Identifier) -> String {
+    format!(
+        "{query}\n| union ({table} | getschema | summarize Columns = make_list(strcat(ColumnName, \" \", ColumnType)))"
+    )
 }
 
 /// How many rows (`Rows`) lie in each bin of the cut axis (`Bin`), within `range`. With `null_axis` the rows without a
@@ -116,24 +138,77 @@ pub fn histogram(source: &Source, range: &Range, null_axis: bool, bin: Duration)
     query
 }
 
-/// Up to `take` packed rows of a slice, whichever the service likes.
-pub fn sample(source: &Source, slice: &Slice, take: u32) -> String {
-    let mut query = slice_of(source, slice, None);
-    arrival_column(&mut query, source);
-    line(&mut query, format_args!("take {take}"));
+/// What the packed rows of a slice, or of one partition of it, weigh: how many they are (`Rows`), their bytes (`Bytes`), their
+/// bytes as text of a JSON answer (`Wire`) and the sum of the squares of those (`Squares`), and the largest (`Biggest`).
+///
+/// `estimate_data_size` would not do: it knows neither names, quotes nor escapes (dataexplorer-docs
+/// `query/estimate-data-size-function.md`).
+pub fn sample(source: &Source, slice: &Slice, partition: Option<&Partition>, chunk_id: Option<&str>) -> String {
+    let mut query = slice_of(source, slice, partition);
+    added_columns(&mut query, source, chunk_id);
     pack(&mut query, source);
+    line(&mut query, format_args!("project Bytes = string_size(Row), Wire = {WIRE_BYTES}"));
+    line(
+        &mut query,
+        format_args!(
+            "summarize Rows = count(), Bytes = sum(Bytes), Wire = sum(Wire), Squares = sum(1.0 * Wire * Wire), Biggest = max(Bytes)"
+        ),
+    );
+    query
+}
+
+/// Where in `range` rows lie, closer than [`histogram`]: of each bin also the first and the last instant with a row (`First`,
+/// `Last`).
+pub fn close_histogram(source: &Source, range: &Range, bin: Duration) -> String {
+    let axis = &source.axis;
+    let mut query = slice_of(source, &Slice::Range(*range), None);
+    line(
+        &mut query,
+        format_args!(
+            "summarize Rows = count(), First = min({axis}), Last = max({axis}) by Bin = bin({axis}, {})",
+            Timespan(bin)
+        ),
+    );
+    query
+}
+
+/// [`close_histogram`] with the bytes that the packed rows of each bin take in an answer (`Wire`), as [`sample`] reckons them.
+/// It reads what [`window`] reads.
+pub fn weighed_histogram(source: &Source, range: &Range, bin: Duration, chunk_id: Option<&str>) -> String {
+    let axis = &source.axis;
+    let mut query = slice_of(source, &Slice::Range(*range), None);
+    added_columns(&mut query, source, chunk_id);
+    line(&mut query, format_args!("extend Row = {}", packed(source)));
+    line(
+        &mut query,
+        format_args!(
+            "summarize Rows = count(), Wire = sum({WIRE_BYTES}), First = min({axis}), Last = max({axis}) by Bin = bin({axis}, {})",
+            Timespan(bin)
+        ),
+    );
     query
 }
 
 /// All rows of a slice, or of one partition of it, packed: one column `Row`, a JSON object as text. With `chunk_id`
 /// each row holds it as `_ChunkId`.
 pub fn window(source: &Source, slice: &Slice, partition: Option<&Partition>, chunk_id: Option<&str>) -> String {
-    let mut query = slice_of(source, slice, partition);
-    arrival_column(&mut query, source);
-    if let Some(id) = chunk_id {
-        line(&mut query, format_args!("extend _ChunkId = {}", Text(id)));
-    }
+    let mut query = plain_window(source, slice, partition, chunk_id);
     pack(&mut query, source);
+    query
+}
+
+/// The rows of [`window`] as the service writes them, for one that refuses to pack.
+pub fn plain_window(source: &Source, slice: &Slice, partition: Option<&Partition>, chunk_id: Option<&str>) -> String {
+    let mut query = slice_of(source, slice, partition);
+    added_columns(&mut query, source, chunk_id);
+    query
+}
+
+/// Up to `take` rows of a slice as the service writes them, whichever it likes.
+pub fn plain_sample(source: &Source, slice: &Slice, take: u32, chunk_id: Option<&str>) -> String {
+    let mut query = slice_of(source, slice, None);
+    added_columns(&mut query, source, chunk_id);
+    line(&mut query, format_args!("take {take}"));
     query
 }
 
@@ -204,12 +279,23 @@ fn arrival_column(query: &mut String, source: &Source) {
     }
 }
 
+/// What a row has besides the table's own columns.
+fn added_columns(query: &mut String, source: &Source, chunk_id: Option<&str>) {
+    arrival_column(query, source);
+    if let Some(id) = chunk_id {
+        line(query, format_args!("extend _ChunkId = {}", Text(id)));
+    }
+}
+
 fn pack(query: &mut String, source: &Source) {
-    let leave_out_empty = match source.row_format {
-        RowFormat::Compact => "true",
-        RowFormat::Full => "",
-    };
-    line(query, format_args!("project Row = tostring(pack_all({leave_out_empty}))"));
+    line(query, format_args!("project Row = {}", packed(source)));
+}
+
+fn packed(source: &Source) -> &'static str {
+    match source.row_format {
+        RowFormat::Compact => "tostring(pack_all(true))",
+        RowFormat::Full => "tostring(pack_all())",
+    }
 }
 
 fn line(query: &mut String, text: fmt::Arguments<'_>) {

@@ -1,11 +1,8 @@
-//! Small answers as values: what the services do to a row on its way out, undone as far as it can be.
-//!
-//! Graph writes a null as `{}` and a bool as 0 or 1, and puts a sidecar `X@odata.type` beside values; the older services
-//! write their envelope with capitals. The schema of the answer itself drives the decoding, so a column that the
-//! documentation does not know is no surprise. Objects inside an array, which Graph turns into JSON text, stay text: an
-//! array of texts looks the same. Rows to be copied do not come this way (see [`super::scanner`]).
+//! Small answers as values, decoded by the same rules as rows to be copied (see [`super::plain`]).
 
-use super::error::{Error, member};
+use super::client::Dialect;
+use super::error::Error;
+use super::plain::Decoder;
 use serde_json::{Map, Value};
 
 /// An answer with its schema.
@@ -27,81 +24,19 @@ pub struct Column {
 }
 
 /// Reads a whole answer.
-pub(super) fn decode(body: &[u8]) -> Result<Rows, Error> {
-    if body.iter().all(u8::is_ascii_whitespace) {
-        return Err(corrupt("it is empty"));
-    }
-    // Neither serde_json's message nor ours quotes the body: it holds rows.
-    let mut answer: Value =
-        serde_json::from_slice(body).map_err(|error| corrupt(&format!("it is not JSON: {error}")))?;
-    let columns = match member(&answer, "schema") {
-        Some(Value::Array(columns)) => columns.iter().map(column).collect::<Option<Vec<_>>>(),
-        _ => None,
-    };
-    let columns = columns.ok_or_else(|| corrupt("it has no list of columns under `schema`"))?;
-    let results = match answer.as_object_mut().and_then(|members| {
-        members.iter_mut().find(|(key, _)| key.eq_ignore_ascii_case("results")).map(|(_, value)| value.take())
-    }) {
-        Some(Value::Array(results)) => results,
-        _ => return Err(corrupt("it has no list of rows under `results`")),
-    };
-    let rows = results
-        .into_iter()
-        .map(|row| match row {
-            Value::Object(row) => Ok(decode_row(row, &columns)),
-            _ => Err(corrupt("a row is not an object")),
-        })
-        .collect::<Result<_, _>>()?;
-    Ok(Rows { columns, rows })
-}
-
-fn corrupt(message: &str) -> Error {
-    Error::Corrupt { message: message.to_owned() }
-}
-
-fn column(described: &Value) -> Option<Column> {
-    let text = |name: &str| member(described, name)?.as_str().map(str::to_owned);
-    Some(Column { name: text("name")?, ty: text("type")? })
-}
-
-fn decode_row(row: Map<String, Value>, columns: &[Column]) -> Map<String, Value> {
-    row.into_iter()
-        .filter(|(key, _)| !is_sidecar(key))
-        .map(|(key, value)| {
-            let ty = columns.iter().find(|column| column.name == key).map_or("", |column| column.ty.as_str());
-            let value = decode_value(value, ty);
-            (key, value)
-        })
-        .collect()
-}
-
-fn decode_value(mut value: Value, ty: &str) -> Value {
-    drop_sidecars(&mut value);
-    match value {
-        // A null of any type; an empty dynamic bag looks the same and is told as null too.
-        Value::Object(members) if members.is_empty() => Value::Null,
-        Value::Number(number) if is_bool(ty) => Value::Bool(number.as_f64() != Some(0.0)),
-        value => value,
-    }
-}
-
-fn is_bool(ty: &str) -> bool {
-    ["SByte", "Boolean", "Bool"].iter().any(|name| ty.eq_ignore_ascii_case(name))
-}
-
-fn is_sidecar(key: &str) -> bool {
-    key.contains("@odata.")
-}
-
-/// Takes the services' annotations out of a value at every depth; the parser has bounded the depth.
-fn drop_sidecars(value: &mut Value) {
-    match value {
-        Value::Object(members) => {
-            members.retain(|key, _| !is_sidecar(key));
-            members.values_mut().for_each(drop_sidecars);
-        }
-        Value::Array(items) => items.iter_mut().for_each(drop_sidecars),
-        _ => {}
+pub(super) fn decode(body: &[u8], dialect: Dialect) -> Result<Rows, Error> {
+    let mut decoder = Decoder::of_whole(body, dialect);
+    let mut rows = Vec::new();
+    let mut unread = None;
+    decoder.feed_each(body, |row| match serde_json::from_slice(row) {
+        Ok(row) => rows.push(row),
+        // Neither serde_json's message nor ours quotes the body: it holds rows.
+        Err(error) => unread = Some(error.to_string()),
+    })?;
+    let (_, columns) = decoder.finish()?;
+    match unread {
+        None => Ok(Rows { columns, rows }),
+        Some(error) => Err(Error::Corrupt { message: format!("a row holds what no value can be made of: {error}") }),
     }
 }
 
@@ -111,7 +46,7 @@ mod tests {
     use serde_json::json;
 
     fn row(answer: &str) -> Value {
-        Value::Object(decode(answer.as_bytes()).unwrap().rows.remove(0))
+        Value::Object(decode(answer.as_bytes(), Dialect::Graph).unwrap().rows.remove(0))
     }
 
     #[test]
@@ -128,16 +63,16 @@ mod tests {
             "Bag":{"@odata.type":"#x"},"LogonId":1,"LogonID":2,"Text":"","New":{}}]}"##;
         assert_eq!(
             row(answer),
-            json!({"Timestamp": "2026-07-23T18:03:20.928Z", "Permissions": ["{\"A\":1}"], "IsAdmin": true, "Off": false,
+            json!({"Timestamp": "2026-07-23T18:03:20.9280000Z", "Permissions": [{"A": 1}], "IsAdmin": true, "Off": false,
                 "NoBool": null, "Score": 1, "Count": null, "ReportId": 639_199_803_770_463_703_i64,
-                "Publisher": {"a": {"b": [{}]}}, "Bag": null, "LogonId": 1, "LogonID": 2, "Text": "", "New": null})
+                "Publisher": {"a": {"b": [{}]}}, "Bag": {}, "LogonId": 1, "LogonID": 2, "Text": "", "New": null})
         );
     }
 
     #[test]
     fn the_older_services_envelope_is_read_too() {
         let answer = r#"{"Stats":{},"Schema":[{"Name":"A","Type":"SByte"},{"Name":"B","Type":"Int32"}],"Results":[{"A":true,"B":null}]}"#;
-        let rows = decode(answer.as_bytes()).unwrap();
+        let rows = decode(answer.as_bytes(), Dialect::Xdr).unwrap();
         assert_eq!(rows.columns[0], Column { name: "A".to_owned(), ty: "SByte".to_owned() });
         assert_eq!(Value::Object(rows.rows[0].clone()), json!({"A": true, "B": null}));
     }
@@ -156,7 +91,7 @@ mod tests {
             r#"{"results":[]}"#,
             r#"{"schema":[],"results":[{"A":"secret"}"#,
         ] {
-            let error = decode(answer.as_bytes()).unwrap_err();
+            let error = decode(answer.as_bytes(), Dialect::Graph).unwrap_err();
             assert!(
                 matches!(error, Error::Corrupt { .. }) && !error.to_string().contains("secret"),
                 "{answer}: {error}"

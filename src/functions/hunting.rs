@@ -1,8 +1,12 @@
 //! Hunting calls within the tenant's quota: a permit before each call, and a pause for everyone after a 429. Knows no
 //! query.
 
+mod timespan;
+
+pub use timespan::Known as KnownTimespan;
+
 use crate::app::{App, Services};
-use crate::defender::{Error as HuntingError, Packed, Rows};
+use crate::defender::{Error as HuntingError, Packed, Query, Rows};
 use crate::state::Error as StateError;
 use crate::timestamp::Timestamp;
 use std::time::Duration;
@@ -34,6 +38,9 @@ pub enum Error {
     /// The tenant's budget could not be had from the state store.
     #[error("the tenant's budget of hunting calls cannot be read or moved: {0}")]
     Budget(#[from] StateError),
+    /// What is known of the service's time spans could not be had from the state store.
+    #[error("whether the hunting service has to be told a time span cannot be read from the state store: {0}")]
+    Timespan(String),
     /// The call failed.
     #[error(transparent)]
     Call(#[from] HuntingError),
@@ -44,18 +51,21 @@ impl Error {
     pub fn quota_pause(&self) -> Option<Duration> {
         match self {
             Self::NoPermit(pause) | Self::Paused { pause, .. } => Some(*pause),
-            Self::Budget(_) | Self::Call(_) => None,
+            Self::Budget(_) | Self::Timespan(_) | Self::Call(_) => None,
         }
     }
 
     /// Whether repeating the call in a later invocation may do.
     pub fn is_transient(&self) -> bool {
         match self {
-            Self::NoPermit(_) | Self::Paused { .. } | Self::Budget(_) => true,
+            Self::NoPermit(_) | Self::Paused { .. } | Self::Budget(_) | Self::Timespan(_) => true,
             Self::Call(HuntingError::Outbound(error)) => error.is_transient(),
             Self::Call(error) => !matches!(
                 error,
-                HuntingError::Refused { .. } | HuntingError::Forbidden { .. } | HuntingError::NotFound { .. }
+                HuntingError::Refused { .. }
+                    | HuntingError::Unauthorized { .. }
+                    | HuntingError::Forbidden { .. }
+                    | HuntingError::NotFound { .. }
             ),
         }
     }
@@ -100,6 +110,11 @@ impl<'a> Hunting<'a> {
         std::mem::take(&mut self.calls)
     }
 
+    /// The most bytes that an answer may have, as far as is known: the documented cap, or what the endpoint has shown since.
+    pub fn byte_cap(&self) -> u64 {
+        self.app.state.response_cap(&self.services.hunting_endpoint(), self.app.limits.response_bytes)
+    }
+
     /// Until when calls may take.
     pub fn deadline(&self) -> Instant {
         self.deadline
@@ -110,6 +125,11 @@ impl<'a> Hunting<'a> {
     /// # Errors
     /// [`Error`].
     pub async fn rows(&mut self, query: &str) -> Result<Rows, Error> {
+        let timespan = self.timespan().await?;
+        self.ask(&Query { kql: query, timespan }).await
+    }
+
+    async fn ask(&mut self, query: &Query<'_>) -> Result<Rows, Error> {
         self.permit().await?;
         match self.services.defender.rows(query, self.deadline).await {
             Ok(answer) => Ok(answer),
@@ -117,13 +137,14 @@ impl<'a> Hunting<'a> {
         }
     }
 
-    /// An answer of packed rows.
+    /// An answer of rows to be copied.
     ///
     /// # Errors
     /// [`Error`].
     pub async fn packed(&mut self, query: &str) -> Result<Packed, Error> {
+        let timespan = self.timespan().await?;
         self.permit().await?;
-        match self.services.defender.packed(query, self.deadline).await {
+        match self.services.defender.packed(&Query { kql: query, timespan }, self.deadline).await {
             Ok(answer) => Ok(answer),
             Err(error) => Err(self.failed(error).await),
         }
@@ -138,12 +159,12 @@ impl<'a> Hunting<'a> {
         loop {
             let left = self.deadline.saturating_duration_since(Instant::now());
             let most = left.saturating_sub(self.app.limits.invocation_deadline / SHARE_OF_A_CALL).min(longest);
-            let now = state.now();
+            let now = state.permit_time();
             let at = match carried.take().filter(|at| state.may_hold(*at) && at.since(now) <= most) {
                 Some(at) => at,
                 None => state.take_permit(most).await?.map_err(Error::NoPermit)?,
             };
-            tokio::time::sleep(at.since(now)).await;
+            tokio::time::sleep(at.since(state.permit_time())).await;
             if state.permit_holds(at).await? {
                 self.calls += 1;
                 return Ok(());
@@ -172,6 +193,13 @@ impl<'a> Hunting<'a> {
     }
 }
 
+/// A pause that is not the same for all who wait: up to a quarter longer. `random` are fresh random bits.
+pub fn jittered(pause: Duration, random: u128) -> Duration {
+    // The upper 32 bits as a part of one.
+    let part = f64::from((random >> 96) as u32) / f64::from(u32::MAX);
+    pause + pause.mul_f64(part / 4.0)
+}
+
 /// A number in the only row of an answer.
 pub fn number(rows: &Rows, column: &str) -> Option<u64> {
     rows.rows.first()?.get(column)?.as_u64()
@@ -185,6 +213,14 @@ fn next_cpu_cycle(now: Timestamp) -> Timestamp {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn pauses_are_spread_and_never_shorter() {
+        let pause = Duration::from_secs(8);
+        assert_eq!(jittered(pause, 0), pause);
+        assert_eq!(jittered(pause, u128::MAX), Duration::from_secs(10));
+        assert_eq!(jittered(pause, u128::MAX / 2).as_secs_f64().round() as u64, 9);
+    }
 
     #[test]
     fn the_cpu_quota_comes_back_at_the_quarter_hour() {

@@ -3,6 +3,7 @@
 
 mod adxingestor;
 mod chunk_worker;
+mod columns;
 pub mod control;
 mod envelope;
 mod get_status;
@@ -21,6 +22,8 @@ mod testing;
 mod watchdog;
 
 pub use orchestrator::adopt::{Error as AdoptError, adopt};
+
+pub use hunting::KnownTimespan;
 
 use crate::app::App;
 use crate::orchestration::limits::Limits;

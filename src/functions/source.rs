@@ -1,9 +1,10 @@
 //! From the ledger's records to the typed input of the hunting queries.
 
-use crate::defender::queries::{Axis, Handover, Partition, Range, RowFormat, Slice, Source};
+use crate::defender::queries::{self, Axis, Handover, Partition, Range, RowFormat, Slice, Source};
+use crate::defender::{Dialect, Reader};
 use crate::kql::{Identifier, InvalidName};
 use crate::orchestration::ids::Part;
-use crate::orchestration::ledger::{CutAxis, Head, RowFormat as LedgerRowFormat, Shape};
+use crate::orchestration::ledger::{CutAxis, Head, Shape};
 use crate::orchestration::window::Window;
 use crate::timestamp::Timestamp;
 
@@ -25,11 +26,24 @@ pub fn of(head: &Head, shape: &Shape, handover: bool) -> Result<Source, InvalidN
         watermark: handover.watermark,
         refreshed: handover.refreshed,
     });
-    let row_format = match shape.row_format {
-        LedgerRowFormat::Compact => RowFormat::Compact,
-        LedgerRowFormat::Full => RowFormat::Full,
-    };
+    let row_format = if shape.row_format.is_compact() { RowFormat::Compact } else { RowFormat::Full };
     Ok(Source { table: Identifier::new(&head.source)?, axis, handover, arrival_column, row_format })
+}
+
+/// The query that pulls a window's rows, packed or plain as the table's are, and what reads its answer from `dialect`.
+pub fn pull(
+    shape: &Shape,
+    source: &Source,
+    slice: &Slice,
+    partition: Option<&Partition>,
+    chunk_id: Option<&str>,
+    dialect: Dialect,
+) -> (String, Reader) {
+    if shape.row_format.is_plain() {
+        let query = queries::plain_window(source, slice, partition, chunk_id);
+        return (query, Reader::plain(dialect, shape.row_format.is_compact()));
+    }
+    (queries::window(source, slice, partition, chunk_id), Reader::packed())
 }
 
 /// The rows that a window stands for, before its hash partition.

@@ -5,6 +5,7 @@
 //! the quota in any minute. The hour, where the service limits it, is a count of the permits of its minutes and not a
 //! second pace (`docs/decisions/0003-the-hour-is-counted.md`).
 
+use super::response_cap::ResponseCap;
 use crate::timestamp::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
@@ -31,6 +32,13 @@ pub struct Quota {
 }
 
 impl Quota {
+    /// The part of it that this app is to use; others of the tenant have the rest. At least one call.
+    #[must_use]
+    pub fn share(self, share: f64) -> Self {
+        let of = |calls: u32| ((f64::from(calls) * share) as u32).max(1);
+        Self { per_minute: of(self.per_minute), per_hour: self.per_hour.map(of) }
+    }
+
     /// The time between two permits.
     pub fn interval(self) -> Duration {
         // Rounded up to the resolution of a timestamp.
@@ -52,11 +60,24 @@ pub struct Budget {
     /// Permits by minute, ascending, as far back as they count.
     #[serde(default)]
     minutes: Vec<(u64, u32)>,
+    /// The latest time at which it was written, by the writer's clock.
+    #[serde(default = "never")]
+    written: Timestamp,
+    /// What was learned of the size that answers may have. It stands here because every call looks at this record anyway.
+    #[serde(default)]
+    pub response_cap: Option<ResponseCap>,
 }
 
 impl Default for Budget {
     fn default() -> Self {
-        Self { next: Timestamp::MIN, blocked_until: Timestamp::MIN, backoff_seconds: 0, minutes: Vec::new() }
+        Self {
+            next: Timestamp::MIN,
+            blocked_until: Timestamp::MIN,
+            backoff_seconds: 0,
+            minutes: Vec::new(),
+            written: Timestamp::MIN,
+            response_cap: None,
+        }
     }
 }
 
@@ -123,6 +144,16 @@ impl Budget {
         self.blocked_until
     }
 
+    /// Notes that it is written at `now`.
+    pub fn written(&mut self, now: Timestamp) {
+        self.written = self.written.max(now);
+    }
+
+    /// The latest time at which it was written: no clock among the writers' showed more.
+    pub fn written_at(&self) -> Timestamp {
+        self.written
+    }
+
     /// Until when everyone was last asked to pause.
     pub fn blocked_until(&self) -> Timestamp {
         self.blocked_until
@@ -132,6 +163,10 @@ impl Budget {
     pub fn allows(&self, permit: Timestamp, now: Timestamp) -> bool {
         now <= permit + LATENESS && self.blocked_until <= permit
     }
+}
+
+fn never() -> Timestamp {
+    Timestamp::MIN
 }
 
 fn minute_of(at: Timestamp) -> u64 {
@@ -174,6 +209,13 @@ mod tests {
             most = most.max(index + 1 - from);
         }
         most
+    }
+
+    #[test]
+    fn a_share_is_of_the_minute_and_of_the_hour_and_never_nothing() {
+        assert_eq!(QUOTA.share(0.5), Quota { per_minute: 22, per_hour: Some(750) });
+        assert_eq!(QUOTA.share(1.0), QUOTA);
+        assert_eq!(QUOTA.share(0.01).per_minute, 1);
     }
 
     #[test]

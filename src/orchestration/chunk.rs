@@ -3,26 +3,19 @@
 
 use super::IllegalTransition;
 use super::fan_in::WindowEnd;
-use super::ids::{TableKey, WindowId, WindowName};
+use super::ids::{TableKey, WindowName};
 use super::ledger::{Head, TableState};
 use super::limits::{Limits, MAX_DYNAMIC_BYTES, ROW_CAP, SOURCE_KEPT};
 use super::message::Debt;
-use super::plan::{Piece, at_most};
 use super::window::{Claim, Window, WindowState};
 use crate::timestamp::Timestamp;
 use std::time::Duration;
 
+mod split;
 #[cfg(test)]
 mod tests;
 
-/// Children, parent and head fit one transaction.
-const MAX_CHILDREN: usize = 98;
-/// A split aims at this part of what was too much.
-const SPLIT_INTO: u64 = 2;
-/// How much a new measurement of bytes per row counts against what was known.
-const LEARNING: f64 = 0.3;
-/// Windows with fewer rows say little about the bytes per row.
-const ROWS_TO_LEARN_FROM: u64 = 500;
+pub use split::{Reason, Split, aim, divided, too_much_already};
 
 /// A delivery of a chunk message.
 #[derive(Debug, Clone, Copy)]
@@ -176,8 +169,10 @@ pub enum Judged {
 /// What a pull met.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Met {
-    /// The answer was cut by a cap, or refused for its size, or did not come in time: a smaller window may do.
+    /// The answer was cut by the cap of rows, or did not come in time: a smaller window may do.
     TooMuch(String),
+    /// The answer was refused for its size: windows by the weight of its rows will do.
+    TooLarge(String),
     /// The answer broke on its way: worth another attempt, and a smaller window after that.
     Broken(String),
     /// The blob could not be written.
@@ -195,8 +190,8 @@ pub enum Met {
 /// What follows a pull that came to no seal.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Next {
-    /// Cut the window by another histogram, for this reason; [`divided`] decides then.
-    Split(String),
+    /// Cut the window by another histogram; [`divided`] decides then.
+    Split(Reason),
     /// It is over with this.
     Over(Over),
 }
@@ -278,83 +273,18 @@ fn may_be_gone(window: &Window, now: Timestamp) -> bool {
 /// Decides on a pull that met something else than a complete answer.
 pub fn after(window: &Window, met: Met) -> Next {
     let later = |error, own_fault, pause| Next::Over(Over::Later(Later { error, own_fault, pause }));
+    let split = |text, size| Next::Split(Reason { text, size, asked: true });
     match met {
-        Met::TooMuch(reason) => Next::Split(reason),
+        Met::TooMuch(reason) => split(reason, false),
+        Met::TooLarge(reason) => split(reason, true),
         // A second broken answer is taken for one that is too large to arrive whole.
-        Met::Broken(reason) if window.attempts > 0 => Next::Split(reason),
+        Met::Broken(reason) if window.attempts > 0 => split(reason, false),
         Met::Broken(error) | Met::NotStored(error) => later(error, true, None),
         Met::Quota(error) => later(error, false, Some(Duration::ZERO)),
         Met::Budget(error) => later(error, false, None),
         Met::Unavailable(error, pause) => later(error, true, pause),
         Met::Refused(error) => Next::Over(Over::End(WindowEnd::Failed(error))),
     }
-}
-
-/// The rows that a piece of a split window is to have at most.
-pub fn split_target(window: &Window, limits: &Limits) -> u64 {
-    (window.planned_rows / SPLIT_INTO).clamp(1, limits.window_rows)
-}
-
-/// What a window is cut for, and by.
-#[derive(Debug, Clone, Copy)]
-pub struct Split<'a> {
-    /// Why it is too much.
-    pub reason: &'a str,
-    /// Its name.
-    pub name: &'a WindowName,
-    /// The columns whose hash cuts what no time can.
-    pub hash_columns: &'a [String],
-}
-
-/// Decides on a window that is too much for one answer, given the pieces that the source cuts it into.
-pub fn divided(
-    window: &Window,
-    split: Split<'_>,
-    cut: Result<Vec<Piece>, Met>,
-    now: Timestamp,
-    limits: &Limits,
-) -> Over {
-    let Split { reason, name, hash_columns } = split;
-    let pieces = match cut {
-        Ok(pieces) => at_most(pieces, MAX_CHILDREN),
-        Err(met) => return undivided(window, reason, met),
-    };
-    match pieces.as_slice() {
-        [only] if only.rows <= split_target(window, limits) => Over::Later(Later {
-            error: format!("{reason}; the source now counts {} rows", only.rows),
-            own_fault: true,
-            pause: None,
-        }),
-        [_] | [] => Over::End(WindowEnd::Failed(format!(
-            "{reason}; window {} cannot be cut further by time or by a hash of {}",
-            window.id,
-            hash_columns.join(", ")
-        ))),
-        _ => Over::End(WindowEnd::Split(children(window, name, &pieces, now))),
-    }
-}
-
-fn undivided(window: &Window, reason: &str, met: Met) -> Over {
-    match met {
-        // The attempt is spent: a window that is always too slow must come to an end.
-        Met::Quota(_) => Over::Later(Later { error: reason.to_owned(), own_fault: true, pause: Some(Duration::ZERO) }),
-        // What is too much for a histogram is not split once more.
-        Met::TooMuch(error) | Met::Broken(error) => Over::Later(Later { error, own_fault: true, pause: None }),
-        met => match after(window, met) {
-            Next::Over(over) => over,
-            Next::Split(error) => Over::Later(Later { error, own_fault: true, pause: None }),
-        },
-    }
-}
-
-fn children(window: &Window, name: &WindowName, pieces: &[Piece], now: Timestamp) -> Vec<(WindowName, Window)> {
-    let path = name.path();
-    let child = |(index, piece): (usize, &Piece)| {
-        let id = WindowId { low: piece.low, high: piece.high, part: piece.part, generation: 0, ..window.id };
-        let child = Window::planned(id, &window.plan, window.handover, piece.rows, now);
-        (WindowName::new(piece.low, &format!("{path}{index:02x}")), child)
-    };
-    pieces.iter().enumerate().map(child).collect()
 }
 
 /// What becomes of a claim that is given back.
@@ -385,16 +315,4 @@ pub fn give_back(
     let pause = later.pause.unwrap_or_else(|| limits.retry_pause(retried.attempts));
     let (window, again) = sent_back(retried, Debt::chunk_later(table, name.clone(), pause));
     Ok(GivenBack::Again(Box::new(window), again))
-}
-
-/// The response bytes per row of an answer, where it had enough rows to tell.
-pub fn measured(rows: u64, response_bytes: u64) -> Option<f64> {
-    (rows >= ROWS_TO_LEARN_FROM).then(|| response_bytes as f64 / rows as f64)
-}
-
-/// The head with what a measurement adds to what it knows of the bytes per row.
-pub fn learned(head: Head, measured: Option<f64>) -> Head {
-    let Some(measured) = measured else { return head };
-    let known = head.bytes_per_row.map_or(measured, |old| old + LEARNING * (measured - old));
-    Head { bytes_per_row: Some(known), ..head }
 }

@@ -99,8 +99,10 @@ pub fn end(
             }
         }
         WindowEnd::Split(parts) => {
-            head.counts.open += parts.len() as u64;
-            head.progress.windows = (head.progress.windows + parts.len() as u64).saturating_sub(1);
+            let planned = parts.iter().filter(|(_, child)| child.state == WindowState::Planned).count() as u64;
+            head.counts.open += planned;
+            head.counts.empty += parts.len() as u64 - planned;
+            head.progress.windows = (head.progress.windows + planned).saturating_sub(1);
             hand_out_children(&mut head, &parts);
             children = parts;
         }
@@ -129,8 +131,11 @@ pub fn end(
 /// Children go first. Nothing but they lies between their parent and the last of them, so a cursor that stood at
 /// their parent moves on: it would hand them out a second time.
 fn hand_out_children(head: &mut Head, children: &[(WindowName, Window)]) {
-    let handed_out = children.len() - usize::from(mutated!(ChildForgotten));
-    head.ready.splice(0..0, children[..handed_out].iter().map(|(name, _)| name.clone()));
+    let mut planned: Vec<WindowName> = Vec::with_capacity(children.len());
+    planned
+        .extend(children.iter().filter(|(_, child)| child.state == WindowState::Planned).map(|child| child.0.clone()));
+    planned.truncate(planned.len().saturating_sub(usize::from(mutated!(ChildForgotten))));
+    head.ready.splice(0..0, planned);
     let (Some((first, _)), Some((last, _))) = (children.first(), children.last()) else { return };
     // A child's path is its parent's and two more digits; the first child starts where its parent does.
     let is_parent = |cursor: &WindowName| {
@@ -141,14 +146,17 @@ fn hand_out_children(head: &mut Head, children: &[(WindowName, Window)]) {
     }
 }
 
-/// Keeps the names of the planned windows ready, in order: as many as the head holds, and the others lie behind its
-/// cursor.
-pub fn make_ready(head: &mut Head, mut names: Vec<WindowName>) {
-    names.sort();
-    head.more = names.len() > READY_NAMES;
-    names.truncate(READY_NAMES);
-    head.cursor = names.last().cloned();
-    head.ready = names;
+/// Keeps the names of planned windows ready, those that `failed` in an earlier run first, then the others in order: as many as
+/// the head holds. The rest lie behind its cursor.
+pub fn make_ready(head: &mut Head, mut failed: Vec<WindowName>, mut others: Vec<WindowName>) {
+    failed.sort();
+    others.sort();
+    head.more = failed.len() + others.len() > READY_NAMES;
+    failed.truncate(READY_NAMES);
+    others.truncate(READY_NAMES - failed.len());
+    head.cursor = others.last().cloned();
+    failed.append(&mut others);
+    head.ready = failed;
 }
 
 /// Hands out ready windows while lanes are free. Until one window of the destination has been proved, no more

@@ -97,6 +97,9 @@ pub struct Instance {
     /// What was repaired of it.
     #[serde(default, skip_serializing_if = "Repairs::is_empty")]
     pub repairs: Repairs,
+    /// What a person is to know of it besides, such as that its hunting endpoint will end.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
 }
 
 /// How much a run loads of a table.
@@ -222,6 +225,7 @@ impl Instance {
             holds: 0,
             suspended_because: None,
             repairs: Repairs::default(),
+            notes: Vec::new(),
         }
     }
 

@@ -35,7 +35,7 @@ impl std::fmt::Display for CutAxis {
     }
 }
 
-/// Which members a packed row has.
+/// Which members a row in the destination has, and who packs it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RowFormat {
@@ -43,6 +43,28 @@ pub enum RowFormat {
     Compact,
     /// All.
     Full,
+    /// Those that are not empty; packed here, because the source refuses to.
+    PlainCompact,
+    /// All; packed here.
+    PlainFull,
+}
+
+impl RowFormat {
+    /// Whether rows come plain and are packed here.
+    pub fn is_plain(self) -> bool {
+        matches!(self, Self::PlainCompact | Self::PlainFull)
+    }
+
+    /// Whether null and empty members are left out.
+    pub fn is_compact(self) -> bool {
+        matches!(self, Self::Compact | Self::PlainCompact)
+    }
+
+    /// The same members, packed here.
+    #[must_use]
+    pub fn plain(self) -> Self {
+        if self.is_compact() { Self::PlainCompact } else { Self::PlainFull }
+    }
 }
 
 /// Where the window id of a row stands in the destination.
@@ -221,6 +243,12 @@ pub struct Head {
     /// Response bytes per row, learned.
     #[serde(default)]
     pub bytes_per_row: Option<f64>,
+    /// The part of the byte cap that windows leave free, learned.
+    #[serde(default)]
+    pub margin: Option<f64>,
+    /// Rows of a day, as the last plan counted them.
+    #[serde(default)]
+    pub rows_per_day: Option<f64>,
     /// What the table does now.
     pub state: TableState,
     /// The run that holds it.
@@ -304,6 +332,9 @@ pub struct Head {
     /// What this run found to be in the destination twice, and the commands that remove it.
     #[serde(default)]
     pub doubts: Vec<String>,
+    /// What else a person is to know of this run, such as columns that have changed.
+    #[serde(default)]
+    pub notes: Vec<String>,
     /// When it last changed.
     pub updated: Timestamp,
 }
@@ -319,6 +350,8 @@ impl Head {
             made_here: false,
             shape: None,
             bytes_per_row: None,
+            margin: None,
+            rows_per_day: None,
             state: TableState::Idle,
             run: None,
             life: 0,
@@ -349,6 +382,7 @@ impl Head {
             plan_due: None,
             adopted: None,
             doubts: Vec::new(),
+            notes: Vec::new(),
             updated: now,
         }
     }

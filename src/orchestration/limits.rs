@@ -8,10 +8,10 @@ use std::time::Duration;
 pub const MAX_ROWS: u64 = 99_000;
 /// An answer with this many rows is taken as cut.
 pub const ROW_CAP: u64 = 100_000;
-/// The most bytes of an answer that are planned for: 5 % below the API's 50 MB.
-pub const MAX_RESPONSE_BYTES: u64 = 47_500_000;
-/// Rows of the packed sample that a table's first run takes to learn its bytes per row.
-pub const SAMPLE_ROWS: u32 = 2_000;
+/// The most bytes of an answer (learn.microsoft.com "Advanced hunting quotas and usage parameters").
+pub const MAX_RESPONSE_BYTES: u64 = 50_000_000;
+/// About how many packed rows a table's first run weighs to learn its bytes per row.
+pub const SAMPLE_ROWS: u64 = 20_000;
 /// What a process knows of a row that it only looks at (the budget before a call, the head before a claim) counts as read for
 /// this long: the host's longest polling interval, which a message may wait for its worker anyway.
 pub const KNOWN_FOR: Duration = Duration::from_secs(2);
@@ -70,8 +70,8 @@ pub struct Limits {
     pub lanes: u32,
     /// The most rows of a window.
     pub window_rows: u64,
-    /// The most response bytes that a window is planned for.
-    pub window_bytes: u64,
+    /// The most bytes of an answer, as documented.
+    pub response_bytes: u64,
     /// The tenant's hunting calls.
     pub quota: Quota,
     /// How long a run that has ended is remembered, and a window wholly below the watermark. Not below a week.
@@ -101,7 +101,7 @@ impl Limits {
             tables_at_once: 5,
             lanes: 8,
             window_rows: MAX_ROWS,
-            window_bytes: MAX_RESPONSE_BYTES,
+            response_bytes: MAX_RESPONSE_BYTES,
             quota: Quota { per_minute: 45, per_hour: None },
             history: Duration::from_secs(30 * 86_400),
             pickup: scaled(2.0),

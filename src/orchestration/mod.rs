@@ -14,10 +14,13 @@ pub mod ledger;
 pub mod limits;
 pub mod message;
 pub mod plan;
+pub mod refine;
 pub mod removal;
 pub mod renewal;
 pub mod repairs;
+pub mod response_cap;
 pub mod run;
+pub mod sizing;
 #[cfg(test)]
 mod states;
 pub mod summary;

@@ -47,6 +47,9 @@ pub fn output(run: &Instance, tables: &[TableRun]) -> Value {
     if !run.repairs.is_empty() {
         output["result"]["repairs"] = json!(run.repairs);
     }
+    if !run.notes.is_empty() {
+        output["result"]["notes"] = json!(run.notes);
+    }
     output
 }
 

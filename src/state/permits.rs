@@ -5,9 +5,11 @@ use super::{Error, State, Stored, Transaction, key};
 use crate::orchestration::budget::{Budget, Quota};
 use crate::orchestration::limits::{KNOWN_FOR, Limits};
 use crate::orchestration::message::Debt;
+use crate::orchestration::response_cap::ResponseCap;
 use crate::orchestration::watchdog::Calls;
 use crate::storage::{ETag, Key};
 use crate::timestamp::Timestamp;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::time::Instant;
@@ -21,6 +23,9 @@ const EARLIER: Duration = Duration::from_secs(1);
 const SWAPS: u32 = 16;
 const FIRST_PAUSE: Duration = Duration::from_millis(5);
 const LONGEST_PAUSE: Duration = Duration::from_millis(320);
+
+/// Clocks are not believed to be further apart than this.
+const MOST_APART: Duration = Duration::from_secs(5 * 60);
 
 /// Whose calls are counted, and how many there may be.
 #[derive(Debug, Clone)]
@@ -50,6 +55,10 @@ pub(super) struct Shared {
     /// The workers of this process swap the row one after the other: they would only refuse each other.
     turn: tokio::sync::Mutex<()>,
     known: Mutex<Option<Known>>,
+    /// How much the clock that the row is written by is ahead of this process's, in ticks: at least so much.
+    ahead: AtomicU64,
+    /// Whether this process has written the row, so that the others may know of its clock.
+    written: AtomicBool,
 }
 
 /// The row as last read or swapped; `etag` is `None` where there was none.
@@ -62,12 +71,42 @@ struct Known {
 
 impl Shared {
     pub fn new(tenant: Tenant) -> Self {
-        Self { tenant, turn: tokio::sync::Mutex::default(), known: Mutex::default() }
+        Self {
+            tenant,
+            turn: tokio::sync::Mutex::default(),
+            known: Mutex::default(),
+            ahead: AtomicU64::default(),
+            written: AtomicBool::default(),
+        }
     }
 
     fn known(&self) -> MutexGuard<'_, Option<Known>> {
         // Replaced as a whole, so it is good even after a panic elsewhere.
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn ahead(&self) -> Duration {
+        Duration::from_nanos(self.ahead.load(Ordering::Relaxed) * 100)
+    }
+
+    /// Takes a row in that was read when this process's clock showed `now`: whoever wrote it before did so at an earlier time.
+    fn compare_clocks(&self, budget: &Budget, now: Timestamp) {
+        let ahead = budget.written_at().since(now);
+        if ahead <= MOST_APART {
+            self.ahead.fetch_max(ahead.as_nanos() as u64 / 100, Ordering::Relaxed);
+        }
+    }
+
+    /// How long after `now` the first permit of this process is to be at least. Where the row was written a while ago by its
+    /// clock, that may be ahead of the others': they look within two seconds, and are to have seen its time by then.
+    fn caution(&self, known: &Known, now: Timestamp) -> Duration {
+        let quiet = now.since(known.budget.written_at());
+        let may_be_ahead = known.etag.is_some() && quiet > KNOWN_FOR && quiet < MOST_APART;
+        if may_be_ahead && !self.written.load(Ordering::Relaxed) {
+            KNOWN_FOR + self.tenant.quota.interval()
+        } else {
+            Duration::ZERO
+        }
     }
 
     fn learn(&self, known: Known) {
@@ -79,6 +118,17 @@ impl Shared {
 }
 
 impl State {
+    /// The time by which permits are reckoned: that of the clock that is furthest ahead among those that write the budget.
+    /// Processes whose clocks are apart would otherwise send their calls at once, each at its own time for them.
+    pub fn permit_time(&self) -> Timestamp {
+        self.now() + self.shared.ahead()
+    }
+
+    /// What this process's clock shows at a time of permits.
+    fn own_time(&self, at: Timestamp) -> Timestamp {
+        at - self.shared.ahead()
+    }
+
     /// Takes a permit for a hunting call that may be sent within `most`.
     ///
     /// # Errors
@@ -101,12 +151,12 @@ impl State {
             Some(known) => known.budget,
             None => self.read_budget().await?.budget,
         };
-        Ok(budget.allows(permit, self.now()))
+        Ok(budget.allows(permit, self.permit_time()))
     }
 
     /// Whether the permit is not void already, as far as this process knows without a look.
     pub fn may_hold(&self, permit: Timestamp) -> bool {
-        let now = self.now();
+        let now = self.permit_time();
         match self.shared.known().as_ref() {
             Some(known) => known.budget.allows(permit, now),
             None => Budget::default().allows(permit, now),
@@ -118,7 +168,7 @@ impl State {
     /// # Errors
     /// The store's.
     pub async fn calls_open_at(&self) -> Result<Timestamp, Error> {
-        Ok(self.read_budget().await?.budget.opens(self.shared.tenant.quota, self.now()))
+        Ok(self.calls().await?.opens_at)
     }
 
     /// What the tenant's hunting calls wait for, as the store has it.
@@ -127,13 +177,13 @@ impl State {
     /// The store's.
     pub async fn calls(&self) -> Result<Calls, Error> {
         let budget = self.read_budget().await?.budget;
-        let opens_at = budget.opens(self.shared.tenant.quota, self.now());
-        Ok(Calls { opens_at, paused_until: budget.blocked_until() })
+        let opens_at = self.own_time(budget.opens(self.shared.tenant.quota, self.permit_time()));
+        Ok(Calls { opens_at, paused_until: self.own_time(budget.blocked_until()) })
     }
 
     /// How long it is to the next permit at least: what this process knows may be old, and then it is longer.
     pub fn next_permit_in(&self) -> Duration {
-        let now = self.now();
+        let now = self.permit_time();
         let known = self.shared.known();
         known.as_ref().map_or(Duration::ZERO, |known| known.budget.opens(self.shared.tenant.quota, now).since(now))
     }
@@ -143,9 +193,44 @@ impl State {
     /// # Errors
     /// The store's.
     pub async fn pause_calls(&self, pause: Option<Duration>) -> Result<Timestamp, Error> {
-        self.move_budget(|budget, now| Ok::<_, Duration>(budget.block(now, pause)))
-            .await
-            .map(|until| until.unwrap_or_else(|_: Duration| self.now()))
+        let until = self.move_budget(|budget, now| Ok::<_, Duration>(budget.block(now, pause))).await?;
+        Ok(until.map_or_else(|_: Duration| self.now(), |until| self.own_time(until)))
+    }
+
+    /// The most bytes that an answer of `endpoint` may have, as far as this process knows without a look.
+    pub fn response_cap(&self, endpoint: &str, documented: u64) -> u64 {
+        let known = self.shared.known();
+        let cap = known.as_ref().and_then(|known| known.budget.response_cap.as_ref());
+        ResponseCap::bytes(cap, endpoint, documented)
+    }
+
+    /// Learns from an answer of so many bytes that `endpoint` gave.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn answer_given(&self, endpoint: &str, bytes: u64) -> Result<(), Error> {
+        self.learn_cap(|known| ResponseCap::after_answer(known, endpoint, bytes)).await
+    }
+
+    /// Learns from an answer of so many bytes that `endpoint` refused for its size.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn answer_refused(&self, endpoint: &str, bytes: u64, documented: u64) -> Result<(), Error> {
+        self.learn_cap(|known| ResponseCap::after_refusal(known, endpoint, bytes, documented)).await
+    }
+
+    async fn learn_cap(&self, rule: impl Fn(Option<&ResponseCap>) -> Option<ResponseCap>) -> Result<(), Error> {
+        let change = |budget: &mut Budget, _| {
+            let next = rule(budget.response_cap.as_ref());
+            // Nothing new is nothing to write.
+            if next == budget.response_cap {
+                return Err(Duration::ZERO);
+            }
+            budget.response_cap = next;
+            Ok(())
+        };
+        self.move_budget(change).await.map(|_| ())
     }
 
     /// The debts as they are put: those of windows that can be pulled at once with a permit each, taken in one swap.
@@ -172,7 +257,7 @@ impl State {
             }
             Err(error) => return Err(error),
         };
-        let now = self.now();
+        let now = self.permit_time();
         let permitted = |debt: &Debt| match debt.wants_permit().then(|| permits.next()).flatten() {
             Some(permit) => debt.clone().permitted(permit, now, pickup + EARLIER),
             None => debt.clone(),
@@ -194,16 +279,20 @@ impl State {
                 Some(known) => known,
                 None => self.read_budget().await?,
             };
+            let now = self.permit_time();
+            let from = now + self.shared.caution(&known, now);
             let mut budget = known.budget;
-            let given = match change(&mut budget, self.now()) {
+            let given = match change(&mut budget, from) {
                 Ok(given) => given,
                 Err(refused) => return Ok(Err(refused)),
             };
+            budget.written(now);
             let at = Instant::now();
             let swap = Transaction::new().budget(self.shared.tenant.key()?, &budget, known.etag.as_ref())?;
             match self.commit(swap).await {
                 Ok(etags) => {
                     let etag = etags.into_iter().next().flatten();
+                    self.shared.written.store(true, Ordering::Relaxed);
                     // Without its version the row is known only after the next read.
                     *self.shared.known() = etag.map(|etag| Known { budget, etag: Some(etag), at });
                     return Ok(Ok(given));
@@ -221,11 +310,12 @@ impl State {
     }
 
     async fn read_budget(&self) -> Result<Known, Error> {
-        let at = Instant::now();
+        let (at, now) = (Instant::now(), self.now());
         let known = match self.get::<Budget>(self.shared.tenant.key()?).await? {
             Some(Stored { record, etag }) => Known { budget: record, etag: Some(etag), at },
             None => Known { budget: Budget::default(), etag: None, at },
         };
+        self.shared.compare_clocks(&known.budget, now);
         self.shared.learn(known.clone());
         Ok(known)
     }

@@ -4,8 +4,9 @@
 use crate::parser::{Request, Text, parse};
 use crate::sent::{SOURCE, databases, hunting_tables};
 use adxingestor::defender::queries::{
-    Axis, Handover, Partition, Range, RowFormat, Slice, Source, count, count_null_watermark, histogram,
-    partition_counts, probe, sample, window,
+    Axis, Handover, Partition, Range, RowFormat, Slice, Source, close_histogram, count, count_null_watermark,
+    histogram, odd_times, partition_counts, plain_sample, plain_window, probe, sample, weighed_histogram, window,
+    with_columns,
 };
 use adxingestor::kql::Identifier;
 use adxingestor::timestamp::Timestamp;
@@ -43,15 +44,23 @@ fn queries(source: &Source, columns: &[Identifier], watermark: &Identifier) -> V
     let from_the_start = Range { low: Timestamp::MIN, ..day() };
     let part = Partition { index: 2, count: 3, columns: columns.to_vec() };
     for (range, null_axis) in [(day(), false), (day(), true), (from_the_start, true)] {
-        queries.push(histogram(source, &range, null_axis, Duration::from_nanos(1)));
+        let histogram = histogram(source, &range, null_axis, Duration::from_nanos(1));
+        queries.push(with_columns(&histogram, &source.table));
+        queries.push(histogram);
+        queries.push(close_histogram(source, &range, Duration::from_nanos(100)));
+        queries.push(weighed_histogram(source, &range, Duration::from_secs(1), null_axis.then_some("0f2a")));
     }
     for slice in [Slice::Range(day()), Slice::Range(from_the_start), Slice::NullAxis] {
-        queries.push(sample(source, &slice, 200));
+        queries.push(plain_sample(source, &slice, 200, None));
+        queries.push(plain_sample(source, &slice, 200, Some("0f2a")));
         queries.push(partition_counts(source, &slice, columns, 65_535));
         for partition in [None, Some(&part)] {
             queries.push(count(source, &slice, partition));
             queries.push(count_null_watermark(source, &slice, partition, watermark));
+            queries.push(sample(source, &slice, partition, None));
+            queries.push(sample(source, &slice, partition, Some("0f2a")));
             queries.push(window(source, &slice, partition, None));
+            queries.push(plain_window(source, &slice, partition, Some("0f2a")));
             queries.push(window(source, &slice, partition, Some("0f2a")));
         }
     }
@@ -64,6 +73,7 @@ fn hunting_queries_are_understood_in_every_combination() {
     let mut texts: Vec<String> =
         sources("DeviceEvents", "Timestamp").iter().flat_map(|source| queries(source, &columns, &columns[2])).collect();
     texts.push(probe(&name("DeviceEvents")));
+    texts.push(odd_times(&name("DeviceEvents")));
     understood(texts);
 }
 

@@ -3,11 +3,13 @@
 
 mod adoption;
 mod control;
+mod hunting;
 mod proof;
 mod status;
 
 pub use adoption::*;
 pub use control::*;
+pub use hunting::*;
 pub use proof::*;
 pub use status::*;
 
@@ -27,6 +29,11 @@ macro_rules! system_tests {
             what_is_wrong_with_one_table_is_said_and_the_others_go_on,
             a_run_that_is_killed_again_and_again_ends_equal_all_the_same,
             the_http_answers_are_those_of_the_python_app,
+            a_service_that_refuses_to_pack_rows_is_copied_from_all_the_same,
+            rows_that_a_time_span_would_hide_are_copied,
+            rows_without_an_event_time_are_copied,
+            columns_that_change_between_runs_are_told_and_harm_nothing,
+            an_older_hunting_service_is_used_until_it_ends_and_each_run_says_when,
             a_plan_of_hundreds_of_windows_is_written_in_batches_and_wholly_dispatched,
             whatever_the_services_do_wrong_every_row_is_there_once,
             the_envelopes_of_a_host_that_does_not_forward_are_answered_too,

@@ -8,6 +8,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 #![allow(clippy::disallowed_methods, reason = "what to play comes from the environment")]
 
+mod budget;
 mod clock;
 mod crashes;
 mod gate;
@@ -22,6 +23,7 @@ mod oracle;
 mod process;
 mod refused;
 mod schedule;
+mod sizes;
 mod store;
 mod world;
 

@@ -55,11 +55,13 @@ pub struct Setting {
     pub late_is_blind: bool,
     /// Calls a minute that Defender takes; `None`: any number.
     pub quota: Option<u32>,
+    /// The most bytes of an answer of Defender.
+    pub answer_bytes: u64,
     pub settings: Vec<(&'static str, String)>,
-    /// Whether all that happens is noted.
-    pub noted: bool,
     /// What every second process has set otherwise: an update of the app goes on.
     pub updated: Vec<(&'static str, String)>,
+    /// Whether all that happens is noted.
+    pub noted: bool,
 }
 
 impl Setting {
@@ -80,9 +82,10 @@ impl Setting {
             lateness: Duration::from_secs(1200),
             late_is_blind: false,
             quota: None,
+            answer_bytes: 50_000_000,
             settings: vec![("CHUNK_SIZE", "10".to_owned()), ("HUNTING_CALLS_PER_MINUTE", "600".to_owned())],
-            noted: std::env::var_os("ADXINGESTOR_TRACE").is_some(),
             updated: Vec::new(),
+            noted: std::env::var_os("ADXINGESTOR_TRACE").is_some(),
         }
     }
 }
@@ -138,6 +141,7 @@ impl World {
         };
         let minute = |calls| CallLimit { calls, period: Duration::from_secs(60) };
         settings.hunting.limits.calls = setting.quota.map(minute).into_iter().collect();
+        settings.hunting.limits.result_bytes = setting.answer_bytes;
         settings.hunting.gzip = false;
         let (cloud, router) = Cloud::in_process(settings).unwrap();
         let fate = Arc::new(Fate::new(setting.seed, setting.odds, setting.point, setting.noted));
@@ -255,6 +259,12 @@ impl World {
         for process in &self.processes {
             process.gate.kill(Death::Host);
         }
+        self.revive();
+    }
+
+    /// Ends a process with all that it is at, and starts it again; its host lives on.
+    pub fn crash(&mut self, index: usize) {
+        self.processes[index].gate.kill(Death::Handler);
         self.revive();
     }
 

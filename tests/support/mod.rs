@@ -117,7 +117,7 @@ impl Deployment {
         Self::start_with(store, cloud, copied, &[]).await
     }
 
-    /// Starts cloud and app with more settings.
+    /// Starts cloud and app with more settings. `{cloud}` in one stands for the cloud's address.
     pub async fn start_with(store: Store, cloud: CloudSettings, copied: &[Copied<'_>], more: &[(&str, &str)]) -> Self {
         Self::start_scaled(TIME_SCALE, store, cloud, copied, more).await
     }
@@ -136,7 +136,8 @@ impl Deployment {
         settings.push(("SETTLING_LAG_MINUTES".into(), "0".into()));
         settings.push(("HUNTING_CALLS_PER_MINUTE".into(), "6000".into()));
         settings.push(("NIGHTLY_SCHEDULE".into(), "0 0 2 1 1 *".into()));
-        settings.extend(more.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
+        let address = cloud.url();
+        settings.extend(more.iter().map(|(name, value)| ((*name).to_owned(), value.replace("{cloud}", &address))));
         let _ = rustls::crypto::ring::default_provider().install_default();
         let http = reqwest::Client::builder().timeout(Duration::from_secs(20)).build().unwrap();
         let logs = tempfile::tempdir().unwrap();

@@ -70,4 +70,19 @@ pub enum Reason {
     /// The text of `Row` does not start with `{` and end with `}`.
     #[error("a row's text is not an object")]
     RowIsNoObject,
+    /// Plain rows without a list of named and typed columns before them.
+    #[error("it names no columns before its rows")]
+    NoSchema,
+    /// More than one member `schema`.
+    #[error("it has a second member `schema`")]
+    SecondSchema,
+    /// A column that is named twice, in the schema or in a row.
+    #[error("it names a column twice")]
+    SecondColumn,
+    /// A plain row too large to be held.
+    #[error("a row is larger than 16 MiB")]
+    RowTooLarge,
+    /// Too much around the rows.
+    #[error("there are more than 4 MiB around its rows")]
+    EnvelopeTooLarge,
 }

@@ -2,11 +2,13 @@
 
 use super::Job;
 use crate::app::App;
+use crate::functions::hunting::jittered;
 use crate::orchestration::chunk::{self, GivenBack, Later};
 use crate::orchestration::fan_in::{Ended, WindowEnd, end, take_names, wants_names};
 use crate::orchestration::ids::TableKey;
 use crate::orchestration::ledger::Head;
 use crate::orchestration::message::{ChunkMessage, Debt};
+use crate::orchestration::sizing::{self, Seen};
 use crate::orchestration::window::Window;
 use crate::state::{Error, Stored, Transaction};
 use crate::storage::ETag;
@@ -21,7 +23,7 @@ pub async fn commit_end(
     message: &ChunkMessage,
     window: Stored<Window>,
     how: WindowEnd,
-    bytes_per_row: Option<f64>,
+    seen: Option<Seen>,
 ) -> Result<(), Error> {
     let table = &message.table;
     let turn = app.state.turn(table).await;
@@ -30,7 +32,7 @@ pub async fn commit_end(
         let Some(head) = app.state.recent_head(table, Duration::MAX).await? else { return Ok(()) };
         let mut known = head.record;
         refill(app, table, &mut known).await?;
-        let known = chunk::learned(known, bytes_per_row);
+        let known = sizing::taken_in(known, seen);
         let ended = match end(table, &message.window, &known, &window.record, how.clone(), app.state.now(), &app.limits)
         {
             Ok(ended) => ended,
@@ -125,6 +127,14 @@ pub async fn refill(app: &App, table: &TableKey, head: &mut Head) -> Result<(), 
     Ok(())
 }
 
+/// The same with a pause that is not that of all others who met the same failure. Waiting for the quota is no pause: a permit
+/// has its own time.
+fn spread(app: &App, later: Later, attempts: u32) -> Later {
+    let next = if later.own_fault { attempts + 1 } else { attempts };
+    let pause = later.pause.unwrap_or_else(|| app.limits.retry_pause(next));
+    Later { pause: Some(jittered(pause, app.state.random())), ..later }
+}
+
 /// Gives the claim back for another attempt, or ends the window when its attempts are used up.
 ///
 /// # Errors
@@ -132,6 +142,7 @@ pub async fn refill(app: &App, table: &TableKey, head: &mut Head) -> Result<(), 
 pub async fn give_back(app: &App, job: Job, later: Later) -> Result<(), Error> {
     let Job { message, window: read, .. } = job;
     let (table, name) = (&message.table, &message.window);
+    let later = spread(app, later, read.record.attempts);
     let (window, again) = match chunk::give_back(table, name, &read.record, &later, app.state.now(), &app.limits) {
         Ok(GivenBack::Again(window, again)) => (window, again),
         Ok(GivenBack::Failed(end)) => return commit_end(app, &message, read, end, None).await,

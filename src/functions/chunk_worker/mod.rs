@@ -17,6 +17,7 @@ use crate::orchestration::ids::TableKey;
 use crate::orchestration::ledger::{Head, Shape};
 use crate::orchestration::limits::KNOWN_FOR;
 use crate::orchestration::message::ChunkMessage;
+use crate::orchestration::sizing::{Measured, Seen};
 use crate::orchestration::window::{Seal, Window};
 use crate::state::{Error, Stored, Transaction};
 use end::give_back;
@@ -160,13 +161,13 @@ async fn swap(
 #[tracing::instrument(skip_all, fields(table = head.source, window.id = %job.window.record.id, attempt = job.window.record.attempts + 1))]
 async fn run_job(app: &App, mut job: Job, head: &Head) -> Result<(), Error> {
     match pull(app, &mut job, head).await? {
-        Outcome::Sealed { seal, bytes_per_row } => seal_and_post(app, job, head, seal, bytes_per_row).await,
-        Outcome::Over(Over::End(end)) => commit_end(app, &job.message, job.window, end, None).await,
-        Outcome::Over(Over::Later(later)) => give_back(app, job, later).await,
+        Outcome::Sealed { seal, answer } => seal_and_post(app, job, head, seal, answer).await,
+        Outcome::Over { over: Over::End(end), seen } => commit_end(app, &job.message, job.window, end, seen).await,
+        Outcome::Over { over: Over::Later(later), .. } => give_back(app, job, later).await,
     }
 }
 
-async fn seal_and_post(app: &App, job: Job, head: &Head, seal: Seal, bytes_per_row: Option<f64>) -> Result<(), Error> {
+async fn seal_and_post(app: &App, job: Job, head: &Head, seal: Seal, answer: Measured) -> Result<(), Error> {
     let sealed = match job.window.record.sealed(seal, app.state.now()) {
         Ok(sealed) => sealed,
         Err(error) => {
@@ -190,5 +191,5 @@ async fn seal_and_post(app: &App, job: Job, head: &Head, seal: Seal, bytes_per_r
         // Whether it arrived is not known. The count decides, and posts again when it may.
         tracing::warn!(%error, "posting a window to ADX failed; the count will tell");
     }
-    commit_end(app, &job.message, window, WindowEnd::Submitted, bytes_per_row).await
+    commit_end(app, &job.message, window, WindowEnd::Submitted, Some(Seen::Given(answer))).await
 }

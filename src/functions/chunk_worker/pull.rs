@@ -4,16 +4,17 @@
 use super::Job;
 use super::squeeze::{Squeezed, Squeezer};
 use crate::adx::ingestion::{BlobName, Upload};
-use crate::app::App;
+use crate::app::{App, Services};
 use crate::config::OversizeRows;
-use crate::defender::{Error as HuntingError, Packed};
+use crate::defender::{Error as HuntingError, Packed, Reader};
 use crate::functions::hunting::{Error as CallError, Hunting, number};
-use crate::functions::planner::Planner;
+use crate::functions::planner::{Divided, Planner, Weigh};
 use crate::functions::source;
 use crate::kql::InvalidName;
-use crate::orchestration::chunk::{self, Answer, Counted, Judged, Met, Next, Over, Split, Terms};
+use crate::orchestration::chunk::{self, Answer, Counted, Judged, Met, Next, Over, Reason, Split, Terms};
 use crate::orchestration::ledger::{ChunkIdPlace, Head};
 use crate::orchestration::plan::Piece;
+use crate::orchestration::sizing::{Measured, Seen};
 use crate::orchestration::window::Seal;
 use crate::state::Error;
 use bytes::{Bytes, BytesMut};
@@ -29,11 +30,16 @@ pub enum Outcome {
     Sealed {
         /// It.
         seal: Seal,
-        /// Response bytes per row, where there were enough rows to tell.
-        bytes_per_row: Option<f64>,
+        /// What the answer took.
+        answer: Measured,
     },
     /// There is nothing to seal.
-    Over(Over),
+    Over {
+        /// What follows.
+        over: Over,
+        /// What was seen of the size of its answer.
+        seen: Option<Seen>,
+    },
 }
 
 impl From<InvalidName> for Met {
@@ -48,12 +54,14 @@ impl From<CallError> for Met {
         let message = error.to_string();
         match error {
             CallError::Call(HuntingError::ResultTooLarge { .. } | HuntingError::TooLarge { .. }) => {
-                Self::TooMuch(message)
+                Self::TooLarge(message)
             }
             CallError::Call(HuntingError::TimedOut { .. }) => Self::TooMuch(message),
-            CallError::Call(HuntingError::Corrupt { .. } | HuntingError::TooExpensive { .. }) => Self::Broken(message),
+            CallError::Call(
+                HuntingError::Corrupt { .. } | HuntingError::TooExpensive { .. } | HuntingError::GatewayTimedOut { .. },
+            ) => Self::Broken(message),
             CallError::NoPermit(_) | CallError::Paused { .. } => Self::Quota(message),
-            CallError::Budget(_) => Self::Budget(message),
+            CallError::Budget(_) | CallError::Timespan(_) => Self::Budget(message),
             error if error.is_transient() => Self::Unavailable(message, error.service_pause()),
             CallError::Call(_) => Self::Refused(message),
         }
@@ -75,6 +83,18 @@ pub async fn pull(app: &App, job: &mut Job, head: &Head) -> Result<Outcome, Erro
     // A quarter of the time is kept for a split.
     let until = job.deadline - app.limits.invocation_deadline / 4;
     let mut pulling = Hunting::for_window(app, &services, until, job.message.permit);
+    let cap = pulling.byte_cap();
+    if let Some(reason) = chunk::too_much_already(head, &job.window.record, cap) {
+        let divided = divide(app, &mut pulling, job, head, &reason).await;
+        // Where it stays whole, it fits after all, or only the service can say whether it does.
+        if !matches!(&divided, Ok(divided) if divided.pieces.len() < 2) {
+            tracing::info!(reason = reason.text, "a window is divided before it is pulled");
+            let seen = weighed(&divided, cap).map(Seen::Given);
+            let over = decided(app, job, &reason, divided);
+            job.window.record.calls += pulling.take_calls();
+            return Ok(Outcome::Over { over, seen });
+        }
+    }
     let next = match answer(app, &mut pulling, job, head).await {
         Ok(Pulled::Sealed(sealed)) => Err(sealed),
         Ok(Pulled::Next(next)) => Ok(next),
@@ -83,11 +103,41 @@ pub async fn pull(app: &App, job: &mut Job, head: &Head) -> Result<Outcome, Erro
     let mut hunting = Hunting::new(app, &services, job.deadline);
     let outcome = match next {
         Err(sealed) => sealed,
-        Ok(Next::Over(over)) => Outcome::Over(over),
-        Ok(Next::Split(reason)) => Outcome::Over(split(app, &mut hunting, job, head, &reason).await),
+        Ok(Next::Over(over)) => Outcome::Over { over, seen: None },
+        Ok(Next::Split(reason)) => {
+            tracing::warn!(reason = reason.text, "a window is too much for one answer and is split");
+            let divided = match divide(app, &mut hunting, job, head, &reason).await {
+                // A window that is too costly to be weighed can still be counted.
+                Err(Met::TooMuch(_) | Met::TooLarge(_) | Met::Broken(_) | Met::Refused(_)) if reason.size => {
+                    let unweighed = Reason { size: false, ..reason.clone() };
+                    divide(app, &mut hunting, job, head, &unweighed).await
+                }
+                divided => divided,
+            };
+            let seen = weighed(&divided, cap).map(Seen::Refused);
+            Outcome::Over { over: decided(app, job, &reason, divided), seen }
+        }
     };
     job.window.record.calls += pulling.take_calls() + hunting.take_calls();
+    learn_cap(app, &services, &outcome).await?;
     Ok(outcome)
+}
+
+/// What the answer tells of the size that the endpoint allows.
+async fn learn_cap(app: &App, services: &Services, outcome: &Outcome) -> Result<(), Error> {
+    let endpoint = services.hunting_endpoint();
+    match outcome {
+        Outcome::Sealed { answer, .. } => app.state.answer_given(&endpoint, answer.bytes).await,
+        Outcome::Over { seen: Some(Seen::Refused(refused)), .. } => {
+            tracing::warn!(
+                bytes = refused.bytes,
+                rows = refused.rows,
+                "an answer of so many bytes was refused for its size"
+            );
+            app.state.answer_refused(&endpoint, refused.bytes, app.limits.response_bytes).await
+        }
+        Outcome::Over { .. } => Ok(()),
+    }
 }
 
 async fn answer(app: &App, hunting: &mut Hunting<'_>, job: &Job, head: &Head) -> Result<Pulled, Met> {
@@ -97,7 +147,8 @@ async fn answer(app: &App, hunting: &mut Hunting<'_>, job: &Job, head: &Head) ->
     let partition = source::partition(&job.shape, window.id.part)?;
     let id = window.id.to_string();
     let chunk_id = (job.shape.chunk_id == ChunkIdPlace::Row).then_some(id.as_str());
-    let query = crate::defender::queries::window(&source, &slice, partition.as_ref(), chunk_id);
+    let dialect = job.services.defender.dialect();
+    let (query, reader) = source::pull(&job.shape, &source, &slice, partition.as_ref(), chunk_id, dialect);
 
     let packed = hunting.packed(&query).await?;
     // The blob's name is the claim's own, so that a worker that was overtaken cannot write over a sealed one.
@@ -105,7 +156,7 @@ async fn answer(app: &App, hunting: &mut Hunting<'_>, job: &Job, head: &Head) ->
     let claim = if mutated!(BlobNamedByWindow) { 0 } else { job.claim };
     let name = BlobName::new(&settings.database, &head.destination, &id, Uuid::from_u128(claim));
     let mut upload = job.services.ingestor.begin(name, job.deadline).await.map_err(not_stored)?;
-    let Squeezed { scan, sha256 } = stream(packed, &mut upload).await?;
+    let Squeezed { scan, sha256 } = stream(packed, reader, &mut upload).await?;
 
     let oversize_fails = settings.oversize_rows == OversizeRows::Fail;
     let now = app.state.now();
@@ -134,16 +185,16 @@ async fn answer(app: &App, hunting: &mut Hunting<'_>, job: &Job, head: &Head) ->
         longest_row_bytes: scan.longest_row_bytes,
         sha256,
     };
-    let bytes_per_row = chunk::measured(scan.rows, scan.response_bytes);
-    Ok(Pulled::Sealed(Outcome::Sealed { seal, bytes_per_row }))
+    let answer = Measured { rows: scan.rows, bytes: scan.response_bytes, cap: hunting.byte_cap() };
+    Ok(Pulled::Sealed(Outcome::Sealed { seal, answer }))
 }
 
 fn not_stored(error: crate::adx::Error) -> Met {
     Met::NotStored(error.to_string())
 }
 
-async fn stream(mut packed: Packed, upload: &mut Upload) -> Result<Squeezed, Met> {
-    let mut squeezer = Squeezer::new();
+async fn stream(mut packed: Packed, reader: Reader, upload: &mut Upload) -> Result<Squeezed, Met> {
+    let mut squeezer = Squeezer::new(reader);
     let mut gathered = BytesMut::new();
     while let Some(piece) = packed.next().await.map_err(|error| Met::from(CallError::Call(error)))? {
         gathered.extend_from_slice(&piece);
@@ -177,20 +228,28 @@ async fn off_executor<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'stat
     tokio::task::spawn_blocking(work).await.map_err(|error| Met::Broken(error.to_string()))
 }
 
-/// Cuts the window by another histogram, so that the children are even and counted.
-async fn split(app: &App, hunting: &mut Hunting<'_>, job: &Job, head: &Head, reason: &str) -> Over {
-    tracing::warn!(reason, "a window is too much for one answer and is split");
-    let window = &job.window.record;
-    let cut = cut(app, hunting, job, head).await;
-    let split = Split { reason, name: &job.message.window, hash_columns: &job.shape.hash_columns };
-    chunk::divided(window, split, cut, app.state.now(), &app.limits)
+/// What the rows of a window weigh, where that was asked for.
+fn weighed(divided: &Result<Divided, Met>, cap: u64) -> Option<Measured> {
+    let Divided { rows, bytes, .. } = *divided.as_ref().ok()?;
+    bytes.map(|bytes| Measured { rows, bytes, cap })
 }
 
-async fn cut(app: &App, hunting: &mut Hunting<'_>, job: &Job, head: &Head) -> Result<Vec<Piece>, Met> {
+fn decided(app: &App, job: &Job, reason: &Reason, divided: Result<Divided, Met>) -> Over {
+    let split = Split { reason, name: &job.message.window, hash_columns: &job.shape.hash_columns };
+    chunk::divided(&job.window.record, split, divided.map(|divided| divided.pieces), app.state.now())
+}
+
+/// Divides the window by another histogram, so that its parts are even and counted.
+async fn divide(app: &App, hunting: &mut Hunting<'_>, job: &Job, head: &Head, reason: &Reason) -> Result<Divided, Met> {
     let window = &job.window.record;
     let source = source::of(head, &job.shape, window.handover)?;
     let columns = source::hash_columns(&job.shape)?;
+    let id = window.id.to_string();
+    let chunk_id = (job.shape.chunk_id == ChunkIdPlace::Row).then_some(id.as_str());
     let whole = Piece { low: window.id.low, high: window.id.high, part: window.id.part, rows: window.planned_rows };
+    let aim = chunk::aim(head, window, reason, &app.limits, hunting.byte_cap());
     let mut planner = Planner::new(hunting, &source, &columns);
-    Ok(planner.divide(whole, chunk::split_target(window, &app.limits)).await?)
+    // What a service does not pack it does not weigh either.
+    let weighs = reason.size && !job.shape.row_format.is_plain();
+    Ok(planner.divide(whole, aim, weighs.then_some(Weigh { chunk_id })).await?)
 }

@@ -1,6 +1,7 @@
-//! Answer bytes in, gzip bytes out: the scanner and the compressor in one step that runs off the executor.
+//! Answer bytes in, gzip bytes out: the reader and the compressor in one step that runs off the executor.
 
-use crate::defender::scanner::{Scan, ScanError, Scanner};
+use crate::defender::Reader;
+use crate::defender::scanner::{Scan, ScanError};
 use bytes::Bytes;
 use flate2::Compression;
 use flate2::write::GzEncoder;
@@ -10,7 +11,7 @@ use std::io::Write;
 /// What a whole answer came to.
 #[derive(Debug, Clone)]
 pub struct Squeezed {
-    /// What the scanner saw.
+    /// What the reader saw.
     pub scan: Scan,
     /// SHA-256 of all compressed bytes, hex.
     pub sha256: String,
@@ -18,21 +19,16 @@ pub struct Squeezed {
 
 /// The state between two pieces.
 pub struct Squeezer {
-    scanner: Scanner,
+    reader: Reader,
     gzip: GzEncoder<Vec<u8>>,
     hash: Sha256,
     plain: Vec<u8>,
 }
 
 impl Squeezer {
-    /// Nothing yet.
-    pub fn new() -> Self {
-        Self {
-            scanner: Scanner::new(),
-            gzip: GzEncoder::new(Vec::new(), Compression::fast()),
-            hash: Sha256::new(),
-            plain: Vec::new(),
-        }
+    /// Nothing yet, of an answer that `reader` reads.
+    pub fn new(reader: Reader) -> Self {
+        Self { reader, gzip: GzEncoder::new(Vec::new(), Compression::fast()), hash: Sha256::new(), plain: Vec::new() }
     }
 
     /// Takes a piece of the answer; gives the compressed bytes that are ready.
@@ -41,7 +37,7 @@ impl Squeezer {
     /// [`ScanError`]: the document is not what the API answers.
     pub fn feed(&mut self, piece: &[u8]) -> Result<Bytes, ScanError> {
         self.plain.clear();
-        self.scanner.feed(piece, &mut self.plain)?;
+        self.reader.feed(piece, &mut self.plain)?;
         // Writing to a `Vec` does not fail.
         let _ = self.gzip.write_all(&self.plain);
         Ok(self.ready())
@@ -55,7 +51,7 @@ impl Squeezer {
         // Writing to a `Vec` does not fail.
         let _ = self.gzip.try_finish();
         let last = self.ready();
-        let scan = self.scanner.finish()?;
+        let scan = self.reader.finish()?;
         let sha256 = self.hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
         Ok((last, Squeezed { scan, sha256 }))
     }

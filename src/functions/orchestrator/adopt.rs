@@ -21,9 +21,10 @@ use crate::orchestration::head::take::Fresh;
 use crate::orchestration::ids::{InstanceId, TableKey};
 use crate::orchestration::instance::TableConfig;
 use crate::orchestration::ledger::{ChunkIdPlace, CutAxis, Head};
-use crate::orchestration::plan::{Piece, target_rows};
+use crate::orchestration::plan::{Aim, Caps, Piece};
 use crate::orchestration::removal::Place;
 use crate::orchestration::run::place::is_over;
+use crate::orchestration::sizing;
 use crate::state::{Error as StateError, Stored};
 use crate::storage::ETag;
 use crate::timestamp::Timestamp;
@@ -286,7 +287,7 @@ impl Adopting<'_> {
     ) -> Result<Vec<Piece>, Error> {
         let head = begun(head, &self.config, facts, self.app.state.now());
         let limits = &self.app.limits;
-        let target = target_rows(limits.window_rows, limits.window_bytes, head.bytes_per_row);
+        let target = sizing::target_rows(&head, limits, hunting.byte_cap());
         let source = source::of(&head, &facts.shape, facts.shape.handover.is_some()).map_err(StepError::name)?;
         let columns = source::hash_columns(&facts.shape).map_err(StepError::name)?;
         let mut pieces = Vec::new();
@@ -295,10 +296,12 @@ impl Adopting<'_> {
                 let rows = count(hunting, &source, &Slice::NullAxis).await?;
                 let whole = Piece { rows, ..*gap };
                 let mut planner = Planner::new(hunting, &source, &columns);
-                pieces.extend(if rows > target { planner.divide(whole, target).await? } else { vec![whole] });
+                let aim = Aim::below(Caps::of_rows(target));
+                pieces.extend(if rows > target { planner.divide(whole, aim, None).await?.pieces } else { vec![whole] });
             } else {
                 let mut planner = Planner::new(hunting, &source, &columns);
-                pieces.extend(planner.cut(gap.low, gap.high, target, false).await?.pieces);
+                let counted = planner.count(gap.low, gap.high, 0, false).await?;
+                pieces.extend(planner.cut(counted, target).await?);
             }
         }
         let beside: Vec<_> = layout.with_rows().collect();

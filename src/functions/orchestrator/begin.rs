@@ -88,10 +88,12 @@ async fn set_going(
     let now = app.state.now();
     let id = &run.record.id;
     let high = now - app.limits.settling_lag;
-    let tables = tables_of(services, &run.record, rows, high);
+    let notes: Vec<String> = services.defender.retirement_notice().into_iter().collect();
+    let begun = Instance { notes, ..run.record.clone() };
+    let tables = tables_of(services, &begun, rows, high);
     let old = store::tables(app, id).await?;
     let Ok(Begin { before, last, owed, over }) =
-        begin::begin(&run.record, tables.clone(), old, app.limits.tables_at_once, now)
+        begin::begin(&begun, tables.clone(), old, app.limits.tables_at_once, now)
     else {
         return Ok(());
     };
@@ -107,6 +109,9 @@ async fn set_going(
         etag = store::run(app, write, &etag).await?;
     }
     tracing::info!(tables = tables.len(), high = %high, "the run begins");
+    for note in &begun.notes {
+        tracing::warn!(note, "a run begins with something that a person has to see to");
+    }
     app.state.pay(&owed).await?;
     if over { release(app, id).await } else { Ok(()) }
 }

@@ -3,6 +3,7 @@
 
 mod asked;
 pub(super) mod learn;
+mod measure;
 pub(super) mod ownership;
 #[cfg(test)]
 mod tests;
@@ -10,9 +11,11 @@ mod tests;
 use super::finish::finish_table;
 use super::{Step, StepError, store};
 use crate::app::{App, Services};
+use crate::defender::queries::{Range, Slice, Source};
+use crate::functions::columns::{self, Look};
 use crate::functions::control::status_of;
 use crate::functions::hunting::Hunting;
-use crate::functions::planner::{Cut, Planner};
+use crate::functions::planner::{Histogram, Planner};
 use crate::functions::source;
 use crate::orchestration::adoption::watch::doubted;
 use crate::orchestration::head::hold::{WentOn, go_on};
@@ -24,7 +27,9 @@ use crate::orchestration::ids::{InstanceId, TableKey, WindowName};
 use crate::orchestration::instance::{TableResult, TableRun};
 use crate::orchestration::ledger::Head;
 use crate::orchestration::message::{ControlMessage, Debt};
-use crate::orchestration::plan::{Piece, target_rows};
+use crate::orchestration::plan::{Aim, Caps, Piece};
+use crate::orchestration::refine::bins_wanted;
+use crate::orchestration::sizing;
 use crate::orchestration::window::Window;
 use crate::state::{Error, Stored};
 use crate::storage::ETag;
@@ -261,9 +266,9 @@ impl Planning<'_> {
             head.record.progress.calls += hunting.take_calls();
             head.etag = store::head(app, self.key(), &head.record, Some(&head.etag)).await?;
         }
-        let planned = match scope {
+        let (planned, look) = match scope {
             Scope::NewRange => self.new_windows(&mut head.record, found.nulls, hunting).await?,
-            Scope::Leftovers | Scope::Nothing => Vec::new(),
+            Scope::Leftovers | Scope::Nothing => (Vec::new(), None),
         };
         head.record.progress.calls += hunting.take_calls();
         if head.record.plan.is_none() {
@@ -271,7 +276,11 @@ impl Planning<'_> {
             ownership::refuse_foreign(services, &head.record, self.deadline).await?;
         }
         let end = (scope == Scope::NewRange).then_some(table.high);
-        self.write(head, Content { found, planned, end }).await
+        self.write(head, Content { found, planned, end }).await?;
+        if let Some(look) = look {
+            columns::remember(self.app, self.key(), &look).await;
+        }
+        Ok(())
     }
 
     async fn nothing_to_do(&self, head: &Stored<Head>, why: &str, calls: u64) -> Result<(), Error> {
@@ -297,22 +306,38 @@ impl Planning<'_> {
         head: &mut Head,
         known: NullWindows,
         hunting: &mut Hunting<'_>,
-    ) -> Step<Vec<(WindowName, Window)>> {
+    ) -> Step<(Vec<(WindowName, Window)>, Option<Look>)> {
         let limits = &self.app.limits;
         let Some(shape) = &head.shape else {
             return Err(StepError::Failed(format!("the ledger of {} has no shape; start another run", head.source)));
         };
-        let Some((low, high)) = plan::new_range(self.table(), head) else { return Ok(Vec::new()) };
+        let Some((low, high)) = plan::new_range(self.table(), head) else { return Ok((Vec::new(), None)) };
         let source = source::of(head, shape, plan::is_handover(head)).map_err(StepError::name)?;
-        let columns = source::hash_columns(shape).map_err(StepError::name)?;
-        let target = target_rows(limits.window_rows, limits.window_bytes, head.bytes_per_row);
-        let mut planner = Planner::new(hunting, &source, &columns);
-        let Cut { mut pieces, null_rows } = planner.cut(low, high, target, nulls::are_counted(head)).await?;
+        let hashed = source::hash_columns(shape).map_err(StepError::name)?;
+        let target = sizing::target_rows(head, limits, hunting.byte_cap());
+        let days = high.since(low).as_secs_f64() / 86_400.0;
+        let wanted = bins_wanted(head.rows_per_day.unwrap_or_default() * days, Caps::of_rows(target));
+        let nulls = nulls::are_counted(head);
+        let mut planner = Planner::new(hunting, &source, &hashed).asking_for_columns();
+        let counted = planner.count(low, high, wanted, nulls).await?;
+        let columns = planner.take_columns();
+        head.rows_per_day = counted.rows_per_day().or(head.rows_per_day);
+        let mut look = None;
+        if let Some(columns) = columns {
+            let (notes, seen) = columns::changes(self.app, self.key(), columns).await;
+            (head.notes, look) = (notes, Some(seen));
+        }
+        let source = self.weigh(head, source, &counted, Range { low, high }, hunting).await?;
+        let target = sizing::target_rows(head, limits, hunting.byte_cap());
+        let mut planner = Planner::new(hunting, &source, &hashed);
+        let null_rows = counted.null_rows;
+        let mut pieces = planner.cut(counted, target).await?;
         match nulls::judge(known, null_rows) {
             NullRows::Copied => {}
             NullRows::New(rows) => {
                 let whole = Piece::whole(Timestamp::MIN, Timestamp::MIN, rows);
-                pieces.extend(if rows > target { planner.divide(whole, target).await? } else { vec![whole] });
+                let aim = Aim::below(Caps::of_rows(target));
+                pieces.extend(if rows > target { planner.divide(whole, aim, None).await?.pieces } else { vec![whole] });
             }
             NullRows::Late(rows) => {
                 tracing::warn!(rows, "rows without a value on the cut axis came late and are not copied");
@@ -320,7 +345,28 @@ impl Planning<'_> {
             }
         }
         let windows = plan::windows_of(head, pieces, self.app.state.now());
-        windows.map_err(|error| StepError::Failed(error.to_string()))
+        Ok((windows.map_err(|error| StepError::Failed(error.to_string()))?, look))
+    }
+
+    /// Weighs some of the rows where it is not known yet what they weigh; gives the source as rows are packed then.
+    async fn weigh(
+        &self,
+        head: &mut Head,
+        source: Source,
+        counted: &Histogram,
+        range: Range,
+        hunting: &mut Hunting<'_>,
+    ) -> Step<Source> {
+        let rows = match (counted.rows(), counted.null_rows) {
+            (0, nulls) => (Slice::NullAxis, nulls),
+            (rows, _) => (Slice::Range(range), rows),
+        };
+        let Some(shape) = head.shape.clone().filter(|_| head.bytes_per_row.is_none() && rows.1 > 0) else {
+            return Ok(source);
+        };
+        *head = measure::weigh(self.services, head.clone(), shape, rows, hunting).await?;
+        let Some(shape) = &head.shape else { return Ok(source) };
+        source::of(head, shape, plan::is_handover(head)).map_err(StepError::name)
     }
 
     /// Writes the plan; only the last transaction makes it valid, and owes its messages.

@@ -4,6 +4,7 @@ use super::*;
 use crate::orchestration::head::testing::{head, key, later, now, seen};
 use crate::orchestration::ids::Part;
 use crate::orchestration::limits::WINDOW_ATTEMPTS;
+use crate::orchestration::plan::{Caps, Piece};
 
 const TERMS: Terms<'static> = Terms { source: "s", destination: "x", oversize_fails: true, now: Timestamp::MAX };
 
@@ -36,7 +37,8 @@ fn word(over: &Over) -> String {
 
 fn next_word(next: &Next) -> String {
     match next {
-        Next::Split(_) => "split".into(),
+        Next::Split(Reason { size: false, .. }) => "split".into(),
+        Next::Split(Reason { size: true, .. }) => "split by weight".into(),
         Next::Over(over) => word(over),
     }
 }
@@ -87,6 +89,7 @@ fn what_a_pull_met_decides_what_follows() {
     let e = || "e".to_owned();
     for (met, first, second) in [
         (Met::TooMuch(e()), "split", "split"),
+        (Met::TooLarge(e()), "split by weight", "split by weight"),
         (Met::Broken(e()), "again after backoff!", "split"),
         (Met::NotStored(e()), "again after backoff!", "again after backoff!"),
         (Met::Quota(e()), "again after 0 s", "again after 0 s"),
@@ -99,6 +102,29 @@ fn what_a_pull_met_decides_what_follows() {
             assert_eq!(next_word(&after(&window(5, attempts), met.clone())), expected, "{met:?}, attempt {attempts}");
         }
     }
+}
+
+fn too_much(asked: bool) -> Reason {
+    Reason { text: "too much".into(), size: false, asked }
+}
+
+#[test]
+fn waiting_for_the_quota_spends_no_attempt_of_a_window_that_was_not_asked_for() {
+    for (asked, expected) in [(true, "again after 0 s!"), (false, "again after 0 s")] {
+        let split = Split { reason: &too_much(asked), name: &name(), hash_columns: &[] };
+        let over = divided(&window(8, 0), split, Err(Met::Quota("none".into())), now());
+        assert_eq!(word(&over), expected);
+    }
+}
+
+#[test]
+fn a_part_without_rows_is_not_asked_for() {
+    let piece = |low, rows| Piece::whole(Timestamp::from_ticks(low), Timestamp::from_ticks(low + 5), rows);
+    let split = Split { reason: &too_much(true), name: &name(), hash_columns: &[] };
+    let cut = Ok(vec![piece(10, 4), piece(15, 0), piece(20, 4)]);
+    let Over::End(WindowEnd::Split(children)) = divided(&window(8, 0), split, cut, now()) else { panic!("not split") };
+    let states: Vec<_> = children.iter().map(|(_, child)| child.state).collect();
+    assert_eq!(states, [WindowState::Planned, WindowState::Empty, WindowState::Planned]);
 }
 
 #[test]
@@ -118,8 +144,8 @@ fn a_window_that_is_too_much_is_cut_or_comes_to_an_end() {
         (Err(Met::Unavailable(e(), None)), "again after backoff!"),
         (Err(Met::Refused(e())), "failed"),
     ] {
-        let split = Split { reason: "too much", name: &name(), hash_columns: &["DeviceId".to_owned()] };
-        let over = divided(&window(8, 0), split, cut.clone(), now(), &limits());
+        let split = Split { reason: &too_much(true), name: &name(), hash_columns: &["DeviceId".to_owned()] };
+        let over = divided(&window(8, 0), split, cut.clone(), now());
         let pieces = cut.map(|pieces| pieces.len());
         assert_eq!(word(&over), expected, "{pieces:?}");
     }
@@ -134,9 +160,8 @@ fn children_cover_their_parent_under_its_plan_and_path() {
         rows: 4,
     };
     let parent = Window { handover: true, ..window(8, 3) };
-    let split = Split { reason: "too much", name: &name(), hash_columns: &[] };
-    let Over::End(WindowEnd::Split(children)) = divided(&parent, split, Ok(vec![piece(0), piece(1)]), now(), &limits())
-    else {
+    let split = Split { reason: &too_much(true), name: &name(), hash_columns: &[] };
+    let Over::End(WindowEnd::Split(children)) = divided(&parent, split, Ok(vec![piece(0), piece(1)]), now()) else {
         panic!("not split")
     };
     let paths: Vec<&str> = children.iter().map(|(name, _)| name.path()).collect();
@@ -262,12 +287,35 @@ fn of_the_copies_of_a_message_that_goes_back_only_the_last_one_goes_on() {
     assert_eq!(finds("copy of m", Some(4), true, &again), Received::Pay(vec![]));
 }
 
+/// A window of more than an instant.
+fn long(planned_rows: u64, attempts: u32) -> Window {
+    let mut window = window(planned_rows, attempts);
+    window.id.high = window.id.low + Duration::from_secs(60);
+    window
+}
+
 #[test]
-fn bytes_per_row_are_learned_slowly_and_from_enough_rows() {
-    assert_eq!((measured(499, 1_000), measured(500, 1_000)), (None, Some(2.0)));
-    let fresh = learned(head(TableState::Running), Some(10.0));
-    assert_eq!(fresh.bytes_per_row, Some(10.0));
-    let next = learned(fresh, Some(20.0));
-    assert_eq!(next.bytes_per_row, Some(13.0));
-    assert_eq!(learned(next.clone(), None), next);
+fn what_surely_does_not_fit_is_looked_at_before_it_is_asked_for() {
+    let known = Head { bytes_per_row: Some(1_000.0), ..head(TableState::Running) };
+    let reason = |rows, attempts| too_much_already(&known, &long(rows, attempts), 50_000_000);
+    assert_eq!(reason(49_000, 0), None);
+    assert!(reason(60_000, 0).is_some_and(|reason| reason.size));
+    assert_eq!(reason(60_000, 1), None, "it could not be divided, or somebody else knows better");
+    assert!(reason(ROW_CAP, 1).is_some_and(|reason| !reason.size));
+    let mut part = long(60_000, 0);
+    part.id.part = Part { index: 0, count: 2 };
+    assert_eq!(too_much_already(&known, &part, 50_000_000), None, "its rows are not weighed");
+}
+
+#[test]
+fn a_window_is_divided_by_the_weight_of_its_rows_or_by_what_is_known_of_it() {
+    let known = Head { bytes_per_row: Some(1_000.0), margin: Some(0.1), ..head(TableState::Running) };
+    let aim = |rows, size, asked| {
+        let reason = Reason { text: String::new(), size, asked };
+        aim(&known, &window(rows, 0), &reason, &limits(), 50_000_000)
+    };
+    assert_eq!([10, 80_000, 99_000].map(|rows| aim(rows, false, true).parts), [2, 2, 3]);
+    assert_eq!((aim(99_000, true, true).parts, aim(99_000, true, false).parts), (2, 1));
+    assert_eq!(aim(99_000, true, true).most, Caps { rows: 99_000, bytes: 45_000_000 });
+    assert_eq!(aim(99_000, false, true).most.rows, 45_000);
 }

@@ -146,6 +146,13 @@ fn warnings(head: &Head, table: &TableRun, windows: &[Window], watermark: &Water
     }
     let expired = windows.iter().filter(|w| w.state == WindowState::Expired && w.run == head.run);
     warnings.extend(expired.filter_map(|window| window.error.clone()));
+    warnings.extend(head.notes.iter().cloned());
+    if head.shape.as_ref().is_some_and(|shape| shape.row_format.is_plain()) {
+        warnings.push(
+            "the hunting service refuses to pack rows, so they are read plain and packed here: slower, and with the same content"
+                .to_owned(),
+        );
+    }
     if head.progress.vanished_rows > 0 {
         warnings.push(format!(
             "{} rows that were planned had left the source before they were pulled",

@@ -67,7 +67,9 @@ pub fn go_on<V>(
         updated: now,
         ..head.clone()
     };
-    make_ready(&mut head, with(&[WindowState::Planned]).map(|seen| seen.name.clone()).collect());
+    let (failed, others): (Vec<_>, Vec<_>) = with(&[WindowState::Planned]).partition(|seen| seen.window.failures > 0);
+    let names = |seen: Vec<&Seen<V>>| seen.into_iter().map(|seen| seen.name.clone()).collect();
+    make_ready(&mut head, names(failed), names(others));
     let owed = begin(key, &mut head, format!("hold:{number}"), held, now, limits);
     Some(WentOn { head, owed })
 }

@@ -103,6 +103,8 @@ pub struct Draft<V> {
     head: Head,
     rest: Vec<WindowWrite<V>>,
     names: Vec<WindowName>,
+    /// Of windows that failed in earlier runs.
+    failed: Vec<WindowName>,
     /// Messages for windows that workers may still hold.
     held: Vec<Debt>,
     /// Whether proved windows are to be counted again.
@@ -138,8 +140,8 @@ pub fn lay_out<V>(
     let plan = draft_of(&head)?.to_owned();
     let unplanned = head.clone();
     let recount = found.doubtful;
-    let (rest, names, held, out) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-    let mut draft = Draft { batches: Vec::new(), plan, head, rest, names, held, recount, out };
+    let (rest, names, failed, held, out) = (Vec::new(), Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    let mut draft = Draft { batches: Vec::new(), plan, head, rest, names, failed, held, recount, out };
     if end.is_some() {
         draft.head.plan = Some(draft.plan.clone());
     }
@@ -182,6 +184,7 @@ impl<V> Draft<V> {
         let taken = window.taken_up(now, limits);
         let state = taken.as_ref().map_or(window.state, |taken| taken.state);
         match state {
+            WindowState::Planned if window.failures > 0 => self.failed.push(name.clone()),
             WindowState::Planned => self.names.push(name.clone()),
             WindowState::Claimed | WindowState::Sealed => {
                 let lease = window.lease_until.unwrap_or(now) + limits.clock_margin;
@@ -220,7 +223,7 @@ impl<V> Draft<V> {
     /// The last transaction. `run` is the status of the run as read after all batches were written: a plan of a run
     /// that was terminated or suspended meanwhile is valid, for the next run or the resumption, and dispatches nothing.
     pub fn complete(self, key: &TableKey, run: Option<RuntimeStatus>, now: Timestamp, limits: &Limits) -> Completed<V> {
-        let Self { plan, head, names, held, out, rest, recount, .. } = self;
+        let Self { plan, head, names, failed, held, out, rest, recount, .. } = self;
         let mut head = Head {
             draft: None,
             state: TableState::Running,
@@ -232,7 +235,7 @@ impl<V> Draft<V> {
             updated: now,
             ..head
         };
-        make_ready(&mut head, names);
+        make_ready(&mut head, failed, names);
         let owed = begin(key, &mut head, format!("plan:{plan}"), held, now, limits);
         Completed { write: TableWrite { head, windows: rest }, owed }
     }
@@ -313,6 +316,18 @@ mod tests {
         assert_eq!((write.head.counts.open, write.head.lanes(), write.head.more), (250, 2, true));
         assert_eq!(write.head.ready.len(), READY_NAMES - 2);
         assert_eq!(write.head.planned_to, Timestamp::from_ticks(9_000));
+    }
+
+    #[test]
+    fn what_failed_goes_before_all_else_and_nothing_is_left_out() {
+        let mut failed = seen(900, WindowState::Failed);
+        failed.window.failures = 2;
+        let left = (0..200).map(|low| seen(low, WindowState::Planned)).chain([failed]).collect();
+        let Completed { write, owed } = completed(drafted(left, 0));
+        let Message::Chunk(first) = &owed[0].message else { panic!("{owed:?}") };
+        assert_eq!(first.window, seen(900, WindowState::Failed).name);
+        assert_eq!(write.head.cursor, Some(seen(62, WindowState::Planned).name));
+        assert!(write.head.more && write.head.ready.len() == READY_NAMES - 2);
     }
 
     #[test]

@@ -101,6 +101,7 @@ pub fn take(
         progress: Progress::default(),
         audited_rows: None,
         doubts: Vec::new(),
+        notes: Vec::new(),
         owed_plan: None,
         owed_verify: None,
         updated: now,

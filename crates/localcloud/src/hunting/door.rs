@@ -28,6 +28,8 @@ const BODY_CAP_BYTES: usize = 1024 * 1024;
 const GRAPH_APP_ID: &str = "00000003-0000-0000-c000-000000000000";
 /// Beyond the run time of a query, how long to wait for a slot and for the engine to notice its deadline.
 const GRACE: Duration = Duration::from_secs(60);
+const UNKNOWN_PACK: &str =
+    "'project' operator: Failed to resolve scalar expression named 'pack_all'. Fix semantic errors in your query.";
 const UNREADABLE: &str = "Unable to read JSON request payload. Please ensure Content-Type header is set and payload is of valid JSON format.";
 
 /// One of the three services behind the routes.
@@ -115,7 +117,13 @@ impl Hunting {
         if service.dialect == Dialect::Graph && !claims.roles.contains(&self.settings.required_role) {
             return Err(Refusal::Forbidden);
         }
-        let question = question(&body?, headers, service, tables.now())?;
+        let mut question = question(&body?, headers, service, tables.now())?;
+        if self.settings.refuse_pack && question.query.contains("pack_all") {
+            return Err(Refusal::Query(UNKNOWN_PACK.to_owned()));
+        }
+        if service.dialect == Dialect::Graph && question.timespan.is_none() {
+            question.timespan = self.settings.default_timespan.map(|span| Timespan::before(tables.now(), span));
+        }
         self.quota.enter(tables.now()).map_err(Refusal::Exhausted)?;
         self.evaluate(question, service.dialect, tables, gzip).await
     }

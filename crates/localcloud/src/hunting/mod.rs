@@ -80,6 +80,11 @@ pub struct Settings {
     pub retry_after: bool,
     /// Whether refused calls count as calls.
     pub refused_calls_count: bool,
+    /// Whether `pack_all()` is refused, as by a service that does not know it.
+    pub refuse_pack: bool,
+    /// The stretch of event time before now that Graph clips a call to that names none; `None`: it clips nothing then. A row without
+    /// an event time is in no stretch.
+    pub default_timespan: Option<Duration>,
     /// Whether answers are compressed for clients that accept it.
     pub gzip: bool,
     /// Whether answers carry their length instead of being chunked.
@@ -94,6 +99,8 @@ impl Default for Settings {
             limits: Limits::default(),
             retry_after: true,
             refused_calls_count: false,
+            refuse_pack: false,
+            default_timespan: None,
             gzip: true,
             content_length: false,
             required_role: crate::entra::THREAT_HUNTING_READ_ALL.to_owned(),

@@ -388,6 +388,34 @@ async fn planned_faults_look_like_the_service_failing() {
 }
 
 #[tokio::test]
+async fn packing_can_be_a_thing_that_the_service_does_not_know() {
+    let setup = setup(vec![table("DeviceEvents", 5)], Settings { refuse_pack: true, ..unlimited() });
+    let (status, code, message) = setup.hunt("DeviceEvents | project Row = tostring(pack_all(true))").await.error();
+    assert_eq!((status, code.as_str()), (400, "BadRequest"));
+    assert!(message.contains("'pack_all'"), "{message}");
+    assert_eq!(setup.hunt("DeviceEvents").await.rows().len(), 5);
+}
+
+#[tokio::test]
+async fn a_call_without_a_timespan_is_clipped_only_where_the_service_does_that() {
+    let options = TableOptions { null_timestamps_per_mille: 100, ..TableOptions::default() };
+    let recent = || TableSettings::new("DeviceEvents", 5_000, NOW - 60 * ticks::SECOND, NOW).with(options.clone());
+    let odd = "DeviceEvents | summarize Ahead = countif(Timestamp > now()), Without = countif(isnull(Timestamp))";
+    let wide = json!({ "Query": odd, "Timespan": "2000-01-01/2100-01-01" });
+    for (default_timespan, ahead, without) in
+        [(None, true, true), (Some(Duration::from_secs(30 * 86_400)), false, false)]
+    {
+        let setup = setup(vec![recent()], Settings { default_timespan, ..unlimited() });
+        let row = setup.hunt(odd).await.rows().remove(0);
+        assert_eq!((row["Ahead"] != 0, row["Without"] != 0), (ahead, without), "{default_timespan:?}");
+        let row = setup.send(setup.graph(&wide)).await.unwrap().rows().remove(0);
+        assert_eq!((row["Ahead"] != 0, row["Without"] != 0), (true, false), "{default_timespan:?}");
+        let legacy = setup.send(setup.post("/api/advancedhunting/run", XDR, &json!({ "Query": odd }))).await.unwrap();
+        assert_ne!(legacy.json()["Results"][0]["Ahead"], 0, "the older services know no span");
+    }
+}
+
+#[tokio::test]
 async fn calls_are_counted_by_table_and_status() {
     let setup = setup(vec![table("DeviceEvents", 5), table("AlertInfo", 5)], unlimited());
     for query in ["DeviceEvents | count", "union DeviceEvents, AlertInfo | count", "AlertInfo | where Nope == 1"] {

@@ -14,6 +14,11 @@ pub(super) struct Timespan {
 }
 
 impl Timespan {
+    /// What lies before an instant.
+    pub(super) fn before(now: i64, span: std::time::Duration) -> Self {
+        Self { start: now - ticks::of(span), end: now }
+    }
+
     /// Reads `start/end`, `P30D/end`, `start/P30D`, `P30D` (back from now) or one date-time (until now).
     pub(super) fn parse(text: &str, now: i64) -> Option<Self> {
         let (start, end) = match text.split_once('/') {

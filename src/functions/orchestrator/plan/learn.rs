@@ -1,19 +1,15 @@
-//! What a table's first run finds out, once: the destination, the cut axis, the columns and the size of a row.
+//! What a table's first run finds out, once: the destination, the cut axis and the columns. What rows weigh is for `measure`.
 
 use super::super::{Step, StepError};
 use crate::adx::catalog::{Claim, Destination, LedgerEntry, Readiness};
 use crate::app::Services;
-use crate::defender::Error as HuntingError;
-use crate::defender::queries::{self, Range, Slice};
-use crate::defender::scanner::{Scan, Scanner};
+use crate::defender::queries;
 use crate::functions::hunting::{Error, Hunting};
-use crate::functions::source::{self, ARRIVAL_COLUMN};
+use crate::functions::source::ARRIVAL_COLUMN;
 use crate::kql::Identifier;
 use crate::orchestration::head::learn as rules;
 use crate::orchestration::instance::{TableConfig, TableRun};
 use crate::orchestration::ledger::{CutAxis, Head, RowFormat, Shape};
-use crate::orchestration::limits::SAMPLE_ROWS;
-use crate::timestamp::Timestamp;
 use tokio::time::Instant;
 
 /// Columns that tell rows of the same instant apart, best first.
@@ -95,17 +91,17 @@ pub async fn probe(config: &TableConfig, hunting: &mut Hunting<'_>) -> Step<Opti
     }
     let names: Vec<(&str, &str)> =
         rows.columns.iter().map(|c| (c.name.as_str(), c.ty.as_str())).filter(|c| c.0 != "ArrivedAt").collect();
+    hunting.try_timespan(&source_table, &names).await?;
     Ok(Some(Probe { axis, hash_columns: hash_columns(&names) }))
 }
 
 /// Finds out the table's shape. Gives `false` when the source shows no row to learn from.
 pub async fn shape(services: &Services, table: &TableRun, head: &mut Head, hunting: &mut Hunting<'_>) -> Step<bool> {
-    let source_table = Identifier::new(&table.config.source).map_err(StepError::name)?;
     let Some(Probe { axis, hash_columns }) = probe(&table.config, hunting).await? else { return Ok(false) };
     let handover = rules::handover(&table.config, &axis, table.config.watermark_column == ARRIVAL_COLUMN);
     let taken_over = table.config.high_watermark.is_some();
     let default_format = if taken_over { RowFormat::Full } else { RowFormat::Compact };
-    let mut shape = Shape {
+    let shape = Shape {
         axis,
         row_format: services.settings.row_format.unwrap_or(default_format),
         chunk_id: services.settings.chunk_id,
@@ -113,29 +109,12 @@ pub async fn shape(services: &Services, table: &TableRun, head: &mut Head, hunti
         handover,
     };
     claim(services, head, &shape.axis, hunting.deadline()).await?;
-    *head = rules::shaped(head.clone(), &table.config, shape.clone());
-    head.bytes_per_row = match sample(head, &shape, table.high, hunting).await {
-        Err(error) if may_be_packed_in_full(&error, services, &shape) => {
-            tracing::warn!(%error, table = head.source, "the service refuses pack_all(true); rows are packed in full");
-            shape.row_format = RowFormat::Full;
-            sample(head, &shape, table.high, hunting).await
-        }
-        other => other,
-    }
-    .map_err(|error| unknown_table(&source_table, error))?;
-    head.shape = Some(shape);
+    *head = rules::shaped(head.clone(), &table.config, shape);
     Ok(true)
 }
 
-/// Whether the query was refused while the format of the rows was ours to choose.
-fn may_be_packed_in_full(error: &Error, services: &Services, shape: &Shape) -> bool {
-    matches!(error, Error::Call(call @ HuntingError::Refused { .. }) if !call.is_unknown_table())
-        && shape.row_format == RowFormat::Compact
-        && services.settings.row_format.is_none()
-}
-
 /// The API says the same of a table that does not exist and of one that the tenant may not see.
-fn unknown_table(table: &Identifier, error: Error) -> StepError {
+pub fn unknown_table(table: &Identifier, error: Error) -> StepError {
     match &error {
         Error::Call(call) if call.is_unknown_table() => StepError::Failed(format!(
             "{table} is not a table that this identity can query ({call}). Check its spelling (names are case-sensitive) and the \
@@ -143,34 +122,6 @@ fn unknown_table(table: &Identifier, error: Error) -> StepError {
         )),
         _ => error.into(),
     }
-}
-
-/// Response bytes per row, measured on packed rows of the range; on fewer of them where they are very large.
-async fn sample(head: &Head, shape: &Shape, high: Timestamp, hunting: &mut Hunting<'_>) -> Result<Option<f64>, Error> {
-    let source = source::of(head, shape, shape.handover.is_some())
-        .map_err(|error| HuntingError::Refused { code: "Name".to_owned(), message: error.to_string() })?;
-    let slice = Slice::Range(Range { low: head.planned_to, high });
-    let mut take = SAMPLE_ROWS;
-    loop {
-        match measured(&queries::sample(&source, &slice, take), hunting).await {
-            Err(Error::Call(HuntingError::ResultTooLarge { .. } | HuntingError::TooLarge { .. })) if take > 1 => {
-                take /= 10
-            }
-            Err(error) => return Err(error),
-            Ok(scan) => return Ok((scan.rows > 0).then(|| scan.response_bytes as f64 / scan.rows as f64)),
-        }
-    }
-}
-
-async fn measured(query: &str, hunting: &mut Hunting<'_>) -> Result<Scan, Error> {
-    let mut packed = hunting.packed(query).await?;
-    let mut scanner = Scanner::new();
-    let mut rows = Vec::new();
-    while let Some(piece) = packed.next().await? {
-        rows.clear();
-        scanner.feed(&piece, &mut rows).map_err(HuntingError::from)?;
-    }
-    Ok(scanner.finish().map_err(HuntingError::from)?)
 }
 
 /// Scalar columns whose hash spreads the rows.

@@ -1,0 +1,183 @@
+//! What the rows of a table weigh, found out once by weighing some of them at the source as they will be packed: whether the
+//! service packs rows, and how many of them an answer holds. Knows no plan.
+
+use super::super::Step;
+use super::learn::unknown_table;
+use crate::app::Services;
+use crate::defender::queries::{self, FRAME_BYTES, Partition, Slice, Source};
+use crate::defender::scanner::Scan;
+use crate::defender::{Dialect, Error as HuntingError, Reader};
+use crate::functions::hunting::{Error, Hunting};
+use crate::functions::source;
+use crate::kql::Identifier;
+use crate::orchestration::ids::{Part, WindowId};
+use crate::orchestration::ledger::{ChunkIdPlace, Head, RowFormat, Shape};
+use crate::orchestration::limits::{MAX_DYNAMIC_BYTES, SAMPLE_ROWS};
+use crate::orchestration::sizing::{self, Sample};
+use crate::timestamp::Timestamp;
+use serde_json::Value;
+
+/// The most rows of a sample that is not weighed at the source.
+const PLAIN_ROWS: u32 = 1_000;
+/// By how much a sample is widened that held nothing, or narrowed that was too costly.
+const STEP: u64 = 16;
+
+/// Weighs some of the `rows` rows of a slice, and takes what they weigh into the head; nothing where there are none. Where the
+/// format of rows is ours to choose and the service refuses ours, it is changed.
+pub async fn weigh(
+    services: &Services,
+    head: Head,
+    shape: Shape,
+    (slice, rows): (Slice, u64),
+    hunting: &mut Hunting<'_>,
+) -> Step<Head> {
+    let table = Identifier::new(&head.source).map_err(super::StepError::name)?;
+    let mut sampling = Sampling { head: &head, slice, rows, dialect: services.defender.dialect(), hunting };
+    let mut shape = shape;
+    let wanted = shape.row_format;
+    let sampled = loop {
+        match sampling.sample(&shape).await {
+            Ok(sampled) => break sampled,
+            Err(error) => {
+                let next = next_format(&error, wanted, shape.row_format, services.settings.row_format.is_none());
+                let Some(next) = next else { return Err(unknown_table(&table, error)) };
+                tracing::warn!(%error, table = head.source, format = ?next, "the service refuses to pack rows; another way is tried");
+                shape.row_format = next;
+            }
+        }
+    };
+    let head = Head { shape: Some(shape), ..head };
+    Ok(match sampled {
+        Some(sample) => sizing::sampled(head, sample, hunting.byte_cap()),
+        None => head,
+    })
+}
+
+/// What to try where the query was refused for the way in which rows are packed: in full, where the format is ours to choose, then
+/// plain and packed here.
+fn next_format(error: &Error, wanted: RowFormat, tried: RowFormat, ours_to_choose: bool) -> Option<RowFormat> {
+    let refused = matches!(error, Error::Call(call @ HuntingError::Refused { .. }) if !call.is_unknown_table());
+    match tried {
+        _ if !refused => None,
+        RowFormat::Compact if ours_to_choose => Some(RowFormat::Full),
+        RowFormat::Compact | RowFormat::Full => Some(wanted.plain()),
+        RowFormat::PlainCompact | RowFormat::PlainFull => None,
+    }
+}
+
+struct Sampling<'h, 'a> {
+    head: &'h Head,
+    slice: Slice,
+    rows: u64,
+    dialect: Dialect,
+    hunting: &'h mut Hunting<'a>,
+}
+
+impl Sampling<'_, '_> {
+    /// A sample of some [`SAMPLE_ROWS`] rows, by the hash that also divides windows: of more, should that part of them hold
+    /// nothing, and of fewer, should they be too much for the service.
+    async fn sample(&mut self, shape: &Shape) -> Result<Option<Sample>, Error> {
+        let name = |error: crate::kql::InvalidName| HuntingError::Refused {
+            code: "Name".to_owned(),
+            message: error.to_string(),
+        };
+        let source = source::of(self.head, shape, shape.handover.is_some()).map_err(name)?;
+        let columns = source::hash_columns(shape).map_err(name)?;
+        let mut parts = u32::try_from(self.rows / SAMPLE_ROWS).unwrap_or(u32::MAX).max(1);
+        let (mut widened, mut narrowed) = (false, false);
+        // Every id is as long as this.
+        let (low, high, part) = (Timestamp::MIN, Timestamp::MIN, Part::WHOLE);
+        let id = WindowId { ledger: self.head.ledger, low, high, part, generation: 0 }.to_string();
+        let chunk_id = (shape.chunk_id == ChunkIdPlace::Row).then_some(id.as_str());
+        if shape.row_format.is_plain() {
+            return self.measured(&source, chunk_id, shape.row_format.is_compact()).await;
+        }
+        loop {
+            let partition = (parts > 1).then(|| Partition { index: 0, count: parts, columns: columns.clone() });
+            match self.weighed(&source, partition, chunk_id).await {
+                Ok(Some(sample)) => return Ok(Some(sample)),
+                Ok(None) if parts == 1 || narrowed => return Ok(None),
+                Ok(None) => {
+                    widened = true;
+                    parts = (u64::from(parts) / STEP).max(1) as u32;
+                }
+                Err(Error::Call(error)) if is_too_much(&error) && !widened && u64::from(parts) < self.rows => {
+                    narrowed = true;
+                    parts = parts.saturating_mul(STEP as u32);
+                }
+                // All rows are in a few parts, each too much: the first answers will tell.
+                Err(Error::Call(error)) if is_too_much(&error) => return Ok(None),
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// The weight of rows that the service does not pack, by the answer that holds some of them: fewer, where they are large.
+    async fn measured(
+        &mut self,
+        source: &Source,
+        chunk_id: Option<&str>,
+        compact: bool,
+    ) -> Result<Option<Sample>, Error> {
+        let mut take = PLAIN_ROWS;
+        let scan = loop {
+            let query = queries::plain_sample(source, &self.slice, take, chunk_id);
+            match self.read(&query, Reader::plain(self.dialect, compact)).await {
+                Err(Error::Call(error)) if is_too_much(&error) && take > 1 => take /= 10,
+                Err(Error::Call(error)) if is_too_much(&error) => return Ok(None),
+                Err(error) => return Err(error),
+                Ok(scan) => break scan,
+            }
+        };
+        let (rows, bytes) = (scan.rows as f64, scan.response_bytes as f64);
+        // How the rows vary is not known: as much as they weigh.
+        Ok((scan.rows > 0).then_some(Sample { rows: scan.rows, bytes, squares: 2.0 * bytes * bytes / rows }))
+    }
+
+    async fn read(&mut self, query: &str, mut reader: Reader) -> Result<Scan, Error> {
+        let mut answer = self.hunting.packed(query).await?;
+        let mut rows = Vec::new();
+        while let Some(piece) = answer.next().await? {
+            rows.clear();
+            reader.feed(&piece, &mut rows).map_err(HuntingError::from)?;
+        }
+        Ok(reader.finish().map_err(HuntingError::from)?)
+    }
+
+    /// The weight of a part of the rows.
+    async fn weighed(
+        &mut self,
+        source: &Source,
+        partition: Option<Partition>,
+        chunk_id: Option<&str>,
+    ) -> Result<Option<Sample>, Error> {
+        let answer = self.hunting.rows(&queries::sample(source, &self.slice, partition.as_ref(), chunk_id)).await?;
+        let value = |column: &str| answer.rows.first()?.get(column)?.as_f64();
+        let rows = answer.rows.first().and_then(|row| row.get("Rows")).and_then(Value::as_u64).unwrap_or_default();
+        let (Some(wire), Some(squares)) = (value("Wire").filter(|_| rows > 0), value("Squares")) else {
+            return Ok(None);
+        };
+        let biggest = value("Biggest").unwrap_or_default();
+        if biggest > MAX_DYNAMIC_BYTES as f64 {
+            tracing::warn!(
+                table = self.head.source,
+                biggest_bytes = biggest,
+                "there are rows above 1 MiB: see OVERSIZE_ROWS"
+            );
+        }
+        // Each row is larger by its frame, and so are the squares.
+        let (count, frame) = (rows as f64, FRAME_BYTES as f64);
+        let (bytes, squares) = (wire + count * frame, squares + 2.0 * frame * wire + count * frame * frame);
+        Ok(Some(Sample { rows, bytes, squares }))
+    }
+}
+
+fn is_too_much(error: &HuntingError) -> bool {
+    matches!(
+        error,
+        HuntingError::TooExpensive { .. }
+            | HuntingError::TimedOut { .. }
+            | HuntingError::ResultTooLarge { .. }
+            | HuntingError::TooLarge { .. }
+    )
+}

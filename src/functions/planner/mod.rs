@@ -1,0 +1,286 @@
+//! Histograms in, pieces of a range out: asks the source for counts until every piece fits one answer.
+
+mod bins;
+#[cfg(test)]
+mod tests;
+
+use super::columns::Columns;
+use super::hunting::{Error, Hunting};
+use crate::defender::queries::{self, Range, Slice, Source};
+use crate::defender::{Error as HuntingError, Rows};
+use crate::kql::Identifier;
+use crate::orchestration::ids::Part;
+use crate::orchestration::limits::ROW_CAP;
+use crate::orchestration::plan::{Aim, Bin, Caps, MAX_PARTS, Piece, bin_width, joined, more_parts, pack, parts_for};
+use crate::orchestration::refine::{Stretch, stretches};
+use crate::timestamp::Timestamp;
+use bins::{Counts, corrupt, part_counts, take_columns};
+use std::time::Duration;
+
+/// Bins of a plan, where nothing says that it needs more.
+const PLAN_BINS: u32 = 5_000;
+/// The most bins of one answer: some megabytes once it is decoded.
+const MOST_BINS: u32 = 10_000;
+/// Bins in which a window is counted that is to be divided.
+const DIVIDE_BINS: u32 = 1_000;
+/// The span that a first load without a lower bound is expected to cover.
+const RETENTION: Duration = Duration::from_secs(31 * 86_400);
+
+/// Cuts ranges of one table.
+pub struct Planner<'p, 'a> {
+    hunting: &'p mut Hunting<'a>,
+    source: &'p Source,
+    hash_columns: &'p [Identifier],
+    asks_columns: bool,
+    columns: Option<Columns>,
+}
+
+/// A range, counted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Histogram {
+    low: Timestamp,
+    high: Timestamp,
+    bins: Vec<Bin>,
+    /// Rows whose cut axis is null, which no range holds.
+    pub null_rows: u64,
+}
+
+impl Histogram {
+    /// How many rows the range holds.
+    pub fn rows(&self) -> u64 {
+        self.bins.iter().map(|bin| bin.rows).sum()
+    }
+
+    /// How many rows the range holds for each day of it, from the first row on.
+    pub fn rows_per_day(&self) -> Option<f64> {
+        let low = if self.low == Timestamp::MIN { self.bins.first()?.start } else { self.low };
+        let days = self.high.since(low).as_secs_f64() / 86_400.0;
+        (days > 0.0).then(|| self.rows() as f64 / days)
+    }
+}
+
+/// How rows are weighed: as they are packed.
+#[derive(Debug, Clone, Copy)]
+pub struct Weigh<'a> {
+    /// What they are given as the id of their window, if they are given one.
+    pub chunk_id: Option<&'a str>,
+}
+
+/// A piece, divided.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Divided {
+    /// Pieces that tile it.
+    pub pieces: Vec<Piece>,
+    /// What its rows take in an answer, where that was measured.
+    pub bytes: Option<u64>,
+    /// Its rows.
+    pub rows: u64,
+}
+
+impl<'p, 'a> Planner<'p, 'a> {
+    /// A planner that asks through `hunting`.
+    pub fn new(hunting: &'p mut Hunting<'a>, source: &'p Source, hash_columns: &'p [Identifier]) -> Self {
+        Self { hunting, source, hash_columns, asks_columns: false, columns: None }
+    }
+
+    /// The same, with the first histogram telling the table's columns too.
+    #[must_use]
+    pub fn asking_for_columns(self) -> Self {
+        Self { asks_columns: true, ..self }
+    }
+
+    /// The table's columns, as far as a histogram told them.
+    pub fn take_columns(&mut self) -> Option<Columns> {
+        self.columns.take()
+    }
+
+    /// Counts `(low, high]` by one histogram, in as many bins as `wanted` but neither very few nor too many. `nulls` counts
+    /// the rows whose cut axis is null too; the source then cannot skip data by the axis.
+    ///
+    /// # Errors
+    /// [`Error`] of a hunting call.
+    pub async fn count(
+        &mut self,
+        low: Timestamp,
+        high: Timestamp,
+        wanted: u32,
+        nulls: bool,
+    ) -> Result<Histogram, Error> {
+        let span = if low == Timestamp::MIN { RETENTION } else { high.since(low) };
+        let (source, range) = (self.source, Range { low, high });
+        let bins = wanted.clamp(PLAN_BINS, MOST_BINS);
+        let Counts { bins, null_rows } =
+            self.counts(range, span, bins, |width| queries::histogram(source, &range, nulls, width)).await?;
+        Ok(Histogram { low, high, bins, null_rows })
+    }
+
+    /// Cuts what was counted into pieces of at most `target` rows, with one more histogram for each bin that is too full, or
+    /// where narrower bins save more calls than they cost.
+    ///
+    /// # Errors
+    /// [`Error`] of a hunting call.
+    pub async fn cut(&mut self, histogram: Histogram, target: u64) -> Result<Vec<Piece>, Error> {
+        let Histogram { low, high, bins, .. } = histogram;
+        let caps = Caps::of_rows(target);
+        let bins = self.refined(bins, caps, true).await?;
+        let mut pieces = Vec::new();
+        for piece in joined(pack(low, high, &bins, caps), caps) {
+            if piece.rows > target {
+                pieces.extend(self.divide_at_once(piece, caps).await?);
+            } else {
+                pieces.push(piece);
+            }
+        }
+        Ok(pieces)
+    }
+
+    /// Divides a piece that no time cuts until each part is below `caps`, or can be divided no more.
+    async fn divide_at_once(&mut self, piece: Piece, caps: Caps) -> Result<Vec<Piece>, Error> {
+        let (mut open, mut done) = (vec![piece], Vec::new());
+        while let Some(piece) = open.pop() {
+            let parts = self.divide_by_hash(piece, Aim::below(caps)).await?;
+            let divided = parts.len() > 1;
+            for part in parts {
+                if divided && part.rows > caps.rows { open.push(part) } else { done.push(part) }
+            }
+        }
+        done.sort_by_key(|piece| piece.part.index);
+        Ok(done)
+    }
+
+    /// Divides a piece that is too much, by time where that is possible, else by a hash; by the weight of its rows if they are
+    /// to be weighed.
+    ///
+    /// # Errors
+    /// [`Error`] of a hunting call.
+    pub async fn divide(&mut self, piece: Piece, aim: Aim, weigh: Option<Weigh<'_>>) -> Result<Divided, Error> {
+        let divided = |pieces| Divided { pieces, bytes: None, rows: piece.rows };
+        if piece.is_part() || piece.is_single_tick() || piece.is_null_axis() {
+            return Ok(divided(self.divide_by_hash(piece, aim).await?));
+        }
+        let (source, range) = (self.source, Range { low: piece.low, high: piece.high });
+        let span = if piece.low == Timestamp::MIN { RETENTION } else { piece.high.since(piece.low) };
+        let query = |width| match weigh {
+            Some(Weigh { chunk_id }) => queries::weighed_histogram(source, &range, width, chunk_id),
+            None => queries::close_histogram(source, &range, width),
+        };
+        let counted = self.counts(range, span, DIVIDE_BINS, query).await?;
+        let (rows, bytes) = counted.bins.iter().fold((0, 0), |all, bin| (all.0 + bin.rows, all.1 + bin.bytes));
+        let caps = aim.caps(rows, bytes);
+        let bins = self.refined(counted.bins, caps, false).await?;
+        let pieces = match bins.as_slice() {
+            // All at one instant: no time divides them.
+            [_] => self.divide_by_hash(Piece { rows, ..piece }, aim).await?,
+            bins => joined(pack(piece.low, piece.high, bins, caps), caps),
+        };
+        Ok(Divided { pieces, bytes: weigh.is_some().then_some(bytes), rows })
+    }
+
+    /// The bins with those counted again that have to be, or that it pays to, until none is left.
+    async fn refined(&mut self, mut bins: Vec<Bin>, caps: Caps, mut coarse: bool) -> Result<Vec<Bin>, Error> {
+        loop {
+            let found = stretches(&bins, caps, MOST_BINS, coarse);
+            coarse = false;
+            if found.is_empty() {
+                return Ok(bins);
+            }
+            for Stretch { first, count } in found.into_iter().rev() {
+                let stretch = first..first + count;
+                let (low, high) = (bins[first].start.before(), bins[stretch.end - 1].end().before());
+                let (source, range) = (self.source, Range { low, high });
+                let query = |width| queries::close_histogram(source, &range, width);
+                let finer = self.counts(range, high.since(low), MOST_BINS, query).await?.bins;
+                let weighed = bins::weighed_like(finer, &bins[stretch.clone()]);
+                bins.splice(stretch, weighed);
+            }
+        }
+    }
+
+    /// Counts a range in at most `most` bins; in wider ones if the answer itself would be cut.
+    async fn counts(
+        &mut self,
+        range: Range,
+        span: Duration,
+        most: u32,
+        query: impl Fn(Duration) -> String,
+    ) -> Result<Counts, Error> {
+        let mut most = most;
+        loop {
+            let width = bin_width(span, most);
+            let rows = self.ask(&query(width)).await?;
+            if rows.rows.len() as u64 >= ROW_CAP && most > 1 {
+                most /= 50;
+                continue;
+            }
+            return bins::counts(&rows, &range, width);
+        }
+    }
+
+    /// The answer to a histogram, the first one with the table's columns. A service that refuses to tell them is not asked again.
+    async fn ask(&mut self, query: &str) -> Result<Rows, Error> {
+        if !std::mem::take(&mut self.asks_columns) {
+            return self.hunting.rows(query).await;
+        }
+        match self.hunting.rows(&queries::with_columns(query, &self.source.table)).await {
+            Ok(mut rows) => {
+                self.columns = take_columns(&mut rows);
+                Ok(rows)
+            }
+            Err(Error::Call(error @ HuntingError::Refused { .. })) if !error.is_unknown_table() => {
+                tracing::warn!(%error, "the service does not tell a table's columns beside its counts");
+                self.hunting.rows(query).await
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Splits by the hash of named columns; every part is counted, and the counts must cover the piece. One that no hash
+    /// divides stays as it is.
+    async fn divide_by_hash(&mut self, piece: Piece, aim: Aim) -> Result<Vec<Piece>, Error> {
+        if piece.rows <= 1 {
+            return Ok(vec![piece]);
+        }
+        let mut more = parts_for(piece.rows, aim.most.rows, aim.parts);
+        loop {
+            let Some(parts) = self.hash_parts(piece, more).await? else { return Ok(vec![piece]) };
+            let fullest = parts.iter().map(|part| part.rows).max().unwrap_or_default();
+            if fullest < piece.rows {
+                match more_parts(more, fullest, aim.most.rows) {
+                    Some(next) => more = next,
+                    None => return Ok(parts),
+                }
+            } else if more < MAX_PARTS {
+                // No row is told from the others: a few may be in one part by chance, many are equal.
+                more = MAX_PARTS;
+            } else {
+                return Ok(vec![piece]);
+            }
+        }
+    }
+
+    /// Counts the piece in `more` parts; `None` where it is one of so many parts already that there are no more.
+    async fn hash_parts(&mut self, piece: Piece, more: u16) -> Result<Option<Vec<Piece>>, Error> {
+        let Some(count) = piece.part.count.checked_mul(more) else { return Ok(None) };
+        let slice = match piece.high {
+            Timestamp::MIN => Slice::NullAxis,
+            high => Slice::Range(Range { low: piece.low, high }),
+        };
+        let query = queries::partition_counts(self.source, &slice, self.hash_columns, u32::from(count));
+        let rows = self.hunting.rows(&query).await?;
+        let part = |step| Part { index: piece.part.index + step * piece.part.count, count };
+        let mut parts: Vec<Piece> = (0..more).map(|step| Piece { part: part(step), rows: 0, ..piece }).collect();
+        for (index, counted) in part_counts(&rows) {
+            match parts.iter_mut().find(|part| Some(u64::from(part.part.index)) == index) {
+                Some(part) => part.rows = counted.unwrap_or_default(),
+                // The rows of the piece's siblings.
+                None if index.is_some_and(|index| {
+                    index < u64::from(count) && index % u64::from(piece.part.count) != u64::from(piece.part.index)
+                }) => {}
+                None => {
+                    return Err(corrupt(format!("rows fall into hash partition {index:?}, which is none of {count}")));
+                }
+            }
+        }
+        Ok(Some(parts))
+    }
+}

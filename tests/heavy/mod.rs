@@ -1,0 +1,269 @@
+//! The app's chunk worker on answers of 50 MB: its own functions over a store in memory, and a network that makes each answer
+//! while it is read, so that what is held is held by the app.
+
+use adxingestor::adx::RandomIds;
+use adxingestor::app::{App, Services};
+use adxingestor::config::Settings;
+use adxingestor::functions::router;
+use adxingestor::orchestration::ids::{InstanceId, LedgerId, Part, TableKey, WindowId, WindowName};
+use adxingestor::orchestration::instance::{Instance, LoadType, RuntimeStatus, StartInput, TableConfig, TableRun};
+use adxingestor::orchestration::ledger::{ChunkIdPlace, CutAxis, Head, RowFormat, Shape, TableState};
+use adxingestor::orchestration::window::{Window, WindowState};
+use adxingestor::outbound::{Exchange, Outbound, TrustedHosts, Unanswered, http_client};
+use adxingestor::random::SystemRandom;
+use adxingestor::state::{State, Tenant, Transaction};
+use adxingestor::storage::memory;
+use adxingestor::timestamp::{SystemClock, Timestamp};
+use async_trait::async_trait;
+use axum::Router;
+use axum::body::Body;
+use axum::http::{Request, Response};
+use azure_core::credentials::{AccessToken, TokenCredential, TokenRequestOptions};
+use azure_core::time::OffsetDateTime;
+use bytes::Bytes;
+use futures_util::stream;
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+use serde_json::{Value, json};
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use tokio::task::JoinSet;
+use tower::ServiceExt;
+
+/// What an answer has at least.
+pub const ANSWER_BYTES: usize = 50_000_000;
+const BLOCK_BYTES: usize = 1 << 20;
+/// About what one read from a socket brings.
+const PIECE_BYTES: usize = 32 * 1024;
+const URL: &str = "http://127.0.0.1:1";
+
+/// How rows come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rows {
+    Packed,
+    Plain,
+}
+
+/// Rows of an answer that fill some block, with a comma behind each, and how many they are.
+struct Block {
+    head: &'static str,
+    bytes: Bytes,
+    rows: u64,
+}
+
+impl Block {
+    fn of(rows: Rows) -> Self {
+        let mut random = StdRng::seed_from_u64(7);
+        let mut word = || format!("{:016x}", random.random::<u64>());
+        let mut text = String::new();
+        let mut count = 0;
+        while text.len() < BLOCK_BYTES {
+            let command: String = (0..20).map(|_| word()).collect();
+            let row = json!({"Timestamp": "2026-07-23T18:03:20.9280000Z", "DeviceId": word() + &word(), "DeviceName": "host",
+                "ActionType": "ProcessCreated", "FolderPath": r"C:\Windows\System32\svchost.exe", "Hash": word(), "ProcessCommandLine": command,
+                "ReportId": 639_199_803_770_463_703_i64, "AdditionalFields": {"Id": word(), "Flags": [1, 2, 3]}});
+            let row = match rows {
+                Rows::Packed => json!({"Row": row.to_string()}),
+                Rows::Plain => row,
+            };
+            text.push_str(&row.to_string());
+            text.push(',');
+            count += 1;
+        }
+        let head = match rows {
+            Rows::Packed => r#"{"schema":[{"name":"Row","type":"String"}],"results":["#,
+            Rows::Plain => {
+                r#"{"schema":[{"name":"Timestamp","type":"DateTime"},{"name":"DeviceId","type":"String"},{"name":"ReportId","type":"Int64"},{"name":"AdditionalFields","type":"Object"}],"results":["#
+            }
+        };
+        Self { head, bytes: text.into(), rows: count }
+    }
+
+    fn blocks() -> usize {
+        ANSWER_BYTES.div_ceil(BLOCK_BYTES)
+    }
+
+    /// The answer, each piece made when it is asked for.
+    fn answer(&self) -> reqwest::Body {
+        let (block, last) = (self.bytes.clone(), self.bytes.slice(..self.bytes.len() - 1));
+        let blocks =
+            (0..Self::blocks()).map(move |at| if at + 1 < Self::blocks() { block.clone() } else { last.clone() });
+        let pieces = blocks.flat_map(|block| {
+            (0..block.len().div_ceil(PIECE_BYTES)).map(move |at| {
+                Bytes::copy_from_slice(&block[at * PIECE_BYTES..block.len().min((at + 1) * PIECE_BYTES)])
+            })
+        });
+        let whole =
+            std::iter::once(Bytes::from_static(self.head.as_bytes())).chain(pieces).chain([Bytes::from_static(b"]}")]);
+        reqwest::Body::wrap_stream(stream::iter(whole.map(Ok::<_, Infallible>)))
+    }
+}
+
+/// All services.
+struct Network {
+    block: Block,
+    uploaded: AtomicU64,
+}
+
+#[async_trait]
+impl Exchange for Network {
+    async fn exchange(&self, request: reqwest::Request) -> Result<reqwest::Response, Unanswered> {
+        let sent = request.body().and_then(reqwest::Body::as_bytes).unwrap_or_default();
+        let asked = format!("{} {}", request.url().path(), String::from_utf8_lossy(&sent[..sent.len().min(300)]));
+        let table = |columns: [&str; 2], rows: Value| {
+            let columns: Vec<Value> =
+                columns.iter().map(|name| json!({"ColumnName": name, "DataType": "String"})).collect();
+            json!({"Tables": [{"TableName": "Table_0", "Columns": columns, "Rows": rows}]})
+        };
+        let (status, body) = if asked.contains("/runHuntingQuery") {
+            (200, self.block.answer())
+        } else if asked.contains(".get ingestion resources") {
+            let rows = json!([
+                ["TempStorage", format!("{URL}/container?sig=x")],
+                ["SecuredReadyForAggregationQueue", format!("{URL}/queue?sig=x")]
+            ]);
+            (200, table(["ResourceTypeName", "StorageRoot"], rows).to_string().into())
+        } else if asked.contains(".get kusto identity token") {
+            (200, table(["AuthorizationContext", "Other"], json!([["identity", ""]])).to_string().into())
+        } else if request.method() == reqwest::Method::PUT || asked.starts_with("/queue") {
+            self.uploaded.fetch_add(sent.len() as u64, Ordering::Relaxed);
+            (201, reqwest::Body::from(""))
+        } else {
+            (404, reqwest::Body::from("{}"))
+        };
+        let answer = Response::builder().status(status).header("content-type", "application/json").body(body).unwrap();
+        Ok(answer.into())
+    }
+}
+
+#[derive(Debug)]
+struct Identity;
+
+#[async_trait]
+impl TokenCredential for Identity {
+    async fn get_token(&self, _: &[&str], _: Option<TokenRequestOptions<'_>>) -> azure_core::Result<AccessToken> {
+        Ok(AccessToken::new("t", OffsetDateTime::from_unix_timestamp(4_102_444_800).unwrap()))
+    }
+}
+
+/// The app, with planned windows.
+pub struct Heavy {
+    router: Router,
+    state: State,
+    windows: u64,
+    rows: u64,
+    network: Arc<Network>,
+}
+
+fn key() -> TableKey {
+    TableKey::new("t", "DeviceEvents", "c", "db", "DeviceEvents")
+}
+
+fn name(window: u64) -> WindowName {
+    WindowName::new(Timestamp::from_ticks(10 * (window + 1)), "0")
+}
+
+impl Heavy {
+    /// An app whose table has so many windows to pull.
+    pub async fn new(rows: Rows, windows: u64) -> Self {
+        let network = Arc::new(Network { block: Block::of(rows), uploaded: AtomicU64::new(0) });
+        let app = app(Arc::clone(&network));
+        let state = app.state.clone();
+        let rows_of_each = network.block.rows * Block::blocks() as u64;
+        let heavy = Self { router: router(app), state, windows, rows: rows_of_each, network };
+        heavy.plan(rows).await;
+        heavy
+    }
+
+    async fn plan(&self, rows: Rows) {
+        let (now, id) = (self.state.now(), InstanceId::from_bits(1));
+        let mut run = Instance::pending(id.clone(), StartInput::default(), Value::Null, now);
+        (run.status, run.tables_total) = (RuntimeStatus::Running, 1);
+        let config = TableConfig {
+            source: "DeviceEvents".into(),
+            folder: "f".into(),
+            destination: "DeviceEvents".into(),
+            watermark_column: "Timestamp".into(),
+            load_type: Some(LoadType::Incremental),
+            last_refreshed: None,
+            high_watermark: None,
+        };
+        let table =
+            TableRun { key: key(), ordinal: 0, config, high: now, started: true, result: None, owed: Vec::new() };
+        let transaction = Transaction::new().table(&id, &table, None).unwrap();
+        self.state.commit(transaction.instance(&run, None).unwrap()).await.unwrap();
+        let mut head = Head::new(LedgerId(1), "DeviceEvents", "DeviceEvents", "Timestamp", now);
+        (head.state, head.run, head.plan) = (TableState::Running, Some(id.clone()), Some("p".into()));
+        head.shape = Some(Shape {
+            axis: CutAxis::ArrivalTime,
+            row_format: if rows == Rows::Plain { RowFormat::PlainFull } else { RowFormat::Full },
+            chunk_id: ChunkIdPlace::Column,
+            hash_columns: vec!["DeviceId".into()],
+            handover: None,
+        });
+        head.counts.open = self.windows;
+        head.out = (0..self.windows).map(name).collect();
+        let mut insert = Transaction::new().head(&key(), &head, None).unwrap();
+        for window in 0..self.windows {
+            let (low, high) = (Timestamp::from_ticks(10 * (window + 1)), Timestamp::from_ticks(10 * (window + 2)));
+            let planned = WindowId { ledger: LedgerId(1), low, high, part: Part::WHOLE, generation: 0 };
+            let planned = Window { run: Some(id.clone()), ..Window::planned(planned, "p", false, self.rows, now) };
+            insert = insert.window(&key(), &name(window), &planned, None).unwrap();
+        }
+        self.state.commit(insert).await.unwrap();
+    }
+
+    /// Pulls all windows at once. Gives the rows that were posted.
+    pub async fn pull(&self) -> u64 {
+        let mut pulls = JoinSet::new();
+        for window in 0..self.windows {
+            let message = json!({"table": key(), "window": name(window)}).to_string();
+            let metadata = json!({"Id": format!("m{window}"), "DequeueCount": 1});
+            let envelope = json!({"Data": {"message": message}, "Metadata": metadata}).to_string();
+            let request =
+                Request::builder().method("POST").uri("/chunk_worker").header("content-type", "application/json");
+            let call = self.router.clone().oneshot(request.body(Body::from(envelope)).unwrap());
+            pulls.spawn(async move { assert_eq!(call.await.unwrap().status(), 200) });
+        }
+        while let Some(pulled) = pulls.join_next().await {
+            pulled.unwrap();
+        }
+        let mut rows = 0;
+        for window in 0..self.windows {
+            let window = self.state.window(&key(), &name(window)).await.unwrap().unwrap().record;
+            assert_eq!(window.state, WindowState::Submitted, "{:?}", window.error);
+            let seal = window.seal.unwrap();
+            assert_eq!(seal.rows, self.rows);
+            rows += seal.rows;
+        }
+        rows
+    }
+
+    /// Compressed bytes that have left.
+    pub fn uploaded(&self) -> u64 {
+        self.network.uploaded.load(Ordering::Relaxed)
+    }
+}
+
+fn app(network: Arc<Network>) -> App {
+    let lookup = |name: &str| {
+        let value = match name {
+            "ADX_CLUSTER_URI" | "ADX_INGEST_URI" => URL.to_owned(),
+            "DEFENDER_HUNTING_API_URL" => format!("{URL}/v1.0/security/runHuntingQuery"),
+            "ADX_DATABASE" => "db".to_owned(),
+            "TRUSTED_HOSTS" => "127.0.0.1".to_owned(),
+            "HUNTING_CALLS_PER_MINUTE" => "60000".to_owned(),
+            _ => return None,
+        };
+        Some(value)
+    };
+    let settings = Settings::parse(&lookup).unwrap();
+    let storage = memory(Arc::new(SystemClock));
+    let trusted = TrustedHosts::new(settings.trusted_hosts.clone());
+    let outbound = Outbound::new(http_client().unwrap(), Arc::new(Identity), trusted).through(network);
+    let (limits, clock) = (settings.limits.clone(), Arc::clone(&storage.clock));
+    let state = State::new(storage, Arc::new(SystemRandom), Tenant::new("", &limits));
+    let services = Services::new(settings, outbound, clock, Arc::new(RandomIds));
+    App { state, limits, services: Ok(Arc::new(services)) }
+}

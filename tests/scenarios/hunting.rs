@@ -1,0 +1,98 @@
+//! What a hunting service does in a way of its own.
+
+use crate::support::{Copied, Deployment, Store, cloud, now, odd_table, table, ticks};
+use localcloud::kql::Type;
+use localcloud::source::{TableOptions, TableSettings};
+use serde_json::Value;
+use std::time::Duration;
+
+fn warnings(summary: &Value, table: &str) -> String {
+    let tables = summary["detailed_results"].as_array().unwrap();
+    let found = tables.iter().find(|row| row["source_table"] == table).unwrap();
+    found["warnings"].to_string()
+}
+
+pub async fn a_service_that_refuses_to_pack_rows_is_copied_from_all_the_same(store: Store) {
+    let mut cloud = cloud(vec![table("DeviceProcessEvents", 3_000, 5), table("CloudAppEvents", 500, 5)]);
+    cloud.hunting.refuse_pack = true;
+    let copied = [
+        Copied { watermark_column: "Watermark_IngestionTime", ..Copied::incremental("DeviceProcessEvents") },
+        Copied::incremental("CloudAppEvents"),
+    ];
+    let app = Deployment::start_with(store, cloud, &copied, &[("CHUNK_SIZE", "1000")]).await;
+    let first = app.completed().await;
+    for table in ["DeviceProcessEvents", "CloudAppEvents"] {
+        app.assert_equal(table, table);
+        assert!(warnings(&first, table).contains("refuses to pack rows"), "{first:#}");
+    }
+    let at = now();
+    app.cloud.source().append("CloudAppEvents", 50, at - ticks(Duration::from_millis(200)), at).unwrap();
+    let second = app.completed().await;
+    app.assert_equal("CloudAppEvents", "CloudAppEvents");
+    assert!(warnings(&second, "CloudAppEvents").contains("refuses to pack rows"), "it stays so: {second:#}");
+}
+
+pub async fn rows_that_a_time_span_would_hide_are_copied(store: Store) {
+    let until = now() - ticks(Duration::from_secs(2));
+    let recent = |options| {
+        let from = until - ticks(Duration::from_secs(120));
+        TableSettings::new("DeviceEvents", 20_000, from, until).with(options)
+    };
+    // By default this service shows what happened before now: some clocks run ahead.
+    let mut hiding = cloud(vec![recent(TableOptions::default())]);
+    hiding.hunting.default_timespan = Some(Duration::from_secs(30 * 86_400));
+    let app = Deployment::start(store, hiding, &[Copied::incremental("DeviceEvents")]).await;
+    app.completed().await;
+    app.assert_equal("DeviceEvents", "DeviceEvents");
+    assert_eq!(app.rows("DeviceEvents"), 20_000);
+}
+
+pub async fn rows_without_an_event_time_are_copied(store: Store) {
+    let options = TableOptions { null_timestamps_per_mille: 100, ..TableOptions::default() };
+    // A service that clips nothing by default would hide them if a span was named.
+    let app = Deployment::start(
+        store,
+        cloud(vec![odd_table("DeviceEvents", 2_000, 1, options)]),
+        &[Copied { watermark_column: "Watermark_IngestionTime", ..Copied::incremental("DeviceEvents") }],
+    )
+    .await;
+    app.completed().await;
+    app.assert_equal("DeviceEvents", "DeviceEvents");
+    assert_eq!(app.rows("DeviceEvents"), 2_000);
+}
+
+pub async fn columns_that_change_between_runs_are_told_and_harm_nothing(store: Store) {
+    let app =
+        Deployment::start(store, cloud(vec![table("DeviceEvents", 500, 2)]), &[Copied::incremental("DeviceEvents")])
+            .await;
+    let first = app.completed().await;
+    assert_eq!(warnings(&first, "DeviceEvents"), "[]");
+    app.cloud.source().add_column("DeviceEvents", "BrandNew", Type::Dynamic).unwrap();
+    let at = now();
+    app.cloud.source().append("DeviceEvents", 50, at - ticks(Duration::from_millis(200)), at).unwrap();
+    let second = app.completed().await;
+    assert!(
+        warnings(&second, "DeviceEvents")
+            .contains("have appeared at the source since the last run: BrandNew (dynamic)"),
+        "{second:#}"
+    );
+    app.assert_equal("DeviceEvents", "DeviceEvents");
+    let third = app.completed().await;
+    assert_eq!(warnings(&third, "DeviceEvents"), "[]", "{third:#}");
+}
+
+pub async fn an_older_hunting_service_is_used_until_it_ends_and_each_run_says_when(store: Store) {
+    let cloud = cloud(vec![table("DeviceEvents", 500, 2)]);
+    let copied = [Copied::incremental("DeviceEvents")];
+    let older = [
+        ("DEFENDER_HUNTING_API_URL", "{cloud}/api/advancedhunting/run"),
+        ("DEFENDER_RESOURCE_URI", "https://api.security.microsoft.com"),
+    ];
+    let app = Deployment::start_with(store, cloud, &copied, &older).await;
+    let id = app.start_run().await;
+    let status = app.ended(&id).await;
+    let notes = status["output"]["result"]["notes"].to_string();
+    assert!(notes.contains("1 February 2027") && notes.contains("runHuntingQuery"), "{status:#}");
+    assert_eq!(status["output"]["result"]["processing_summary"]["failed_tables"], 0, "{status:#}\n{}", app.tail());
+    app.assert_equal("DeviceEvents", "DeviceEvents");
+}
