@@ -64,8 +64,8 @@ fn a_tiny_table_is_weighed_whole_and_copied() {
         let mut setting = Setting::quiet(12, vec![SimulatedTable { name: "DeviceEvents", rows: 1, days: 3 }]);
         setting.settings = vec![("HUNTING_CALLS_PER_MINUTE", "600".to_owned())];
         let mut world = World::new(&setting);
-        // Probe, histogram, sample, window.
-        assert_eq!(copied(&mut world).await, (4, 0));
+        // Probe, once for a tenant two trials of the time span, histogram, sample, window.
+        assert_eq!(copied(&mut world).await, (6, 0));
         assert_eq!(rows(&world, "DeviceEvents"), 1);
         let sample = world.cloud.hunting_statistics().log;
         assert!(
