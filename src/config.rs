@@ -295,6 +295,8 @@ fn limits(reader: &mut Reader<'_>, dialect: Dialect) -> Limits {
     limits.lanes = limits.lanes.min((limits.quota.per_minute / limits.tables_at_once).max(1));
     let lag = reader.number("SETTLING_LAG_MINUTES", limits.settling_lag.as_secs_f64() / 60.0, 0.0, 1440.0);
     limits.settling_lag = Duration::from_secs_f64(lag * 60.0);
+    let hours = reader.number("LOOK_BACK_HOURS", limits.look_back.as_secs() / 3_600, 0, 720);
+    limits.look_back = Duration::from_secs(hours * 3_600);
     let days = reader.number("HISTORY_DAYS", limits.history.as_secs() / 86_400, 7, 3_650);
     limits.history = Duration::from_secs(days * 86_400);
     limits

@@ -28,6 +28,7 @@ pub mod orchestration;
 pub mod outbound;
 pub mod random;
 pub mod remedy;
+pub mod rows;
 pub mod secret;
 pub mod state;
 pub mod storage;

@@ -44,6 +44,10 @@ pub enum Mutant {
     KeyWithoutDestination,
     /// Windows above the watermark are purged too.
     PurgeAboveWatermark,
+    /// Windows into which rows came late are left as they are.
+    LateRowsIgnored,
+    /// A repair copies all rows of its range.
+    RepairOfEverything,
 }
 
 thread_local! {

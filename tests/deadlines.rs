@@ -238,7 +238,8 @@ impl Step {
 
 fn ledger(state: WindowState, now: Timestamp) -> (Head, Window) {
     let at = Timestamp::from_ticks;
-    let window_id = WindowId { ledger: LedgerId(1), low: at(10), high: at(20), part: Part::WHOLE, generation: 0 };
+    let window_id =
+        WindowId { ledger: LedgerId(1), low: at(10), high: at(20), part: Part::WHOLE, generation: 0, repair: 0 };
     let mut head = Head::new(LedgerId(1), "DeviceEvents", "DeviceEvents", "Timestamp", now);
     (head.state, head.run, head.plan) = (TableState::Running, Some(id()), Some("p".into()));
     head.shape = Some(Shape {

@@ -4,9 +4,9 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on says so by panicking")]
 
 use adxingestor::defender::queries::{
-    Axis, Handover, Partition, Range, RowFormat, Slice, Source, close_histogram, count, count_null_watermark,
-    histogram, odd_times, partition_counts, plain_sample, plain_window, probe, sample, snapshot_counts,
-    weighed_histogram, window, with_columns,
+    Axis, Handover, Partition, Past, Range, RowFormat, Slice, Source, bounds, close_histogram, count,
+    count_null_watermark, histogram, histogram_with_past, odd_times, partition_counts, plain_sample, plain_window,
+    probe, sample, slices, snapshot_counts, weighed_histogram, window, with_columns,
 };
 use adxingestor::kql::Identifier;
 use adxingestor::timestamp::Timestamp;
@@ -53,11 +53,30 @@ fn queries() -> BTreeMap<&'static str, String> {
             watermark_column: column.map(name),
             watermark: at("2026-06-30T21:00:00Z"),
             refreshed: at("2026-06-30T22:00:00Z"),
+            only_copied: false,
         })
     };
     let taken_over = Source { handover: handover(Some("Timestamp")), ..events() };
     let arrival_taken_over = Source { handover: handover(None), ..arrival.clone() };
+    let mut only_copied = taken_over.clone();
+    only_copied.handover.as_mut().unwrap().only_copied = true;
+    let past = |low| Past { low, bin: hour };
+    let edges = [at("2026-07-01T06:00:00Z"), at("2026-07-01T18:00:00.0000001Z")];
     BTreeMap::from([
+        (
+            "histogram-with-past",
+            histogram_with_past(&events(), &day(), false, Duration::from_secs(30), past(at("2026-06-28T00:00:00Z"))),
+        ),
+        ("histogram-with-past-by-column", histogram_with_past(&by_column, &day(), true, hour, past(Timestamp::MIN))),
+        (
+            "histogram-with-past-handover",
+            histogram_with_past(&taken_over, &day(), false, hour, past(at("2026-06-28T00:00:00Z"))),
+        ),
+        ("slices", slices(&events(), &day(), &edges)),
+        ("slices-handover", slices(&taken_over, &from_the_start, &edges[..1])),
+        ("slices-of-one", slices(&by_column, &day(), &[])),
+        ("bounds-of-what-was-copied", bounds(&only_copied, &slice, &name("Timestamp"))),
+        ("window-of-what-was-copied", window(&only_copied, &slice, None, None)),
         ("probe", probe(&name("DeviceEvents"))),
         ("probe-odd-name", probe(&name("where"))),
         ("odd-times", odd_times(&name("DeviceEvents"))),

@@ -65,6 +65,17 @@ pub struct Handover {
     pub watermark: Timestamp,
     /// When the earlier copier looked last.
     pub refreshed: Timestamp,
+    /// Whether it is the other way round: only what that one should have copied, of what had arrived by then.
+    pub only_copied: bool,
+}
+
+/// A range before that of a histogram which is counted with it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Past {
+    /// Its lower end, exclusive; it ends where the histogram's own range begins.
+    pub low: Timestamp,
+    /// The width of its bins.
+    pub bin: Duration,
 }
 
 /// How rows are packed.
@@ -139,6 +150,44 @@ pub fn histogram(source: &Source, range: &Range, null_axis: bool, bin: Duration)
     line(&mut query, format_args!("where {filter}"));
     handover(&mut query, source);
     line(&mut query, format_args!("summarize Rows = count() by Bin = bin({axis}, {})", Timespan(bin)));
+    query
+}
+
+/// The same, with the rows of a range before it: `New` is 1 for those of `range`, and 0 for those of before.
+pub fn histogram_with_past(source: &Source, range: &Range, null_axis: bool, bin: Duration, past: Past) -> String {
+    let axis = &source.axis;
+    let mut filter = range_filter(axis, &Range { low: past.low, high: range.high });
+    if null_axis {
+        filter = format!("({filter}) or isnull({axis})");
+    }
+    let mut query = source.table.to_string();
+    line(&mut query, format_args!("where {filter}"));
+    handover(&mut query, source);
+    let (low, bin, wide) = (Datetime(range.low), Timespan(bin), Timespan(past.bin));
+    line(
+        &mut query,
+        format_args!(
+            "summarize Rows = count() by Bin = iff({axis} > {low}, bin({axis}, {bin}), bin({axis}, {wide})), New = iff({axis} > {low}, 1, 0)"
+        ),
+    );
+    query
+}
+
+/// How many rows (`Rows`) of `range` lie above how many (`Slice`) of the `edges` in it.
+pub fn slices(source: &Source, range: &Range, edges: &[Timestamp]) -> String {
+    let axis = &source.axis;
+    let mut query = slice_of(source, &Slice::Range(*range), None);
+    let above: Vec<String> = edges.iter().map(|edge| format!("iff({axis} > {}, 1, 0)", Datetime(*edge))).collect();
+    let slice = if above.is_empty() { "0".to_owned() } else { above.join(" + ") };
+    line(&mut query, format_args!("summarize Rows = count() by Slice = {slice}"));
+    query
+}
+
+/// How many rows (`Rows`) a slice holds, and the least and the greatest value (`First`, `Last`) of a column in them.
+pub fn bounds(source: &Source, slice: &Slice, column: &Identifier) -> String {
+    let mut query = slice_of(source, slice, None);
+    arrival_column(&mut query, source);
+    line(&mut query, format_args!("summarize Rows = count(), First = min({column}), Last = max({column})"));
     query
 }
 
@@ -275,8 +324,11 @@ fn range_filter(axis: &Axis, range: &Range) -> String {
 }
 
 fn handover(query: &mut String, source: &Source) {
-    let Some(Handover { watermark_column, watermark, refreshed }) = &source.handover else { return };
+    let Some(Handover { watermark_column, watermark, refreshed, only_copied }) = &source.handover else { return };
     let axis = watermark_column.clone().map_or(Axis::ArrivalTime, Axis::Column);
+    if *only_copied {
+        return line(query, format_args!("where {axis} <= {}", Datetime(*watermark)));
+    }
     line(
         query,
         format_args!(

@@ -26,9 +26,23 @@ pub fn of(head: &Head, shape: &Shape, handover: bool) -> Result<Source, InvalidN
         watermark_column: (!arrival_column).then(|| watermark_column.clone()),
         watermark: handover.watermark,
         refreshed: handover.refreshed,
+        only_copied: false,
     });
     let row_format = if shape.row_format.is_compact() { RowFormat::Compact } else { RowFormat::Full };
     Ok(Source { table: Identifier::new(&head.source)?, axis, handover, arrival_column, row_format })
+}
+
+/// What the query of a window begins with.
+///
+/// # Errors
+/// [`InvalidName`], as in [`of`].
+pub fn of_window(head: &Head, shape: &Shape, window: &Window) -> Result<Source, InvalidName> {
+    let mut source = of(head, shape, window.handover)?;
+    let is_of_others = window.difference.as_ref().is_some_and(|difference| difference.unmarked.is_some());
+    if let Some(handover) = source.handover.as_mut() {
+        handover.only_copied = is_of_others;
+    }
+    Ok(source)
 }
 
 /// The query that pulls a window's rows, packed or plain as the table's are, and what reads its answer from `dialect`.

@@ -125,7 +125,9 @@ fn recover_only(window: &Window, delivery: Delivery<'_>, now: Timestamp) -> Rece
 pub struct Answer {
     /// Its rows.
     pub rows: u64,
-    /// Its longest row.
+    /// Those of them that the destination does not hold; all, where no difference is made.
+    pub new: u64,
+    /// The longest of these.
     pub longest_row_bytes: u64,
     /// What the source counts in the window.
     pub counted: Counted,
@@ -221,12 +223,13 @@ pub struct Later {
 /// Judges a complete answer.
 pub fn judge(window: &Window, answer: Answer, terms: Terms<'_>) -> Judged {
     let end = |end| Judged::Next(Next::Over(Over::End(end)));
-    let Answer { rows, longest_row_bytes, counted } = answer;
+    let Answer { rows, new, longest_row_bytes, counted } = answer;
+    let expected = window.expected_rows();
     if rows >= ROW_CAP {
         let reason = format!("the answer has {rows} rows and was cut at the API's cap");
         return Judged::Next(after(window, Met::TooMuch(reason)));
     }
-    if rows < window.planned_rows {
+    if rows < expected {
         let said = match counted {
             Counted::NotYet => return Judged::Count,
             Counted::Rows(counted) if counted <= rows => None,
@@ -239,22 +242,24 @@ pub fn judge(window: &Window, answer: Answer, terms: Terms<'_>) -> Judged {
         }
     }
     // That it has changed is said when all of a snapshot is there.
-    if rows == 0 && (window.planned_rows == 0 || terms.is_whole) {
+    if rows == 0 && (expected == 0 || terms.is_whole) {
         return end(WindowEnd::Empty);
     }
     if rows == 0 && !may_be_gone(window, terms.now) {
         let reason = format!(
-            "the source shows none of the {} rows that were planned, and they are not old enough to have left it: has the app \
-             lost the right to see them?",
-            window.planned_rows
+            "the source shows none of the {expected} rows that were planned, and they are not old enough to have left it: has \
+             the app lost the right to see them?"
         );
         return Judged::Next(after(window, Met::Unavailable(reason, None)));
     }
     if rows == 0 {
         return end(WindowEnd::Expired(format!(
-            "{} rows were planned in ({}, {}], and the source no longer shows any of them",
-            window.planned_rows, window.id.low, window.id.high
+            "{expected} rows were planned in ({}, {}], and the source no longer shows any of them",
+            window.id.low, window.id.high
         )));
+    }
+    if new == 0 {
+        return end(WindowEnd::Empty);
     }
     if longest_row_bytes > MAX_DYNAMIC_BYTES && terms.oversize_fails {
         let Terms { source, destination, .. } = terms;

@@ -94,7 +94,9 @@ pub fn end(
             window.counting_since = Some(now);
             if let Some(seal) = &window.seal {
                 head.progress.posted_rows += seal.rows;
-                head.progress.vanished_rows += window.planned_rows.saturating_sub(seal.rows);
+                if window.difference.is_none() {
+                    head.progress.vanished_rows += window.planned_rows.saturating_sub(seal.rows);
+                }
                 head.progress.bytes += seal.raw_bytes;
             }
         }
@@ -286,6 +288,7 @@ mod tests {
             high: Timestamp::from_ticks(low + 10),
             part: Part::WHOLE,
             generation: 0,
+            repair: 0,
         };
         let seal = Seal {
             blob: "b".into(),

@@ -153,9 +153,9 @@ impl Part {
     pub const WHOLE: Self = Self { index: 0, count: 1 };
 }
 
-/// A window, spelled so that the id alone says what it covers: ledger, `(low, high]` in ticks, part and
-/// generation in fixed-width lower-case hex without separators, one index term in ADX. `low` = `high` = 0
-/// stands for the rows whose cut axis is null.
+/// A window, spelled so that the id alone says what it covers: ledger, `(low, high]` in ticks, part, generation and
+/// repair in fixed-width lower-case hex without separators, one index term in ADX. `low` = `high` = 0 stands for the rows
+/// whose cut axis is null.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct WindowId {
     /// The ledger it belongs to.
@@ -168,15 +168,25 @@ pub struct WindowId {
     pub part: Part,
     /// Raised when its content had to be pulled again after a seal.
     pub generation: u16,
+    /// 0 for a window that stands for all rows of its range; another number for one that holds those of them that came
+    /// later than the windows before it. From [`WindowId::FIRST_HANDOVER`] on the windows before it are another app's.
+    pub repair: u16,
 }
 
 impl WindowId {
     /// How many hex digits it has.
-    pub const DIGITS: usize = 60;
+    pub const DIGITS: usize = 64;
+    /// The first number of repairs of what another app has copied.
+    pub const FIRST_HANDOVER: u16 = 0x8000;
 
     /// Whether it stands for the rows whose cut axis is null.
     pub fn is_null_axis(&self) -> bool {
         self.high == Timestamp::MIN
+    }
+
+    /// Whether it holds only what came later than other windows of its range.
+    pub fn is_repair(&self) -> bool {
+        self.repair != 0
     }
 }
 
@@ -184,13 +194,14 @@ impl fmt::Display for WindowId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{}{:016x}{:016x}{:04x}{:04x}{:04x}",
+            "{}{:016x}{:016x}{:04x}{:04x}{:04x}{:04x}",
             self.ledger,
             self.low.ticks(),
             self.high.ticks(),
             self.part.index,
             self.part.count,
-            self.generation
+            self.generation,
+            self.repair
         )
     }
 }
@@ -210,6 +221,7 @@ impl FromStr for WindowId {
             high: Timestamp::from_ticks(long(32)?),
             part: Part { index: short(48)?, count: short(52)? },
             generation: short(56)?,
+            repair: short(60)?,
         })
     }
 }
@@ -291,16 +303,17 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_window_id_says_what_it_covers(ledger: u64, low in 0u64..3_155_378_975_999_999_999, span in 0u64..1_000_000, index: u16, count: u16, generation: u16) {
+        fn a_window_id_says_what_it_covers(ledger: u64, low in 0u64..3_155_378_975_999_999_999, span in 0u64..1_000_000, index: u16, count: u16, generation: u16, repair: u16) {
             let id = WindowId {
                 ledger: LedgerId(ledger),
                 low: Timestamp::from_ticks(low),
                 high: Timestamp::from_ticks(low + span),
                 part: Part { index, count },
                 generation,
+                repair,
             };
             let text = id.to_string();
-            prop_assert_eq!(text.len(), 60);
+            prop_assert_eq!(text.len(), WindowId::DIGITS);
             prop_assert!(text.bytes().all(|b| b.is_ascii_alphanumeric()));
             prop_assert_eq!(text.parse::<WindowId>().unwrap(), id);
         }

@@ -196,9 +196,6 @@ pub struct Progress {
     /// Rows that were planned and had left the source before they were pulled.
     #[serde(default)]
     pub vanished_rows: u64,
-    /// Rows without a value on the cut axis that the source shows beyond those that were copied.
-    #[serde(default)]
-    pub late_null_rows: u64,
     /// Bytes posted, before compression.
     pub bytes: u64,
     /// Hunting calls.
@@ -287,6 +284,9 @@ pub struct Head {
     pub planned_to: Timestamp,
     /// Everything up to and including this has been proved.
     pub verified_up_to: Timestamp,
+    /// From here on windows are still to be counted again that could not be when the last plan looked back on them.
+    #[serde(default)]
+    pub recount_from: Option<Timestamp>,
     /// Where the table's first window began.
     #[serde(default)]
     pub began_at: Option<Timestamp>,
@@ -372,6 +372,7 @@ impl Head {
             plan_error: None,
             planned_to: Timestamp::MIN,
             verified_up_to: Timestamp::MIN,
+            recount_from: None,
             began_at: None,
             counts: Counts::default(),
             purged: Counts::default(),
@@ -413,11 +414,12 @@ impl Head {
 }
 
 /// The end of the longest prefix of terminal windows that starts at `from`: never a maximum, never backwards.
-/// `windows` are those of the table in any order; windows of the null axis do not count.
+/// `windows` are those of the table in any order; windows of the null axis and repairs, which bring what came after others of
+/// their range were proved, do not count.
 pub fn verified_prefix<'a>(from: Timestamp, windows: impl IntoIterator<Item = &'a Window>) -> Timestamp {
     let mut relevant: Vec<&Window> = windows
         .into_iter()
-        .filter(|w| !w.id.is_null_axis() && w.state != WindowState::Split && w.id.high > from)
+        .filter(|w| !w.id.is_null_axis() && !w.id.is_repair() && w.state != WindowState::Split && w.id.high > from)
         .collect();
     relevant.sort_by_key(|w| (w.id.low, w.id.high));
     if mutated!(WatermarkAsMaximum) {
@@ -453,6 +455,7 @@ mod tests {
             high: Timestamp::from_ticks(high),
             part: Part::WHOLE,
             generation: 0,
+            repair: 0,
         };
         Window { state, ..Window::planned(id, "p", false, 1, Timestamp::MIN) }
     }
@@ -479,6 +482,19 @@ mod tests {
             20
         );
         assert_eq!(prefix(&[window(0, 5, Verified), window(10, 12, Verified)]), 12, "older windows do not pull back");
+    }
+
+    #[test]
+    fn a_repair_neither_moves_the_watermark_nor_holds_it() {
+        let repair = |low, high, state| {
+            let mut repair = window(low, high, state);
+            repair.id.repair = 1;
+            repair
+        };
+        let base = [window(10, 20, WindowState::Verified), window(20, 30, WindowState::Verified)];
+        let with = |repair: Window| prefix(&[base[0].clone(), base[1].clone(), repair]);
+        assert_eq!(with(repair(10, 20, WindowState::Failed)), 30);
+        assert_eq!(with(repair(30, 40, WindowState::Verified)), 30);
     }
 
     #[test]

@@ -74,6 +74,10 @@ pub struct Limits {
     pub response_bytes: u64,
     /// The tenant's hunting calls.
     pub quota: Quota,
+    /// How far back windows of a table with arrival times are counted again: rows come into sight behind the settling lag.
+    pub recount: Duration,
+    /// The same where windows are cut by a column: rows come with a time of before.
+    pub look_back: Duration,
     /// How long a run that has ended is remembered, and a window wholly below the watermark. Not below a week.
     pub history: Duration,
     /// How long a visible message may lie until the host polls its queue (`maxPollingInterval` in `host.json`).
@@ -98,6 +102,8 @@ impl Limits {
             lost_after: scaled(120.0),
             retry_first: scaled(2.0),
             settling_lag: Duration::from_secs(600),
+            recount: Duration::from_secs(3 * 86_400),
+            look_back: Duration::from_secs(48 * 3_600),
             tables_at_once: 5,
             lanes: 8,
             window_rows: MAX_ROWS,

@@ -5,6 +5,7 @@
 pub mod adoption;
 pub mod budget;
 pub mod chunk;
+pub mod difference;
 pub mod fan_in;
 pub mod head;
 pub mod history;
@@ -14,6 +15,7 @@ pub mod ledger;
 pub mod limits;
 pub mod message;
 pub mod plan;
+pub mod recount;
 pub mod refine;
 pub mod removal;
 pub mod renewal;

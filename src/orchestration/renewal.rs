@@ -10,6 +10,7 @@
 //! Their tag stays, so a post of the old generation brings nothing (docs/decisions/0005-removed-rows-are-pulled-again.md).
 
 use super::IllegalTransition;
+use super::difference::Difference;
 use super::limits::Limits;
 use super::verification::Verdict;
 use super::window::{Window, WindowState};
@@ -73,7 +74,11 @@ pub fn renewed(window: &Window, now: Timestamp) -> Result<Window, IllegalTransit
     }
     let generation = window.id.generation.checked_add(1).ok_or_else(|| refused("in its last generation"))?;
     let id = super::ids::WindowId { generation, ..window.id };
+    // Rows that came later may have been copied by a repair meanwhile.
+    let difference =
+        Difference { compared: None, ..window.difference.clone().unwrap_or(Difference::of(window.planned_rows)) };
     Ok(Window {
+        difference: Some(difference),
         failures: window.failures,
         run: window.run.clone(),
         calls: window.calls,
@@ -127,6 +132,7 @@ mod tests {
         assert_eq!(verdict, Verdict::Renew);
         let renewed = renewed(&known, later(9)).unwrap();
         assert_eq!((renewed.state, renewed.id.generation), (WindowState::Planned, 1));
+        assert_eq!(renewed.difference, Some(Difference::of(3)), "a repair may have brought some of its rows");
         assert_eq!((renewed.seal, renewed.posts, renewed.last_post), (None, 0, None));
         assert_ne!(renewed.id.to_string(), known.id.to_string());
     }

@@ -4,7 +4,7 @@
 use super::fan_in::{WindowEnd, end};
 use super::head::testing::{head, id, key, later, now, run as starter, seal, seen, table};
 use super::head::verify::{Count, Judged, Part, record};
-use super::head::{finish, hold, plan, survey, take, unplanned};
+use super::head::{finish, gap, hold, plan, survey, take, unplanned};
 use super::instance::{Instance, RuntimeStatus, StartInput, TableResult};
 use super::ledger::{Counts, Head, TableState, VerifyDue};
 use super::limits::Limits;
@@ -133,6 +133,9 @@ fn the_diagram_of_a_window_is_what_the_rules_do() {
             plan::windows_of(&head(TableState::Planning), vec![Piece::whole(at(1), at(2), rows)], now()).unwrap();
         changes.insert((START.to_owned(), word(made[0].1.state), "plan".to_owned()));
     }
+    let bounds = (now(), later(5));
+    let gap = gap::window(&head(TableState::Planning), "draft", &id(1), bounds, now());
+    changes.insert((START.to_owned(), word(gap.1.state), "plan".to_owned()));
     for from in WINDOW_STATES {
         for seal in [None, Some(seal())] {
             for (event, to) in moved(&Window { seal: seal.clone(), ..seen(10, from).window }) {
@@ -160,7 +163,7 @@ fn planned(head: &Head, rows: &[u64]) -> Option<Head> {
     let at = Timestamp::from_ticks;
     let pieces = rows.iter().zip(1..).map(|(rows, low)| Piece::whole(at(low), at(low + 1), *rows)).collect();
     let planned = plan::windows_of(head, pieces, now()).ok()?;
-    let content = plan::Content { found: survey::survey::<u64>(head, vec![], now()), planned, end: None };
+    let content = plan::Content { found: survey::survey::<u64>(head, vec![]), planned, end: None };
     let draft = plan::lay_out(&key(), &id(1), head.clone(), content, now(), &limits()).ok()?;
     Some(draft.complete(&key(), Some(RuntimeStatus::Running), now(), &limits()).write.head)
 }

@@ -11,6 +11,7 @@
 //! back from `submitted` to `planned`, as another generation, is in `renewal`.
 
 use super::IllegalTransition;
+use super::difference::Difference;
 use super::ids::{InstanceId, WindowId, WindowName};
 use super::limits::{Limits, WINDOW_ATTEMPTS};
 use super::message::Debt;
@@ -82,8 +83,11 @@ pub struct Window {
     /// Whether it carries the predicate of a handover from the Python app.
     #[serde(default)]
     pub handover: bool,
-    /// Rows that the plan counted.
+    /// Rows that the plan expects it to bring.
     pub planned_rows: u64,
+    /// Set where it brings only what the destination does not hold.
+    #[serde(default)]
+    pub difference: Option<Difference>,
     /// Attempts of its own so far.
     #[serde(default)]
     pub attempts: u32,
@@ -166,6 +170,7 @@ impl Window {
             plan: plan.to_owned(),
             handover,
             planned_rows,
+            difference: None,
             attempts: 0,
             failures: 0,
             owner: None,
@@ -186,6 +191,11 @@ impl Window {
             turn: 0,
             updated: now,
         }
+    }
+
+    /// Rows that the source is to show in its range.
+    pub fn expected_rows(&self) -> u64 {
+        self.difference.as_ref().map_or(self.planned_rows, |difference| difference.shown)
     }
 
     /// Tries to take the window for delivery `delivery` of message `message`.
@@ -338,7 +348,14 @@ mod tests {
     }
 
     fn window() -> Window {
-        let id = WindowId { ledger: LedgerId(7), low: Timestamp::MIN, high: start(), part: Part::WHOLE, generation: 0 };
+        let id = WindowId {
+            ledger: LedgerId(7),
+            low: Timestamp::MIN,
+            high: start(),
+            part: Part::WHOLE,
+            generation: 0,
+            repair: 0,
+        };
         Window::planned(id, "p", false, 10, start())
     }
 

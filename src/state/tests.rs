@@ -96,7 +96,7 @@ fn name(number: u64) -> WindowName {
 
 fn window(number: u64) -> Window {
     let (low, high) = (Timestamp::from_ticks(number), Timestamp::from_ticks(number + 1));
-    let id = WindowId { ledger: LedgerId(1), low, high, part: Part::WHOLE, generation: 0 };
+    let id = WindowId { ledger: LedgerId(1), low, high, part: Part::WHOLE, generation: 0, repair: 0 };
     Window::planned(id, "p", false, 1, Timestamp::MIN)
 }
 

@@ -2,7 +2,8 @@
 
 use crate::fake::{Fake, Reply, Seen, appended, missing, soon, status, v1, v2};
 use adxingestor::adx::catalog::{
-    AuditRow, Catalog, Claim, Destination, FailureRow, LedgerEntry, Names, Readiness, Stopped, WatermarkMove,
+    AuditRow, Catalog, Claim, Destination, FailureRow, Held, HeldSize, LedgerEntry, Names, Page, Readiness, Stopped,
+    WatermarkMove,
 };
 use adxingestor::adx::ingestion::{BlobName, ChunkIdMode, Ingestor, StoredBlob, Submission};
 use adxingestor::kql::Identifier;
@@ -291,6 +292,35 @@ async fn adoptions(golden: &mut Golden) {
     golden.csl("config_before.txt", &fake);
 }
 
+/// The rows that a repair is compared with.
+async fn repairs(golden: &mut Golden) {
+    let (table, watermark) = (name("Device Events"), name("Timestamp"));
+    let ids = ["0f2a".to_owned(), "x\" or 1 == 1".to_owned()];
+    let (first, last) = (at("2026-04-13T23:00:00Z"), at("2026-04-14T00:00:00Z"));
+    let unmarked = Held::Unmarked { watermark: &watermark, first, last, after: at("2026-04-13T22:00:00Z") };
+    for (file, mode, held) in [
+        ("held.txt", ChunkIdMode::Constant, Held::Windows(&ids)),
+        ("held_in_row.txt", ChunkIdMode::InRow, Held::Windows(&ids[..1])),
+        ("held_unmarked.txt", ChunkIdMode::Constant, unmarked),
+        ("held_unmarked_in_row.txt", ChunkIdMode::InRow, unmarked),
+    ] {
+        let fake = Fake::start(|seen| {
+            if seen.csl().contains("Bytes = ") {
+                v2("N:long,Bytes:long", &json!([[2, 40]]))
+            } else {
+                v2("Row:string", &json!([["{\"a\":1}"], [""]]))
+            }
+        })
+        .await;
+        let size = catalog(&fake).held_size(&table, mode, held, soon()).await.unwrap();
+        assert_eq!(size, HeldSize { rows: 2, characters: 40 });
+        let page = Page { index: 1, count: 3 };
+        let rows = catalog(&fake).held_rows(&table, mode, held, page, soon()).await.unwrap();
+        assert_eq!(rows, ["{\"a\":1}", ""]);
+        golden.csl(file, &fake);
+    }
+}
+
 pub fn audit_row(error: &str) -> AuditRow {
     AuditRow {
         ingestion_id: "4f1c".to_owned(),
@@ -425,6 +455,7 @@ async fn everything_that_leaves_matches_its_golden_file_and_none_is_left_over() 
     a_look_at_what_a_new_column_breaks(&mut golden).await;
     proofs(&mut golden).await;
     adoptions(&mut golden).await;
+    repairs(&mut golden).await;
     ledgers(&mut golden).await;
     audits(&mut golden).await;
     an_append_that_was_done_before(&mut golden).await;

@@ -207,7 +207,7 @@ impl Heavy {
         let mut insert = Transaction::new().head(&key(), &head, None).unwrap();
         for window in 0..self.windows {
             let (low, high) = (Timestamp::from_ticks(10 * (window + 1)), Timestamp::from_ticks(10 * (window + 2)));
-            let planned = WindowId { ledger: LedgerId(1), low, high, part: Part::WHOLE, generation: 0 };
+            let planned = WindowId { ledger: LedgerId(1), low, high, part: Part::WHOLE, generation: 0, repair: 0 };
             let planned = Window { run: Some(id.clone()), ..Window::planned(planned, "p", false, self.rows, now) };
             insert = insert.window(&key(), &name(window), &planned, None).unwrap();
         }

@@ -4,9 +4,9 @@
 use crate::parser::{Request, Text, parse};
 use crate::sent::{SOURCE, databases, hunting_tables};
 use adxingestor::defender::queries::{
-    Axis, Handover, Partition, Range, RowFormat, Slice, Source, close_histogram, count, count_null_watermark,
-    histogram, odd_times, partition_counts, plain_sample, plain_window, probe, sample, snapshot_counts,
-    weighed_histogram, window, with_columns,
+    Axis, Handover, Partition, Past, Range, RowFormat, Slice, Source, bounds, close_histogram, count,
+    count_null_watermark, histogram, histogram_with_past, odd_times, partition_counts, plain_sample, plain_window,
+    probe, sample, slices, snapshot_counts, weighed_histogram, window, with_columns,
 };
 use adxingestor::kql::Identifier;
 use adxingestor::timestamp::Timestamp;
@@ -24,7 +24,7 @@ fn day() -> Range {
 /// Every kind of source of one table with the given columns.
 fn sources(table: &str, time: &str) -> Vec<Source> {
     let handover = |column: Option<Identifier>| {
-        Some(Handover { watermark_column: column, watermark: day().low, refreshed: day().high })
+        Some(Handover { watermark_column: column, watermark: day().low, refreshed: day().high, only_copied: false })
     };
     let mut sources = Vec::new();
     for axis in [Axis::ArrivalTime, Axis::Column(name(time))] {
@@ -49,8 +49,12 @@ fn queries(source: &Source, columns: &[Identifier], watermark: &Identifier) -> V
         queries.push(histogram);
         queries.push(close_histogram(source, &range, Duration::from_nanos(100)));
         queries.push(weighed_histogram(source, &range, Duration::from_secs(1), null_axis.then_some("0f2a")));
+        let past = Past { low: Timestamp::MIN, bin: Duration::from_secs(60) };
+        queries.push(histogram_with_past(source, &range, null_axis, Duration::from_secs(30), past));
+        queries.push(slices(source, &range, &[day().low; 63]));
     }
     for slice in [Slice::Range(day()), Slice::Range(from_the_start), Slice::NullAxis] {
+        queries.push(bounds(source, &slice, watermark));
         queries.push(plain_sample(source, &slice, 200, None));
         queries.push(plain_sample(source, &slice, 200, Some("0f2a")));
         queries.push(partition_counts(source, &slice, columns, 65_535));

@@ -12,8 +12,10 @@ mod budget;
 mod clock;
 mod crashes;
 mod gate;
+mod handover;
 #[path = "../support/identity.rs"]
 mod identity;
+mod late;
 #[cfg(feature = "mutants")]
 mod mutants;
 mod network;

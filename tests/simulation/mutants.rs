@@ -63,4 +63,6 @@ mutants! {
     a_message_that_is_done_before_the_commit_is_noticed: DoneBeforeCommit [Unwatched];
     a_key_without_the_destination_is_noticed: KeyWithoutDestination [OtherDestinations];
     a_purge_above_the_watermark_is_noticed: PurgeAboveWatermark [HopelessAndAMonth];
+    late_rows_that_are_left_alone_are_noticed: LateRowsIgnored [Late];
+    a_repair_that_copies_its_whole_range_is_noticed: RepairOfEverything [Late];
 }

@@ -167,8 +167,8 @@ fn instance(old: Option<Instance>, new: Option<Instance>) -> Option<String> {
 fn window(old: Option<Window>, new: Option<Window>, now: Timestamp) -> Option<String> {
     use WindowState::{Claimed, Empty, Expired, Failed, Planned, Sealed, Split, Submitted, Verified};
     let (old, new) = match (old, new) {
-        // What the plan itself has counted as empty is not pulled.
-        (None, Some(new)) if matches!(new.state, Planned | Empty) => return None,
+        // What the plan itself has counted as empty is not pulled, and what the source no longer keeps is not asked for.
+        (None, Some(new)) if matches!(new.state, Planned | Empty | Expired) => return None,
         (None, Some(new)) => return Some(format!("begins as {:?}", new.state)),
         // Drafts and what is long done are removed.
         (Some(old), None) if old.state == Planned || old.state.is_terminal() => return None,

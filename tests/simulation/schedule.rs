@@ -7,6 +7,7 @@ use adxingestor::orchestration::instance::RuntimeStatus;
 use localcloud::adx::ingestion::Mishap;
 use localcloud::clock::Clock;
 use localcloud::faults::{Area, Fault, Plan};
+use localcloud::source::{Late, TableOptions};
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
 use rand::{Rng, SeedableRng};
@@ -47,6 +48,7 @@ pub enum Trait {
     CutAnswers,
     Quota,
     OtherDestinations,
+    Late,
 }
 
 /// What people do while the first run is on.
@@ -72,6 +74,16 @@ enum Aftermath {
     LostBlobs,
 }
 
+/// How rows come late.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Lateness {
+    Never,
+    /// Behind the first run they come into sight with an arrival time of before it.
+    Unseen,
+    /// The tables have no arrival time, and rows come with a time of long before, or with none.
+    OldTimes,
+}
+
 /// One schedule.
 #[derive(Debug)]
 pub struct Schedule {
@@ -79,6 +91,7 @@ pub struct Schedule {
     person: Person,
     acts_after: Duration,
     aftermath: Aftermath,
+    lateness: Lateness,
     /// Whether rows may land in a way that only an administrator can mend.
     pub hopeless: bool,
 }
@@ -165,7 +178,8 @@ impl Schedule {
         };
         // Two posts that do not exclude each other, the first of them days late: nothing prevents that, it can only be found.
         let hopeless = hopeless || (setting.late_is_blind && aftermath == Aftermath::LostBlobs);
-        Self { setting, person, acts_after, aftermath, hopeless }
+        let lateness = lateness(&mut setting, seed, aftermath);
+        Self { setting, person, acts_after, aftermath, lateness, hopeless }
     }
 
     /// Whether the schedule is of that kind.
@@ -187,6 +201,7 @@ impl Schedule {
             Trait::OvertakenPlan => odds.stall > 0,
             Trait::CutAnswers => self.has_cut_answers() && !watched,
             Trait::Quota => self.setting.quota == Some(10),
+            Trait::Late => self.lateness != Lateness::Never,
             Trait::OtherDestinations => self.aftermath == Aftermath::OtherDestinations,
         }
     }
@@ -226,6 +241,7 @@ impl Schedule {
     /// Plays it; gives what was found wrong, and the world for a look.
     pub async fn play(&self) -> (Vec<String>, World) {
         let mut world = World::new(&self.setting);
+        let began = Clock::now(&world.clock);
         let id = world.start().await;
         self.interfere(&mut world, &id).await;
         let mut findings = Vec::new();
@@ -242,7 +258,10 @@ impl Schedule {
         world.fate.calm();
         world.cloud.faults().end();
         world.settled(SETTLED).await;
-        findings.extend(self.judged(&world).await);
+        let mut judged = self.judged(&world).await;
+        // By the time of a row it does not show when it came.
+        judged.retain(|finding| self.lateness != Lateness::OldTimes || !finding.contains("are missing"));
+        findings.extend(judged);
         world.cloud.ingestion().end_mishaps();
         match self.aftermath {
             Aftermath::Nothing => {}
@@ -250,10 +269,7 @@ impl Schedule {
             Aftermath::AMonth => world.stand_still(Duration::from_secs(31 * 86_400)).await,
             Aftermath::LostBlobs => world.stand_still(Duration::from_secs(10 * 86_400)).await,
         }
-        for copy in self.copies() {
-            let now = Clock::now(&world.clock);
-            world.cloud.source().append(copy.source, 12, now, now + 60 * SECOND).unwrap();
-        }
+        self.more(&world, began);
         world.pass(Duration::from_secs(360)).await;
         self.recovers(&mut world, &mut findings).await;
         (findings, world)
@@ -333,6 +349,19 @@ impl Schedule {
         }
     }
 
+    /// Rows that come behind the first run, and some of them late.
+    fn more(&self, world: &World, began: i64) {
+        let source = world.cloud.source();
+        for copy in self.copies() {
+            let now = Clock::now(&world.clock);
+            source.append(copy.source, 12, now, now + 60 * SECOND).unwrap();
+            if self.lateness == Lateness::Unseen {
+                let arrived = began - 7_200 * SECOND;
+                source.append_unseen(copy.source, 12, arrived, arrived + 3_600 * SECOND, now).unwrap();
+            }
+        }
+    }
+
     async fn judged(&self, world: &World) -> Vec<String> {
         let mut copies = self.copies();
         if self.aftermath == Aftermath::OtherDestinations {
@@ -352,6 +381,25 @@ impl Schedule {
             findings.retain(|finding| !finding.contains("rows too many"));
         }
         findings
+    }
+}
+
+/// By dice of its own, so that what a seed stands for otherwise does not depend on it.
+fn lateness(setting: &mut Setting, seed: u64, aftermath: Aftermath) -> Lateness {
+    // Of what the source no longer keeps nothing comes late, and another destination has never been copied to.
+    if !matches!(aftermath, Aftermath::Nothing | Aftermath::LostBlobs) {
+        return Lateness::Never;
+    }
+    match StdRng::seed_from_u64(seed ^ 0x1a7e).random_range(0..6) {
+        0 | 1 => Lateness::Unseen,
+        2 => {
+            let late = Some(Late { per_mille: 300, up_to_seconds: 20 * 3_600 });
+            let (has_arrival_time, null_timestamps_per_mille) = (Some(false), 100);
+            let options = setting.options.clone();
+            setting.options = TableOptions { has_arrival_time, null_timestamps_per_mille, late, ..options };
+            Lateness::OldTimes
+        }
+        _ => Lateness::Never,
     }
 }
 

@@ -164,7 +164,7 @@ impl Catalog {
     }
 
     /// A query whose text was never sent, so that no cache has an answer.
-    async fn uncached(
+    pub(super) async fn uncached(
         &self,
         file: &str,
         values: &[(&str, &(dyn Display + Sync))],

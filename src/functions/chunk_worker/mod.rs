@@ -2,6 +2,7 @@
 //! ADX, record its end. A crash between any two of these is taken up by the next delivery of the message.
 
 mod end;
+mod held;
 mod pull;
 mod squeeze;
 #[cfg(test)]

@@ -1,12 +1,13 @@
 //! From a claimed window to a committed blob, or to what was met instead. What follows from that is decided in
 //! `orchestration::chunk`.
 
-use super::Job;
 use super::squeeze::{Squeezed, Squeezer};
+use super::{Job, held};
 use crate::adx::ingestion::{BlobName, Upload};
 use crate::app::{App, Services};
 use crate::config::OversizeRows;
-use crate::defender::{Error as HuntingError, Packed, Reader};
+use crate::defender::scanner::Scan;
+use crate::defender::{Error as HuntingError, Packed};
 use crate::functions::hunting::{Error as CallError, Hunting, number};
 use crate::functions::planner::{Divided, Planner, Weigh};
 use crate::functions::source;
@@ -16,6 +17,7 @@ use crate::orchestration::ledger::{ChunkIdPlace, CutAxis, Head};
 use crate::orchestration::plan::Piece;
 use crate::orchestration::sizing::{Measured, Seen};
 use crate::orchestration::window::Seal;
+use crate::rows::{Passed, Sieve};
 use crate::state::Error;
 use bytes::{Bytes, BytesMut};
 use tokio::runtime::{Handle, RuntimeFlavor};
@@ -82,7 +84,11 @@ pub async fn pull(app: &App, job: &mut Job, head: &Head) -> Result<Outcome, Erro
     let services = job.services.clone();
     // A quarter of the time is kept for a split.
     let until = job.deadline - app.limits.invocation_deadline / 4;
-    let mut pulling = Hunting::for_window(app, &services, until, job.message.permit);
+    let mut pulling = match job.window.record.difference {
+        None => Hunting::for_window(app, &services, until, job.message.permit),
+        // The look at the destination may take longer than the permit is good for.
+        Some(_) => Hunting::new(app, &services, until),
+    };
     let cap = pulling.byte_cap();
     if let Some(reason) = chunk::too_much_already(head, &job.window.record, cap) {
         let divided = divide(app, &mut pulling, job, head, &reason).await;
@@ -95,7 +101,11 @@ pub async fn pull(app: &App, job: &mut Job, head: &Head) -> Result<Outcome, Erro
             return Ok(Outcome::Over { over, seen });
         }
     }
-    let next = match answer(app, &mut pulling, job, head).await {
+    let pulled = match held::sieve(app, job, head, until).await? {
+        Ok(sieve) => answer(app, &mut pulling, job, head, sieve).await,
+        Err(met) => Err(met),
+    };
+    let next = match pulled {
         Ok(Pulled::Sealed(sealed)) => Err(sealed),
         Ok(Pulled::Next(next)) => Ok(next),
         Err(met) => Ok(chunk::after(&job.window.record, met)),
@@ -140,9 +150,15 @@ async fn learn_cap(app: &App, services: &Services, outcome: &Outcome) -> Result<
     }
 }
 
-async fn answer(app: &App, hunting: &mut Hunting<'_>, job: &Job, head: &Head) -> Result<Pulled, Met> {
+async fn answer(
+    app: &App,
+    hunting: &mut Hunting<'_>,
+    job: &mut Job,
+    head: &Head,
+    sieve: Option<Sieve>,
+) -> Result<Pulled, Met> {
     let window = &job.window.record;
-    let source = source::of(head, &job.shape, window.handover)?;
+    let source = source::of_window(head, &job.shape, window)?;
     let slice = source::slice(window);
     let partition = source::partition(&job.shape, window.id.part)?;
     let id = window.id.to_string();
@@ -151,18 +167,20 @@ async fn answer(app: &App, hunting: &mut Hunting<'_>, job: &Job, head: &Head) ->
     let (query, reader) = source::pull(&job.shape, &source, &slice, partition.as_ref(), chunk_id, dialect);
 
     let packed = hunting.packed(&query).await?;
-    // The blob's name is the claim's own, so that a worker that was overtaken cannot write over a sealed one.
-    let settings = &job.services.settings;
-    let claim = if mutated!(BlobNamedByWindow) { 0 } else { job.claim };
-    let name = BlobName::new(&settings.database, &head.destination, &id, Uuid::from_u128(claim));
-    let mut upload = job.services.ingestor.begin(name, job.deadline).await.map_err(not_stored)?;
-    let Squeezed { scan, sha256 } = stream(packed, reader, &mut upload).await?;
+    let mut upload = job.services.ingestor.begin(blob_name(job, head, &id), job.deadline).await.map_err(not_stored)?;
+    let Squeezed { scan, passed, sha256 } = stream(packed, Squeezer::new(reader, sieve), &mut upload).await?;
+    let passed = passed.unwrap_or_else(|| all_of(&scan));
 
-    let oversize_fails = settings.oversize_rows == OversizeRows::Fail;
+    let oversize_fails = job.services.settings.oversize_rows == OversizeRows::Fail;
     let now = app.state.now();
     let is_whole = job.shape.axis == CutAxis::Whole;
     let terms = Terms { source: &head.source, destination: &head.destination, oversize_fails, is_whole, now };
-    let mut answer = Answer { rows: scan.rows, longest_row_bytes: scan.longest_row_bytes, counted: Counted::NotYet };
+    let mut answer = Answer {
+        rows: scan.rows,
+        new: passed.rows,
+        longest_row_bytes: passed.longest_row_bytes,
+        counted: Counted::NotYet,
+    };
     let judged = match chunk::judge(window, answer, terms) {
         Judged::Count => {
             let counted = crate::defender::queries::count(&source, &slice, partition.as_ref());
@@ -172,6 +190,10 @@ async fn answer(app: &App, hunting: &mut Hunting<'_>, job: &Job, head: &Head) ->
         }
         judged => judged,
     };
+    if let Some(difference) = &mut job.window.record.difference {
+        difference.compared = Some(scan.rows);
+        job.window.record.null_watermarks = Some(passed.null_watermarks);
+    }
     match judged {
         Judged::Store => {}
         Judged::Next(next) => return Ok(Pulled::Next(next)),
@@ -180,10 +202,10 @@ async fn answer(app: &App, hunting: &mut Hunting<'_>, job: &Job, head: &Head) ->
     let stored = upload.commit().await.map_err(not_stored)?;
     let seal = Seal {
         blob: stored.url,
-        rows: scan.rows,
-        raw_bytes: scan.raw_bytes,
+        rows: passed.rows,
+        raw_bytes: passed.raw_bytes,
         compressed_bytes: stored.compressed_bytes,
-        longest_row_bytes: scan.longest_row_bytes,
+        longest_row_bytes: passed.longest_row_bytes,
         sha256,
     };
     let answer = Measured { rows: scan.rows, bytes: scan.response_bytes, cap: hunting.byte_cap() };
@@ -194,8 +216,19 @@ fn not_stored(error: crate::adx::Error) -> Met {
     Met::NotStored(error.to_string())
 }
 
-async fn stream(mut packed: Packed, reader: Reader, upload: &mut Upload) -> Result<Squeezed, Met> {
-    let mut squeezer = Squeezer::new(reader);
+/// The blob's name is the claim's own, so that a worker that was overtaken cannot write over a sealed one.
+fn blob_name(job: &Job, head: &Head, id: &str) -> BlobName {
+    let claim = if mutated!(BlobNamedByWindow) { 0 } else { job.claim };
+    BlobName::new(&job.services.settings.database, &head.destination, id, Uuid::from_u128(claim))
+}
+
+/// Where nothing is compared, all is copied; rows without a watermark are counted when they have landed.
+fn all_of(scan: &Scan) -> Passed {
+    let Scan { rows, raw_bytes, longest_row_bytes, .. } = *scan;
+    Passed { rows, raw_bytes, longest_row_bytes, null_watermarks: 0 }
+}
+
+async fn stream(mut packed: Packed, mut squeezer: Squeezer, upload: &mut Upload) -> Result<Squeezed, Met> {
     let mut gathered = BytesMut::new();
     while let Some(piece) = packed.next().await.map_err(|error| Met::from(CallError::Call(error)))? {
         gathered.extend_from_slice(&piece);
@@ -243,13 +276,18 @@ fn decided(app: &App, job: &Job, reason: &Reason, divided: Result<Divided, Met>)
 /// Divides the window by another histogram, so that its parts are even and counted.
 async fn divide(app: &App, hunting: &mut Hunting<'_>, job: &Job, head: &Head, reason: &Reason) -> Result<Divided, Met> {
     let window = &job.window.record;
-    let source = source::of(head, &job.shape, window.handover)?;
+    let source = source::of_window(head, &job.shape, window)?;
     let columns = source::hash_columns(&job.shape)?;
     let id = window.id.to_string();
     let chunk_id = (job.shape.chunk_id == ChunkIdPlace::Row).then_some(id.as_str());
-    let whole = Piece { low: window.id.low, high: window.id.high, part: window.id.part, rows: window.planned_rows };
+    let whole = Piece { low: window.id.low, high: window.id.high, part: window.id.part, rows: window.expected_rows() };
     let aim = chunk::aim(head, window, reason, &app.limits, hunting.byte_cap());
     let mut planner = Planner::new(hunting, &source, &columns);
+    if window.difference.is_some() {
+        // Of equal rows that one half of the time has and the other has not, only both together tell how many are new.
+        let pieces = planner.divide_by_hash(whole, aim).await?;
+        return Ok(Divided { pieces, bytes: None, rows: whole.rows });
+    }
     // What a service does not pack it does not weigh either.
     let weighs = reason.size && !job.shape.row_format.is_plain();
     Ok(planner.divide(whole, aim, weighs.then_some(Weigh { chunk_id })).await?)

@@ -31,7 +31,7 @@ fn name() -> WindowName {
 async fn planned(app: &App, state: TableState) {
     let now = app.state.now();
     let (low, high) = (Timestamp::from_ticks(1), Timestamp::from_ticks(2));
-    let id = WindowId { ledger: LedgerId(1), low, high, part: Part::WHOLE, generation: 0 };
+    let id = WindowId { ledger: LedgerId(1), low, high, part: Part::WHOLE, generation: 0, repair: 0 };
     let mut head = Head::new(LedgerId(1), "s", "x", "Timestamp", now);
     head.state = state;
     head.run = Some(InstanceId::from_bits(1));

@@ -301,7 +301,7 @@ impl Adopting<'_> {
                 pieces.extend(if rows > target { planner.divide(whole, aim, None).await?.pieces } else { vec![whole] });
             } else {
                 let mut planner = Planner::new(hunting, &source, &columns);
-                let counted = planner.count(gap.low, gap.high, 0, false).await?;
+                let counted = planner.count(gap.low, gap.high, 0, false, None).await?;
                 pieces.extend(planner.cut(counted, target).await?);
             }
         }

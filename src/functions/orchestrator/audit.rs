@@ -103,13 +103,14 @@ fn proved_rows(window: &Window) -> u64 {
     window.seal.as_ref().filter(|_| window.state == WindowState::Verified).map_or(0, |seal| seal.rows)
 }
 
-/// The number that stands for a window in the failure table, the same in every run: 31 bits of its range and part.
+/// The number that stands for a window in the failure table, the same in every run: 31 bits of its range, part and repair.
 fn chunk_number(window: &Window) -> u32 {
     let id = window.id;
     let mixed = id.low.ticks()
         ^ id.high.ticks().rotate_left(17)
         ^ u64::from(id.part.index) << 32
-        ^ u64::from(id.part.count) << 48;
+        ^ u64::from(id.part.count) << 48
+        ^ u64::from(id.repair).rotate_left(7);
     ((mixed ^ mixed >> 31) & 0x7fff_ffff) as u32
 }
 

@@ -106,14 +106,14 @@ async fn purge_windows(
     mut windows: Vec<Seen<ETag>>,
     deadline: Instant,
 ) -> Result<(), Error> {
-    let (now, history) = (app.state.now(), app.limits.history);
-    windows.retain(|seen| may_be_old(&seen.window, now, history));
+    let now = app.state.now();
+    windows.retain(|seen| may_be_old(&seen.window, now, &app.limits));
     if windows.is_empty() {
         return Ok(());
     }
     let Some(Stored { record: mut head, mut etag }) = app.state.head(key).await? else { return Ok(()) };
     while Instant::now() < deadline
-        && let Some(write) = purge(&head, &mut windows, now, history)
+        && let Some(write) = purge(&head, &mut windows, now, &app.limits)
     {
         match store::table(app, key, &write, &etag).await {
             Ok(next) => etag = next,
@@ -298,7 +298,7 @@ mod tests {
         // Broken off after its first transaction.
         let mut seen = store::windows(&world.app, &key()).await.unwrap();
         let head = state.head(&key()).await.unwrap().unwrap();
-        let first = purge(&head.record, &mut seen, state.now(), world.app.limits.history).unwrap();
+        let first = purge(&head.record, &mut seen, state.now(), &world.app.limits).unwrap();
         store::table(&world.app, &key(), &first, &head.etag).await.unwrap();
         assert_eq!(left(Instant::now() + Duration::from_secs(60)).await, 50);
         assert_eq!(state.head(&key()).await.unwrap().unwrap().record.purged.verified, 150);

@@ -2,9 +2,12 @@
 //! `orchestration::head`; here it is loaded, asked for and stored.
 
 mod asked;
+mod handover;
 pub(super) mod learn;
 mod measure;
 pub(super) mod ownership;
+mod range;
+mod recount;
 pub(super) mod snapshot;
 #[cfg(test)]
 mod tests;
@@ -12,29 +15,20 @@ mod tests;
 use super::finish::finish_table;
 use super::{Step, StepError, store};
 use crate::app::{App, Services};
-use crate::defender::queries::{Range, Slice, Source};
-use crate::functions::columns::{self, Look};
+use crate::functions::columns;
 use crate::functions::control::status_of;
 use crate::functions::hunting::Hunting;
-use crate::functions::planner::{Histogram, Planner};
-use crate::functions::source;
 use crate::orchestration::adoption::watch::doubted;
 use crate::orchestration::head::hold::{WentOn, go_on};
-use crate::orchestration::head::nulls::{self, NullRows, NullWindows};
 use crate::orchestration::head::plan::{self, Completed, Content, Retry, Scope};
 use crate::orchestration::head::survey::{Survey, survey};
 use crate::orchestration::head::take::{Take, held_by};
-use crate::orchestration::ids::{InstanceId, TableKey, WindowName};
+use crate::orchestration::ids::{InstanceId, TableKey};
 use crate::orchestration::instance::{TableResult, TableRun};
 use crate::orchestration::ledger::Head;
 use crate::orchestration::message::{ControlMessage, Debt};
-use crate::orchestration::plan::{Aim, Caps, Piece};
-use crate::orchestration::refine::bins_wanted;
-use crate::orchestration::sizing;
-use crate::orchestration::window::Window;
 use crate::state::{Error, Stored};
 use crate::storage::ETag;
-use crate::timestamp::Timestamp;
 use asked::{Asked, Taken};
 use std::time::Duration;
 use tokio::time::Instant;
@@ -212,7 +206,7 @@ impl Planning<'_> {
         while let Leftovers::GoOn { doubts } = &leftovers
             && let Some(mut head) = self.asked.being_made(draft).await?
         {
-            let (found, _) = match self.survey(&mut head).await {
+            let found = match self.survey(&mut head).await {
                 Err(Error::Conflict) => continue,
                 found => found?,
             };
@@ -240,7 +234,7 @@ impl Planning<'_> {
     /// Surveys the ledger and sees to the destination. Gives `None` when nothing is to be loaded.
     async fn prepare(&self, mut head: Stored<Head>) -> Step<Option<Prepared>> {
         let (app, services, table) = (self.app, self.services, self.table());
-        let (found, windows) = self.survey(&mut head).await?;
+        let found = self.survey(&mut head).await?;
         let more = plan::asks_for_more(&head.record, &found, app.state.now(), &app.limits);
         let scope = plan::scope(table, &head.record, more);
         if scope == Scope::Nothing {
@@ -249,7 +243,8 @@ impl Planning<'_> {
         }
         if !learn::destination(services, table, &mut head.record, self.deadline).await? {
             let now = app.state.now();
-            let doubts = ownership::check(services, &head.record, &windows, now, &app.limits, self.deadline).await?;
+            let known = &found.windows;
+            let doubts = ownership::check(services, &head.record, known, now, &app.limits, self.deadline).await?;
             head.record = doubted(head.record, doubts);
         }
         Ok(Some(Prepared { head, found, scope }))
@@ -260,7 +255,7 @@ impl Planning<'_> {
         if self.is_snapshot() {
             return self.load_snapshot(prepared, hunting).await;
         }
-        let Prepared { mut head, found, scope } = prepared;
+        let Prepared { mut head, mut found, scope } = prepared;
         let (app, services, table) = (self.app, self.services, self.table());
         if head.record.shape.is_none() {
             if !learn::shape(services, table, &mut head.record, hunting).await? {
@@ -273,7 +268,7 @@ impl Planning<'_> {
             head.etag = store::head(app, self.key(), &head.record, Some(&head.etag)).await?;
         }
         let (planned, look) = match scope {
-            Scope::NewRange => self.new_windows(&mut head.record, found.nulls, hunting).await?,
+            Scope::NewRange => self.new_windows(&mut head.record, &mut found, hunting).await?,
             Scope::Leftovers | Scope::Nothing => (Vec::new(), None),
         };
         head.record.progress.calls += hunting.take_calls();
@@ -296,83 +291,12 @@ impl Planning<'_> {
     }
 
     /// Looks at all windows of the table and deletes drafts.
-    async fn survey(&self, head: &mut Stored<Head>) -> Result<(Survey<ETag>, Vec<Window>), Error> {
-        let seen = store::windows(self.app, self.key()).await?;
-        let windows = seen.iter().map(|seen| seen.window.clone()).collect();
-        let found = survey(&head.record, seen, self.app.state.now());
+    async fn survey(&self, head: &mut Stored<Head>) -> Result<Survey<ETag>, Error> {
+        let found = survey(&head.record, store::windows(self.app, self.key()).await?);
         for deletion in &found.deletions {
             head.etag = store::table(self.app, self.key(), deletion, &head.etag).await?;
         }
-        Ok((found, windows))
-    }
-
-    /// The windows of the new range, from one histogram and one more for each bin that is too full.
-    async fn new_windows(
-        &self,
-        head: &mut Head,
-        known: NullWindows,
-        hunting: &mut Hunting<'_>,
-    ) -> Step<(Vec<(WindowName, Window)>, Option<Look>)> {
-        let limits = &self.app.limits;
-        let Some(shape) = &head.shape else {
-            return Err(StepError::Failed(format!("the ledger of {} has no shape; start another run", head.source)));
-        };
-        let Some((low, high)) = plan::new_range(self.table(), head) else { return Ok((Vec::new(), None)) };
-        let source = source::of(head, shape, plan::is_handover(head)).map_err(StepError::name)?;
-        let hashed = source::hash_columns(shape).map_err(StepError::name)?;
-        let target = sizing::target_rows(head, limits, hunting.byte_cap());
-        let days = high.since(low).as_secs_f64() / 86_400.0;
-        let wanted = bins_wanted(head.rows_per_day.unwrap_or_default() * days, Caps::of_rows(target));
-        let nulls = nulls::are_counted(head);
-        let mut planner = Planner::new(hunting, &source, &hashed).asking_for_columns();
-        let counted = planner.count(low, high, wanted, nulls).await?;
-        let columns = planner.take_columns();
-        head.rows_per_day = counted.rows_per_day().or(head.rows_per_day);
-        let mut look = None;
-        if let Some(columns) = columns {
-            let (notes, seen) = columns::changes(self.app, self.key(), columns).await;
-            (head.notes, look) = (notes, Some(seen));
-        }
-        let source = self.weigh(head, source, &counted, Range { low, high }, hunting).await?;
-        let target = sizing::target_rows(head, limits, hunting.byte_cap());
-        let mut planner = Planner::new(hunting, &source, &hashed);
-        let null_rows = counted.null_rows;
-        let mut pieces = planner.cut(counted, target).await?;
-        match nulls::judge(known, null_rows) {
-            NullRows::Copied => {}
-            NullRows::New(rows) => {
-                let whole = Piece::whole(Timestamp::MIN, Timestamp::MIN, rows);
-                let aim = Aim::below(Caps::of_rows(target));
-                pieces.extend(if rows > target { planner.divide(whole, aim, None).await?.pieces } else { vec![whole] });
-            }
-            NullRows::Late(rows) => {
-                tracing::warn!(rows, "rows without a value on the cut axis came late and are not copied");
-                head.progress.late_null_rows = rows;
-            }
-        }
-        let windows = plan::windows_of(head, pieces, self.app.state.now());
-        Ok((windows.map_err(|error| StepError::Failed(error.to_string()))?, look))
-    }
-
-    /// Weighs some of the rows where it is not known yet what they weigh; gives the source as rows are packed then.
-    async fn weigh(
-        &self,
-        head: &mut Head,
-        source: Source,
-        counted: &Histogram,
-        range: Range,
-        hunting: &mut Hunting<'_>,
-    ) -> Step<Source> {
-        let rows = match (counted.rows(), counted.null_rows) {
-            (0, nulls) => (Slice::NullAxis, nulls),
-            (rows, _) => (Slice::Range(range), rows),
-        };
-        let Some(shape) = head.shape.clone().filter(|_| head.bytes_per_row.is_none() && rows.1 > 0) else {
-            return Ok(source);
-        };
-        *head = measure::weigh(self.services, head.clone(), shape, rows, hunting).await?;
-        let Some(shape) = &head.shape else { return Ok(source) };
-        source::of(head, shape, plan::is_handover(head)).map_err(StepError::name)
+        Ok(found)
     }
 
     /// Writes the plan; only the last transaction makes it valid, and owes its messages.

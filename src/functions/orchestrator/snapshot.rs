@@ -9,7 +9,7 @@ use crate::functions::hunting::Hunting;
 use crate::orchestration::head::verify::Count;
 use crate::orchestration::ids::TableKey;
 use crate::orchestration::instance::Instance;
-use crate::orchestration::ledger::{Head, TableState};
+use crate::orchestration::ledger::Head;
 use crate::orchestration::snapshot::plan::counted;
 use crate::orchestration::snapshot::publish::{After, Judgement, Look, judge, judged, look};
 use crate::orchestration::window::Window;

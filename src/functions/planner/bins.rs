@@ -17,18 +17,26 @@ pub struct Counts {
     pub bins: Vec<Bin>,
     /// Rows whose cut axis is null.
     pub null_rows: u64,
+    /// Bins of the range before it, in order.
+    pub past: Vec<Bin>,
+    /// How wide the bins were asked for.
+    pub width: Duration,
 }
 
 /// Reads the answer to a histogram of `range` in bins of `width`. A bin whose first and last instant are named is as narrow
 /// as they are.
 pub fn counts(rows: &Rows, range: &Range, width: Duration) -> Result<Counts, Error> {
-    let mut counts = Counts { bins: Vec::with_capacity(rows.rows.len()), null_rows: 0 };
+    let mut counts = Counts { bins: Vec::with_capacity(rows.rows.len()), null_rows: 0, past: Vec::new(), width };
     for row in &rows.rows {
         let rows = number(row, "Rows").ok_or_else(|| corrupt("a bin without a count".to_owned()))?;
         let Some(start) = instant(row, "Bin")? else {
             counts.null_rows += rows;
             continue;
         };
+        if number(row, "New") == Some(0) {
+            counts.past.push(Bin { start, width: TICK, rows, bytes: 0 });
+            continue;
+        }
         // Bins begin at multiples of their width, ranges do not.
         let first = instant(row, "First")?.unwrap_or(start).max(range.low + TICK).min(range.high);
         let end = instant(row, "Last")?.map_or(start + width, |last| last + TICK).min(range.high + TICK);

@@ -6,7 +6,7 @@ mod tests;
 
 use super::columns::Columns;
 use super::hunting::{Error, Hunting};
-use crate::defender::queries::{self, Axis, Range, Slice, Source};
+use crate::defender::queries::{self, Axis, Past, Range, Slice, Source};
 use crate::defender::{Error as HuntingError, Rows};
 use crate::kql::Identifier;
 use crate::orchestration::ids::Part;
@@ -43,6 +43,10 @@ pub struct Histogram {
     bins: Vec<Bin>,
     /// Rows whose cut axis is null, which no range holds.
     pub null_rows: u64,
+    /// The rows of the range before it, if that was asked for.
+    pub past: Vec<Bin>,
+    /// The width of these bins.
+    pub past_width: Duration,
 }
 
 impl Histogram {
@@ -95,7 +99,8 @@ impl<'p, 'a> Planner<'p, 'a> {
     }
 
     /// Counts `(low, high]` by one histogram, in as many bins as `wanted` but neither very few nor too many. `nulls` counts
-    /// the rows whose cut axis is null too; the source then cannot skip data by the axis.
+    /// the rows whose cut axis is null too; the source then cannot skip data by the axis. The same query counts the rows from
+    /// `past` to `low`, if there is to be such a range.
     ///
     /// # Errors
     /// [`Error`] of a hunting call.
@@ -105,13 +110,21 @@ impl<'p, 'a> Planner<'p, 'a> {
         high: Timestamp,
         wanted: u32,
         nulls: bool,
+        past: Option<Timestamp>,
     ) -> Result<Histogram, Error> {
         let span = if low == Timestamp::MIN { RETENTION } else { high.since(low) };
         let (source, range) = (self.source, Range { low, high });
         let bins = wanted.clamp(PLAN_BINS, MOST_BINS);
-        let Counts { bins, null_rows } =
-            self.counts(range, span, bins, |width| queries::histogram(source, &range, nulls, width)).await?;
-        Ok(Histogram { low, high, bins, null_rows })
+        let query = |width| match past {
+            Some(from) => {
+                let past = Past { low: from, bin: past_width(from, low, width) };
+                queries::histogram_with_past(source, &range, nulls, width, past)
+            }
+            None => queries::histogram(source, &range, nulls, width),
+        };
+        let Counts { bins, null_rows, past: past_bins, width } = self.counts(range, span, bins, query).await?;
+        let past_width = past.map_or(width, |from| past_width(from, low, width));
+        Ok(Histogram { low, high, bins, null_rows, past: past_bins, past_width })
     }
 
     /// Cuts what was counted into pieces of at most `target` rows, with one more histogram for each bin that is too full, or
@@ -134,8 +147,12 @@ impl<'p, 'a> Planner<'p, 'a> {
         Ok(pieces)
     }
 
-    /// Divides a piece that no time cuts until each part is below `caps`, or can be divided no more.
-    async fn divide_at_once(&mut self, piece: Piece, caps: Caps) -> Result<Vec<Piece>, Error> {
+    /// Divides a piece by a hash, whatever its range, until each part is below `caps`, or can be divided no more: equal rows
+    /// stay together.
+    ///
+    /// # Errors
+    /// [`Error`] of a hunting call.
+    pub async fn divide_at_once(&mut self, piece: Piece, caps: Caps) -> Result<Vec<Piece>, Error> {
         let (mut open, mut done) = (vec![piece], Vec::new());
         while let Some(piece) = open.pop() {
             let parts = self.divide_by_hash(piece, Aim::below(caps)).await?;
@@ -236,7 +253,10 @@ impl<'p, 'a> Planner<'p, 'a> {
 
     /// Splits by the hash of named columns; every part is counted, and the counts must cover the piece. One that no hash
     /// divides stays as it is.
-    async fn divide_by_hash(&mut self, piece: Piece, aim: Aim) -> Result<Vec<Piece>, Error> {
+    ///
+    /// # Errors
+    /// [`Error`] of a hunting call.
+    pub async fn divide_by_hash(&mut self, piece: Piece, aim: Aim) -> Result<Vec<Piece>, Error> {
         if piece.rows <= 1 {
             return Ok(vec![piece]);
         }
@@ -283,4 +303,11 @@ impl<'p, 'a> Planner<'p, 'a> {
         }
         Ok(Some(parts))
     }
+}
+
+/// The bins of the past are as wide as the others where that does not make too many of them: edges of windows are edges of
+/// such bins.
+fn past_width(from: Timestamp, to: Timestamp, width: Duration) -> Duration {
+    let span = if from == Timestamp::MIN { RETENTION } else { to.since(from) };
+    width.max(bin_width(span, MOST_BINS))
 }

@@ -240,7 +240,7 @@ async fn copy(table: Table, low: Timestamp, high: Timestamp, mut head: Head) -> 
     let target = sizing::target_rows(&head, &app.limits, BYTE_CAP);
     let wanted = bins_wanted(head.rows_per_day.unwrap_or_default(), Caps::of_rows(target));
     let mut planner = Planner::new(&mut hunting, &queried, &columns);
-    let counted = planner.count(low, high, wanted, false).await.unwrap();
+    let counted = planner.count(low, high, wanted, false, None).await.unwrap();
     let planned = planner.cut(counted, target).await.unwrap();
     tiles(&planned, low, high);
     let mut copied = Copied::default();

@@ -58,7 +58,7 @@ mod tests {
 
     fn landed(low: u64, high: u64, index: u16, count: u16) -> Landed {
         let part = Part { index, count };
-        let id = WindowId { ledger: LedgerId(1), low: later(low), high: later(high), part, generation: 0 };
+        let id = WindowId { ledger: LedgerId(1), low: later(low), high: later(high), part, generation: 0, repair: 0 };
         Landed { id, rows: 5, first: now(), last: now() }
     }
 

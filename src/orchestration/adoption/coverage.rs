@@ -20,7 +20,8 @@ pub fn is_sound(id: &WindowId) -> bool {
     id.part.index < id.part.count && (id.low < id.high || (id.is_null_axis() && id.low == id.high))
 }
 
-/// Pairs of windows, by their places, that stand for the same rows.
+/// Pairs of windows, by their places, that stand for the same rows. A repair holds none of the rows of the windows before
+/// it.
 pub fn overlaps(windows: &[WindowId]) -> Vec<(usize, usize)> {
     let mut order: Vec<usize> = (0..windows.len()).collect();
     order.sort_by_key(|at| (!windows[*at].is_null_axis(), windows[*at].low, windows[*at].high));
@@ -31,7 +32,11 @@ pub fn overlaps(windows: &[WindowId]) -> Vec<(usize, usize)> {
             let other = &windows[*at];
             other.is_null_axis() == window.is_null_axis() && (other.is_null_axis() || other.high > window.low)
         });
-        pairs.extend(open.iter().filter(|at| meet(windows[**at].part, window.part)).map(|at| (*at, next)));
+        pairs.extend(
+            open.iter()
+                .filter(|at| windows[**at].repair == window.repair && meet(windows[**at].part, window.part))
+                .map(|at| (*at, next)),
+        );
         open.push(next);
     }
     pairs
@@ -43,11 +48,14 @@ fn meet(left: Part, right: Part) -> bool {
     u64::from(left.index) % common == u64::from(right.index) % common
 }
 
-/// What of `(low, high]`, and of the rows without a time, no window stands for. Pieces of no known rows.
+/// What of `(low, high]`, and of the rows without a time, no window stands for: a repair holds only what came later. Pieces
+/// of no known rows.
 ///
 /// # Errors
 /// [`Entangled`].
 pub fn gaps(windows: &[WindowId], low: Timestamp, high: Timestamp) -> Result<Vec<Piece>, Entangled> {
+    let windows: Vec<WindowId> = windows.iter().filter(|id| !id.is_repair()).copied().collect();
+    let windows = windows.as_slice();
     let mut pieces = gaps_in_time(windows, low, high)?;
     let nulls: Vec<Part> = windows.iter().filter(|id| id.is_null_axis()).map(|id| id.part).collect();
     let missing = missing(&nulls).ok_or(Entangled { low: Timestamp::MIN, high: Timestamp::MIN })?;
@@ -112,7 +120,14 @@ mod tests {
 
     fn id(low: u64, high: u64, index: u16, count: u16) -> WindowId {
         let at = Timestamp::from_ticks;
-        WindowId { ledger: LedgerId(1), low: at(low), high: at(high), part: Part { index, count }, generation: 0 }
+        WindowId {
+            ledger: LedgerId(1),
+            low: at(low),
+            high: at(high),
+            part: Part { index, count },
+            generation: 0,
+            repair: 0,
+        }
     }
 
     fn missed(windows: &[WindowId], low: u64, high: u64) -> Vec<(u64, u64, u16, u16)> {
@@ -143,6 +158,14 @@ mod tests {
         assert_eq!(overlaps(&windows), [(0, 3)]);
         assert_eq!(overlaps(&[id(0, 0, 0, 1), id(0, 5, 0, 1), id(0, 0, 1, 3)]), [(0, 2)]);
         assert_eq!(overlaps(&[id(10, 50, 0, 1), id(20, 30, 0, 1), id(40, 60, 0, 1)]), [(0, 1), (0, 2)]);
+    }
+
+    #[test]
+    fn a_repair_stands_beside_the_window_whose_late_rows_it_holds_and_in_its_place_it_does_not() {
+        let repair = |repair| WindowId { repair, ..id(10, 20, 0, 1) };
+        assert_eq!(overlaps(&[id(10, 20, 0, 1), repair(1), repair(2)]), []);
+        assert_eq!(overlaps(&[repair(1), repair(2), repair(1)]), [(0, 2)]);
+        assert_eq!(missed(&[id(0, 0, 0, 1), repair(1)], 10, 20), [(10, 20, 0, 1)]);
     }
 
     #[test]

@@ -135,9 +135,15 @@ pub fn parts(
         let is_in = |(index, _): &&(u64, u64)| index % u64::from(part.count) == u64::from(part.index);
         counts.iter().filter(is_in).map(|(_, rows)| rows).sum()
     };
-    let siblings = beside.iter().filter(|(id, _)| (id.low, id.high) == (low, high) && all % id.part.count == 0);
-    for (id, rows) in siblings {
+    let same = || beside.iter().filter(|(id, _)| (id.low, id.high) == (low, high));
+    let late_rows = |part: Part| -> u64 {
+        let is_in =
+            |id: &WindowId| id.part.count.is_multiple_of(part.count) && id.part.index % part.count == part.index;
+        same().filter(|(id, _)| id.is_repair() && is_in(id)).map(|(_, rows)| rows).sum()
+    };
+    for (id, rows) in same().filter(|(id, _)| !id.is_repair() && all % id.part.count == 0) {
         let counted = rows_of(id.part);
+        let rows = &(rows + late_rows(id.part));
         if counted != *rows && counts.iter().any(|(_, rows)| *rows > 0) {
             return Err(OtherHash {
                 table: place.table.to_string(),
@@ -163,7 +169,7 @@ mod tests {
 
     fn landed(low: u64, high: u64, part: Part, rows: u64) -> Landed {
         let at = Timestamp::from_ticks;
-        let id = WindowId { ledger: LedgerId(9), low: at(low), high: at(high), part, generation: 0 };
+        let id = WindowId { ledger: LedgerId(9), low: at(low), high: at(high), part, generation: 0, repair: 0 };
         Landed { id, rows, first: now(), last: now() }
     }
 
@@ -217,6 +223,18 @@ mod tests {
         assert_eq!(end(Some(Timestamp::from_ticks(15))), Some(later(900)));
         assert_eq!(end(Some(Timestamp::from_ticks(20))), None);
         assert_eq!(gathered(CutAxis::ArrivalTime, |_| {}).end, None, "an incremental table goes on by itself");
+    }
+
+    #[test]
+    fn rows_that_came_late_into_a_part_count_with_it() {
+        let part = |index, count| Part { index, count };
+        let missing =
+            [Piece { part: part(1, 2), ..Piece::whole(Timestamp::from_ticks(10), Timestamp::from_ticks(20), 0) }];
+        let place = Place { table: Identifier::new("T").unwrap(), chunk_id: ChunkIdPlace::Column, of_snapshots: false };
+        let base = landed(10, 20, part(0, 2), 5).id;
+        let repair = WindowId { repair: 1, ..base };
+        assert!(parts(&place, &missing, &[(0, 7), (1, 6)], &[(base, 5), (repair, 2)]).is_ok());
+        assert!(parts(&place, &missing, &[(0, 7), (1, 6)], &[(base, 5), (repair, 1)]).is_err());
     }
 
     #[test]

@@ -68,7 +68,7 @@ mod tests {
 
     fn id() -> WindowId {
         let at = Timestamp::from_ticks;
-        WindowId { ledger: LedgerId(1), low: at(1), high: at(2), part: Part::WHOLE, generation: 0 }
+        WindowId { ledger: LedgerId(1), low: at(1), high: at(2), part: Part::WHOLE, generation: 0, repair: 0 }
     }
 
     fn place(chunk_id: ChunkIdPlace) -> Place {

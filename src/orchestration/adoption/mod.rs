@@ -14,6 +14,7 @@ pub mod watch;
 
 use self::coverage::{Entangled, gaps, overlaps};
 use self::facts::Facts;
+use super::difference::Difference;
 use super::head::survey::is_draft;
 use super::ids::{LedgerId, WindowId, WindowName};
 use super::instance::TableConfig;
@@ -235,10 +236,12 @@ pub fn write<V>(
 
 /// A window that is to be pulled, or, where the source has no row in it, not.
 fn open_window(ledger: LedgerId, index: usize, piece: Piece, facts: &Facts, now: Timestamp) -> (WindowName, Window) {
-    let id = WindowId { ledger, low: piece.low, high: piece.high, part: piece.part, generation: 0 };
+    let id = WindowId { ledger, low: piece.low, high: piece.high, part: piece.part, generation: 0, repair: 0 };
     let state = if piece.rows == 0 { WindowState::Empty } else { WindowState::Planned };
     let handover = facts.shape.handover.is_some();
-    let window = Window { state, ..Window::planned(id, &facts.plan, handover, piece.rows, now) };
+    // Repairs may be there of a window that is not.
+    let difference = Some(Difference::of(piece.rows));
+    let window = Window { state, difference, ..Window::planned(id, &facts.plan, handover, piece.rows, now) };
     (WindowName::new(piece.low, &format!("g{}{index:04x}", facts.plan)), window)
 }
 
@@ -252,8 +255,9 @@ fn landed_window(landed: &Landed, facts: &Facts, now: Timestamp, limits: &Limits
         last_post: Some(landed.last),
         ..Window::planned(landed.id, &facts.plan, false, landed.rows, now)
     };
-    let WindowId { ledger, high, part, generation, .. } = landed.id;
-    let path = format!("a{ledger}{:016x}{:04x}{:04x}{generation:04x}", high.ticks(), part.index, part.count);
+    let WindowId { ledger, high, part, generation, repair, .. } = landed.id;
+    let path =
+        format!("a{ledger}{:016x}{:04x}{:04x}{generation:04x}{repair:04x}", high.ticks(), part.index, part.count);
     (WindowName::new(landed.id.low, &path), window)
 }
 
@@ -301,7 +305,8 @@ mod tests {
     }
 
     fn landed(low: u64, high: u64, first: u64) -> Landed {
-        let id = WindowId { ledger: LedgerId(9), low: at(low), high: at(high), part: Part::WHOLE, generation: 0 };
+        let id =
+            WindowId { ledger: LedgerId(9), low: at(low), high: at(high), part: Part::WHOLE, generation: 0, repair: 0 };
         Landed { id, rows: 7, first: later(first), last: later(first) }
     }
 

@@ -143,7 +143,8 @@ mod tests {
 
     fn landed(low: u64, high: u64) -> Landed {
         let at = Timestamp::from_ticks;
-        let id = WindowId { ledger: LedgerId(9), low: at(low), high: at(high), part: Part::WHOLE, generation: 0 };
+        let id =
+            WindowId { ledger: LedgerId(9), low: at(low), high: at(high), part: Part::WHOLE, generation: 0, repair: 0 };
         Landed { id, rows: 3, first: now(), last: now() }
     }
 

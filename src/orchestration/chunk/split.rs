@@ -36,13 +36,13 @@ pub fn aim(head: &Head, window: &Window, reason: &Reason, limits: &Limits, byte_
         return Aim { most: Caps { rows: limits.window_rows, bytes }, parts };
     }
     let rows = sizing::target_rows(head, limits, byte_cap);
-    Aim { most: Caps { rows, bytes }, parts: window.planned_rows.div_ceil(rows).max(SPLIT_INTO) }
+    Aim { most: Caps { rows, bytes }, parts: window.expected_rows().div_ceil(rows).max(SPLIT_INTO) }
 }
 
 /// Why a window is not pulled before its rows are looked at once more, if it is not: so many do not fit an answer, or by all
 /// that is known of their weight they do not.
 pub fn too_much_already(head: &Head, window: &Window, byte_cap: u64) -> Option<Reason> {
-    let rows = window.planned_rows;
+    let rows = window.expected_rows();
     if rows >= ROW_CAP {
         let text = format!("{rows} rows are more than an answer has");
         return Some(Reason { text, size: false, asked: false });
@@ -74,7 +74,7 @@ pub fn divided(window: &Window, split: Split<'_>, cut: Result<Vec<Piece>, Met>, 
     };
     let reason = &reason.text;
     match pieces.as_slice() {
-        [only] if only.rows <= window.planned_rows / SPLIT_INTO => Over::Later(Later {
+        [only] if only.rows <= window.expected_rows() / SPLIT_INTO => Over::Later(Later {
             error: format!("{reason}; the source now counts {} rows", only.rows),
             own_fault: true,
             pause: None,
@@ -111,7 +111,12 @@ fn children(window: &Window, name: &WindowName, pieces: &[Piece], now: Timestamp
         let id = WindowId { low: piece.low, high: piece.high, part: piece.part, generation: 0, ..window.id };
         // Counted now, and nothing there: nothing is to be pulled.
         let state = if piece.rows == 0 { WindowState::Empty } else { WindowState::Planned };
-        let child = Window { state, ..Window::planned(id, &window.plan, window.handover, piece.rows, now) };
+        let planned = window.difference.as_ref().map_or(piece.rows, |_| piece.rows.min(window.planned_rows));
+        let difference = window.difference.as_ref().map(|parent| parent.of_part(piece.rows));
+        // Where it lies does not tell a repair from a draft: that it was dispatched does.
+        let run = window.run.clone().filter(|_| id.is_repair());
+        let child =
+            Window { state, difference, run, ..Window::planned(id, &window.plan, window.handover, planned, now) };
         (WindowName::new(piece.low, &format!("{path}{index:02x}")), child)
     };
     pieces.iter().enumerate().map(child).collect()

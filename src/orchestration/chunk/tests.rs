@@ -67,7 +67,7 @@ fn an_answer_is_sealed_only_if_it_is_whole_and_fits() {
         (5, 5, MAX_DYNAMIC_BYTES, NotYet, 0, "store"),
         (5, 5, MAX_DYNAMIC_BYTES + 1, NotYet, 0, "failed"),
     ] {
-        let answer = Answer { rows, longest_row_bytes: longest, counted };
+        let answer = Answer { rows, new: rows, longest_row_bytes: longest, counted };
         let said = match judge(&window(planned, attempts), answer, TERMS) {
             Judged::Count => "count".to_owned(),
             Judged::Store => "store".to_owned(),
@@ -75,7 +75,7 @@ fn an_answer_is_sealed_only_if_it_is_whole_and_fits() {
         };
         assert_eq!(said, expected, "{rows} of {planned} rows, {counted:?}, attempt {attempts}");
     }
-    let gone = Answer { rows: 0, longest_row_bytes: 0, counted: Rows(0) };
+    let gone = Answer { rows: 0, new: 0, longest_row_bytes: 0, counted: Rows(0) };
     for (age, expected) in [(SOURCE_KEPT, "again after backoff!"), (SOURCE_KEPT + Duration::from_secs(1), "expired")] {
         let terms = Terms { now: window(5, 4).id.high + age, ..TERMS };
         let Judged::Next(next) = judge(&window(5, 4), gone, terms) else { panic!("{age:?}") };
@@ -86,7 +86,7 @@ fn an_answer_is_sealed_only_if_it_is_whole_and_fits() {
         panic!()
     };
     assert_eq!(next_word(&next), "empty");
-    let large = Answer { rows: 5, longest_row_bytes: MAX_DYNAMIC_BYTES + 1, counted: NotYet };
+    let large = Answer { rows: 5, new: 5, longest_row_bytes: MAX_DYNAMIC_BYTES + 1, counted: NotYet };
     assert_eq!(judge(&window(5, 0), large, Terms { oversize_fails: false, ..TERMS }), Judged::Store);
 }
 

@@ -166,15 +166,6 @@ fn warnings(head: &Head, table: &TableRun, windows: &[Window], watermark: &Water
             head.progress.vanished_rows
         ));
     }
-    if head.progress.late_null_rows > 0
-        && let Some(shape) = &head.shape
-    {
-        warnings.push(format!(
-            "the source shows {} more rows without a {} than were copied, and nothing tells which they are: they are not copied. \
-             A copy of {} to another DestinationTable would hold them all",
-            head.progress.late_null_rows, shape.axis, head.source
-        ));
-    }
     if let Some(moved) = table.config.high_watermark
         && head.plan.is_some()
         && head.shape.as_ref().is_some_and(|shape| shape.handover.is_none())
@@ -253,17 +244,6 @@ mod tests {
         let said = result(&refused, &table(), &proved, at(10), &Watermark::Moved);
         assert!(!said.success && said.error.unwrap().ends_with("no licence"));
         assert_eq!(said.verified_up_to, Some(at(10)));
-    }
-
-    #[test]
-    fn rows_that_no_window_can_hold_are_a_warning_with_their_number() {
-        let mut head = finishing(10);
-        head.progress.late_null_rows = 7;
-        let (axis, chunk_id) = (CutAxis::Column("Timestamp".into()), ChunkIdPlace::Column);
-        head.shape =
-            Some(Shape { axis, row_format: RowFormat::Compact, chunk_id, hash_columns: vec![], handover: None });
-        let said = result(&head, &table(), &[], at(10), &Watermark::Moved);
-        assert!(said.success && said.warnings[0].contains("7 more rows without a Timestamp"), "{said:?}");
     }
 
     #[test]

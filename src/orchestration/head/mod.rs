@@ -9,6 +9,8 @@
 //! A head that a run left behind is taken by the next one in whatever state it is.
 
 pub mod finish;
+pub mod gap;
+pub mod handover;
 pub mod hold;
 pub mod learn;
 pub mod nulls;

@@ -1,54 +1,28 @@
-//! Rows that have no value on the cut axis. No range holds them: windows of their own do, all of them at once. What comes
-//! later cannot be told from what was copied, so beyond the first time it is counted and reported.
+//! Rows that have no value on the cut axis. No range holds them: windows of their own do, all of them at once. Those that come
+//! later are found by their number, and a repair brings what the destination does not hold.
 
+use crate::orchestration::difference::Difference;
+use crate::orchestration::ids::{WindowId, WindowName};
 use crate::orchestration::ledger::{CutAxis, Head};
-use crate::orchestration::limits::SOURCE_KEPT;
+use crate::orchestration::plan::Piece;
+use crate::orchestration::recount::name;
 use crate::orchestration::window::{Window, WindowState};
 use crate::timestamp::Timestamp;
+use std::time::Duration;
 
-/// The windows of such rows in a ledger.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct NullWindows {
-    /// How many there are, those of splits included.
-    pub windows: u64,
-    /// How many of them take what they find when they are pulled.
-    pub waiting: u64,
-    /// Rows in those of the others that were pulled while the source may still have them.
-    pub rows: u64,
-}
-
-impl NullWindows {
-    /// Takes a window of the ledger in.
-    pub fn add(&mut self, window: &Window, now: Timestamp) {
-        if !window.id.is_null_axis() {
-            return;
-        }
-        self.windows += 1;
-        match (window.state, &window.seal) {
-            (WindowState::Planned | WindowState::Claimed | WindowState::Failed, None) => self.waiting += 1,
-            (WindowState::Split | WindowState::Empty | WindowState::Expired, _) => {}
-            // What the source has let go of would hide as many rows that came since.
-            _ if now.since(pulled_by(window)) > SOURCE_KEPT => {}
-            (_, Some(seal)) => self.rows += seal.rows,
-            (_, None) => self.rows += window.planned_rows,
-        }
-    }
-}
-
-/// When the rows of a window had been pulled. A destination may not note when those of an adopted one landed.
-fn pulled_by(window: &Window) -> Timestamp {
-    window.last_post.filter(|at| *at != Timestamp::MIN).unwrap_or(window.updated)
-}
+/// As many rows may have come as the source has let go of, and their number says nothing: they are compared again after
+/// this, long before the source lets go of what came.
+const COMPARED_AGAIN_AFTER: Duration = Duration::from_secs(7 * 86_400);
 
 /// What becomes of such rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NullRows {
     /// Windows that are there have them, or are about to.
     Copied,
-    /// None was ever copied: this many are to be planned.
-    New(u64),
-    /// This many came after the others were copied.
-    Late(u64),
+    /// None was ever copied: they are to be planned.
+    New,
+    /// They may be others than when they were last compared.
+    Changed,
 }
 
 /// Whether a plan counts them. A row gets its arrival time from the engine: the first plan looks for rows from before it
@@ -58,14 +32,51 @@ pub fn are_counted(head: &Head) -> bool {
     head.plan.is_none() || by_column
 }
 
-/// Decides on `counted` rows at the source.
-pub fn judge(known: NullWindows, counted: u64) -> NullRows {
-    match counted.saturating_sub(known.rows) {
-        0 => NullRows::Copied,
-        rows if known.windows == 0 => NullRows::New(rows),
-        _ if known.waiting > 0 => NullRows::Copied,
-        rows => NullRows::Late(rows),
+/// Decides on `counted` rows at the source, given the windows of the ledger.
+pub fn judge(ledger: &[Window], counted: u64, now: Timestamp) -> NullRows {
+    let known = || ledger.iter().filter(|window| window.id.is_null_axis() && window.state != WindowState::Split);
+    match known().map(|window| window.id.repair).max() {
+        _ if counted == 0 => NullRows::Copied,
+        None => NullRows::New,
+        // It takes what it finds when it is pulled, or it is not all there yet.
+        Some(_) if known().any(|window| !window.state.is_terminal()) => NullRows::Copied,
+        Some(last) => {
+            let compared = || known().filter(|window| window.id.repair == last);
+            let rows: u64 = compared().map(shown).sum();
+            let at = compared().map(|window| window.updated).max().unwrap_or(Timestamp::MIN);
+            let is_same = rows == counted && now.since(at) <= COMPARED_AGAIN_AFTER;
+            if is_same { NullRows::Copied } else { NullRows::Changed }
+        }
     }
+}
+
+/// Rows that the source showed of a window when it was pulled.
+fn shown(window: &Window) -> u64 {
+    let compared = window.difference.as_ref().and_then(|difference| difference.compared);
+    let copied =
+        || if window.state == WindowState::Verified { window.seal.as_ref().map(|seal| seal.rows) } else { Some(0) };
+    compared.or_else(copied).unwrap_or(window.planned_rows)
+}
+
+/// The repairs that bring what came since, one for each piece of all such rows.
+pub fn repairs(
+    head: &Head,
+    draft: &str,
+    ledger: &[Window],
+    pieces: &[Piece],
+    now: Timestamp,
+) -> Vec<(WindowName, Window)> {
+    let last = ledger.iter().filter(|window| window.id.is_null_axis()).map(|window| window.id.repair).max();
+    let repair = last.unwrap_or(0).saturating_add(1);
+    let repair = |piece: &Piece| {
+        let (low, high, part) = (Timestamp::MIN, Timestamp::MIN, piece.part);
+        let id = WindowId { ledger: head.ledger, low, high, part, generation: 0, repair };
+        // How many of them are new is not known; those that left may hide those that came.
+        let window =
+            Window { difference: Some(Difference::of(piece.rows)), ..Window::planned(id, draft, false, 0, now) };
+        (name(&id), window)
+    };
+    pieces.iter().map(repair).collect()
 }
 
 #[cfg(test)]
@@ -74,54 +85,59 @@ mod tests {
     use crate::orchestration::head::testing::{head, later, now, seen};
     use crate::orchestration::ledger::{ChunkIdPlace, RowFormat, Shape, TableState};
 
-    fn known(states: &[WindowState]) -> NullWindows {
-        let mut known = NullWindows::default();
-        for state in states {
-            let mut window = seen(0, *state).window;
-            known.add(&window, now());
-            window.id.high = Timestamp::MIN;
-            known.add(&window, now());
-        }
-        known
+    fn known(state: WindowState, repair: u16, compared: Option<u64>) -> Window {
+        let mut window = seen(0, state).window;
+        window.id = WindowId { high: Timestamp::MIN, repair, ..window.id };
+        window.difference = (repair > 0).then(|| Difference { compared, ..Difference::of(9) });
+        window
+    }
+
+    fn judged(ledger: &[Window], counted: u64) -> NullRows {
+        judge(ledger, counted, later(60))
     }
 
     #[test]
-    fn rows_that_came_after_the_others_were_copied_are_told() {
-        use WindowState::{Empty, Split, Submitted, Verified};
-        let copied = known(&[Verified, Submitted, Empty, Split]);
-        assert_eq!((copied.windows, copied.rows), (4, 6), "three rows are sealed in each");
-        assert_eq!(judge(copied, 6), NullRows::Copied);
-        assert_eq!(judge(copied, 2), NullRows::Copied, "the source no longer holds them");
-        assert_eq!(judge(copied, 8), NullRows::Late(2));
+    fn rows_that_came_after_the_others_were_copied_are_found_by_their_number() {
+        use WindowState::{Empty, Split, Verified};
+        let range = seen(10, Verified).window;
+        let copied =
+            [known(Verified, 0, None), known(Verified, 0, None), known(Empty, 0, None), known(Split, 0, None), range];
+        assert_eq!(judged(&copied, 6), NullRows::Copied, "three rows are sealed in each");
+        assert_eq!(judged(&copied, 8), NullRows::Changed);
+        assert_eq!(judged(&copied, 5), NullRows::Changed, "what left the source may hide what came");
+        assert_eq!(judged(&copied, 0), NullRows::Copied);
     }
 
     #[test]
-    fn rows_that_the_source_has_let_go_of_hide_none_that_came_since() {
-        let kept = SOURCE_KEPT.as_secs();
-        let judged = |last_post, seconds| {
-            let mut known = NullWindows::default();
-            let mut window = Window { last_post, ..seen(0, WindowState::Verified).window };
-            window.id.high = Timestamp::MIN;
-            known.add(&window, later(seconds));
-            judge(known, 2)
-        };
-        for last_post in [Some(now()), Some(Timestamp::MIN), None] {
-            assert_eq!(judged(last_post, kept), NullRows::Copied);
-            assert_eq!(judged(last_post, kept + 1), NullRows::Late(2), "and never new: {last_post:?}");
-        }
+    fn what_a_repair_compared_is_not_compared_again_until_it_changes_or_a_week_has_passed() {
+        let compared = [known(WindowState::Verified, 0, None), known(WindowState::Empty, 1, Some(8))];
+        assert_eq!(judged(&compared, 8), NullRows::Copied);
+        assert_eq!(judged(&compared, 9), NullRows::Changed);
+        assert_eq!(judge(&compared, 8, later(8 * 86_400)), NullRows::Changed);
     }
 
     #[test]
-    fn a_window_that_is_still_to_be_pulled_takes_what_came_late() {
-        for waiting in [WindowState::Planned, WindowState::Claimed, WindowState::Failed] {
-            assert_eq!(judge(known(&[WindowState::Verified, waiting]), 9), NullRows::Copied, "{waiting:?}");
+    fn what_is_still_to_be_pulled_or_counted_takes_what_came_late_or_is_waited_for() {
+        for open in [WindowState::Planned, WindowState::Claimed, WindowState::Failed, WindowState::Submitted] {
+            let ledger = [known(WindowState::Verified, 0, None), known(open, 1, None)];
+            assert_eq!(judged(&ledger, 9), NullRows::Copied, "{open:?}");
         }
     }
 
     #[test]
     fn the_first_of_them_are_planned_whenever_they_come() {
-        assert_eq!(judge(known(&[]), 2), NullRows::New(2));
-        assert_eq!(judge(known(&[]), 0), NullRows::Copied);
+        assert_eq!(judged(&[], 2), NullRows::New);
+        assert_eq!(judged(&[], 0), NullRows::Copied);
+    }
+
+    #[test]
+    fn the_repairs_of_pieces_have_one_number_that_was_not_given_before() {
+        use crate::orchestration::ids::Part;
+        let ledger = [known(WindowState::Verified, 0, None), known(WindowState::Empty, 1, Some(8))];
+        let part = |index| Piece { part: Part { index, count: 2 }, ..Piece::whole(Timestamp::MIN, Timestamp::MIN, 5) };
+        let made = repairs(&head(TableState::Planning), "draft", &ledger, &[part(0), part(1)], now());
+        assert!(made.iter().all(|(_, window)| window.id.repair == 2 && window.id.is_null_axis()));
+        assert_ne!(made[0].0, made[1].0);
     }
 
     #[test]

@@ -70,7 +70,14 @@ pub fn windows_of(
     let draft = draft_of(head)?;
     let handover = is_handover(head);
     let windows = pieces.into_iter().enumerate().map(|(index, piece)| {
-        let id = WindowId { ledger: head.ledger, low: piece.low, high: piece.high, part: piece.part, generation: 0 };
+        let id = WindowId {
+            ledger: head.ledger,
+            low: piece.low,
+            high: piece.high,
+            part: piece.part,
+            generation: 0,
+            repair: 0,
+        };
         let path = match (id.is_null_axis(), piece.part) {
             (false, Part::WHOLE) => "0".to_owned(),
             (false, part) => format!("p{:04x}", part.index),
@@ -83,7 +90,11 @@ pub fn windows_of(
     Ok(windows.collect())
 }
 
-fn draft_of(head: &Head) -> Result<&str, IllegalTransition> {
+/// The plan that is being made.
+///
+/// # Errors
+/// [`IllegalTransition`] unless the head is being planned.
+pub fn draft_of(head: &Head) -> Result<&str, IllegalTransition> {
     match (&head.draft, head.state) {
         (Some(draft), TableState::Planning) => Ok(draft),
         (_, state) => Err(IllegalTransition {
@@ -146,7 +157,8 @@ pub fn lay_out<V>(
         draft.head.plan = Some(draft.plan.clone());
     }
     // Where they lie does not tell drafts of these from what a completed plan left: none is written before the plan is valid.
-    let together = planned.iter().rev().take_while(|(_, window)| window.id.is_null_axis()).count();
+    let is_told = |window: &Window| !window.id.is_null_axis() && window.state != WindowState::Expired;
+    let together = planned.iter().rev().take_while(|(_, window)| !is_told(window)).count();
     let mut counts = found.counts;
     for seen in found.left {
         draft.take_up(key, id, seen, &mut counts, now, limits);
@@ -155,6 +167,7 @@ pub fn lay_out<V>(
         draft.add(name, window, &mut counts);
     }
     draft.head.counts = counts;
+    draft.head.recount_from = found.recount_from;
     draft.head.planned_to = draft.head.planned_to.max(end.unwrap_or(Timestamp::MIN));
     while draft.rest.len() > TRANSACTION_WINDOWS {
         let batch = TRANSACTION_WINDOWS.min(draft.rest.len() - together);
@@ -181,7 +194,9 @@ impl<V> Draft<V> {
         progress.windows += 1;
         progress.leftovers += 1;
         progress.planned_rows += window.planned_rows;
-        let taken = window.taken_up(now, limits);
+        // A repair that no run has taken up would be a draft to the next plan.
+        let unnamed = || (window.id.is_repair() && window.run.is_none()).then(|| window.clone());
+        let taken = window.taken_up(now, limits).or_else(unnamed);
         let state = taken.as_ref().map_or(window.state, |taken| taken.state);
         match state {
             WindowState::Planned if window.failures > 0 => self.failed.push(name.clone()),
@@ -201,10 +216,19 @@ impl<V> Draft<V> {
 
     fn add(&mut self, name: WindowName, window: Window, counts: &mut Counts) {
         *counts.of(window.state) += 1;
-        if window.state == WindowState::Planned {
-            self.names.push(name.clone());
-            self.head.progress.windows += 1;
-            self.head.progress.planned_rows += window.planned_rows;
+        let progress = &mut self.head.progress;
+        match window.state {
+            WindowState::Planned => {
+                self.names.push(name.clone());
+                progress.windows += 1;
+                progress.planned_rows += window.planned_rows;
+            }
+            WindowState::Expired => {
+                progress.windows += 1;
+                progress.ended += 1;
+                progress.expired += 1;
+            }
+            _ => {}
         }
         self.rest.push(WindowWrite::Insert(name, window));
     }
@@ -294,7 +318,8 @@ mod tests {
             Head { plan: Some("old".into()), planned_to: Timestamp::from_ticks(1_000), ..head(TableState::Planning) };
         let planned = windows_of(&head, pieces(new), now()).unwrap();
         let end = Some(Timestamp::from_ticks(9_000));
-        let content = Content { found: survey(&head, left, now()), planned, end };
+        let found = Survey { recount_from: Some(now()), ..survey(&head, left) };
+        let content = Content { found, planned, end };
         lay_out(&key(), &id(1), head, content, later(1), &limits()).unwrap()
     }
 
@@ -308,11 +333,12 @@ mod tests {
         assert_eq!(draft.batches.iter().map(|batch| batch.windows.len()).collect::<Vec<_>>(), [99, 99]);
         for batch in &draft.batches {
             assert_eq!((batch.head.plan.as_deref(), batch.head.state), (Some("old"), TableState::Planning));
-            assert_eq!(batch.head.planned_to, Timestamp::from_ticks(1_000));
+            assert_eq!((batch.head.planned_to, batch.head.recount_from), (Timestamp::from_ticks(1_000), None));
         }
         let Completed { write, owed } = completed(draft);
         assert_eq!((write.windows.len(), owed.len()), (52, 2));
         assert_eq!((write.head.plan.as_deref(), write.head.draft.clone()), (Some("draft"), None));
+        assert_eq!(write.head.recount_from, Some(now()), "from the last transaction on");
         assert_eq!((write.head.counts.open, write.head.lanes(), write.head.more), (250, 2, true));
         assert_eq!(write.head.ready.len(), READY_NAMES - 2);
         assert_eq!(write.head.planned_to, Timestamp::from_ticks(9_000));
@@ -395,8 +421,7 @@ mod tests {
         let parts = (0..64)
             .map(|index| Piece { part: Part { index, count: 64 }, ..Piece::whole(Timestamp::MIN, Timestamp::MIN, 5) });
         let planned = windows_of(&old, pieces(50).into_iter().chain(parts).collect(), now()).unwrap();
-        let content =
-            Content { found: survey::<u64>(&old, vec![], now()), planned, end: Some(Timestamp::from_ticks(9_000)) };
+        let content = Content { found: survey::<u64>(&old, vec![]), planned, end: Some(Timestamp::from_ticks(9_000)) };
         let draft = lay_out(&key(), &id(1), old.clone(), content, later(1), &limits()).unwrap();
         let inserted = |write: &WindowWrite<u64>| match write {
             WindowWrite::Insert(_, window) => window.clone(),
@@ -418,7 +443,7 @@ mod tests {
             plan_error: Some("no licence".into()),
             ..head(TableState::Planning)
         };
-        let found = survey(&old, vec![seen(20, WindowState::Failed), seen(30, WindowState::Submitted)], now());
+        let found = survey(&old, vec![seen(20, WindowState::Failed), seen(30, WindowState::Submitted)]);
         let content = Content { found, planned: vec![], end: None };
         let draft = lay_out(&key(), &id(1), old, content, later(1), &limits()).unwrap();
         let Completed { write, owed } = completed(draft);
@@ -439,7 +464,7 @@ mod tests {
     fn only_a_head_that_is_being_planned_can_be() {
         let running = head(TableState::Running);
         assert!(windows_of(&running, pieces(1), now()).is_err());
-        let content = Content { found: survey::<u64>(&running, vec![], now()), planned: vec![], end: None };
+        let content = Content { found: survey::<u64>(&running, vec![]), planned: vec![], end: None };
         assert!(lay_out(&key(), &id(1), running, content, now(), &limits()).is_err());
     }
 
@@ -460,8 +485,7 @@ mod tests {
     #[test]
     fn a_table_that_is_loaded_asks_for_more_while_a_second_copy_may_land() {
         let loaded = Head { plan: Some("p".into()), ..head(TableState::Planning) };
-        let asks =
-            |head: &Head, window: Seen<u64>, at| asks_for_more(head, &survey(head, vec![window], at), at, &limits());
+        let asks = |head: &Head, window: Seen<u64>, at| asks_for_more(head, &survey(head, vec![window]), at, &limits());
         let once = seen(20, WindowState::Verified);
         assert!(!asks(&loaded, once.clone(), later(1)));
         assert!(asks(&loaded, seen(20, WindowState::Failed), later(1)));

@@ -1,23 +1,23 @@
-//! Retention: windows that nothing asks for any more. Only terminal ones go, wholly below the watermark and old; the head
-//! keeps counting them.
+//! Retention: windows that nothing asks for any more. Only terminal ones go, wholly below the watermark and old, and none that
+//! the next plan looks back on; the head keeps counting them.
 
 use crate::orchestration::ledger::{Head, TableState};
-use crate::orchestration::limits::TRANSACTION_WINDOWS;
+use crate::orchestration::limits::{Limits, TRANSACTION_WINDOWS};
+use crate::orchestration::recount::may_ask_for;
 use crate::orchestration::verification::is_doubtful;
 use crate::orchestration::window::Window;
 use crate::orchestration::write::{Seen, TableWrite, WindowWrite};
 use crate::timestamp::Timestamp;
-use std::time::Duration;
 
 /// The next transaction that removes old windows from a table that no run holds; `None` when there is nothing to
 /// remove. It takes them out of `windows`.
-pub fn purge<V>(head: &Head, windows: &mut Vec<Seen<V>>, now: Timestamp, history: Duration) -> Option<TableWrite<V>> {
+pub fn purge<V>(head: &Head, windows: &mut Vec<Seen<V>>, now: Timestamp, limits: &Limits) -> Option<TableWrite<V>> {
     if head.run.is_some() || head.state != TableState::Idle {
         return None;
     }
     let mut next = Head { updated: now, ..head.clone() };
     let mut removed = Vec::new();
-    let old = windows.extract_if(.., |seen| is_old(head, &seen.window, now, history));
+    let old = windows.extract_if(.., |seen| is_old(head, &seen.window, now, limits));
     for Seen { name, window, version } in old.take(TRANSACTION_WINDOWS) {
         *next.purged.of(window.state) += 1;
         removed.push(WindowWrite::Delete(name, version));
@@ -27,13 +27,15 @@ pub fn purge<V>(head: &Head, windows: &mut Vec<Seen<V>>, now: Timestamp, history
 
 /// Whether a window is terminal and old; whether it may go is for its head to say. Those of rows without a value on the cut
 /// axis stay: they say how many such rows were copied, and no watermark does. So do those of which a second copy may be there.
-pub fn may_be_old(window: &Window, now: Timestamp, history: Duration) -> bool {
+pub fn may_be_old(window: &Window, now: Timestamp, limits: &Limits) -> bool {
     let is_over = window.state.is_terminal() && !is_doubtful(window);
-    is_over && !window.id.is_null_axis() && now.since(window.updated) > history
+    is_over && !window.id.is_null_axis() && now.since(window.updated) > limits.history
 }
 
-fn is_old(head: &Head, window: &Window, now: Timestamp, history: Duration) -> bool {
-    may_be_old(window, now, history) && (window.id.high <= head.verified_up_to || mutated!(PurgeAboveWatermark))
+fn is_old(head: &Head, window: &Window, now: Timestamp, limits: &Limits) -> bool {
+    may_be_old(window, now, limits)
+        && (window.id.high <= head.verified_up_to || mutated!(PurgeAboveWatermark))
+        && !may_ask_for(head, window.id.high, limits)
 }
 
 #[cfg(test)]
@@ -41,8 +43,12 @@ mod tests {
     use super::*;
     use crate::orchestration::head::testing::{head, later, now, seen};
     use crate::orchestration::window::WindowState;
+    use std::time::Duration;
 
-    const HISTORY: Duration = Duration::from_secs(1_000);
+    fn limits() -> Limits {
+        let none = Duration::ZERO;
+        Limits { history: Duration::from_secs(1_000), recount: none, look_back: none, ..Limits::scaled(1.0) }
+    }
 
     fn idle(verified_up_to: u64) -> Head {
         Head { verified_up_to: Timestamp::from_ticks(verified_up_to), ..head(TableState::Idle) }
@@ -50,7 +56,7 @@ mod tests {
 
     fn removed(head: &Head, windows: Vec<Seen<u64>>, seconds: u64) -> Vec<u64> {
         let mut windows = windows;
-        let write = purge(head, &mut windows, later(seconds), HISTORY);
+        let write = purge(head, &mut windows, later(seconds), &limits());
         let writes = write.map(|write| write.windows).unwrap_or_default();
         let version = |write| match write {
             WindowWrite::Delete(_, version) => version,
@@ -94,6 +100,16 @@ mod tests {
     }
 
     #[test]
+    fn windows_that_the_next_plan_counts_again_stay_however_old_they_are() {
+        let ticks = |low: u64| low * 10_000_000;
+        let head = Head { planned_to: Timestamp::from_ticks(ticks(90)), ..idle(ticks(90)) };
+        let mut windows: Vec<_> = [30, 60].map(|low| seen(ticks(low), WindowState::Verified)).to_vec();
+        let limits = Limits { recount: Duration::from_secs(50), ..limits() };
+        let write = purge(&head, &mut windows, later(9_999), &limits).unwrap();
+        assert!(matches!(&write.windows[..], [WindowWrite::Delete(_, version)] if *version == ticks(30)));
+    }
+
+    #[test]
     fn a_table_that_a_run_holds_is_left_alone() {
         let held = Head { verified_up_to: Timestamp::MAX, ..head(TableState::Running) };
         assert!(removed(&held, vec![seen(10, WindowState::Verified)], 9_999).is_empty());
@@ -104,7 +120,7 @@ mod tests {
         let mut head = idle(u64::MAX);
         let mut windows: Vec<_> = (0..250).map(|low| seen(low * 10, WindowState::Verified)).collect();
         let mut sizes = Vec::new();
-        while let Some(write) = purge(&head, &mut windows, later(9_999), HISTORY) {
+        while let Some(write) = purge(&head, &mut windows, later(9_999), &limits()) {
             sizes.push(write.windows.len());
             head = write.head;
         }

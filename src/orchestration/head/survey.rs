@@ -1,6 +1,5 @@
 //! What a plan finds in the ledger: what earlier runs left, and the drafts of plans that never became valid.
 
-use super::nulls::NullWindows;
 use crate::orchestration::ledger::{Counts, Head};
 use crate::orchestration::limits::TRANSACTION_WINDOWS;
 use crate::orchestration::verification::is_doubtful;
@@ -17,25 +16,27 @@ pub struct Survey<V> {
     pub counts: Counts,
     /// Whether there are proved windows that another post may have loaded again.
     pub doubtful: bool,
-    /// Windows of rows without a value on the cut axis.
-    pub nulls: NullWindows,
+    /// All windows but the drafts.
+    pub windows: Vec<Window>,
+    /// From where on the plan that follows this one has to look back; it is the plan's to say.
+    pub recount_from: Option<Timestamp>,
     /// The transactions that delete the drafts, one after the other. Each swaps the head too, so that a planner that
     /// was overtaken deletes nothing.
     pub deletions: Vec<TableWrite<V>>,
 }
 
 /// Tells leftovers from drafts.
-pub fn survey<V>(head: &Head, windows: Vec<Seen<V>>, now: Timestamp) -> Survey<V> {
+pub fn survey<V>(head: &Head, seen: Vec<Seen<V>>) -> Survey<V> {
     let mut counts = head.purged;
     let (mut left, mut drafts, mut doubtful) = (Vec::new(), Vec::new(), false);
-    let mut nulls = NullWindows::default();
-    for seen in windows {
+    let mut windows = Vec::with_capacity(seen.len());
+    for seen in seen {
         if is_draft(head, &seen.window) {
             drafts.push(WindowWrite::Delete(seen.name, seen.version));
             continue;
         }
         *counts.of(seen.window.state) += 1;
-        nulls.add(&seen.window, now);
+        windows.push(seen.window.clone());
         doubtful |= is_doubtful(&seen.window);
         if !seen.window.state.is_terminal() {
             left.push(seen);
@@ -46,22 +47,24 @@ pub fn survey<V>(head: &Head, windows: Vec<Seen<V>>, now: Timestamp) -> Survey<V
         let windows = drafts.drain(..drafts.len().min(TRANSACTION_WINDOWS)).collect();
         deletions.push(TableWrite { head: head.clone(), windows });
     }
-    Survey { left, counts, doubtful, nulls, deletions }
+    Survey { left, counts, doubtful, windows, recount_from: head.recount_from, deletions }
 }
 
 /// Whether a window belongs to a plan that was never completed. Windows of a completed plan begin below its end, and
 /// what a run has taken up was dispatched: neither is ever a draft. Nor are those of rows without a value on the cut axis
-/// once a plan was completed: they come with the transaction that completes theirs.
+/// once a plan was completed: they come with the transaction that completes theirs. Repairs begin anywhere: those of a
+/// completed plan that nobody took up are taken up by the next plan, at least in name.
 pub fn is_draft(head: &Head, window: &Window) -> bool {
+    let is_ahead = window.id.is_repair() || window.id.low >= head.planned_to;
     window.run.is_none()
         && matches!(window.state, WindowState::Planned | WindowState::Empty)
-        && (head.plan.is_none() || (head.plan.as_ref() != Some(&window.plan) && window.id.low >= head.planned_to))
+        && (head.plan.is_none() || (head.plan.as_ref() != Some(&window.plan) && is_ahead))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::orchestration::head::testing::{head, id, now, seen};
+    use crate::orchestration::head::testing::{head, id, seen};
     use crate::orchestration::ledger::TableState;
 
     fn planned(plan: Option<&str>, to: u64) -> Head {
@@ -80,7 +83,7 @@ mod tests {
             seen(210, WindowState::Empty),
             taken_up,
         ];
-        let found = survey(&planned(Some("p"), 100), windows, now());
+        let found = survey(&planned(Some("p"), 100), windows);
         let left: Vec<u64> = found.left.iter().map(|seen| seen.version).collect();
         assert_eq!(left, [20, 30, 300]);
         assert_eq!((found.counts.open, found.counts.failed, found.counts.verified), (2, 1, 1));
@@ -94,7 +97,7 @@ mod tests {
     #[test]
     fn windows_that_were_purged_stay_counted() {
         let head = Head { purged: Counts { verified: 40, ..Counts::default() }, ..planned(Some("p"), 100) };
-        assert_eq!(survey(&head, vec![seen(10, WindowState::Verified)], now()).counts.verified, 41);
+        assert_eq!(survey(&head, vec![seen(10, WindowState::Verified)]).counts.verified, 41);
     }
 
     #[test]
@@ -105,9 +108,18 @@ mod tests {
     }
 
     #[test]
+    fn repairs_of_a_plan_that_was_never_completed_are_drafts_although_they_begin_below_its_start() {
+        let mut repair = seen(20, WindowState::Planned).window;
+        repair.id.repair = 1;
+        assert!(is_draft(&planned(Some("p"), 100), &repair) && !is_draft(&planned(Some("old"), 100), &repair));
+        repair.run = Some(id(9));
+        assert!(!is_draft(&planned(Some("p"), 100), &repair));
+    }
+
+    #[test]
     fn many_drafts_go_in_transactions_that_fit_the_store_and_each_swaps_the_head() {
         let drafts = (0..250).map(|low| seen(low * 10, WindowState::Planned)).collect();
-        let found = survey(&planned(None, 0), drafts, now());
+        let found = survey(&planned(None, 0), drafts);
         let sizes: Vec<usize> = found.deletions.iter().map(|write| write.windows.len()).collect();
         assert_eq!(sizes, [99, 99, 52]);
         assert!(found.left.is_empty());

@@ -76,6 +76,7 @@ pub(crate) fn seen(low: u64, state: WindowState) -> Seen<u64> {
         high: Timestamp::from_ticks(low + 10),
         part: Part::WHOLE,
         generation: 0,
+        repair: 0,
     };
     let posted = matches!(state, WindowState::Sealed | WindowState::Submitted | WindowState::Verified);
     let window = Window {
@@ -88,9 +89,9 @@ pub(crate) fn seen(low: u64, state: WindowState) -> Seen<u64> {
     Seen { name: WindowName::new(Timestamp::from_ticks(low), "0"), window, version: low }
 }
 
-/// A table that no run holds, proved up to tick 1,500, and 200 proved windows of 10 ticks each.
+/// A table that no run holds, proved up to tick 1,500 and planned far beyond, and 200 proved windows of 10 ticks each.
 pub(crate) fn long_copied() -> (Head, Vec<Seen<u64>>) {
-    let head = Head { verified_up_to: Timestamp::from_ticks(1_500), ..head(TableState::Idle) };
+    let head = Head { verified_up_to: Timestamp::from_ticks(1_500), planned_to: now(), ..head(TableState::Idle) };
     (head, (0..200).map(|low| seen(low * 10, WindowState::Verified)).collect())
 }
 

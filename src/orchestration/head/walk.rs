@@ -201,7 +201,7 @@ impl Walk {
             return Ok(());
         }
         self.may_die()?;
-        let found = survey::survey(&head, self.seen(), self.now);
+        let found = survey::survey(&head, self.seen());
         for deletion in &found.deletions {
             let version = self.head().1;
             assert!(self.commit(deletion.clone(), Some(version)));

@@ -254,7 +254,7 @@ mod tests {
         let head = attempted(TableState::Planning, 1, None);
         let states = [Planned, Claimed, Sealed, Submitted, Failed, Verified, Empty];
         let windows = (0..).zip(states).map(|(low, state)| seen(low, state)).collect();
-        let mut found = survey(&Head { planned_to: now(), ..head.clone() }, windows, now());
+        let mut found = survey(&Head { planned_to: now(), ..head.clone() }, windows);
         found.left.iter_mut().for_each(|seen| seen.window.failures = 1);
         let (found, writes) = supersede(&head, found, &id(2), later(1));
         assert_eq!((found.left.len(), found.counts.expired, found.counts.verified, found.counts.open), (0, 5, 1, 0));

@@ -76,6 +76,8 @@ pub struct TableOptions {
     pub huge_cell: Option<HugeCell>,
     /// How many rows share an arrival time; 0: about a two-thousandth of an append, at most 500.
     pub rows_per_commit: u64,
+    /// Rows whose `Timestamp` lies long before their arrival; `None`: as expected of sensors.
+    pub late: Option<Late>,
     /// Commits come into sight up to this long after their arrival time, each after its own delay: an earlier
     /// one may follow a later one.
     pub visibility_lag_seconds: u32,
@@ -90,9 +92,19 @@ impl Default for TableOptions {
             duplicates_per_mille: 1,
             huge_cell: None,
             rows_per_commit: 0,
+            late: None,
             visibility_lag_seconds: 0,
         }
     }
+}
+
+/// Rows that happened long before they arrived. The others happened up to two minutes before, and none in the future.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Late {
+    /// How many rows of a thousand.
+    pub per_mille: u16,
+    /// How long before their arrival at most.
+    pub up_to_seconds: u32,
 }
 
 /// One very large cell, in `AdditionalFields` or else the last column that can hold text.
@@ -205,7 +217,7 @@ impl Source {
                 options: table.options.clone(),
             };
             let mut entry = source.table_state(&table.name, shape, Vec::new());
-            entry.append(&table.name, table.rows, table.arrival_from, table.arrival_to)?;
+            entry.append(&table.name, table.rows, table.arrival_from, table.arrival_to, 0)?;
             state.insert(table.name.clone(), entry);
         }
         source.state = Mutex::new(Arc::new(state));
@@ -228,7 +240,22 @@ impl Source {
     /// # Errors
     /// [`Error::NotInTenant`], [`Error::Arrival`], [`Error::Store`].
     pub fn append(&self, table: &str, count: u64, arrival_from: i64, arrival_to: i64) -> Result<(), Error> {
-        self.change(table, |_, entry| entry.append(table, count, arrival_from, arrival_to))
+        self.change(table, |_, entry| entry.append(table, count, arrival_from, arrival_to, 0))
+    }
+
+    /// The same, but the rows come into sight at `visible_from`, in ticks, whenever they arrived.
+    ///
+    /// # Errors
+    /// As [`Source::append`].
+    pub fn append_unseen(
+        &self,
+        table: &str,
+        count: u64,
+        arrival_from: i64,
+        arrival_to: i64,
+        visible_from: i64,
+    ) -> Result<(), Error> {
+        self.change(table, |_, entry| entry.append(table, count, arrival_from, arrival_to, visible_from))
     }
 
     /// Adds a column at the end of `table`. Rows that are there already have no value in it.
@@ -314,7 +341,14 @@ impl TableState {
         self.segments.last().map_or(0, |last| last.first_row + last.count)
     }
 
-    fn append(&mut self, table: &str, count: u64, arrival_from: i64, arrival_to: i64) -> Result<(), Error> {
+    fn append(
+        &mut self,
+        table: &str,
+        count: u64,
+        arrival_from: i64,
+        arrival_to: i64,
+        visible_from: i64,
+    ) -> Result<(), Error> {
         if arrival_from < 0 || arrival_to < arrival_from || arrival_to > segment::LATEST {
             return Err(Error::Arrival { table: table.to_owned(), from: arrival_from, to: arrival_to });
         }
@@ -324,7 +358,7 @@ impl TableState {
                 rows => rows,
             };
             let first_row = self.next_row();
-            self.segments.push(Segment { first_row, count, arrival_from, arrival_to, rows_per_commit });
+            self.segments.push(Segment { first_row, count, arrival_from, arrival_to, rows_per_commit, visible_from });
         }
         Ok(())
     }

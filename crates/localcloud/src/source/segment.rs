@@ -18,6 +18,9 @@ pub struct Segment {
     pub arrival_to: i64,
     /// Rows that share one arrival time.
     pub rows_per_commit: u64,
+    /// No query shows them before this instant, whenever they arrived.
+    #[serde(default)]
+    pub visible_from: i64,
 }
 
 /// The end of the year 2999: the sums of activity stay within their integers until then.
@@ -98,7 +101,7 @@ mod tests {
 
     fn segment(count: u64, from: &str, to: &str, rows_per_commit: u64) -> Segment {
         let [arrival_from, arrival_to] = [from, to].map(|text| ticks::parse(text).unwrap());
-        Segment { first_row: 0, count, arrival_from, arrival_to, rows_per_commit }
+        Segment { first_row: 0, count, arrival_from, arrival_to, rows_per_commit, visible_from: 0 }
     }
 
     #[test]

@@ -6,7 +6,7 @@ use super::identity::typed_row_identity;
 use super::pool::Pools;
 use super::segment::Segment;
 use super::ticks::{DAY, HOUR, SECOND};
-use super::{Shape, TableOptions};
+use super::{Late, Shape, TableOptions};
 use crate::kql::{Column, Table, Type, Value};
 use serde_json::json;
 use std::ops::Range;
@@ -67,7 +67,7 @@ impl Layout {
         let arrived = || segment.arrival(offset, self.dice);
         let happened = || {
             let without = dice.of(902).chance(self.options.null_timestamps_per_mille.into());
-            (!without).then(|| event_time(dice.of(903), arrived()))
+            (!without).then(|| event_time(dice.of(903), arrived(), self.options.late))
         };
         self.cells[column].value(&Row { dice, pools: &self.pools, happened: &happened, arrived: &arrived })
     }
@@ -80,9 +80,13 @@ fn huge_value(ty: Type, bytes: usize) -> Value {
 
 /// Most events arrive within two minutes, some hours late, a few days late; a few clocks run ahead. Sensors
 /// write times with different precision.
-fn event_time(dice: Dice, arrived: i64) -> i64 {
+fn event_time(dice: Dice, arrived: i64, late: Option<Late>) -> i64 {
     let within = |limit: i64| dice.of(2).below(limit as u64) as i64;
     let at = match dice.of(1).below(1000) {
+        place if late.is_some_and(|late| place < u64::from(late.per_mille)) => {
+            arrived - within(late.map_or(1, |late| i64::from(late.up_to_seconds.max(1)) * SECOND))
+        }
+        _ if late.is_some() => arrived - within(120 * SECOND),
         0..900 => arrived - within(120 * SECOND),
         900..990 => arrived - 120 * SECOND - within(6 * HOUR),
         990..998 => arrived - 6 * HOUR - within(5 * DAY - 6 * HOUR),
@@ -128,12 +132,13 @@ impl Generated {
     /// The rows that arrived after `expired` and have come into sight by `now`.
     pub(crate) fn visible(layout: Arc<Layout>, segments: &[Segment], expired: i64, now: i64) -> Self {
         let lag = i64::from(layout.options.visibility_lag_seconds) * SECOND;
+        let segments: Vec<Segment> = segments.iter().filter(|segment| segment.visible_from <= now).cloned().collect();
         if lag == 0 {
-            return Self::arrived(layout, segments, expired, now);
+            return Self::arrived(layout, &segments, expired, now);
         }
         let dice = layout.dice;
         let mut view = Self { layout, parts: Vec::with_capacity(segments.len()), row_count: 0 };
-        for segment in segments {
+        for segment in &segments {
             let first = segment.arrived(expired, dice);
             let settled = segment.arrived(now - lag, dice).max(first);
             view.push(segment, first..settled);

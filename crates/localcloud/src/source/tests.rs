@@ -328,3 +328,28 @@ fn lost_and_doubled_rows_of_a_copy_are_told_even_among_equal_rows() {
     doubled.push(7);
     assert_eq!(compare(doubled), Comparison { matched: 200, missing: vec![], surplus: 2 });
 }
+
+#[test]
+fn rows_may_come_into_sight_long_after_they_arrived() {
+    let source = source(vec![days("DeviceEvents", 50, 1)]);
+    let (arrived, seen) = (FROM + ticks::HOUR, FROM + 2 * ticks::DAY);
+    source.append_unseen("DeviceEvents", 7, arrived, arrived, seen).unwrap();
+    let count = |now| source.at(now).table("DeviceEvents").unwrap().row_count();
+    assert_eq!((count(seen - 1), count(seen)), (50, 57));
+    assert_eq!(source.identities_within("DeviceEvents", arrived - 1, arrived).unwrap().count(), 7);
+}
+
+#[test]
+fn rows_may_have_happened_long_before_they_arrived_and_none_in_the_future() {
+    let options = TableOptions { late: Some(Late { per_mille: 500, up_to_seconds: 7_200 }), ..TableOptions::default() };
+    let source = source(vec![days("DeviceEvents", 400, 1).with(options)]);
+    let table = source.at(i64::MAX).table("DeviceEvents").unwrap();
+    let column = table.columns().iter().position(|column| column.name == "Timestamp").unwrap();
+    let before = |row: u64| match table.value(row, column) {
+        crate::kql::Value::Datetime(at) => table.ingestion_time(row).unwrap() - at,
+        other => panic!("{other:?}"),
+    };
+    let lags: Vec<i64> = (0..400).map(before).collect();
+    assert!(lags.iter().all(|lag| (0..=7_200 * ticks::SECOND).contains(lag)));
+    assert!(lags.iter().filter(|lag| **lag > 600 * ticks::SECOND).count() > 100);
+}

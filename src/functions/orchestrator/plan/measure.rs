@@ -83,7 +83,7 @@ impl Sampling<'_, '_> {
         let (mut widened, mut narrowed) = (false, false);
         // Every id is as long as this.
         let (low, high, part) = (Timestamp::MIN, Timestamp::MIN, Part::WHOLE);
-        let id = WindowId { ledger: self.head.ledger, low, high, part, generation: 0 }.to_string();
+        let id = WindowId { ledger: self.head.ledger, low, high, part, generation: 0, repair: 0 }.to_string();
         let chunk_id = (shape.chunk_id == ChunkIdPlace::Row).then_some(id.as_str());
         if shape.row_format.is_plain() {
             return self.measured(&source, chunk_id, shape.row_format.is_compact()).await;

@@ -1,0 +1,127 @@
+//! What the destination holds of the rows that a window is pulled for, where only the rest is to be copied. Which windows that
+//! are is decided in `orchestration::difference`.
+
+use super::Job;
+use crate::adx::catalog::{Held, HeldSize, MAX_IDS, Page};
+use crate::app::App;
+use crate::kql::Identifier;
+use crate::orchestration::chunk::Met;
+use crate::orchestration::difference::{Against, Counted, Difference, Unmarked, against};
+use crate::orchestration::ledger::Head;
+use crate::orchestration::window::Window;
+use crate::rows::{Multiset, RowHash, Sieve, hash};
+use crate::state::Error;
+use std::cmp::Ordering;
+use tokio::time::Instant;
+
+/// Characters of rows in one answer: small beside the rest of what a worker needs, as several workers may read.
+const PAGE_CHARACTERS: u64 = 4 * 1024 * 1024;
+/// The most rows that are compared at once: 20 bytes each.
+const MOST_ROWS: u64 = 2_000_000;
+/// Looks at the destination until rows that it does not show are taken for removed.
+const LOOKS: u32 = 2;
+
+/// What lets only those rows of a window through which the destination does not hold; `None` where all go through.
+///
+/// # Errors
+/// The state store's.
+pub async fn sieve(app: &App, job: &Job, head: &Head, until: Instant) -> Result<Result<Option<Sieve>, Met>, Error> {
+    let window = &job.window.record;
+    let Some(difference) = &window.difference else { return Ok(Ok(None)) };
+    let ledger = app.state.windows(&job.message.table).await?;
+    let ledger: Vec<_> = ledger.into_iter().map(|(_, stored)| stored.record).collect();
+    let windows = match against(window, &ledger, app.state.now()) {
+        Against::Windows(windows) => windows,
+        Against::NotYet(other) => {
+            let why = format!("window {other} has rows of the same range and is not proved yet");
+            return Ok(Err(Met::Unavailable(why, None)));
+        }
+    };
+    if mutated!(RepairOfEverything) {
+        return Ok(Ok(None));
+    }
+    let held = read(job, head, &windows, difference, until).await;
+    Ok(held.map(|held| Some(Sieve::new(held, &head.watermark_column))))
+}
+
+async fn read(
+    job: &Job,
+    head: &Head,
+    windows: &[Counted],
+    difference: &Difference,
+    until: Instant,
+) -> Result<Multiset, Met> {
+    let name = |name: &str| Identifier::new(name).map_err(|error| Met::Refused(error.to_string()));
+    let (table, watermark) = (name(&head.destination)?, name(&head.watermark_column)?);
+    let mut reading = Reading { job, head, table, until, hashes: Vec::new() };
+    let ids: Vec<String> = windows.iter().map(|window| window.id.to_string()).collect();
+    for (ids, windows) in ids.chunks(MAX_IDS).zip(windows.chunks(MAX_IDS)) {
+        let there = reading.take(Held::Windows(ids)).await?;
+        let proved: u64 = windows.iter().map(|window| window.rows).sum();
+        judge_held(&job.window.record, &head.destination, there, proved)?;
+    }
+    if let Some(unmarked) = &difference.unmarked {
+        let Unmarked { first, last, after } = *unmarked;
+        reading.take(Held::Unmarked { watermark: &watermark, first, last, after }).await?;
+    }
+    Ok(Multiset::of(reading.hashes))
+}
+
+/// Holds what is there against what was proved of it. Rows that somebody has removed come back with those that came late; but
+/// a first look may have missed some.
+fn judge_held(window: &Window, destination: &str, there: u64, proved: u64) -> Result<(), Met> {
+    let said = format!("{destination} holds {there} rows of windows of this range, and {proved} were proved");
+    match there.cmp(&proved) {
+        Ordering::Equal => Ok(()),
+        Ordering::Less if window.attempts < LOOKS => Err(Met::Unavailable(said, None)),
+        Ordering::Less => {
+            tracing::warn!(window.id = %window.id, there, proved, "rows that were proved are gone and are copied again");
+            Ok(())
+        }
+        Ordering::Greater => Err(Met::Refused(format!(
+            "{said}: a window was loaded again. What came late is copied once the second copy is removed, by the command that its \
+             own error gives"
+        ))),
+    }
+}
+
+struct Reading<'a> {
+    job: &'a Job,
+    head: &'a Head,
+    table: Identifier,
+    until: Instant,
+    hashes: Vec<RowHash>,
+}
+
+impl Reading<'_> {
+    /// Takes rows in; gives how many.
+    async fn take(&mut self, held: Held<'_>) -> Result<u64, Met> {
+        let (services, mode) = (&self.job.services, self.job.services.chunk_id_mode(self.head));
+        let failed = |error: crate::adx::Error| Met::NotStored(error.to_string());
+        let size = services.catalog.held_size(&self.table, mode, held, self.until).await.map_err(failed)?;
+        let HeldSize { rows, characters } = size;
+        if self.hashes.len() as u64 + rows > MOST_ROWS {
+            let (table, id) = (&self.head.destination, self.job.window.record.id);
+            return Err(Met::Refused(format!(
+                "{table} holds {rows} rows that window {id} is to be compared with, and at most {MOST_ROWS} are compared at once"
+            )));
+        }
+        let count = characters.div_ceil(PAGE_CHARACTERS).max(1);
+        let mut there = 0;
+        self.hashes.reserve_exact(usize::try_from(rows).unwrap_or_default());
+        for index in 0..count {
+            let page = Page { index, count };
+            let texts = services.catalog.held_rows(&self.table, mode, held, page, self.until).await.map_err(failed)?;
+            there += texts.len() as u64;
+            for text in texts.iter().filter(|text| !text.is_empty()) {
+                // A row of another app that is no object is none of the source's.
+                self.hashes.extend(hash(text).ok());
+            }
+        }
+        if there == rows {
+            return Ok(rows);
+        }
+        let table = &self.head.destination;
+        Err(Met::Unavailable(format!("{table} held {rows} rows, and {there} of them were read"), None))
+    }
+}

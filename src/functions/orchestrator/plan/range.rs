@@ -1,0 +1,146 @@
+//! The plan of a table that is copied range by range: the windows of the new range, from one histogram and one more where bins
+//! are too full; and the repairs of windows of before, whose rows the same histogram counts again. What is decided is in
+//! `orchestration::head` and `orchestration::recount`.
+
+use super::super::{Step, StepError};
+use super::handover::Taking;
+use super::{Planning, measure, recount};
+use crate::defender::queries::{Range, Slice, Source};
+use crate::functions::columns::{self, Look};
+use crate::functions::hunting::Hunting;
+use crate::functions::planner::{Histogram, Planner};
+use crate::functions::source;
+use crate::orchestration::head::gap;
+use crate::orchestration::head::nulls::{self, NullRows};
+use crate::orchestration::head::plan;
+use crate::orchestration::head::survey::Survey;
+use crate::orchestration::ids::WindowName;
+use crate::orchestration::ledger::{Head, Shape};
+use crate::orchestration::plan::{Aim, Caps, Piece};
+use crate::orchestration::recount::{Past, repairs};
+use crate::orchestration::refine::bins_wanted;
+use crate::orchestration::sizing;
+use crate::orchestration::window::Window;
+use crate::storage::ETag;
+use crate::timestamp::Timestamp;
+
+/// Windows of a plan, by their names.
+type Windows = Vec<(WindowName, Window)>;
+
+impl Planning<'_> {
+    /// The windows of the new range and the repairs of those before it.
+    pub(super) async fn new_windows(
+        &self,
+        head: &mut Head,
+        found: &mut Survey<ETag>,
+        hunting: &mut Hunting<'_>,
+    ) -> Step<(Windows, Option<Look>)> {
+        let (limits, now) = (&self.app.limits, self.app.state.now());
+        let Some((low, high)) = plan::new_range(self.table(), head) else { return Ok((Vec::new(), None)) };
+        let gap = gap::end(low, high, now);
+        let past = Past::of(head, &found.windows, limits).filter(|_| gap.is_none());
+        let range = Range { low: gap.unwrap_or(low), high };
+        let (counted, look) = self.count(head, range, past.as_ref(), hunting).await?;
+        let source = self.weigh(head, &counted, range, hunting).await?;
+        let target = sizing::target_rows(head, limits, hunting.byte_cap());
+        let mut windows = self.came_late(head, found, past.as_ref(), &counted, hunting).await?;
+        let (shape, draft, config) = (shape_of(head)?, draft_of(head)?, &self.table().config);
+        let taking = Taking { services: self.services, head, shape, config, draft, now, limits };
+        windows.extend(taking.windows(target, hunting).await?);
+        let columns = source::hash_columns(shape).map_err(StepError::name)?;
+        let null_rows = counted.null_rows;
+        let mut planner = Planner::new(hunting, &source, &columns);
+        let mut pieces = planner.cut(counted, target).await?;
+        let whole = Piece::whole(Timestamp::MIN, Timestamp::MIN, null_rows);
+        let judged = nulls::judge(&found.windows, null_rows, now);
+        let nulls = match judged {
+            NullRows::Copied => Vec::new(),
+            NullRows::New | NullRows::Changed if whole.rows > target => {
+                planner.divide(whole, Aim::below(Caps::of_rows(target)), None).await?.pieces
+            }
+            NullRows::New | NullRows::Changed => vec![whole],
+        };
+        match judged {
+            NullRows::Changed => windows.extend(nulls::repairs(head, draft, &found.windows, &nulls, now)),
+            _ => pieces.extend(nulls),
+        }
+        windows.extend(plan::windows_of(head, pieces, now).map_err(|error| StepError::Failed(error.to_string()))?);
+        if let Some(end) = gap {
+            tracing::error!(table = head.source, from = %low, to = %end, "rows are missing: the source no longer keeps them");
+            windows.push(gap::window(head, draft, self.asked.id(), (low, end), now));
+        }
+        found.recount_from = past.as_ref().map_or(found.recount_from, Past::open_from);
+        Ok((windows, look))
+    }
+
+    /// Counts the range and the past before it by one histogram; what that tells of the table's columns and growth goes into the
+    /// head.
+    async fn count(
+        &self,
+        head: &mut Head,
+        range: Range,
+        past: Option<&Past>,
+        hunting: &mut Hunting<'_>,
+    ) -> Step<(Histogram, Option<Look>)> {
+        let shape = shape_of(head)?;
+        let handover = plan::is_handover(head) || past.is_some_and(|past| past.is_before_handover(shape));
+        let source = source::of(head, shape, handover).map_err(StepError::name)?;
+        let hashed = source::hash_columns(shape).map_err(StepError::name)?;
+        let target = sizing::target_rows(head, &self.app.limits, hunting.byte_cap());
+        let days = range.high.since(range.low).as_secs_f64() / 86_400.0;
+        let wanted = bins_wanted(head.rows_per_day.unwrap_or_default() * days, Caps::of_rows(target));
+        let nulls = nulls::are_counted(head);
+        let mut planner = Planner::new(hunting, &source, &hashed).asking_for_columns();
+        let counted = planner.count(range.low, range.high, wanted, nulls, past.map(Past::low)).await?;
+        let columns = planner.take_columns();
+        head.rows_per_day = counted.rows_per_day().or(head.rows_per_day);
+        let mut look = None;
+        if let Some(columns) = columns {
+            let (notes, seen) = columns::changes(self.app, self.key(), columns).await;
+            (head.notes, look) = (notes, Some(seen));
+        }
+        Ok((counted, look))
+    }
+
+    /// The repairs of windows into which rows came late.
+    async fn came_late(
+        &self,
+        head: &Head,
+        found: &Survey<ETag>,
+        past: Option<&Past>,
+        counted: &Histogram,
+        hunting: &mut Hunting<'_>,
+    ) -> Step<Windows> {
+        let Some(past) = past else { return Ok(Vec::new()) };
+        let grown = recount::grown(head, shape_of(head)?, past, counted, hunting).await?;
+        Ok(repairs(head, draft_of(head)?, &found.windows, &grown, self.app.state.now()))
+    }
+
+    /// Weighs some of the rows where it is not known yet what they weigh; gives the source as rows are packed then.
+    async fn weigh(
+        &self,
+        head: &mut Head,
+        counted: &Histogram,
+        range: Range,
+        hunting: &mut Hunting<'_>,
+    ) -> Step<Source> {
+        let rows = match (counted.rows(), counted.null_rows) {
+            (0, nulls) => (Slice::NullAxis, nulls),
+            (rows, _) => (Slice::Range(range), rows),
+        };
+        if head.bytes_per_row.is_none() && rows.1 > 0 {
+            let shape = shape_of(head)?.clone();
+            *head = measure::weigh(self.services, head.clone(), shape, rows, hunting).await?;
+        }
+        source::of(head, shape_of(head)?, plan::is_handover(head)).map_err(StepError::name)
+    }
+}
+
+fn shape_of(head: &Head) -> Step<&Shape> {
+    let none = || StepError::Failed(format!("the ledger of {} has no shape; start another run", head.source));
+    head.shape.as_ref().ok_or_else(none)
+}
+
+fn draft_of(head: &Head) -> Step<&str> {
+    plan::draft_of(head).map_err(|error| StepError::Failed(error.to_string()))
+}

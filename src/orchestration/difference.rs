@@ -1,0 +1,219 @@
+//! Windows that are pulled for what the destination does not hold yet: rows that came later than others of their range, and
+//! rows of windows that are pulled anew beside such. Says which windows a difference is made against, and how many rows the
+//! source showed when the windows of a range were last compared with it. Knows no row.
+
+use super::adoption::coverage::overlaps;
+use super::adoption::watch::{is_posted, rows};
+use super::ids::WindowId;
+use super::limits::SOURCE_KEPT;
+use super::window::{Window, WindowState};
+use crate::timestamp::Timestamp;
+use serde::{Deserialize, Serialize};
+use std::time::Duration;
+
+/// How much longer than it says the source may show a row.
+const MARGIN: Duration = Duration::from_secs(2 * 86_400);
+
+/// What a window is pulled for that brings only what the destination does not hold.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Difference {
+    /// Rows of its range that the source showed to the plan.
+    pub shown: u64,
+    /// Rows of its range that the source showed when it was pulled: from then on the destination holds them all.
+    #[serde(default)]
+    pub compared: Option<u64>,
+    /// Rows that another app has copied, and that are looked through too.
+    #[serde(default)]
+    pub unmarked: Option<Unmarked>,
+}
+
+/// Rows of the destination that carry no window's id, by their watermark.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Unmarked {
+    /// From here on.
+    pub first: Timestamp,
+    /// Up to and including.
+    pub last: Timestamp,
+    /// Ingested after this, or nobody knows when.
+    pub after: Timestamp,
+}
+
+impl Difference {
+    /// A difference against windows alone, of a range in which the source shows so many rows.
+    pub fn of(shown: u64) -> Self {
+        Self { shown, compared: None, unmarked: None }
+    }
+
+    /// That of a part of the range, in which the source shows so many rows: where it shows none there is nothing to compare.
+    pub fn of_part(&self, shown: u64) -> Self {
+        Self { shown, compared: (shown == 0).then_some(0), unmarked: self.unmarked.clone() }
+    }
+}
+
+/// What a difference is made against.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Against {
+    /// These windows of the ledger.
+    Windows(Vec<Counted>),
+    /// This one is not over: its rows are not all there.
+    NotYet(WindowId),
+}
+
+/// A window whose rows are in the destination.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Counted {
+    /// It.
+    pub id: WindowId,
+    /// How many rows of it are there.
+    pub rows: u64,
+    /// How many bytes, where that is known.
+    pub bytes: Option<u64>,
+}
+
+/// The windows of the ledger that stand for rows of the range of `window`. One that a later window of the same range waits
+/// for has to be over; those later ones count as far as they are there.
+pub fn against(window: &Window, ledger: &[Window], now: Timestamp) -> Against {
+    let mut counted = Vec::new();
+    for other in ledger.iter().filter(|other| other.id != window.id && share_rows(&window.id, &other.id)) {
+        let is_later = other.id.repair > window.id.repair;
+        match other.state {
+            // The source no longer shows any of its rows.
+            WindowState::Verified if now.since(pulled_by(other)) > SOURCE_KEPT + MARGIN => {}
+            WindowState::Verified => {
+                let bytes = other.seal.as_ref().map(|seal| seal.raw_bytes);
+                counted.push(Counted { id: other.id, rows: rows(other), bytes });
+            }
+            WindowState::Split | WindowState::Empty | WindowState::Expired => {}
+            // Nothing of it can be there; when it is pulled it is compared with this one.
+            _ if is_later && !is_posted(other) => {}
+            _ => return Against::NotYet(other.id),
+        }
+    }
+    Against::Windows(counted)
+}
+
+/// When the rows of a window had been pulled. A destination may not note when those of an adopted one landed.
+fn pulled_by(window: &Window) -> Timestamp {
+    window.last_post.filter(|at| *at != Timestamp::MIN).unwrap_or(window.updated)
+}
+
+/// Whether a row of the source can belong to both windows, whichever of them came later.
+pub fn share_rows(one: &WindowId, other: &WindowId) -> bool {
+    let of_this_app = |id: &WindowId| id.repair < WindowId::FIRST_HANDOVER;
+    of_this_app(one) == of_this_app(other) && !overlaps(&[base(one), base(other)]).is_empty()
+}
+
+fn base(id: &WindowId) -> WindowId {
+    WindowId { repair: 0, ..*id }
+}
+
+/// How many rows the source showed in the range of `base` when it was last compared with the destination; `None` where that
+/// is still to be done. `repairs` are those that share rows with it.
+pub fn last_shown(base: &Window, repairs: &[&Window]) -> Option<u64> {
+    let is_known = |window: &Window| matches!(window.state, WindowState::Verified | WindowState::Empty);
+    if !is_known(base) || repairs.iter().any(|repair| !repair.state.is_terminal()) {
+        return None;
+    }
+    let leaves: Vec<&&Window> = repairs.iter().filter(|repair| is_known(repair)).collect();
+    let latest = leaves.iter().map(|repair| repair.id.repair).max();
+    let compared: Vec<&&&Window> = leaves.iter().filter(|repair| Some(repair.id.repair) == latest).collect();
+    let within = |repair: &Window| {
+        let (part, whole) = (repair.id.part, base.id.part);
+        part.count.is_multiple_of(whole.count) && part.index % whole.count == whole.index
+    };
+    let share: f64 =
+        compared.iter().map(|repair| f64::from(base.id.part.count) / f64::from(repair.id.part.count)).sum();
+    let sum = compared.iter().map(|repair| repair.difference.as_ref()?.compared).sum::<Option<u64>>();
+    match sum {
+        // Shares are powers of two, which add up without error.
+        Some(sum) if latest.is_some() && share == 1.0 && compared.iter().all(|repair| within(repair)) => Some(sum),
+        _ => Some(first_shown(base) + leaves.iter().map(|repair| held(repair)).sum::<u64>()),
+    }
+}
+
+fn first_shown(base: &Window) -> u64 {
+    base.difference.as_ref().and_then(|difference| difference.compared).unwrap_or_else(|| held(base))
+}
+
+/// Rows of a window that are in the destination.
+fn held(window: &Window) -> u64 {
+    if window.state == WindowState::Verified { rows(window) } else { 0 }
+}
+
+/// The number of the next repair of the range of `base`.
+pub fn next_repair(base: &WindowId, ledger: &[Window]) -> u16 {
+    let first = if base.repair < WindowId::FIRST_HANDOVER { 0 } else { base.repair };
+    let taken = ledger.iter().filter(|other| share_rows(base, &other.id)).map(|other| other.id.repair);
+    taken.fold(first, u16::max).saturating_add(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::orchestration::head::testing::{later, now, seen};
+    use crate::orchestration::ids::Part;
+
+    fn window(state: WindowState, repair: u16) -> Window {
+        let mut window = seen(10, state).window;
+        window.id.repair = repair;
+        window
+    }
+
+    fn found(window: &Window, ledger: &[Window]) -> Result<Vec<u16>, WindowId> {
+        match against(window, ledger, later(60)) {
+            Against::Windows(windows) => Ok(windows.iter().map(|counted| counted.id.repair).collect()),
+            Against::NotYet(id) => Err(id),
+        }
+    }
+
+    #[test]
+    fn a_repair_is_held_against_all_windows_of_its_range_and_no_others() {
+        let ledger = [
+            window(WindowState::Verified, 0),
+            window(WindowState::Verified, 1),
+            seen(20, WindowState::Verified).window,
+        ];
+        let repair = window(WindowState::Claimed, 2);
+        assert_eq!(found(&repair, &ledger), Ok(vec![0, 1]));
+        let mut other_part = repair;
+        other_part.id.part = Part { index: 1, count: 2 };
+        let mut half = ledger[1].clone();
+        half.id.part = Part { index: 0, count: 4 };
+        assert_eq!(found(&other_part, &[ledger[0].clone(), half]), Ok(vec![0]));
+    }
+
+    #[test]
+    fn a_repair_waits_for_the_windows_before_it_and_they_do_not_wait_for_it() {
+        for open in [WindowState::Planned, WindowState::Claimed, WindowState::Failed, WindowState::Submitted] {
+            let base = window(open, 0);
+            assert_eq!(found(&window(WindowState::Claimed, 1), std::slice::from_ref(&base)), Err(base.id), "{open:?}");
+        }
+        let base = window(WindowState::Claimed, 0);
+        assert_eq!(found(&base, &[window(WindowState::Planned, 1)]), Ok(vec![]));
+        let posted = window(WindowState::Submitted, 1);
+        assert_eq!(found(&base, std::slice::from_ref(&posted)), Err(posted.id), "its rows may be there");
+        assert_eq!(found(&base, &[window(WindowState::Verified, 1)]), Ok(vec![1]));
+    }
+
+    #[test]
+    fn rows_that_the_source_has_let_go_of_are_not_read_again() {
+        let ledger = [window(WindowState::Verified, 0)];
+        let held = |days: u64| against(&window(WindowState::Claimed, 1), &ledger, later(days * 86_400));
+        let count = |held| match held {
+            Against::Windows(windows) => windows.len(),
+            Against::NotYet(_) => 9,
+        };
+        assert_eq!((count(held(30)), count(held(33))), (1, 0));
+        assert_eq!(later(0), now());
+    }
+
+    #[test]
+    fn repairs_of_what_another_app_has_copied_stand_beside_those_of_ours() {
+        let (ours, theirs) =
+            (window(WindowState::Verified, 0), window(WindowState::Verified, WindowId::FIRST_HANDOVER));
+        assert!(!share_rows(&ours.id, &theirs.id));
+        let ledger = [ours.clone(), theirs.clone(), window(WindowState::Verified, 1)];
+        assert_eq!(next_repair(&ours.id, &ledger), 2);
+        assert_eq!(next_repair(&theirs.id, &ledger), WindowId::FIRST_HANDOVER + 1);
+    }
+}
