@@ -272,7 +272,7 @@ async fn a_hostile_text_arrives_in_the_audit_as_it_was() {
 
 #[tokio::test]
 async fn the_windows_of_a_destination_are_found_page_by_page_with_their_times() {
-    let id = |n: u64| format!("{n:060x}");
+    let id = |n: u64| format!("{n:064x}");
     let rows = |chunks: &[String]| {
         let mut database = metadata().with("T", "Timestamp:datetime,RawData:dynamic,ChunkId:string");
         for chunk in chunks {
