@@ -175,12 +175,8 @@ async fn answer(
     let now = app.state.now();
     let is_whole = job.shape.axis == CutAxis::Whole;
     let terms = Terms { source: &head.source, destination: &head.destination, oversize_fails, is_whole, now };
-    let mut answer = Answer {
-        rows: scan.rows,
-        new: passed.rows,
-        longest_row_bytes: passed.longest_row_bytes,
-        counted: Counted::NotYet,
-    };
+    let Passed { rows: new, longest_row_bytes, .. } = passed;
+    let mut answer = Answer { rows: scan.rows, new, longest_row_bytes, counted: Counted::NotYet };
     let judged = match chunk::judge(window, answer, terms) {
         Judged::Count => {
             let counted = crate::defender::queries::count(&source, &slice, partition.as_ref());
