@@ -127,7 +127,8 @@ pub fn last_shown(base: &Window, repairs: &[&Window]) -> Option<u64> {
     match sum {
         // Shares are powers of two, which add up without error.
         Some(sum) if latest.is_some() && share == 1.0 && compared.iter().all(|repair| within(repair)) => Some(sum),
-        _ => Some(first_shown(base) + leaves.iter().map(|repair| held(repair)).sum::<u64>()),
+        // Not more than that: what is too few is only asked about again, what is too many hides rows.
+        _ => Some(first_shown(base).max(held(base) + leaves.iter().map(|repair| held(repair)).sum::<u64>())),
     }
 }
 

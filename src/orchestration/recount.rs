@@ -157,7 +157,10 @@ pub fn may_ask_for(head: &Head, high: Timestamp, limits: &Limits) -> bool {
 /// Where a column is the axis, what another app has copied lies on it too, and windows that were compared with it stand for it.
 fn is_base(head: &Head, window: &Window) -> bool {
     let by_column = head.shape.as_ref().is_some_and(|shape| matches!(shape.axis, CutAxis::Column(_)));
-    let stands_for_all = !window.id.is_repair() || (by_column && window.id.repair == WindowId::FIRST_HANDOVER);
+    // One that was adopted does not tell any more which rows of the other app it was compared with.
+    let knows_the_others = window.difference.as_ref().is_some_and(|difference| difference.unmarked.is_some());
+    let is_handover = window.id.repair == WindowId::FIRST_HANDOVER;
+    let stands_for_all = !window.id.is_repair() || (by_column && is_handover && knows_the_others);
     stands_for_all && !window.id.is_null_axis() && window.state != WindowState::Split
 }
 

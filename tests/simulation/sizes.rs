@@ -27,7 +27,8 @@ async fn copied(world: &mut World) -> (u64, u64) {
     let before = (by_status(world, 200), by_status(world, 400));
     let id = world.start().await;
     let run = world.ended(&id, PATIENCE).await.unwrap();
-    assert_eq!((run.status, run.tables_failed), (RuntimeStatus::Completed, 0), "{run:?}");
+    let errors = || world.adx("meta_MigrationAudit | where not(success) | project table, error");
+    assert_eq!((run.status, run.tables_failed), (RuntimeStatus::Completed, 0), "{:?}", errors());
     (by_status(world, 200) - before.0, by_status(world, 400) - before.1)
 }
 

@@ -276,7 +276,7 @@ impl Planning<'_> {
             // Of two ledgers that claim at once, each may have read its own claim alone. By now both are to be read.
             ownership::refuse_foreign(services, &head.record, self.deadline).await?;
         }
-        let end = (scope == Scope::NewRange).then_some(table.high);
+        let end = plan::end(scope, table, &head.record);
         self.write(head, Content { found, planned, end }).await?;
         if let Some(look) = look {
             columns::remember(self.app, self.key(), &look).await;

@@ -213,7 +213,7 @@ impl<'p, 'a> Planner<'p, 'a> {
         }
     }
 
-    /// Counts a range in at most `most` bins; in wider ones if the answer itself would be cut.
+    /// Counts a range in at most `most` bins; in wider ones if the answer itself would be cut, or is refused for its size.
     async fn counts(
         &mut self,
         range: Range,
@@ -224,7 +224,13 @@ impl<'p, 'a> Planner<'p, 'a> {
         let mut most = most;
         loop {
             let width = bin_width(span, most);
-            let rows = self.ask(&query(width)).await?;
+            let rows = match self.ask(&query(width)).await {
+                Err(Error::Call(HuntingError::ResultTooLarge { .. })) if most > 1 => {
+                    most = (most / 10).max(1);
+                    continue;
+                }
+                answer => answer?,
+            };
             if rows.rows.len() as u64 >= ROW_CAP && most > 1 {
                 most /= 50;
                 continue;

@@ -50,6 +50,13 @@ pub fn new_range(table: &TableRun, head: &Head) -> Option<(Timestamp, Timestamp)
     (table.high > head.planned_to).then_some((head.planned_to, table.high))
 }
 
+/// The end of the plan that is being made; `None` where it has none of its own. A first plan has one only with a range: what the
+/// Python app left behind is looked for with that, and its watermark may lie ahead of the range.
+pub fn end(scope: Scope, table: &TableRun, head: &Head) -> Option<Timestamp> {
+    let is_for_later = head.plan.is_none() && new_range(table, head).is_none();
+    (scope == Scope::NewRange && !is_for_later).then_some(table.high)
+}
+
 /// Whether the windows of the new range carry the predicate of a handover: those of the first load do, and so do those of a
 /// ledger that was rebuilt before the range of the first load was over.
 pub fn is_handover(head: &Head) -> bool {
@@ -466,6 +473,16 @@ mod tests {
         assert!(windows_of(&running, pieces(1), now()).is_err());
         let content = Content { found: survey::<u64>(&running, vec![]), planned: vec![], end: None };
         assert!(lay_out(&key(), &id(1), running, content, now(), &limits()).is_err());
+    }
+
+    #[test]
+    fn a_first_plan_without_a_range_is_left_to_a_later_run() {
+        let (ahead, planned) = (table().high + Duration::from_secs(1), Some("p".into()));
+        let first = Head { planned_to: ahead, ..head(TableState::Planning) };
+        assert_eq!(end(Scope::NewRange, &table(), &first), None);
+        assert_eq!(end(Scope::NewRange, &table(), &Head { plan: planned, ..first.clone() }), Some(table().high));
+        assert_eq!(end(Scope::NewRange, &table(), &head(TableState::Planning)), Some(table().high));
+        assert_eq!(end(Scope::Leftovers, &table(), &head(TableState::Planning)), None);
     }
 
     #[test]
