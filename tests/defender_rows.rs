@@ -3,38 +3,21 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+#[path = "support/identity.rs"]
+mod identity;
+
 use adxingestor::defender::{Client, Dialect, Error, Limits, Query, Reader};
 use adxingestor::outbound::{Outbound, TrustedHosts, http_client};
-use async_trait::async_trait;
-use azure_core::credentials::{AccessToken, TokenCredential, TokenRequestOptions};
-use azure_core::time::OffsetDateTime;
+use identity::Identity;
 use localcloud::clock::{Clock, SystemClock};
 use localcloud::cloud::{Cloud, Settings};
-use localcloud::entra::{GRAPH, MDE, THREAT_HUNTING_READ_ALL, Tokens, XDR};
+use localcloud::entra::{GRAPH, MDE, XDR};
 use localcloud::source::{self, TableOptions, TableSettings};
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
 use url::Url;
-
-/// The identity of an app of the simulated tenant.
-struct Identity(Arc<Tokens>);
-
-impl std::fmt::Debug for Identity {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("an app of the tenant")
-    }
-}
-
-#[async_trait]
-impl TokenCredential for Identity {
-    async fn get_token(&self, scopes: &[&str], _: Option<TokenRequestOptions<'_>>) -> azure_core::Result<AccessToken> {
-        let resource = scopes[0].trim_end_matches("/.default");
-        let issued = self.0.issue("app", resource, &[THREAT_HUNTING_READ_ALL.to_owned()]);
-        Ok(AccessToken::new(issued.token, OffsetDateTime::from_unix_timestamp(4_102_444_800).unwrap()))
-    }
-}
 
 const SERVICES: [(&str, &str); 3] =
     [("/v1.0/security/runHuntingQuery", GRAPH), ("/api/advancedhunting/run", XDR), ("/api/advancedqueries/run", MDE)];

@@ -43,7 +43,8 @@ async fn three_processes_share_a_run_and_one_of_them_is_killed() {
     while (0..3).any(|index| posts(&app, index) == 0) {
         tokio::time::sleep(Duration::from_millis(50)).await;
         let (_, status) = app.get(&format!("/api/status/{id}")).await;
-        assert_eq!(status["runtimeStatus"], "Running", "not all processes worked: {status:#}\n{}", app.tail());
+        let goes_on = matches!(status["runtimeStatus"].as_str(), Some("Pending" | "Running"));
+        assert!(goes_on, "not all processes worked: {status:#}\n{}", app.tail());
     }
     app.kill(0);
     let status = app.ended(&id).await;

@@ -8,6 +8,8 @@ pub mod queries;
 mod reader;
 mod rows;
 pub mod scanner;
+#[cfg(test)]
+mod testing;
 
 pub use client::{Client, Dialect, Limits, Packed, Query, RETIREMENT};
 pub use error::Error;

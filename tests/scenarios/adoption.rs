@@ -65,11 +65,10 @@ pub async fn a_store_that_is_lost_in_the_middle_of_a_run_leaves_gaps_that_the_ne
     assert!(!success && refused.contains(&format!("run {id} is active")), "{refused}");
     app.lose_the_store().await;
     // What was posted may still land.
-    let mut rows = 0;
-    while rows != app.rows(TABLE) {
-        rows = app.rows(TABLE);
-        tokio::time::sleep(Duration::from_secs(1)).await;
+    while !app.cloud.ingestion().is_idle() {
+        tokio::time::sleep(Duration::from_millis(50)).await;
     }
+    let rows = app.rows(TABLE);
     assert!(rows > 0 && rows < 6_000, "{rows}");
     assert_refused(&app).await;
 

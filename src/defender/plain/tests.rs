@@ -1,3 +1,4 @@
+use super::super::testing::cut;
 use super::*;
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -215,19 +216,6 @@ fn encoded(value: &Value) -> Value {
             .collect(),
         scalar => scalar.clone(),
     }
-}
-
-fn cut(bytes: &[u8], seed: u64) -> Vec<&[u8]> {
-    let mut random = StdRng::seed_from_u64(seed);
-    let longest = [2, 9, 40, 400][random.random_range(0..4)];
-    let mut pieces = Vec::new();
-    let mut rest = bytes;
-    while !rest.is_empty() {
-        let (piece, behind) = rest.split_at(random.random_range(0..longest).min(rest.len()));
-        pieces.push(piece);
-        rest = behind;
-    }
-    pieces
 }
 
 fn lines(out: &[u8]) -> Vec<Value> {

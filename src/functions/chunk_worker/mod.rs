@@ -59,7 +59,7 @@ async fn work(app: &App, message: ChunkMessage, id: &str, number: u32, deadline:
     // At first as this process knows them: the swap of the claim tells. Anything but a claim is decided on a read.
     let mut as_known = true;
     loop {
-        let Some((head, window)) = look(app, &message, as_known).await? else {
+        let Some(Look { head, window, from_memory }) = look(app, &message, as_known).await? else {
             tracing::debug!(window = name.as_str(), "the window is gone: it was the draft of a plan");
             return Ok(());
         };
@@ -68,7 +68,7 @@ async fn work(app: &App, message: ChunkMessage, id: &str, number: u32, deadline:
         let claimed = match receive(table, name, &head, &window.record, delivery, app.state.now(), &app.limits) {
             Received::Claim(claimed) => *claimed,
             // By now the window may have ended, and this message's earlier delivery with it: its debts stand in the row alone.
-            Received::Pay(_) if as_known => {
+            Received::Pay(_) if from_memory => {
                 as_known = false;
                 continue;
             }
@@ -118,9 +118,17 @@ async fn work(app: &App, message: ChunkMessage, id: &str, number: u32, deadline:
     }
 }
 
+/// What a message is about.
+struct Look {
+    head: Head,
+    window: Stored<Window>,
+    /// Whether it is as this process knows it, and nothing was read.
+    from_memory: bool,
+}
+
 /// The head and the window. `as_known` spares the reads where what this process knows says that the window can be
 /// claimed.
-async fn look(app: &App, message: &ChunkMessage, as_known: bool) -> Result<Option<(Head, Stored<Window>)>, Error> {
+async fn look(app: &App, message: &ChunkMessage, as_known: bool) -> Result<Option<Look>, Error> {
     let (table, name) = (&message.table, &message.window);
     if as_known {
         let head = app.state.recent_head(table, KNOWN_FOR).await?;
@@ -128,11 +136,11 @@ async fn look(app: &App, message: &ChunkMessage, as_known: bool) -> Result<Optio
         if let (Some(head), Some(window)) = (head, window)
             && may_claim(&head.record, &window.record)
         {
-            return Ok(Some((head.record, window)));
+            return Ok(Some(Look { head: head.record, window, from_memory: true }));
         }
     }
     let (head, window) = (app.state.head(table).await?, app.state.window(table, name).await?);
-    Ok(head.zip(window).map(|(head, window)| (head.record, window)))
+    Ok(head.zip(window).map(|(head, window)| Look { head: head.record, window, from_memory: false }))
 }
 
 /// Whether the window's permit is void and the next one so far off that the message waits better than its worker.

@@ -296,9 +296,9 @@ fn rebuilt(head: &Head, facts: &Facts, is_empty: bool, now: Timestamp) -> Head {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::orchestration::head::testing::{head, later, now, seen, table};
+    use crate::orchestration::head::testing::{head, later, now, seen, shape, table};
     use crate::orchestration::ids::Part;
-    use crate::orchestration::ledger::{ChunkIdPlace, CutAxis, Handover, RowFormat, Shape};
+    use crate::orchestration::ledger::{Handover, Shape};
 
     fn at(ticks: u64) -> Timestamp {
         Timestamp::from_ticks(ticks)
@@ -311,18 +311,11 @@ mod tests {
     }
 
     fn facts(proved: u64) -> Facts {
-        let shape = Shape {
-            axis: CutAxis::ArrivalTime,
-            row_format: RowFormat::Compact,
-            chunk_id: ChunkIdPlace::Column,
-            hash_columns: vec![],
-            handover: None,
-        };
         Facts {
             is_owner: false,
             ledger: LedgerId(5),
             plan: "rebuilt".into(),
-            shape,
+            shape: shape(),
             watermark_column: "Timestamp".into(),
             proved: at(proved),
             by_a_ledger: proved > 0,

@@ -213,9 +213,8 @@ pub fn let_go(head: &Head, run: &Instance, verified_up_to: Timestamp, now: Times
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::orchestration::head::testing::{head, id, key, later, run, seen, table};
+    use crate::orchestration::head::testing::{head, id, key, later, run, seen, shape, table};
     use crate::orchestration::head::verify::{Look, look, owed_by};
-    use crate::orchestration::ledger::{ChunkIdPlace, CutAxis, RowFormat, Shape};
 
     fn at(ticks: u64) -> Timestamp {
         Timestamp::from_ticks(ticks)
@@ -286,14 +285,7 @@ mod tests {
 
     #[test]
     fn a_watermark_that_a_user_moved_is_said_with_the_command_that_begins_there() {
-        let shape = Shape {
-            axis: CutAxis::ArrivalTime,
-            row_format: RowFormat::Compact,
-            chunk_id: ChunkIdPlace::Column,
-            hash_columns: vec![],
-            handover: None,
-        };
-        let head = Head { plan: Some("p".into()), shape: Some(shape), verified_up_to: later(0), ..finishing(10) };
+        let head = Head { plan: Some("p".into()), shape: Some(shape()), verified_up_to: later(0), ..finishing(10) };
         let mut table = table();
         table.config.high_watermark = Some(later(0));
         assert_eq!(result(&head, &table, &[], later(0), &Watermark::Moved).warnings, Vec::<String>::new());
@@ -308,14 +300,7 @@ mod tests {
 
     #[test]
     fn a_watermark_that_lags_behind_the_ledger_is_nobodys_doing() {
-        let shape = Shape {
-            axis: CutAxis::ArrivalTime,
-            row_format: RowFormat::Compact,
-            chunk_id: ChunkIdPlace::Column,
-            hash_columns: vec![],
-            handover: None,
-        };
-        let head = Head { plan: Some("p".into()), shape: Some(shape), verified_up_to: later(60), ..finishing(10) };
+        let head = Head { plan: Some("p".into()), shape: Some(shape()), verified_up_to: later(60), ..finishing(10) };
         let mut table = table();
         table.config.high_watermark = Some(later(0));
         assert_eq!(result(&head, &table, &[], later(60), &Watermark::Moved).warnings, Vec::<String>::new());

@@ -91,12 +91,11 @@ fn without_empty(pieces: &[Piece]) -> Vec<Piece> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::orchestration::head::testing::{head, later, now, table};
-    use crate::orchestration::ledger::{ChunkIdPlace, Handover, RowFormat, Shape, TableState};
+    use crate::orchestration::head::testing::{head, later, now, shape, table};
+    use crate::orchestration::ledger::{Handover, RowFormat, Shape, TableState};
 
     fn taken_over(axis: CutAxis, handover: Option<Handover>) -> Head {
-        let (chunk_id, row_format) = (ChunkIdPlace::Column, RowFormat::Full);
-        let shape = Some(Shape { axis, row_format, chunk_id, hash_columns: vec![], handover });
+        let shape = Some(Shape { axis, row_format: RowFormat::Full, handover, ..shape() });
         Head { shape, ..head(TableState::Planning) }
     }
 

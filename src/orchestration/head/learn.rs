@@ -86,25 +86,15 @@ pub fn shaped(head: Head, config: &TableConfig, shape: Shape) -> Head {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::orchestration::head::testing::{head, now, table};
-    use crate::orchestration::ledger::{ChunkIdPlace, RowFormat, TableState};
+    use crate::orchestration::head::testing::{head, now, shape, table};
+    use crate::orchestration::ledger::TableState;
     use crate::timestamp::Timestamp;
-
-    fn shape(handover: Option<Handover>) -> Shape {
-        Shape {
-            axis: CutAxis::ArrivalTime,
-            row_format: RowFormat::Compact,
-            chunk_id: ChunkIdPlace::Column,
-            hash_columns: vec![],
-            handover,
-        }
-    }
 
     #[test]
     fn a_watermark_on_our_axis_is_where_the_first_plan_begins() {
         let config = TableConfig { high_watermark: Some(now()), ..table().config };
         assert_eq!(handover(&config, &CutAxis::ArrivalTime, true), None);
-        assert_eq!(shaped(head(TableState::Planning), &config, shape(None)).planned_to, now());
+        assert_eq!(shaped(head(TableState::Planning), &config, shape()).planned_to, now());
     }
 
     #[test]
@@ -112,13 +102,16 @@ mod tests {
         let config = TableConfig { high_watermark: Some(now()), ..table().config };
         let handover = handover(&config, &CutAxis::ArrivalTime, false);
         assert_eq!(handover, Some(Handover { watermark: now(), refreshed: now() }));
-        assert_eq!(shaped(head(TableState::Planning), &config, shape(handover)).planned_to, Timestamp::MIN);
+        assert_eq!(
+            shaped(head(TableState::Planning), &config, Shape { handover, ..shape() }).planned_to,
+            Timestamp::MIN
+        );
     }
 
     #[test]
     fn snapshots_and_ranges_are_not_mixed_in_one_table() {
         let whole = TableConfig { load_type: Some(LoadType::Snapshot), ..table().config };
-        let of = |axis| Head { shape: Some(Shape { axis, ..shape(None) }), ..head(TableState::Planning) };
+        let of = |axis| Head { shape: Some(Shape { axis, ..shape() }), ..head(TableState::Planning) };
         let said = |head: &Head, config: &TableConfig| agree(head, config).unwrap_err().to_string();
         assert!(
             said(&of(CutAxis::Whole), &table().config).contains("x holds snapshots, so LoadType cannot become Full")
@@ -126,7 +119,7 @@ mod tests {
         assert!(said(&of(CutAxis::ArrivalTime), &whole).contains("LoadType cannot become Snapshot"));
         assert_eq!(agree(&of(CutAxis::Whole), &whole), Ok(()));
         let watermark = TableConfig { high_watermark: Some(now()), ..whole };
-        let begun = shaped(head(TableState::Planning), &watermark, Shape { axis: CutAxis::Whole, ..shape(None) });
+        let begun = shaped(head(TableState::Planning), &watermark, Shape { axis: CutAxis::Whole, ..shape() });
         assert_eq!(begun.planned_to, Timestamp::MIN, "no snapshot of ours is that of the watermark");
     }
 
@@ -135,7 +128,7 @@ mod tests {
         let config = TableConfig { watermark_column: "Other".into(), ..table().config };
         let fresh = head(TableState::Planning);
         assert_eq!(agree(&fresh, &config), Ok(()));
-        let copied = Head { shape: Some(shape(None)), ..fresh };
+        let copied = Head { shape: Some(shape()), ..fresh };
         assert!(agree(&copied, &config).unwrap_err().to_string().contains("Other"));
         assert_eq!(has_destination(copied, &config, true).watermark_column, "Timestamp");
     }

@@ -82,8 +82,8 @@ pub fn repairs(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::orchestration::head::testing::{head, later, now, seen};
-    use crate::orchestration::ledger::{ChunkIdPlace, RowFormat, Shape, TableState};
+    use crate::orchestration::head::testing::{head, later, now, seen, shape};
+    use crate::orchestration::ledger::{Shape, TableState};
 
     fn known(state: WindowState, repair: u16, compared: Option<u64>) -> Window {
         let mut window = seen(0, state).window;
@@ -143,8 +143,7 @@ mod tests {
     #[test]
     fn every_plan_counts_them_where_a_column_is_the_axis() {
         let with = |axis, plan: Option<&str>| {
-            let (chunk_id, row_format) = (ChunkIdPlace::Column, RowFormat::Compact);
-            let shape = Some(Shape { axis, row_format, chunk_id, hash_columns: vec![], handover: None });
+            let shape = Some(Shape { axis, ..shape() });
             are_counted(&Head { shape, plan: plan.map(str::to_owned), ..head(TableState::Planning) })
         };
         let column = || CutAxis::Column("Timestamp".to_owned());

@@ -305,9 +305,9 @@ pub fn waiting(head: &Head, until: Timestamp) -> Head {
 mod tests {
     use super::*;
     use crate::orchestration::head::survey::survey;
-    use crate::orchestration::head::testing::{head, id, key, later, now, seen, table};
+    use crate::orchestration::head::testing::{head, id, key, later, now, seen, shape, table};
     use crate::orchestration::instance::TableConfig;
-    use crate::orchestration::ledger::{ChunkIdPlace, CutAxis, Handover, RowFormat, Shape};
+    use crate::orchestration::ledger::{Handover, RowFormat, Shape};
     use crate::orchestration::limits::READY_NAMES;
     use crate::orchestration::message::Message;
 
@@ -519,13 +519,7 @@ mod tests {
     #[test]
     fn the_range_that_the_python_app_copied_carries_its_predicate_even_in_a_later_plan() {
         let handover = Some(Handover { watermark: now(), refreshed: later(50) });
-        let shape = Shape {
-            axis: CutAxis::ArrivalTime,
-            row_format: RowFormat::Full,
-            chunk_id: ChunkIdPlace::Column,
-            hash_columns: vec![],
-            handover,
-        };
+        let shape = Shape { row_format: RowFormat::Full, handover, ..shape() };
         let head = Head { shape: Some(shape), ..head(TableState::Planning) };
         let planned = |to| Head { plan: Some("p".into()), planned_to: to, ..head.clone() };
         assert!(is_handover(&head) && is_handover(&planned(now())));

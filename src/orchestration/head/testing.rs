@@ -110,7 +110,7 @@ pub(crate) fn shape() -> Shape {
         axis: CutAxis::ArrivalTime,
         row_format: RowFormat::Compact,
         chunk_id: ChunkIdPlace::Column,
-        hash_columns: vec!["DeviceId".to_owned()],
+        hash_columns: Vec::new(),
         handover: None,
     }
 }

@@ -1,8 +1,8 @@
 //! Windows and rows on a small axis: whatever comes late, the search finds the windows that it is in, and no others.
 
 use super::*;
-use crate::orchestration::head::testing::{head, now, seal, seen};
-use crate::orchestration::ledger::{ChunkIdPlace, RowFormat, Shape, TableState};
+use crate::orchestration::head::testing::{head, now, seal, seen, shape};
+use crate::orchestration::ledger::{Shape, TableState};
 use crate::orchestration::window::Seal;
 use proptest::prelude::*;
 
@@ -35,8 +35,7 @@ fn repair(of: &Window, number: u16, state: WindowState, rows: u64, compared: Opt
 }
 
 fn planned(to: u64, axis: CutAxis) -> Head {
-    let (chunk_id, row_format) = (ChunkIdPlace::Column, RowFormat::Compact);
-    let shape = Some(Shape { axis, row_format, chunk_id, hash_columns: vec![], handover: None });
+    let shape = Some(Shape { axis, ..shape() });
     Head { plan: Some("p".into()), planned_to: at(to), shape, ..head(TableState::Planning) }
 }
 

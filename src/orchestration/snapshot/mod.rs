@@ -130,8 +130,8 @@ pub fn attempt(head: &Head) -> Option<&Attempt> {
 #[cfg(test)]
 pub(crate) mod testing {
     use super::*;
-    use crate::orchestration::head::testing::{head, id};
-    use crate::orchestration::ledger::{ChunkIdPlace, RowFormat, Shape, TableState};
+    use crate::orchestration::head::testing::{head, id, shape};
+    use crate::orchestration::ledger::{Shape, TableState};
 
     pub(crate) fn counted(rows: u64) -> Counted {
         Counted { parts: 12, rows, fingerprint: "f".into() }
@@ -142,8 +142,7 @@ pub(crate) mod testing {
         let at = Timestamp::from_ticks;
         let counted = counted(6);
         let attempt = Attempt { time: at(20), run: id(1), life: 0, number, counted, verdict, told: false };
-        let (axis, chunk_id) = (CutAxis::Whole, ChunkIdPlace::Column);
-        let shape = Shape { axis, row_format: RowFormat::Compact, chunk_id, hash_columns: vec![], handover: None };
+        let shape = Shape { axis: CutAxis::Whole, ..shape() };
         Head {
             shape: Some(shape),
             snapshots: Some(Box::new(Snapshots { attempt: Some(attempt), ..Snapshots::new(vec!["A".into()]) })),

@@ -240,7 +240,7 @@ impl Source {
     /// # Errors
     /// [`Error::NotInTenant`], [`Error::Arrival`], [`Error::Store`].
     pub fn append(&self, table: &str, count: u64, arrival_from: i64, arrival_to: i64) -> Result<(), Error> {
-        self.change(table, |_, entry| entry.append(table, count, arrival_from, arrival_to, 0))
+        self.append_unseen(table, count, arrival_from, arrival_to, 0)
     }
 
     /// The same, but the rows come into sight at `visible_from`, in ticks, whenever they arrived.

@@ -22,18 +22,18 @@ const PLAIN_ROWS: u32 = 1_000;
 /// By how much a sample is widened that held nothing, or narrowed that was too costly.
 const STEP: u64 = 16;
 
-/// Weighs some of the `rows` rows of a slice, and takes what they weigh into the head; nothing where there are none. Where the
-/// format of rows is ours to choose and the service refuses ours, it is changed.
+/// Weighs some of the `rows` rows of a slice, and takes what they weigh into the head; nothing where there are none, or where that
+/// is known. Where the format of rows is ours to choose and the service refuses ours, it is changed.
 pub async fn weigh(
     services: &Services,
-    head: Head,
-    shape: Shape,
+    head: &mut Head,
     (slice, rows): (Slice, u64),
     hunting: &mut Hunting<'_>,
-) -> Step<Head> {
+) -> Step<()> {
+    let unknown = |_: &Shape| head.bytes_per_row.is_none() && rows > 0;
+    let Some(mut shape) = head.shape.clone().filter(unknown) else { return Ok(()) };
     let table = Identifier::new(&head.source).map_err(super::StepError::name)?;
-    let mut sampling = Sampling { head: &head, slice, rows, dialect: services.defender.dialect(), hunting };
-    let mut shape = shape;
+    let mut sampling = Sampling { head, slice, rows, dialect: services.defender.dialect(), hunting };
     let wanted = shape.row_format;
     let sampled = loop {
         match sampling.sample(&shape).await {
@@ -46,7 +46,8 @@ pub async fn weigh(
             }
         }
     };
-    Ok(sizing::sampled(head, shape, sampled, hunting.byte_cap()))
+    *head = sizing::sampled(head.clone(), shape, sampled, hunting.byte_cap());
+    Ok(())
 }
 
 /// What to try where the query was refused for the way in which rows are packed: in full, where the format is ours to choose, then

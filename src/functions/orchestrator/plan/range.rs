@@ -128,10 +128,7 @@ impl Planning<'_> {
             (0, nulls) => (Slice::NullAxis, nulls),
             (rows, _) => (Slice::Range(range), rows),
         };
-        if head.bytes_per_row.is_none() && rows.1 > 0 {
-            let shape = shape_of(head)?.clone();
-            *head = measure::weigh(self.services, head.clone(), shape, rows, hunting).await?;
-        }
+        measure::weigh(self.services, head, rows, hunting).await?;
         source::of(head, shape_of(head)?, plan::is_handover(head)).map_err(StepError::name)
     }
 }

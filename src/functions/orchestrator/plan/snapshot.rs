@@ -221,16 +221,6 @@ impl Planning<'_> {
         Ok(())
     }
 
-    /// Weighs some of the rows where it is not known yet what they weigh.
-    async fn weigh_whole(&self, head: &mut Head, rows: u64, hunting: &mut Hunting<'_>) -> Step<()> {
-        let Some(shape) = head.shape.clone().filter(|_| head.bytes_per_row.is_none() && rows > 0) else {
-            return Ok(());
-        };
-        let whole = Slice::Range(Range { low: Timestamp::MIN, high: Timestamp::MAX });
-        *head = measure::weigh(self.services, head.clone(), shape, (whole, rows), hunting).await?;
-        Ok(())
-    }
-
     /// Counts the table, once more where that makes for fewer windows, and gathers it into windows of no time.
     async fn pieces(&self, head: &mut Head, hunting: &mut Hunting<'_>) -> Result<(Vec<Piece>, Counted), CountError> {
         let limits = &self.app.limits;
@@ -241,9 +231,9 @@ impl Planning<'_> {
         loop {
             let buckets = count(head, parts, hunting).await?;
             let counted = counted(parts, &buckets);
-            self.weigh_whole(head, counted.rows, hunting)
-                .await
-                .map_err(|error| CountError::Weighing(Box::new(error)))?;
+            let whole = Slice::Range(Range { low: Timestamp::MIN, high: Timestamp::MAX });
+            let weighed = measure::weigh(self.services, head, (whole, counted.rows), hunting).await;
+            weighed.map_err(|error| CountError::Weighing(Box::new(error)))?;
             let target = sizing::target_rows(head, limits, hunting.byte_cap());
             let pieces = gather(Timestamp::MIN, Timestamp::MAX, parts, &buckets, target);
             let better = fine_parts(Some(counted.rows), target);

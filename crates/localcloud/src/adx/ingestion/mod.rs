@@ -122,6 +122,11 @@ impl Ingestion {
         self.shared.mishaps.end();
     }
 
+    /// Whether it is done with everything that was posted.
+    pub fn is_idle(&self) -> bool {
+        self.shared.storage.posted() == self.shared.count().finished
+    }
+
     /// What it did so far.
     pub fn statistics(&self) -> Statistics {
         let mishaps = self.shared.mishaps.happened();

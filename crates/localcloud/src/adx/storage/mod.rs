@@ -161,6 +161,11 @@ impl Storage {
         self.queue.put(message);
     }
 
+    /// How many messages were ever posted.
+    pub fn posted(&self) -> u64 {
+        self.queue.count()
+    }
+
     /// The next ingestion message, as soon as there is one.
     pub async fn next_message(&self) -> String {
         self.queue.next().await

@@ -2,6 +2,7 @@
 //! them all.
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
 
@@ -9,13 +10,22 @@ use tokio::sync::Notify;
 #[derive(Default)]
 pub(super) struct Queue {
     messages: Mutex<VecDeque<String>>,
+    put: AtomicU64,
     arrived: Notify,
 }
 
 impl Queue {
     pub fn put(&self, message: String) {
-        self.lock().push_back(message);
+        let mut messages = self.lock();
+        messages.push_back(message);
+        self.put.fetch_add(1, Ordering::SeqCst);
+        drop(messages);
         self.arrived.notify_one();
+    }
+
+    /// How many messages were ever put.
+    pub fn count(&self) -> u64 {
+        self.put.load(Ordering::SeqCst)
     }
 
     pub async fn next(&self) -> String {
