@@ -1,10 +1,12 @@
 //! A crash at every effect of a run in turn: before it, after it, and with its answer lost.
 
-use super::gate::{Death, Point, Verdict};
+use super::gate::{Death, Point, Site, Verdict};
 use super::oracle::Copied;
-use super::simulated;
 use super::world::{Setting, SimulatedTable, World};
+use super::{each, simulated};
 use adxingestor::orchestration::instance::RuntimeStatus;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Mutex;
 use std::time::Duration;
 
 /// The longest that a run may take.
@@ -12,7 +14,7 @@ const PATIENCE: Duration = Duration::from_secs(6 * 3600);
 /// How long a message may stay hidden after the end.
 const SETTLED: Duration = Duration::from_secs(1800);
 
-const VERDICTS: [Verdict; 3] = [Verdict::DieBefore, Verdict::DieAfter, Verdict::LoseAnswer];
+pub const VERDICTS: [Verdict; 3] = [Verdict::DieBefore, Verdict::DieAfter, Verdict::LoseAnswer];
 
 /// A run that is to be broken off.
 #[derive(Clone)]
@@ -23,11 +25,19 @@ pub struct Course {
     pub watched: bool,
 }
 
+/// What a run does when nothing goes wrong.
+pub struct Whole {
+    /// Its effects by name, in order.
+    pub sites: Vec<Site>,
+    pub windows: usize,
+}
+
 impl Course {
-    fn setting(&self, point: Option<Point>) -> Setting {
+    fn setting(&self, points: Vec<Point>) -> Setting {
         let mut setting = Setting::quiet(1, self.tables.clone());
         setting.watched = self.watched;
-        setting.point = point;
+        setting.noted = points.is_empty();
+        setting.points = points;
         setting.settings =
             vec![("CHUNK_SIZE", self.rows_of_a_window.to_string()), ("HUNTING_CALLS_PER_MINUTE", "6000".to_owned())];
         setting
@@ -37,10 +47,10 @@ impl Course {
         self.tables.iter().map(|table| Copied::under_its_name(table.name)).collect()
     }
 
-    /// How many effects the run has when nothing goes wrong, and how many windows.
-    pub fn effects(&self) -> (u64, usize) {
+    /// The run when nothing goes wrong.
+    pub fn whole(&self) -> Whole {
         simulated(async || {
-            let mut world = World::new(&self.setting(None));
+            let mut world = World::new(&self.setting(Vec::new()));
             let id = world.start().await;
             assert!(world.ended(&id, PATIENCE).await.is_some());
             world.settled(SETTLED).await;
@@ -48,17 +58,17 @@ impl Course {
             for copy in self.copies() {
                 windows += world.ledger(copy).await.map_or(0, |ledger| ledger.windows.len());
             }
-            (world.fate.effects(), windows)
+            Whole { sites: world.fate.sites(), windows }
         })
     }
 
-    /// What is wrong after something has gone wrong at one effect.
-    pub fn broken_at(&self, point: Point) -> Vec<String> {
+    /// What is wrong after something has gone wrong at these effects, and which effects there were, if they are named.
+    fn broken_at(&self, points: Vec<Point>) -> (Vec<String>, Vec<Site>) {
         simulated(async || {
-            let mut world = World::new(&self.setting(Some(point)));
+            let mut world = World::new(&self.setting(points));
             let id = world.start().await;
             let Some(run) = world.ended(&id, PATIENCE).await else {
-                return vec![format!("the run {id} does not end")];
+                return (vec![format!("the run {id} does not end")], world.fate.sites());
             };
             world.settled(SETTLED).await;
             let mut findings = world.check(&self.copies()).await;
@@ -68,18 +78,51 @@ impl Course {
             for copy in self.copies() {
                 findings.extend(world.check_metadata(copy).await);
             }
-            findings
+            (findings, world.fate.sites())
         })
+    }
+
+    /// Breaks the run off at each point, in a run of its own.
+    pub fn broken_off_at_each(&self, points: Vec<Point>) {
+        let found = each(points, |point| self.broken_off(vec![point.clone()]).1);
+        assert!(found.is_empty(), "{}", found.join("\n"));
+    }
+
+    /// Breaks the run off at each point, many of them in each run, `apart` effects from each other. A point that is not come to,
+    /// because of what went wrong before it, is left to another run. Gives how many runs it took.
+    pub fn broken_off_at_all(&self, mut points: Vec<Point>, apart: usize) -> usize {
+        let mut runs = 0;
+        while !points.is_empty() {
+            let groups: Vec<Vec<Point>> = (0..apart.min(points.len()))
+                .map(|first| points.iter().skip(first).step_by(apart).cloned().collect())
+                .collect();
+            runs += groups.len();
+            let met = Mutex::new(Vec::new());
+            let found = each(groups, |group| {
+                let (sites, found) = self.broken_off(group.clone());
+                met.lock()
+                    .unwrap()
+                    .extend(group.iter().filter(|point| sites.contains(&point.site)).map(|point| point.site.clone()));
+                found
+            });
+            assert!(found.is_empty(), "{}", found.join("\n"));
+            let met = met.into_inner().unwrap();
+            points.retain(|point| !met.contains(&point.site));
+            println!("{} points are left after {runs} runs", points.len());
+        }
+        runs
+    }
+
+    fn broken_off(&self, points: Vec<Point>) -> (Vec<Site>, Option<String>) {
+        let broken = catch_unwind(AssertUnwindSafe(|| self.broken_at(points.clone())));
+        let (findings, sites) = broken.unwrap_or_else(|_| (vec!["it panicked".to_owned()], Vec::new()));
+        (sites, (!findings.is_empty()).then(|| format!("{points:?}: {findings:#?}")))
     }
 }
 
-/// All points of the first `effects` effects.
-pub fn points(effects: impl Iterator<Item = u64>) -> impl Iterator<Item = Point> {
-    effects.flat_map(|effect| {
-        VERDICTS.into_iter().map(move |verdict| {
-            // Each death in turn: a host that lives gives messages back at once, one that dies hides them for long.
-            let death = if effect % 2 == 0 { Death::Handler } else { Death::Host };
-            Point { effect, verdict, death }
-        })
-    })
+/// One point for each of these effects.
+pub fn points(sites: impl IntoIterator<Item = Site>, verdict: Verdict) -> Vec<Point> {
+    // Each death in turn: a host that lives gives messages back at once, one that dies hides them for long.
+    let deaths = [Death::Handler, Death::Host].into_iter().cycle();
+    sites.into_iter().zip(deaths).map(|(site, death)| Point { site, verdict, death }).collect()
 }

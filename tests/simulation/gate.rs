@@ -3,6 +3,7 @@
 
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -72,19 +73,72 @@ pub struct Odds {
     pub stall: u32,
 }
 
-/// One thing that goes wrong at one effect, counted from 0 over all processes.
-#[derive(Debug, Clone, Copy)]
+/// Which effect of a run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Site {
+    /// By its number, counted from 0 over all processes.
+    Effect(u64),
+    /// By what it does, and how many like it there were before: so it is known in a run, too, in which something else went wrong.
+    Named(String, u32),
+}
+
+/// One thing that goes wrong at one effect.
+#[derive(Debug, Clone)]
 pub struct Point {
-    pub effect: u64,
+    pub site: Site,
     pub verdict: Verdict,
     pub death: Death,
+}
+
+/// The effects of a run by name.
+#[derive(Default)]
+struct Sites {
+    seen: HashMap<String, u32>,
+    met: Vec<Site>,
+}
+
+impl Sites {
+    fn meet(&mut self, what: &str) -> Site {
+        let name = site_name(what);
+        let seen = self.seen.entry(name.clone()).or_default();
+        let site = Site::Named(name, *seen);
+        *seen += 1;
+        self.met.push(site.clone());
+        site
+    }
+}
+
+/// What an effect does, without the ids that are drawn and the times and numbers that depend on what happened before.
+fn site_name(what: &str) -> String {
+    let what = [",\"permit\"", ",\"number\"", ",\"attempt\""]
+        .iter()
+        .fold(what, |what, field| what.split_once(field).map_or(what, |(before, _)| before));
+    let is_hunting = what.contains("runHuntingQuery");
+    let kept: String = if is_hunting || !what.contains("/rest/") {
+        what.to_owned()
+    } else {
+        // A look begins with a comment of its own, and of a command the first words tell what it is.
+        what.lines().next().unwrap_or_default().chars().take(90).collect()
+    };
+    let (mut name, mut digits) = (String::new(), String::new());
+    for sign in kept.chars().chain(['.']) {
+        if sign.is_ascii_hexdigit() || (sign == '-' && !digits.is_empty()) {
+            digits.push(sign);
+            continue;
+        }
+        name.push_str(if digits.len() >= 32 { "#" } else { &digits });
+        digits.clear();
+        name.push(sign);
+    }
+    name
 }
 
 /// What goes wrong in a simulation, shared by its processes.
 pub struct Fate {
     dice: Mutex<StdRng>,
     odds: Mutex<Odds>,
-    point: Option<Point>,
+    points: Vec<Point>,
+    sites: Option<Mutex<Sites>>,
     effects: AtomicU64,
     messages: AtomicU64,
     sent: Notify,
@@ -93,11 +147,13 @@ pub struct Fate {
 }
 
 impl Fate {
-    pub fn new(seed: u64, odds: Odds, point: Option<Point>, noted: bool) -> Self {
+    pub fn new(seed: u64, odds: Odds, points: Vec<Point>, noted: bool) -> Self {
         let dice = Mutex::new(StdRng::seed_from_u64(seed ^ 0xfa7e));
         let trace = noted.then(Mutex::default);
+        let is_named = points.iter().any(|point| matches!(point.site, Site::Named(..)));
+        let sites = (noted || is_named).then(Mutex::default);
         let (effects, messages) = (AtomicU64::new(0), AtomicU64::new(0));
-        Self { dice, odds: Mutex::new(odds), point, effects, messages, sent: Notify::new(), trace }
+        Self { dice, odds: Mutex::new(odds), points, sites, effects, messages, sent: Notify::new(), trace }
     }
 
     /// Tells those who wait for a message that one may have come.
@@ -125,6 +181,11 @@ impl Fate {
         self.messages.load(Ordering::SeqCst)
     }
 
+    /// The effects so far by name, if they are named.
+    pub fn sites(&self) -> Vec<Site> {
+        self.sites.as_ref().map(|sites| sites.lock().unwrap().met.clone()).unwrap_or_default()
+    }
+
     /// What happened, if it was noted.
     pub fn lines(&self) -> Vec<String> {
         self.trace.as_ref().map(|trace| trace.lock().unwrap().clone()).unwrap_or_default()
@@ -137,14 +198,16 @@ impl Fate {
         }
     }
 
-    fn roll(&self, on: On) -> (Verdict, Death) {
+    fn roll(&self, on: On, what: Option<&str>) -> (Verdict, Death) {
         if on == On::Message {
             self.messages.fetch_add(1, Ordering::SeqCst);
         }
         let effect = self.effects.fetch_add(1, Ordering::SeqCst);
         let mut dice = self.dice.lock().unwrap();
         let death = if dice.random_bool(0.5) { Death::Handler } else { Death::Host };
-        if let Some(point) = self.point.filter(|point| point.effect == effect) {
+        let named = self.sites.as_ref().zip(what).map(|(sites, what)| sites.lock().unwrap().meet(what));
+        let is_here = |point: &&Point| Some(&point.site) == named.as_ref() || point.site == Site::Effect(effect);
+        if let Some(point) = self.points.iter().find(is_here) {
             return (point.verdict, point.death);
         }
         let odds = *self.odds.lock().unwrap();
@@ -251,8 +314,9 @@ impl Gate {
         nothing: Option<T>,
     ) -> Result<T, E> {
         self.end_if_dead().await;
-        let (verdict, death) = self.fate.roll(on);
-        self.fate.note(|| format!("{} {} {verdict:?}", self.name, what()));
+        let what = self.fate.sites.as_ref().map(|_| what());
+        let (verdict, death) = self.fate.roll(on, what.as_deref());
+        self.fate.note(|| format!("{} {} {verdict:?}", self.name, what.unwrap_or_default()));
         match verdict {
             Verdict::DieBefore => {
                 self.kill(death);

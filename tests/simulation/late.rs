@@ -1,7 +1,7 @@
 //! Rows that come late, over several nights, and none of them lost or there twice in the end.
 
-use super::crashes::points;
-use super::gate::Point;
+use super::crashes::{VERDICTS, points};
+use super::gate::{Point, Site};
 use super::oracle::Copied;
 use super::world::{SECOND, Setting, SimulatedTable, World};
 use super::{each, simulated};
@@ -172,11 +172,11 @@ fn what_the_source_no_longer_keeps_is_reported_with_its_bounds_and_never_skipped
 struct Repaired;
 
 impl Repaired {
-    fn setting(point: Option<Point>) -> Setting {
+    fn setting(points: Vec<Point>) -> Setting {
         let mut setting = Setting::quiet(5, vec![SimulatedTable { name: "DeviceEvents", rows: 40, days: 3 }]);
         setting.options = TableOptions { duplicates_per_mille: 200, ..TableOptions::default() };
         setting.settings = vec![("CHUNK_SIZE", "10".to_owned()), ("HUNTING_CALLS_PER_MINUTE", "6000".to_owned())];
-        setting.point = point;
+        setting.points = points;
         setting
     }
 
@@ -194,7 +194,7 @@ impl Repaired {
     /// The effects of the second night, which plans and makes repairs.
     fn effects() -> Range<u64> {
         simulated(async || {
-            let mut world = World::new(&Self::setting(None));
+            let mut world = World::new(&Self::setting(Vec::new()));
             Self::first_night(&mut world).await;
             let first = world.fate.effects();
             world.night().await;
@@ -205,9 +205,9 @@ impl Repaired {
         })
     }
 
-    fn broken_at(point: Point) -> Vec<String> {
+    fn broken_at(point: &Point) -> Vec<String> {
         simulated(async || {
-            let mut world = World::new(&Self::setting(Some(point)));
+            let mut world = World::new(&Self::setting(vec![point.clone()]));
             Self::first_night(&mut world).await;
             let id = world.start().await;
             if world.ended(&id, PATIENCE).await.is_none() {
@@ -228,10 +228,12 @@ impl Repaired {
 
 #[test]
 fn a_crash_at_any_effect_of_a_night_with_repairs_loses_and_doubles_nothing() {
-    let points: Vec<Point> = points(Repaired::effects()).collect();
+    let effects = Repaired::effects();
+    let each_way = VERDICTS.into_iter().flat_map(|verdict| points(effects.clone().map(Site::Effect), verdict));
+    let points: Vec<Point> = each_way.collect();
     println!("{} points", points.len());
     let found = each(points, |point| {
-        let findings = catch_unwind(AssertUnwindSafe(|| Repaired::broken_at(*point)));
+        let findings = catch_unwind(AssertUnwindSafe(|| Repaired::broken_at(point)));
         let findings = findings.unwrap_or_else(|_| vec!["it panicked".to_owned()]);
         (!findings.is_empty()).then(|| format!("{point:?}: {findings:#?}"))
     });

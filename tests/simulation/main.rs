@@ -1,7 +1,8 @@
 //! Whole runs of the app in virtual time: its own functions and rules over a store in memory and a cloud in this process,
 //! where whatever can go wrong does, from a seed that replays it.
 //!
-//! `ADXINGESTOR_CRASH_POINTS=1` breaks the long run off at every effect, and 10 at every tenth.
+//! `ADXINGESTOR_CRASH_POINTS=1` breaks the long run off at every effect in every way, with and without the watchdog; otherwise
+//! each effect has its turn with one of the ways.
 //! `ADXINGESTOR_SCHEDULES` says how many schedules are played, `ADXINGESTOR_FIRST` from which on, `ADXINGESTOR_SEED` which one
 //! alone, `ADXINGESTOR_TRACE` prints what happened in it.
 
@@ -30,8 +31,9 @@ mod snapshots;
 mod store;
 mod world;
 
-use crashes::{Course, points};
-use gate::Point;
+use crashes::{Course, VERDICTS, Whole, points};
+use gate::Verdict::DieBefore;
+use gate::{Point, Site};
 use schedule::Schedule;
 use std::num::NonZero;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -137,41 +139,37 @@ const SMALL: [SimulatedTable; 2] = [
     SimulatedTable { name: "EmailEvents", rows: 9, days: 3 },
 ];
 
-fn broken_off(course: &Course, points: Vec<Point>) {
-    let found = each(points, |point| {
-        let findings = catch_unwind(AssertUnwindSafe(|| course.broken_at(*point)));
-        let findings = findings.unwrap_or_else(|_| vec!["it panicked".to_owned()]);
-        (!findings.is_empty()).then(|| format!("{point:?}: {findings:#?}"))
-    });
-    assert!(found.is_empty(), "{}", found.join("\n"));
-}
-
 #[test]
 fn a_crash_at_any_effect_of_a_run_loses_and_doubles_nothing() {
     for watched in [true, false] {
         let course = Course { tables: SMALL.to_vec(), rows_of_a_window: 10, watched };
-        let (effects, windows) = course.effects();
-        println!("{effects} effects, {windows} windows");
-        broken_off(&course, points(0..effects).collect());
+        let Whole { sites, windows } = course.whole();
+        println!("{} effects, {windows} windows", sites.len());
+        let effects = || (0..sites.len() as u64).map(Site::Effect);
+        course.broken_off_at_each(VERDICTS.into_iter().flat_map(|verdict| points(effects(), verdict)).collect());
     }
 }
 
 #[test]
 fn a_crash_at_any_effect_of_a_long_plan_loses_and_doubles_nothing() {
     let tables = vec![
-        SimulatedTable { name: "DeviceEvents", rows: 2_400, days: 20 },
-        SimulatedTable { name: "EmailEvents", rows: 60, days: 3 },
+        SimulatedTable { name: "DeviceEvents", rows: 256, days: 20 },
+        SimulatedTable { name: "EmailEvents", rows: 6, days: 3 },
     ];
-    let course = Course { tables, rows_of_a_window: 10, watched: true };
-    let (effects, windows) = course.effects();
-    assert!(windows > 250, "{windows}");
-    // The first effects are those of the start and of the plan, the last ones those of the end; those between are the same for
-    // each window.
-    let (first, last, between) = match setting("ADXINGESTOR_CRASH_POINTS") {
-        Some(step) => (0, effects, step.max(1)),
-        None => (40, effects - 12, 500),
-    };
-    let points: Vec<u64> = (0..effects).filter(|at| *at < first || *at >= last || at % between == 0).collect();
-    println!("{effects} effects, {windows} windows, {} points", points.len());
-    broken_off(&course, crashes::points(points.into_iter()).collect());
+    let in_every_way = setting("ADXINGESTOR_CRASH_POINTS").is_some();
+    for watched in [true, false].into_iter().filter(|watched| *watched || in_every_way) {
+        let course = Course { tables: tables.clone(), rows_of_a_window: 1, watched };
+        let Whole { sites, windows } = course.whole();
+        assert!(windows > 250, "{windows}");
+        let (effects, mut runs) = (sites.len(), 0);
+        if in_every_way {
+            let each_way = VERDICTS.into_iter().map(|verdict| points(sites.clone(), verdict));
+            runs += each_way.map(|points| course.broken_off_at_all(points, 25)).sum::<usize>();
+        } else {
+            let in_turn = points(sites, DieBefore).into_iter().zip(VERDICTS.into_iter().cycle());
+            let points = in_turn.map(|(point, verdict)| Point { verdict, ..point }).collect();
+            runs += course.broken_off_at_all(points, 25);
+        }
+        println!("{effects} effects, {windows} windows, {runs} runs");
+    }
 }

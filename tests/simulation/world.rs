@@ -44,7 +44,8 @@ pub struct Setting {
     pub load_type: &'static str,
     pub processes: usize,
     pub odds: Odds,
-    pub point: Option<Point>,
+    /// What goes wrong at one effect or several.
+    pub points: Vec<Point>,
     pub watched: bool,
     pub repeated: u32,
     /// How far clocks are wrong at most: two may be apart by twice as much.
@@ -76,7 +77,7 @@ impl Setting {
             load_type: "Incremental",
             processes: 1,
             odds: Odds::default(),
-            point: None,
+            points: Vec::new(),
             watched: true,
             repeated: 0,
             skew_seconds: 0,
@@ -148,7 +149,7 @@ impl World {
         settings.hunting.limits.result_bytes = setting.answer_bytes;
         settings.hunting.gzip = false;
         let (cloud, router) = Cloud::in_process(settings).unwrap();
-        let fate = Arc::new(Fate::new(setting.seed, setting.odds, setting.point, setting.noted));
+        let fate = Arc::new(Fate::new(setting.seed, setting.odds, setting.points.clone(), setting.noted));
         let mut app: BTreeMap<String, String> = cloud.product_settings().into_iter().collect();
         // More than clocks may be ahead.
         app.insert("SETTLING_LAG_MINUTES".to_owned(), "3".to_owned());
