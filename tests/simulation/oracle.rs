@@ -1,10 +1,10 @@
 //! What must hold once everything is quiet, whatever went wrong before.
 
 use super::world::World;
+use adxingestor::orchestration::head::survey::is_draft;
 use adxingestor::orchestration::ids::TableKey;
 use adxingestor::orchestration::ledger::{Counts, Head};
 use adxingestor::orchestration::window::{Window, WindowState};
-use adxingestor::state::{CHUNK_QUEUE, CONTROL_QUEUE};
 use adxingestor::timestamp::Timestamp;
 use std::collections::BTreeMap;
 
@@ -59,14 +59,10 @@ impl World {
     /// Messages that nobody will ever take.
     async fn quiet(&self) -> Findings {
         let mut findings = Findings::new();
-        for queue in [CONTROL_QUEUE, CHUNK_QUEUE] {
-            for queue in
-                [Some(queue.to_owned()), self.is_watched().then(|| format!("{queue}-poison"))].into_iter().flatten()
-            {
-                let count = self.store.queues.approximate_count(&queue).await.unwrap();
-                if count > 0 {
-                    findings.push(format!("{count} messages are left in {queue}"));
-                }
+        for queue in self.emptied_queues() {
+            let count = self.store.queues.approximate_count(&queue).await.unwrap();
+            if count > 0 {
+                findings.push(format!("{count} messages are left in {queue}"));
             }
         }
         findings
@@ -157,7 +153,8 @@ fn tiling(ledger: &Ledger) -> Findings {
     let mut findings = Findings::new();
     let head = &ledger.head;
     let mut counts = head.purged;
-    for window in &ledger.windows {
+    // A plan that was not completed counts for nothing; the next one removes it.
+    for window in ledger.windows.iter().filter(|window| !is_draft(head, window)) {
         *counts.of(window.state) += 1;
     }
     if counts != head.counts {

@@ -3,6 +3,7 @@
 use super::gate::Odds;
 use super::oracle::Copied;
 use super::world::{SECOND, Setting, SimulatedTable, World};
+use adxingestor::orchestration::head::survey::is_draft;
 use adxingestor::orchestration::instance::RuntimeStatus;
 use localcloud::adx::ingestion::Mishap;
 use localcloud::clock::Clock;
@@ -336,6 +337,10 @@ impl Schedule {
             let name = copy.destination;
             findings.extend(world.check_metadata(copy).await);
             let Some(ledger) = world.ledger(copy).await else { continue };
+            let drafts = ledger.windows.iter().filter(|window| is_draft(&ledger.head, window)).count();
+            if drafts > 0 {
+                findings.push(format!("{name} has {drafts} windows of plans that were given up"));
+            }
             let (verified, planned) = (ledger.head.verified_up_to, ledger.head.planned_to);
             if verified != planned {
                 findings.push(format!("{name} is verified to {verified} and planned to {planned}"));

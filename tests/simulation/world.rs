@@ -325,13 +325,21 @@ impl World {
         }
     }
 
+    /// The queues that somebody empties.
+    pub fn emptied_queues(&self) -> impl Iterator<Item = String> {
+        let suffixes = if self.is_watched() { &["", "-poison"][..] } else { &[""] };
+        [CONTROL_QUEUE, CHUNK_QUEUE]
+            .into_iter()
+            .flat_map(|queue| suffixes.iter().map(move |suffix| format!("{queue}{suffix}")))
+    }
+
     /// Waits until nobody has a message left, as far as that ever comes.
     pub async fn settled(&mut self, patience: Duration) {
         let end = self.clock.elapsed() + patience;
         while self.clock.elapsed() < end {
             let mut left = 0;
-            for queue in [CONTROL_QUEUE, CHUNK_QUEUE] {
-                left += self.store.queues.approximate_count(queue).await.unwrap();
+            for queue in self.emptied_queues() {
+                left += self.store.queues.approximate_count(&queue).await.unwrap();
             }
             if left == 0 {
                 return;
