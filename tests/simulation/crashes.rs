@@ -4,7 +4,8 @@ use super::gate::{Death, Point, Site, Verdict};
 use super::oracle::Copied;
 use super::world::{Setting, SimulatedTable, World};
 use super::{each, simulated};
-use adxingestor::orchestration::instance::RuntimeStatus;
+use adxingestor::orchestration::instance::{Instance, RuntimeStatus};
+use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
 use std::time::Duration;
@@ -16,11 +17,24 @@ const SETTLED: Duration = Duration::from_secs(1800);
 
 pub const VERDICTS: [Verdict; 3] = [Verdict::DieBefore, Verdict::DieAfter, Verdict::LoseAnswer];
 
+/// What was before the run that is broken off.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Before {
+    Nothing,
+    /// A run, and nothing has come since.
+    ARun,
+    /// A run, whose store is lost: the ledgers are rebuilt, which is broken off as well.
+    ALostStore,
+}
+
 /// A run that is to be broken off.
 #[derive(Clone)]
 pub struct Course {
     pub tables: Vec<SimulatedTable>,
     pub rows_of_a_window: u32,
+    /// The most bytes of an answer of Defender.
+    pub answer_bytes: u64,
+    pub before: Before,
     /// Whether the timer of the watchdog fires.
     pub watched: bool,
 }
@@ -29,13 +43,26 @@ pub struct Course {
 pub struct Whole {
     /// Its effects by name, in order.
     pub sites: Vec<Site>,
+    /// Their numbers, counted with those of what was before.
+    pub effects: Range<u64>,
     pub windows: usize,
 }
 
 impl Course {
+    /// One with nothing before it, of answers of any size.
+    pub fn of(tables: &[SimulatedTable], rows_of_a_window: u32) -> Self {
+        Self {
+            tables: tables.to_vec(),
+            rows_of_a_window,
+            answer_bytes: 50_000_000,
+            before: Before::Nothing,
+            watched: true,
+        }
+    }
+
     fn setting(&self, points: Vec<Point>) -> Setting {
         let mut setting = Setting::quiet(1, self.tables.clone());
-        setting.watched = self.watched;
+        (setting.watched, setting.answer_bytes) = (self.watched, self.answer_bytes);
         setting.noted = points.is_empty();
         setting.points = points;
         setting.settings =
@@ -51,26 +78,52 @@ impl Course {
     pub fn whole(&self) -> Whole {
         simulated(async || {
             let mut world = World::new(&self.setting(Vec::new()));
-            let id = world.start().await;
-            assert!(world.ended(&id, PATIENCE).await.is_some());
-            world.settled(SETTLED).await;
+            self.come_before(&mut world).await;
+            let first = world.fate.effects();
+            assert_eq!(self.run(&mut world).await.unwrap().tables_failed, 0);
             let mut windows = 0;
             for copy in self.copies() {
                 windows += world.ledger(copy).await.map_or(0, |ledger| ledger.windows.len());
             }
-            Whole { sites: world.fate.sites(), windows }
+            Whole { sites: world.fate.sites(), effects: first..world.fate.effects(), windows }
         })
+    }
+
+    async fn come_before(&self, world: &mut World) {
+        if self.before == Before::Nothing {
+            return;
+        }
+        let id = world.start().await;
+        world.ended(&id, PATIENCE).await.unwrap();
+        world.settled(SETTLED).await;
+        world.pass(Duration::from_secs(600)).await;
+        if self.before == Before::ALostStore {
+            world.lose_the_store().await;
+        }
+    }
+
+    /// The run that is broken off, to its end.
+    async fn run(&self, world: &mut World) -> Result<Instance, String> {
+        if self.before == Before::ALostStore {
+            for table in &self.tables {
+                world.adopt(table.name).await?;
+            }
+        }
+        let id = world.start().await;
+        let run = world.ended(&id, PATIENCE).await.ok_or_else(|| format!("the run {id} does not end"))?;
+        world.settled(SETTLED).await;
+        Ok(run)
     }
 
     /// What is wrong after something has gone wrong at these effects, and which effects there were, if they are named.
     fn broken_at(&self, points: Vec<Point>) -> (Vec<String>, Vec<Site>) {
         simulated(async || {
             let mut world = World::new(&self.setting(points));
-            let id = world.start().await;
-            let Some(run) = world.ended(&id, PATIENCE).await else {
-                return (vec![format!("the run {id} does not end")], world.fate.sites());
+            self.come_before(&mut world).await;
+            let run = match self.run(&mut world).await {
+                Ok(run) => run,
+                Err(error) => return (vec![error], world.fate.sites()),
             };
-            world.settled(SETTLED).await;
             let mut findings = world.check(&self.copies()).await;
             if run.status != RuntimeStatus::Completed || run.tables_failed > 0 {
                 findings.push(format!("the run is {run:?}"));

@@ -31,7 +31,7 @@ mod snapshots;
 mod store;
 mod world;
 
-use crashes::{Course, VERDICTS, Whole, points};
+use crashes::{Before, Course, VERDICTS, Whole, points};
 use gate::Verdict::DieBefore;
 use gate::{Point, Site};
 use schedule::Schedule;
@@ -134,32 +134,61 @@ fn a_seed_replays_exactly() {
     }
 }
 
+/// Fewer than the rows of a planned window take.
+const SPLIT_BYTES: u64 = 40_000;
 const SMALL: [SimulatedTable; 2] = [
     SimulatedTable { name: "DeviceEvents", rows: 60, days: 3 },
     SimulatedTable { name: "EmailEvents", rows: 9, days: 3 },
 ];
 
-#[test]
-fn a_crash_at_any_effect_of_a_run_loses_and_doubles_nothing() {
+/// Breaks a run off at each effect, in each way, with the watchdog and without.
+fn broken_off_at_each(course: &Course) {
     for watched in [true, false] {
-        let course = Course { tables: SMALL.to_vec(), rows_of_a_window: 10, watched };
-        let Whole { sites, windows } = course.whole();
-        println!("{} effects, {windows} windows", sites.len());
-        let effects = || (0..sites.len() as u64).map(Site::Effect);
-        course.broken_off_at_each(VERDICTS.into_iter().flat_map(|verdict| points(effects(), verdict)).collect());
+        let course = Course { watched, ..course.clone() };
+        let Whole { effects, windows, .. } = course.whole();
+        println!("{} effects, {windows} windows", effects.end - effects.start);
+        let sites = || effects.clone().map(Site::Effect);
+        course.broken_off_at_each(VERDICTS.into_iter().flat_map(|verdict| points(sites(), verdict)).collect());
     }
 }
 
 #[test]
+fn a_crash_at_any_effect_of_a_run_loses_and_doubles_nothing() {
+    broken_off_at_each(&Course::of(&SMALL, 10));
+}
+
+#[test]
+fn a_crash_at_any_effect_of_a_run_without_tables_leaves_it_to_end() {
+    broken_off_at_each(&Course::of(&[], 10));
+}
+
+#[test]
+fn a_crash_at_any_effect_of_a_run_that_finds_nothing_new_loses_and_doubles_nothing() {
+    broken_off_at_each(&Course { before: Before::ARun, ..Course::of(&SMALL, 60) });
+}
+
+#[test]
+fn a_crash_at_any_effect_of_a_run_whose_last_window_is_split_loses_and_doubles_nothing() {
+    let course = Course { answer_bytes: SPLIT_BYTES, ..Course::of(&SMALL[..1], 30) };
+    assert!(course.whole().windows > 3, "nothing was split");
+    broken_off_at_each(&course);
+}
+
+#[test]
+fn a_crash_at_any_effect_of_an_adoption_and_the_run_after_it_loses_and_doubles_nothing() {
+    broken_off_at_each(&Course { before: Before::ALostStore, ..Course::of(&SMALL, 30) });
+}
+
+#[test]
 fn a_crash_at_any_effect_of_a_long_plan_loses_and_doubles_nothing() {
-    let tables = vec![
+    let tables = [
         SimulatedTable { name: "DeviceEvents", rows: 256, days: 20 },
         SimulatedTable { name: "EmailEvents", rows: 6, days: 3 },
     ];
     let in_every_way = setting("ADXINGESTOR_CRASH_POINTS").is_some();
     for watched in [true, false].into_iter().filter(|watched| *watched || in_every_way) {
-        let course = Course { tables: tables.clone(), rows_of_a_window: 1, watched };
-        let Whole { sites, windows } = course.whole();
+        let course = Course { watched, ..Course::of(&tables, 1) };
+        let Whole { sites, windows, .. } = course.whole();
         assert!(windows > 250, "{windows}");
         let (effects, mut runs) = (sites.len(), 0);
         if in_every_way {

@@ -127,6 +127,17 @@ impl Process {
     }
 }
 
+/// What `adxingestor adopt` says of a table, run by hand beside the processes; `None` if it ended before its end.
+pub async fn adopt(around: &Surroundings, name: String, seed: u64, table: &str) -> Option<Result<(), String>> {
+    let gate = Gate::new(name, Arc::clone(&around.fate));
+    let app = app(around, &gate, 0, seed);
+    tokio::select! {
+        biased;
+        report = adxingestor::functions::adopt(&app, table, false) => Some(report.map(drop).map_err(|error| error.to_string())),
+        _ = gate.died() => None,
+    }
+}
+
 /// The app as `serve` makes it, on the shared store and cloud.
 fn app(around: &Surroundings, gate: &Arc<Gate>, ahead_seconds: i64, seed: u64) -> App {
     let clock = Arc::new(around.clock.skewed(ahead_seconds));

@@ -3,7 +3,7 @@
 use super::clock::Virtual;
 use super::gate::{Death, Fate, Odds, Point};
 use super::observe::{Seen, watched};
-use super::process::{Dice, Process, Surroundings};
+use super::process::{Dice, Process, Surroundings, adopt};
 use adxingestor::config::Settings;
 use adxingestor::orchestration::ids::InstanceId;
 use adxingestor::orchestration::instance::Instance;
@@ -287,6 +287,32 @@ impl World {
             let process = self.life(index);
             self.processes.push(process);
         }
+    }
+
+    /// Ends all processes, and all that the store held is gone.
+    pub async fn lose_the_store(&mut self) {
+        assert_eq!(self.seen.violations(), Vec::<String>::new());
+        self.stand_still(Duration::from_secs(600)).await;
+        self.seen = Arc::new(Seen::default());
+        self.store = watched(memory(Arc::new(self.clock)), Arc::clone(&self.seen));
+        (self.around.store, self.around.seen) = (self.store.clone(), Arc::clone(&self.seen));
+        self.restart_all();
+    }
+
+    /// Rebuilds the ledger of a table by hand, as often as it takes.
+    pub async fn adopt(&mut self, table: &str) -> Result<(), String> {
+        let mut said = String::new();
+        for _ in 0..5 {
+            self.lives += 1;
+            let (name, seed) = (format!("adopt.{}", self.lives), self.seed ^ (self.lives << 32));
+            match adopt(&self.around, name, seed, table).await {
+                Some(Ok(())) => return Ok(()),
+                Some(Err(error)) => said = error,
+                None => {}
+            }
+            self.pass(Duration::from_secs(60)).await;
+        }
+        Err(said)
     }
 
     /// A client's call, repeated until it is answered.

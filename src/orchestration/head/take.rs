@@ -37,6 +37,8 @@ pub enum Take {
     GoOn,
     /// This run came to this result without a plan: count it, then let go of the head.
     Ended(Box<TableResult>),
+    /// It was never held, although its run was: so it stays once this is stored, however late a suspension comes to it.
+    Told(Box<Head>),
     /// Another run holds it.
     HeldBy(InstanceId),
 }
@@ -75,6 +77,9 @@ pub fn take(
         match own.state {
             TableState::Finishing => return Take::Finish,
             TableState::Running if is_held(own, id) => return Take::GoOn,
+            TableState::Running if own.hold < run.holds => {
+                return Take::Told(Box::new(Head { hold: run.holds, updated: now, ..own.clone() }));
+            }
             TableState::Running => {
                 return Take::Again(own.owed_plan.as_ref().map(|debts| debts.messages.clone()).unwrap_or_default());
             }
@@ -82,7 +87,6 @@ pub fn take(
         }
     }
     let config = &table.config;
-    let hold = own.map_or(0, |own| own.hold);
     // Another attempt of a snapshot is no other table.
     let repeated = own.filter(|own| snapshot::attempt(own).is_some_and(|attempt| attempt.is_repeated_by(run)));
     let progress = repeated.map_or_else(Progress::default, |own| own.progress);
@@ -94,8 +98,8 @@ pub fn take(
         life: run.lives,
         state: TableState::Planning,
         stop: false,
-        // The numbers are the run's own.
-        hold,
+        // The run goes on: all of its suspensions are over, those too that have not come to the table yet.
+        hold: run.holds,
         draft: Some(fresh.draft),
         ended: None,
         plan_error: None,
@@ -130,6 +134,7 @@ pub fn held_by(other: &InstanceId) -> TableResult {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::orchestration::head::hold::hold;
     use crate::orchestration::head::testing::{head, id, later, run, table};
     use crate::orchestration::ids::WindowName;
     use crate::orchestration::ledger::HeadDebts;
@@ -170,6 +175,19 @@ mod tests {
         assert_eq!(taken(Some(&running), 1, None), Take::Again(vec![debt]));
         assert_eq!(taken(Some(&Head { stop: true, ..running }), 1, None), Take::GoOn);
         assert_eq!(taken(Some(&head(TableState::Finishing)), 1, None), Take::Finish);
+    }
+
+    #[test]
+    fn a_suspension_that_comes_to_a_table_behind_its_resumption_does_not_hold_it() {
+        let resumed = Instance { holds: 1, ..run(1) };
+        let Take::Told(told) = taken_in(Some(&head(TableState::Running)), &resumed, None) else { panic!("not told") };
+        assert_eq!((hold(&told, &id(1), 1, later(2)), told.stop), (None, false));
+        assert_eq!(taken_in(Some(&told), &resumed, None), Take::Again(Vec::new()));
+        let Take::Ours(taken) = taken_in(Some(&head(TableState::Planning)), &resumed, None) else {
+            panic!("not taken")
+        };
+        assert_eq!(hold(&taken, &id(1), 1, later(2)), None);
+        assert!(hold(&taken, &id(1), 2, later(2)).is_some(), "a later one does");
     }
 
     #[test]

@@ -195,7 +195,7 @@ impl Walk {
             take::Take::Ours(head) => *head,
             take::Take::Again(owed) => return self.pay(&owed),
             take::Take::Finish => return self.finish(),
-            take::Take::HeldBy(_) | take::Take::GoOn | take::Take::Ended(_) => return Ok(()),
+            take::Take::Told(_) | take::Take::HeldBy(_) | take::Take::GoOn | take::Take::Ended(_) => return Ok(()),
         };
         if !self.commit(TableWrite { head: head.clone(), windows: vec![] }, version) {
             return Ok(());

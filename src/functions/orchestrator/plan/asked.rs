@@ -56,11 +56,13 @@ impl<'a> Asked<'a> {
                 None => None,
             };
             let fresh = Fresh::from_bits(app.state.random());
-            let taken = match take(head.as_ref(), &asked.table, &asked.run, holder, fresh, app.state.now()) {
-                Take::Ours(taken) => *taken,
+            let (taken, is_told) = match take(head.as_ref(), &asked.table, &asked.run, holder, fresh, app.state.now()) {
+                Take::Ours(taken) => (*taken, false),
+                Take::Told(told) => (*told, true),
                 other => return Ok(Some((asked, Taken::Not(other)))),
             };
             match store::head(app, key, &taken, etag.as_ref()).await {
+                Ok(_) if is_told => {}
                 Ok(etag) => return Ok(Some((asked, Taken::Ours(Box::new(Stored { record: taken, etag }))))),
                 Err(Error::Conflict) => {}
                 Err(error) => return Err(error),
