@@ -13,7 +13,7 @@ use crate::orchestration::snapshot;
 use crate::orchestration::window::{Seal, Window};
 use crate::outbound::Outbound;
 use crate::state::State;
-use crate::timestamp::Clock;
+use crate::timestamp::{Clock, Timestamp};
 use std::sync::Arc;
 use tokio::time::Instant;
 
@@ -51,6 +51,7 @@ impl Services {
             cluster: settings.cluster.clone(),
             ingest: settings.ingest.clone(),
             database: settings.database.clone(),
+            app: settings.app.clone(),
         };
         let adx = adx::Client::new(outbound, endpoints, clock, ids, Pace::default());
         let catalog = Catalog::new(adx.clone(), settings.names.clone());
@@ -90,9 +91,21 @@ impl Services {
             watermark_column: &watermark_column,
             stamp: snapshot::is_whole(head).then_some(window.id.high),
             chunk_id: self.chunk_id_mode(head),
+            created: self
+                .settings
+                .tables
+                .of(&head.destination)
+                .backdated
+                .then_some(window.id.high)
+                .filter(|at| is_instant(*at)),
         };
         self.ingestor.post(&submission, deadline).await
     }
+}
+
+/// Whether it is an instant, and not one of the ends of time that stand for none.
+fn is_instant(at: Timestamp) -> bool {
+    at != Timestamp::MIN && at != Timestamp::MAX
 }
 
 /// How rows get the id of their window to its place.

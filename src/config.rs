@@ -1,6 +1,10 @@
 //! The settings, parsed once from a lookup that is passed in; every bad setting is reported in one go, by name
 //! and expected form. Makes no request.
 
+mod tables;
+
+pub use tables::TableSettings;
+
 use crate::adx::catalog::Names;
 use crate::defender::Dialect;
 use crate::kql::Identifier;
@@ -8,6 +12,7 @@ use crate::orchestration::budget::Quota;
 use crate::orchestration::ids::TableKey;
 use crate::orchestration::ledger::{ChunkIdPlace, RowFormat};
 use crate::orchestration::limits::{Limits, MAX_ROWS};
+use crate::remedy::Application;
 use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -73,6 +78,8 @@ pub struct Settings {
     pub hunting_resource: String,
     /// The tenant, as far as it is known.
     pub tenant: String,
+    /// The app's own ids, as far as they are known.
+    pub app: Application,
     /// Names of the metadata objects.
     pub names: Names,
     /// Hosts that may be given a token besides the clouds' own.
@@ -83,6 +90,8 @@ pub struct Settings {
     pub oversize_rows: OversizeRows,
     /// Where the window id goes in tables that are copied for the first time.
     pub chunk_id: ChunkIdPlace,
+    /// What is asked of destinations.
+    pub tables: TableSettings,
     /// The numbers.
     pub limits: Limits,
 }
@@ -167,11 +176,19 @@ fn cut(text: &str) -> String {
 }
 
 impl Settings {
-    /// Parses the settings.
+    /// Parses the settings, without those of single tables.
     ///
     /// # Errors
     /// [`Problems`]: all of them at once.
     pub fn parse(lookup: Lookup<'_>) -> Result<Self, Problems> {
+        Self::parse_all(lookup, &[])
+    }
+
+    /// Parses the settings. `all_names` are those of all that there are: some have the name of a table in theirs.
+    ///
+    /// # Errors
+    /// [`Problems`]: all of them at once.
+    pub fn parse_all(lookup: Lookup<'_>, all_names: &[String]) -> Result<Self, Problems> {
         let mut reader = Reader { lookup, problems: Vec::new() };
         let cluster = reader
             .required("ADX_CLUSTER_URI", "the query URI, such as https://cluster.region.kusto.windows.net")
@@ -212,8 +229,10 @@ impl Settings {
             ChunkIdPlace::Column,
             &[("column", ChunkIdPlace::Column), ("row", ChunkIdPlace::Row)],
         );
+        let tables = TableSettings::parse(&mut reader, all_names);
         let limits = limits(&mut reader, hunting.as_ref().map_or(Dialect::Graph, Dialect::of));
-        let tenant = reader.value("AZURE_TENANT_ID").unwrap_or_default();
+        let app = Application { client: reader.value("AZURE_CLIENT_ID"), tenant: reader.value("AZURE_TENANT_ID") };
+        let tenant = app.tenant.clone().unwrap_or_default();
         let trusted_hosts = trusted_hosts(lookup);
         match (cluster, ingest, database, hunting, names) {
             (
@@ -236,6 +255,7 @@ impl Settings {
                 hunting,
                 hunting_resource: hunting_resource.trim_end_matches('/').to_owned(),
                 tenant,
+                app,
                 names: Names {
                     config_table,
                     config_view,
@@ -248,6 +268,7 @@ impl Settings {
                 row_format,
                 oversize_rows,
                 chunk_id,
+                tables,
                 limits,
             }),
             _ => Err(Problems(reader.problems)),

@@ -1,12 +1,12 @@
 //! The commands that a message asks an administrator to run. The app itself never sends them: they need more rights than
 //! it is granted. Written by the writers of [`crate::kql`] like all that is sent, so that they run as they are printed.
 
-use crate::kql::{Datetime, Identifier, Text};
+use crate::kql::{Datetime, Identifier, Literal, SingleQuoted, Text};
 use crate::timestamp::Timestamp;
 use std::fmt::{self, Display};
 
 /// A name from configuration or ledger. One that Kusto does not accept is quoted, so that no command becomes another one.
-struct Named<'a>(&'a str);
+pub(crate) struct Named<'a>(pub &'a str);
 
 impl Display for Named<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -44,14 +44,43 @@ pub fn see_landings(table: &str, window_id: &str, id_in_row: bool) -> String {
 /// person wants who moves a watermark of whose rows the ledger has proof. `configuration` is the table of config rows, of
 /// which the newest of a source counts.
 pub fn begin_elsewhere(configuration: &str, source: &str, destination: &str, from: Timestamp) -> String {
+    configured_elsewhere(configuration, source, destination, &Datetime(from))
+}
+
+/// Has a source table copied to another destination as if it had never been copied: all that the source still has.
+pub fn copy_again(configuration: &str, source: &str, destination: &str) -> String {
+    configured_elsewhere(configuration, source, destination, &Literal::Datetime(None))
+}
+
+fn configured_elsewhere(configuration: &str, source: &str, destination: &str, from: &dyn Display) -> String {
     format!(
         ".set-or-append {0} <| {0} | where SourceTable == {1} | extend ArrivedAt = ingestion_time() | top 1 by ArrivedAt desc \
          | extend DestinationTable = {2}, HighWatermark = {3}, LastRefreshedTime = {3} | project-away ArrivedAt",
         Named(configuration),
         Text(source),
         Text(destination),
-        Datetime(from)
+        from
     )
+}
+
+/// Shows the version of the database before a table was dropped (`management/undo-drop-table-command.md`).
+pub fn see_drops(database: &str, table: &str) -> String {
+    format!(
+        ".show database {} journal | where Event == \"DROP-TABLE\" and EntityName == {} | project OriginalEntityVersion",
+        Named(database),
+        Text(table)
+    )
+}
+
+/// Brings a table back that was dropped, by the version that [`see_drops`] shows.
+pub fn undo_drop(table: &str) -> String {
+    format!(".undo drop table {} version=\"<version>\"", Named(table))
+}
+
+/// Makes a destination without rows.
+pub fn make_empty(table: &str, watermark_column: &str, id_in_row: bool) -> String {
+    let id = if id_in_row { "" } else { ", ChunkId:string" };
+    format!(".create-merge table {} ({}:datetime, RawData:dynamic{id})", Named(table), Named(watermark_column))
 }
 
 /// Lets cells of `RawData` be larger than 1 MiB (`management/alter-encoding-policy.md`).
@@ -69,7 +98,44 @@ pub fn keep_rows(table: &str) -> String {
     format!(".alter-merge table {} policy retention softdelete = 365d", Named(table))
 }
 
+/// Keeps the rows of all tables of a database for a year that have no policy of their own.
+pub fn keep_rows_of_all(database: &str) -> String {
+    format!(".alter-merge database {} policy retention softdelete = 365d", Named(database))
+}
+
+/// Takes restricted view access off a table (`management/delete-table-restricted-view-access-policy-command.md`).
+pub fn drop_restricted_view(table: &str) -> String {
+    format!(".delete table {} policy restricted_view_access", Named(table))
+}
+
+/// The app that a role is granted to, as far as it is known.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Application {
+    /// `AZURE_CLIENT_ID`
+    pub client: Option<String>,
+    /// `AZURE_TENANT_ID`
+    pub tenant: Option<String>,
+}
+
+impl Display for Application {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let client = self.client.as_deref().unwrap_or("<application id>");
+        let tenant = self.tenant.as_deref().unwrap_or("<tenant id>");
+        SingleQuoted(&format!("aadapp={client};{tenant}")).fmt(f)
+    }
+}
+
 /// Grants an app a role in a database, such as `ingestors` (`management/manage-database-security-roles.md`).
-pub fn grant(database: &str, role: &str) -> String {
-    format!(".add database {} {role} ('aadapp=<application id>;<tenant id>')", Named(database))
+pub fn grant(database: &str, role: &str, to: &Application) -> String {
+    format!(".add database {} {role} ({to})", Named(database))
+}
+
+/// Grants an app a role in a table, such as `admins` (`management/manage-table-security-roles.md`).
+pub fn grant_in_table(table: &str, role: &str, to: &Application) -> String {
+    format!(".add table {} {role} ({to})", Named(table))
+}
+
+/// Grants an app a role in a function (`management/manage-function-security-roles.md`).
+pub fn grant_in_function(function: &str, role: &str, to: &Application) -> String {
+    format!(".add function {} {role} ({to})", Named(function))
 }

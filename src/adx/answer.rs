@@ -3,7 +3,7 @@
 //! complete answer without any of these becomes a [`Table`].
 
 use super::error::ServiceError;
-use super::table::{Column, Table, Type};
+use super::table::{Column, Row, Table, Type};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -97,6 +97,7 @@ pub fn decode_v1(body: &[u8]) -> Result<Table, Failure> {
     }
     let from_cache = tables.iter().any(|(name, table)| name == "@ExtendedProperties" && mentions_cache(table));
     let (_, mut table) = tables.swap_remove(first);
+    check_script(&table)?;
     table.from_cache = from_cache;
     Ok(table)
 }
@@ -260,6 +261,22 @@ fn check_query_status(table: &Table) -> Result<(), Failure> {
         }
     }
     Ok(())
+}
+
+/// `.execute database script` answers with success whatever became of its commands: the row of each says (dataexplorer-docs
+/// `management/execute-database-script.md`).
+fn check_script(table: &Table) -> Result<(), Failure> {
+    let columns = (table.find("CommandText"), table.find("Result"), table.find("Reason"));
+    let (Some(command), Some(result), Some(reason)) = columns else { return Ok(()) };
+    let failed = |row: &Row<'_>| row.text(result).is_ok_and(|result| result.eq_ignore_ascii_case("Failed"));
+    match table.rows().find(failed) {
+        None => Ok(()),
+        Some(row) => {
+            let command: String = row.text(command).unwrap_or_default().chars().take(200).collect();
+            let reason = row.text(reason).unwrap_or_default();
+            Err(service("ScriptCommandFailed", &format!("`{command}` of a script failed: {reason}")))
+        }
+    }
 }
 
 /// v1 queries end with a table of contents, which says where the first result is.
@@ -461,6 +478,29 @@ mod tests {
         assert_eq!(numbers(&decode_v1(status(4).to_string().as_bytes()).unwrap()), [7]);
         let failure = decode_v1(status(2).to_string().as_bytes()).unwrap_err();
         assert!(matches!(&failure, Failure::Service(error) if error.message == "low memory"), "{failure:?}");
+    }
+
+    #[test]
+    fn a_command_of_a_script_that_failed_voids_its_answer() {
+        let script = |result: &str| {
+            let columns = ["CommandType", "CommandText", "Result", "Reason"];
+            let columns: Vec<Value> =
+                columns.iter().map(|name| json!({"ColumnName": name, "DataType": "String"})).collect();
+            let rows = json!([
+                ["TableCreate", ".create table T (a:int)", "Completed", ""],
+                ["TableDrop", ".drop table X", result, "no table X"]
+            ]);
+            decode_v1(
+                json!({"Tables": [{"TableName": "Table_0", "Columns": columns, "Rows": rows}]}).to_string().as_bytes(),
+            )
+        };
+        assert!(script("Completed").is_ok() && script("Skipped").is_ok());
+        let failure = script("Failed").unwrap_err();
+        let Failure::Service(error) = &failure else { panic!("{failure:?}") };
+        assert_eq!(
+            (error.code.as_str(), error.message.as_str()),
+            ("ScriptCommandFailed", "`.drop table X` of a script failed: no table X")
+        );
     }
 
     #[test]

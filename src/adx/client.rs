@@ -5,6 +5,7 @@ use super::answer::{Failure, decode_v1, decode_v2};
 use super::error::{Error, RequestText};
 use super::{FreshIds, Table};
 use crate::outbound::{Outbound, Unanswered, read_capped, retry_after};
+use crate::remedy::Application;
 use crate::secret::Secret;
 use crate::timestamp::Clock;
 use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
@@ -34,6 +35,8 @@ pub struct Endpoints {
     pub ingest: Url,
     /// The database of the tables.
     pub database: String,
+    /// Who asks, as far as that is known: for the commands that grant a role.
+    pub app: Application,
 }
 
 /// How a query is asked.
@@ -142,6 +145,7 @@ struct Inner {
     engine: Endpoint,
     ingest: Endpoint,
     database: String,
+    app: Application,
     clock: Arc<dyn Clock>,
     ids: Arc<dyn FreshIds>,
     pace: Pace,
@@ -167,15 +171,19 @@ impl Client {
         ids: Arc<dyn FreshIds>,
         pace: Pace,
     ) -> Self {
-        let Endpoints { cluster, ingest, database } = endpoints;
+        let Endpoints { cluster, ingest, database, app } = endpoints;
         let endpoint = |url| Endpoint { url, scope: OnceCell::new() };
         let (engine, ingest) = (endpoint(cluster), endpoint(ingest));
-        Self { inner: Arc::new(Inner { outbound, engine, ingest, database, clock, ids, pace }) }
+        Self { inner: Arc::new(Inner { outbound, engine, ingest, database, app, clock, ids, pace }) }
     }
 
     /// The database of the tables.
     pub fn database(&self) -> &str {
         &self.inner.database
+    }
+
+    pub(super) fn application(&self) -> &Application {
+        &self.inner.app
     }
 
     pub(super) fn outbound(&self) -> &Outbound {
@@ -219,7 +227,7 @@ impl Client {
             operation: "query",
             body: body.to_string().into(),
             read_only: options.read_only,
-            text: RequestText { csl, database: &inner.database, changes: false },
+            text: RequestText { csl, database: &inner.database, app: &inner.app, changes: false },
             decode: decode_v2,
         };
         self.run(&call, Effect::Read, deadline).await
@@ -251,7 +259,8 @@ impl Client {
         deadline: Instant,
     ) -> Result<Table, Error> {
         let body = json!({"db": database, "csl": csl, "properties": json!({"Options": {}}).to_string()});
-        let text = RequestText { csl, database: &self.inner.database, changes: effect != Effect::Read };
+        let Inner { database: own, app, .. } = &*self.inner;
+        let text = RequestText { csl, database: own, app, changes: effect != Effect::Read };
         let call = Call {
             endpoint,
             path: "/v1/rest/mgmt",
@@ -353,7 +362,8 @@ impl Client {
 
     /// What `endpoint` says itself. One without the address, or with something else there, says nothing.
     async fn discover_scope(&self, endpoint: &Url, deadline: Instant) -> Result<Option<String>, Error> {
-        let text = RequestText { csl: "", database: &self.inner.database, changes: false };
+        let Inner { database, app, .. } = &*self.inner;
+        let text = RequestText { csl: "", database, app, changes: false };
         let url = at_path(endpoint, "/v1/rest/auth/metadata");
         let request = self.inner.outbound.request(Method::GET, url).header(ACCEPT, "application/json");
         let response = timeout_at(deadline, self.inner.outbound.send(request))

@@ -1,8 +1,9 @@
 //! What a request to the cluster or its storage can end in, cut by what the caller does next, and how an
 //! HTTP status or a service's error object becomes one. Knows no request but the first words of its text.
 
+use super::denial::Denied;
 use crate::outbound;
-use crate::remedy;
+use crate::remedy::Application;
 use serde_json::Value;
 use std::time::Duration;
 
@@ -175,6 +176,8 @@ impl ServiceError {
             _ if self.is_missing_entity() => Error::NotFound { what: message },
             _ if status == 403 || self.is_denied() => Error::Denied { message: request.denial(&message) },
             404 => Error::NotFound { what: message },
+            // What failed on its way may have been done, however sure the service is that it will fail again.
+            408 | 500.. if request.changes => request.lost(format!("status {status}: {message}")),
             _ if self.permanent == Some(true) => Error::Refused { code: self.code, message, permanent: true },
             408 | 500.. => request.lost(format!("status {status}: {message}")),
             _ => Error::Refused { code: self.code, message, permanent: self.permanent.unwrap_or(status != 200) },
@@ -189,6 +192,8 @@ pub(super) struct RequestText<'a> {
     pub csl: &'a str,
     /// The database it runs in.
     pub database: &'a str,
+    /// The app that asks.
+    pub app: &'a Application,
     /// Whether a lost answer leaves the outcome open.
     pub changes: bool,
 }
@@ -217,17 +222,7 @@ impl RequestText<'_> {
     }
 
     fn denial(&self, message: &str) -> String {
-        let (role, grants): (&str, &[&str]) = match self.csl.split_ascii_whitespace().next().unwrap_or("") {
-            ".get" => ("Database Ingestor", &["ingestors"]),
-            ".set-or-append" | ".append" => ("Database User and Database Ingestor", &["users", "ingestors"]),
-            verb if verb.starts_with(".create") => {
-                ("Database User (Table Admin for a table that another identity made)", &["users"])
-            }
-            _ => ("Database Viewer", &["viewers"]),
-        };
-        let commands: Vec<String> =
-            grants.iter().map(|grant| format!("`{}`", remedy::grant(self.database, grant))).collect();
-        format!("{message}; the identity needs the role {role}: run {}", commands.join(" and "))
+        Denied { csl: self.csl, database: self.database, app: self.app }.told(message)
     }
 }
 
@@ -260,7 +255,8 @@ mod tests {
     use serde_json::json;
 
     fn error(status: u16, body: &Value, csl: &str, changes: bool) -> Error {
-        RequestText { csl, database: "Db", changes }.error_of_status(status, None, body.to_string().as_bytes())
+        let app = &Application::default();
+        RequestText { csl, database: "Db", app, changes }.error_of_status(status, None, body.to_string().as_bytes())
     }
 
     fn kind(error: &Error) -> &'static str {
@@ -320,6 +316,8 @@ mod tests {
             (503, json!("not json"), false, "unavailable"),
             (500, object("InternalServerError", "oops", false), false, "unavailable"),
             (500, object("InternalServerError", "oops", false), true, "unknown"),
+            (500, object("InternalServerError", "oops", true), true, "unknown"),
+            (500, object("InternalServerError", "oops", true), false, "refused for good"),
             (504, json!({}), true, "unknown"),
             (504, json!({}), false, "unavailable"),
             (520, json!({}), true, "unknown"),
@@ -345,7 +343,7 @@ mod tests {
         for (csl, role, grant) in [
             ("T | count", "Database Viewer", "viewers"),
             (".get ingestion resources", "Database Ingestor", "ingestors"),
-            (".create-merge table T (a:int)", "Database User", "users"),
+            (".create-merge table T (a:int) with (folder=\"f\")", "Database User", "users"),
             (".set-or-append T <| x", "Database User and Database Ingestor", "users"),
         ] {
             let shown = error(403, &json!({"error": {"code": "Forbidden", "message": "no"}}), csl, true).to_string();

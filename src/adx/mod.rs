@@ -5,6 +5,7 @@
 pub mod answer;
 pub mod catalog;
 pub mod client;
+mod denial;
 pub mod error;
 pub mod ingestion;
 pub mod table;

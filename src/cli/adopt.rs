@@ -39,7 +39,7 @@ pub async fn run(arguments: Arguments, lookup: Lookup<'_>) -> Result<(), String>
     let opened = open(&store, &merged, || http.clone())?;
     println!("State store: {}", opened.description);
     opened.look().await.map_err(|error| error.to_string())?;
-    let services = services(&merged, http, &opened.storage)?;
+    let services = services(&merged, &[], http, &opened.storage)?;
     let limits = services.settings.limits.clone();
     let tenant = Tenant::new(&services.settings.tenant, &limits);
     let state = State::new(opened.storage, Arc::new(SystemRandom), tenant);

@@ -39,7 +39,7 @@ pub fn run() -> ExitCode {
         }
     };
     let ended = match cli.command.unwrap_or(Command::Serve) {
-        Command::Serve => runtime.block_on(serve::run(&setting)),
+        Command::Serve => runtime.block_on(serve::run(&setting, &names())),
         Command::Standalone(arguments) => runtime.block_on(standalone::run(arguments, &setting)),
         Command::Adopt(arguments) => runtime.block_on(adopt::run(arguments, &setting)),
     };
@@ -50,6 +50,12 @@ pub fn run() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// The names of all settings of this process.
+#[allow(clippy::disallowed_methods, reason = "the one place that reads the environment")]
+fn names() -> Vec<String> {
+    std::env::vars_os().filter_map(|(name, _)| name.into_string().ok()).collect()
 }
 
 /// A setting of this process.

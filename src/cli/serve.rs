@@ -22,7 +22,7 @@ const PORTS: [&str; 2] = ["FUNCTIONS_CUSTOMHANDLER_PORT", "FUNCTIONS_HTTPWORKER_
 ///
 /// # Errors
 /// Why the handler cannot serve.
-pub async fn run(lookup: Lookup<'_>) -> Result<(), String> {
+pub async fn run(lookup: Lookup<'_>, names: &[String]) -> Result<(), String> {
     let host = lookup(HOST_PID).and_then(|pid| pid.parse().ok());
     if let Some(parent) = host {
         die_with_parent(parent).map_err(|error| error.to_string())?;
@@ -48,11 +48,11 @@ pub async fn run(lookup: Lookup<'_>) -> Result<(), String> {
     let opened = open(&store, lookup, || http.clone())?;
     tracing::info!(port, state_store = opened.description, "the handler serves");
     let storage = opened.storage.clone();
-    let (tenant, limits) = match Settings::parse(lookup) {
+    let (tenant, limits) = match Settings::parse_all(lookup, names) {
         Ok(settings) => (settings.tenant, settings.limits),
         Err(_) => (String::new(), Limits::scaled(time_scale(lookup))),
     };
-    let services = services(lookup, http, &storage).map(Arc::new).inspect_err(|reason| {
+    let services = services(lookup, names, http, &storage).map(Arc::new).inspect_err(|reason| {
         tracing::error!(reason, "no table can be copied with these settings; every run will fail with this reason");
     });
     let state = State::new(storage, Arc::new(SystemRandom), Tenant::new(&tenant, &limits));
@@ -82,10 +82,11 @@ async fn look(opened: &Opened) {
 /// Why no table can be copied with these settings.
 pub fn services(
     lookup: Lookup<'_>,
+    names: &[String],
     http: Result<reqwest::Client, String>,
     storage: &Storage,
 ) -> Result<Services, String> {
-    let settings = Settings::parse(lookup).map_err(|problems| format!("settings: {problems}"))?;
+    let settings = Settings::parse_all(lookup, names).map_err(|problems| format!("settings: {problems}"))?;
     let http = http?;
     let (identity, kind) = credential(lookup, http.clone()).map_err(|error| error.to_string())?;
     let outbound = Outbound::new(http, identity, TrustedHosts::new(settings.trusted_hosts.clone()));

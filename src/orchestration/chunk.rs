@@ -5,7 +5,7 @@ use super::IllegalTransition;
 use super::fan_in::WindowEnd;
 use super::ids::{TableKey, WindowName};
 use super::ledger::{Head, TableState};
-use super::limits::{Limits, MAX_DYNAMIC_BYTES, ROW_CAP, SOURCE_KEPT};
+use super::limits::{Limits, ROW_CAP, SOURCE_KEPT};
 use super::message::Debt;
 use super::window::{Claim, Window, WindowState};
 use crate::timestamp::Timestamp;
@@ -153,6 +153,8 @@ pub struct Terms<'a> {
     pub destination: &'a str,
     /// Whether rows that would land as null are refused.
     pub oversize_fails: bool,
+    /// The bytes of the largest row that lands as itself.
+    pub largest_cell: u64,
     /// Whether the table is copied whole: its rows may go at any time.
     pub is_whole: bool,
     /// The time.
@@ -261,11 +263,11 @@ pub fn judge(window: &Window, answer: Answer, terms: Terms<'_>) -> Judged {
     if new == 0 {
         return end(WindowEnd::Empty);
     }
-    if longest_row_bytes > MAX_DYNAMIC_BYTES && terms.oversize_fails {
-        let Terms { source, destination, .. } = terms;
+    if longest_row_bytes > terms.largest_cell && terms.oversize_fails {
+        let Terms { source, destination, largest_cell, .. } = terms;
         return end(WindowEnd::Failed(format!(
-            "window {} of {source} has a row of {longest_row_bytes} bytes; above 1 MiB it would land in {destination} as null. \
-             Raise the limit with `{}` and set OVERSIZE_ROWS=ingest",
+            "window {} of {source} has a row of {longest_row_bytes} bytes; above {largest_cell} bytes it would land in {destination} as null. \
+             Raise the limit with `{}`, or set TABLE_ENCODING=BigObject32",
             window.id,
             crate::remedy::take_large_cells(destination)
         )));

@@ -343,6 +343,12 @@ pub struct Head {
     /// What else a person is to know of this run, such as columns that have changed.
     #[serde(default)]
     pub notes: Vec<String>,
+    /// What a person is to know of the destination's policies, as this run found them, with commands.
+    #[serde(default)]
+    pub advice: Vec<String>,
+    /// The bytes of the largest cell that the destination takes, where a policy of it says.
+    #[serde(default)]
+    pub largest_cell: Option<u64>,
     /// When it last changed.
     pub updated: Timestamp,
 }
@@ -393,6 +399,8 @@ impl Head {
             adopted: None,
             doubts: Vec::new(),
             notes: Vec::new(),
+            advice: Vec::new(),
+            largest_cell: None,
             updated: now,
         }
     }

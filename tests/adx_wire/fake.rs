@@ -2,6 +2,7 @@
 
 use adxingestor::adx::{Client, Endpoints, FreshIds, Pace};
 use adxingestor::outbound::{Outbound, TrustedHosts, http_client};
+use adxingestor::remedy::Application;
 use adxingestor::timestamp::{Clock, Timestamp};
 use async_trait::async_trait;
 use axum::Router;
@@ -162,7 +163,12 @@ impl Fake {
     fn client_of(&self, hosts: Vec<String>, ingest: &Url) -> Client {
         let credential: Arc<dyn TokenCredential> = Arc::clone(&self.tokens) as _;
         let outbound = Outbound::new(http_client().unwrap(), credential, TrustedHosts::new(hosts));
-        let endpoints = Endpoints { cluster: self.url.clone(), ingest: ingest.clone(), database: "Hunting".to_owned() };
+        let endpoints = Endpoints {
+            cluster: self.url.clone(),
+            ingest: ingest.clone(),
+            database: "Hunting".to_owned(),
+            app: Application::default(),
+        };
         let pace = Pace { first: Duration::from_millis(1), most: Duration::from_millis(2), times: 4 };
         Client::new(outbound, endpoints, Arc::clone(&self.clock) as _, Arc::new(FixedIds), pace)
     }

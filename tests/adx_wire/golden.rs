@@ -2,8 +2,8 @@
 
 use crate::fake::{Fake, Reply, Seen, appended, missing, soon, status, v1, v2};
 use adxingestor::adx::catalog::{
-    AuditRow, Catalog, Claim, Destination, FailureRow, Held, HeldSize, LedgerEntry, Names, Page, Readiness, Stopped,
-    WatermarkMove,
+    AuditRow, Catalog, Claim, Destination, Encoding, FailureRow, Held, HeldSize, LedgerEntry, Names, Page, Policies,
+    Readiness, Stopped, Tags, WatermarkMove,
 };
 use adxingestor::adx::ingestion::{BlobName, ChunkIdMode, Ingestor, StoredBlob, Submission};
 use adxingestor::kql::Identifier;
@@ -87,12 +87,16 @@ fn obliging(seen: &Seen) -> Reply {
     } else if csl.ends_with("cslschema") {
         let schema = format!("{CONFIG_COLUMNS},['Added later']:string");
         v1("TableName:string,Schema:string", &json!([["t", schema]]))
+    } else if starts(".alter") {
+        v1("PolicyName:string,EntityName:string,Policy:string", &json!([]))
     } else if starts(".show materialized-views") {
         v1("Name:string,SourceTable:string,Query:string", &json!([]))
     } else if csl.contains("policy update") {
         v1("PolicyName:string,EntityName:string,Policy:string", &json!([]))
     } else if csl.contains(" policy ") {
         v1("PolicyName:string,EntityName:string,Policy:string", &json!([["p", "t", "null"]]))
+    } else if csl == ".show functions" {
+        v1("Name:string,Body:string", &json!([]))
     } else if starts(".show ingestion failures") {
         v1("FailedOn:datetime,ErrorCode:string,FailureKind:string,Details:string", &json!([]))
     } else if starts(".show") || starts(".create") {
@@ -127,6 +131,8 @@ fn destination(table: &str, watermark: &str) -> Destination {
         stamped: false,
         chunk_id: ChunkIdMode::Constant,
         ours: false,
+        must_be_there: false,
+        policies: Policies::default(),
     }
 }
 
@@ -143,7 +149,7 @@ async fn destinations(golden: &mut Golden) {
             if seen.csl().ends_with("cslschema") { missing("Table", "DeviceEvents") } else { obliging(seen) }
         })
         .await;
-        let found = catalog(&fake).ensure_destination(&wanted, soon()).await.unwrap();
+        let found = catalog(&fake).ensure_destination(&wanted, soon()).await.unwrap().readiness;
         assert_eq!(found, Readiness::Created);
         golden.csl(file, &fake);
     }
@@ -155,7 +161,7 @@ async fn destinations(golden: &mut Golden) {
     };
     let fake = Fake::start(python).await;
     let wanted = Destination { ours: true, ..destination("DeviceEvents", "Timestamp") };
-    let found = catalog(&fake).ensure_destination(&wanted, soon()).await.unwrap();
+    let found = catalog(&fake).ensure_destination(&wanted, soon()).await.unwrap().readiness;
     assert_eq!(found, Readiness::Extended);
     golden.csl("destination_taken_over.txt", &fake);
 }
@@ -166,7 +172,7 @@ async fn snapshots(golden: &mut Golden) {
     })
     .await;
     let wanted = Destination { stamped: true, ..destination("DeviceTvmSoftwareInventory", "SnapshotTime") };
-    assert_eq!(catalog(&fake).ensure_destination(&wanted, soon()).await.unwrap(), Readiness::Created);
+    assert_eq!(catalog(&fake).ensure_destination(&wanted, soon()).await.unwrap().readiness, Readiness::Created);
     catalog(&fake).ensure_latest("DeviceTvmSoftwareInventory", &wanted, soon()).await.unwrap();
     golden.csl("destination_of_snapshots.txt", &fake);
     let fake = Fake::start(obliging).await;
@@ -189,15 +195,50 @@ async fn a_look_at_what_a_new_column_breaks(golden: &mut Golden) {
                 &json!([["UpdatePolicy", "[Hunting].[Flat]", policy]]),
             );
         }
-        if csl.starts_with(".show function") {
+        if csl == ".show functions" {
             return v1("Name:string,Body:string", &json!([["flatten events", "{ DeviceEvents | project Timestamp }"]]));
         }
         obliging(seen)
     })
     .await;
     let wanted = destination("DeviceEvents", "Timestamp");
-    assert_eq!(catalog(&fake).ensure_destination(&wanted, soon()).await.unwrap(), Readiness::Extended);
+    assert_eq!(catalog(&fake).ensure_destination(&wanted, soon()).await.unwrap().readiness, Readiness::Extended);
     golden.csl("destination_read_by_an_update_policy.txt", &fake);
+}
+
+/// Every policy that a setting can ask for, of a table that another identity made.
+async fn policies_that_settings_ask_for(golden: &mut Golden) {
+    let fake = Fake::start(|seen| {
+        let csl = seen.csl();
+        if csl.ends_with("cslschema") {
+            let schema = "Timestamp:datetime,RawData:dynamic,ChunkId:string,Owner:string";
+            return v1("TableName:string,Schema:string,Folder:string", &json!([["t", schema, "f"]]));
+        }
+        if csl.starts_with(".show table") && csl.ends_with("restricted_view_access") {
+            return v1("PolicyName:string,EntityName:string,Policy:string", &json!([["p", "t", "true"]]));
+        }
+        if csl.starts_with(".show database") && csl.ends_with("extent_tags_retention") {
+            let policy = r#"[{"TagPrefix":"drop-by:","RetentionPeriod":"3.00:00:00"}]"#;
+            return v1("PolicyName:string,EntityName:string,Policy:string", &json!([["p", "t", policy]]));
+        }
+        obliging(seen)
+    })
+    .await;
+    let day = std::time::Duration::from_secs(86_400);
+    let batching = json!({"MaximumBatchingTimeSpan": "00:01:00", "MaximumRawDataSizeMB": 1024});
+    let policies = Policies {
+        folder: Some("it's \"hot\"".to_owned()),
+        retention: Some(day * 730),
+        caching: Some(day * 31),
+        batching: batching.as_object().cloned(),
+        encoding: Some(Encoding::BigObject32),
+        tags: Tags::For(day * 45),
+        backdated: false,
+    };
+    let wanted = Destination { policies, ..destination("Device Events", "Timestamp") };
+    let ready = catalog(&fake).ensure_destination(&wanted, soon()).await.unwrap();
+    assert_eq!((ready.readiness, ready.warnings), (Readiness::Ready, Vec::new()));
+    golden.csl("destination_with_policies.txt", &fake);
 }
 
 async fn an_append_that_was_done_before(golden: &mut Golden) {
@@ -410,12 +451,13 @@ async fn uploads_and_messages(golden: &mut Golden) {
     }
     golden.check("upload.txt", &text);
     let snapshot = Some(at("2026-04-14T07:00:00.1234567Z"));
-    for (file, chunk_id, watermark, stamp) in [
-        ("message.json", ChunkIdMode::Constant, "Log Time", None),
-        ("message_copied.json", ChunkIdMode::Copied, "Timestamp", None),
-        ("message_in_row.json", ChunkIdMode::InRow, "Timestamp", None),
-        ("message_snapshot.json", ChunkIdMode::Constant, "SnapshotTime", snapshot),
-        ("message_snapshot_in_row.json", ChunkIdMode::InRow, "SnapshotTime", snapshot),
+    for (file, chunk_id, watermark, stamp, created) in [
+        ("message.json", ChunkIdMode::Constant, "Log Time", None, None),
+        ("message_copied.json", ChunkIdMode::Copied, "Timestamp", None, None),
+        ("message_backdated.json", ChunkIdMode::Constant, "Timestamp", None, snapshot),
+        ("message_in_row.json", ChunkIdMode::InRow, "Timestamp", None, None),
+        ("message_snapshot.json", ChunkIdMode::Constant, "SnapshotTime", snapshot, None),
+        ("message_snapshot_in_row.json", ChunkIdMode::InRow, "SnapshotTime", snapshot, None),
     ] {
         let (table, watermark) = (name("Device Events"), name(watermark));
         let url = format!("{}acct/box/Hunting-Device_Events-0f2a-x.multijson.gz", fake.url);
@@ -423,7 +465,7 @@ async fn uploads_and_messages(golden: &mut Golden) {
         let (window_id, raw_bytes) = ("0f2a", 123_456);
         let watermark_column = &watermark;
         let submission =
-            Submission { table: &table, window_id, blob: &blob, raw_bytes, watermark_column, stamp, chunk_id };
+            Submission { table: &table, window_id, blob: &blob, raw_bytes, watermark_column, stamp, chunk_id, created };
         ingestor.post(&submission, soon()).await.unwrap();
         let seen = fake.seen().pop().unwrap();
         assert_eq!(
@@ -453,6 +495,7 @@ async fn everything_that_leaves_matches_its_golden_file_and_none_is_left_over() 
     destinations(&mut golden).await;
     snapshots(&mut golden).await;
     a_look_at_what_a_new_column_breaks(&mut golden).await;
+    policies_that_settings_ask_for(&mut golden).await;
     proofs(&mut golden).await;
     adoptions(&mut golden).await;
     repairs(&mut golden).await;

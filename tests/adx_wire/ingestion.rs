@@ -316,6 +316,7 @@ async fn post(ingestor: &Ingestor, url: &str) -> Result<(), Error> {
         watermark_column: &watermark,
         stamp: None,
         chunk_id: ChunkIdMode::Constant,
+        created: None,
     };
     ingestor.post(&submission, soon()).await
 }

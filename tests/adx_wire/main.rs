@@ -4,6 +4,7 @@
 
 mod catalog;
 mod client;
+mod destination;
 mod engine;
 mod fake;
 mod golden;

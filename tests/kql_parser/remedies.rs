@@ -2,7 +2,7 @@
 //! `UPDATE_GOLDEN` set the files are written instead.
 
 use crate::sent::{files, root};
-use adxingestor::remedy;
+use adxingestor::remedy::{self, Application};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 
@@ -10,6 +10,10 @@ use std::fs;
 fn every_remedy_is_as_its_golden_file_says() {
     let id = "0f2a";
     let from = "2026-05-01T00:00:02Z".parse().unwrap();
+    let nobody = Application::default();
+    let app = |client: &str, tenant: &str| Application { client: Some(client.into()), tenant: Some(tenant.into()) };
+    let known = app("2ce9e0c4-ad86-44ea-a5b4-65aefc4ec4ad", "7e6f8ae6-6f5c-4d3c-8b39-8b3a7d2a52ba");
+    let hostile = app("x') //", "it's");
     let remedies = BTreeMap::from([
         ("remove-window", remedy::remove_window("DeviceEvents", id, false)),
         ("remove-window-by-the-id-in-the-row", remedy::remove_window("Device Events", id, true)),
@@ -26,8 +30,17 @@ fn every_remedy_is_as_its_golden_file_says() {
         ("take-large-cells-odd-name", remedy::take_large_cells("Device Events.v2")),
         ("drop-row-level-security", remedy::drop_row_level_security("Device Events")),
         ("keep-rows", remedy::keep_rows("Device Events")),
-        ("grant", remedy::grant("Hunting", "ingestors")),
-        ("grant-odd-name", remedy::grant("it's; .drop table T", "viewers")),
+        ("copy-again", remedy::copy_again("meta_MigrationConfiguration", "Device'Events", "Device\"Events_2")),
+        ("see-drops", remedy::see_drops("Hunting", "Device\"Events")),
+        ("undo-drop", remedy::undo_drop("Device Events")),
+        ("make-empty", remedy::make_empty("Device Events", "Log Time", false)),
+        ("make-empty-with-the-id-in-the-row", remedy::make_empty("DeviceEvents", "Timestamp", true)),
+        ("keep-rows-of-all", remedy::keep_rows_of_all("Hunting")),
+        ("drop-restricted-view", remedy::drop_restricted_view("Device Events")),
+        ("grant", remedy::grant("Hunting", "ingestors", &nobody)),
+        ("grant-odd-name", remedy::grant("it's; .drop table T", "viewers", &hostile)),
+        ("grant-in-table", remedy::grant_in_table("Device Events", "admins", &known)),
+        ("grant-in-function", remedy::grant_in_function("vw_meta_LatestMigrationConfiguration", "admins", &known)),
     ]);
     let folder = root().join("tests/golden/remedies");
     if std::env::var_os("UPDATE_GOLDEN").is_some() {

@@ -3,6 +3,7 @@
 
 mod adoption;
 mod control;
+mod destination;
 mod hunting;
 mod proof;
 mod snapshots;
@@ -10,6 +11,7 @@ mod status;
 
 pub use adoption::*;
 pub use control::*;
+pub use destination::*;
 pub use hunting::*;
 pub use proof::*;
 pub use snapshots::*;
@@ -63,6 +65,11 @@ macro_rules! system_tests {
             a_snapshot_above_the_caps_is_split_and_carries_the_id_in_the_row_if_asked,
             a_table_without_a_time_says_that_it_can_be_copied_whole,
             a_lost_store_of_snapshots_is_adopted_and_readers_see_what_they_saw,
+            a_destination_that_was_dropped_is_not_made_anew_and_what_is_lost_is_said,
+            what_hides_or_drops_rows_is_named_before_any_is_sent,
+            a_view_that_a_new_column_would_break_blocks_it_and_the_id_in_the_row_is_the_way_on,
+            what_settings_ask_of_a_table_is_set_once,
+            rows_that_are_hidden_while_they_are_counted_are_neither_sent_again_nor_called_missing,
         }
     };
     ($store:expr; $($scenario:ident),+ $(,)?) => {

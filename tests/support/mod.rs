@@ -180,6 +180,12 @@ impl Deployment {
         self.cloud.adx().run(csl).unwrap_or_else(|error| panic!("{csl}: {error}")).json_rows()
     }
 
+    /// Sets a setting for the processes that are started from now on.
+    pub fn set(&mut self, name: &str, value: &str) {
+        self.settings.retain(|(known, _)| known != name);
+        self.settings.push((name.to_owned(), value.to_owned()));
+    }
+
     /// Starts one more process of the app; gives its index.
     pub async fn add_app(&mut self) -> usize {
         let index = self.apps.len();

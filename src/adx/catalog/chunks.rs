@@ -133,7 +133,7 @@ impl Catalog {
         let answer = self.uncached(file, &[("table", table)], deadline).await?;
         let at = answer.column("Count")?;
         let row = answer.rows().next().ok_or_else(|| Error::corrupt("a count without a row"))?;
-        Ok(Some((count(row.long(at)?)?, schema.iter().any(|(name, _)| name == "ChunkId"))))
+        Ok(Some((count(row.long(at)?)?, schema.columns.iter().any(|(name, _)| name == "ChunkId"))))
     }
 
     /// Where the configuration said before `before` that a copy had come to; `None` where it said nothing.

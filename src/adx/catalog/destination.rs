@@ -2,9 +2,10 @@
 //! nothing, refused with the reason otherwise.
 
 use super::super::ingestion::{ChunkIdMode, json_path};
-use super::super::table::{Type, timespan_ticks};
+use super::super::table::Type;
 use super::super::template::{Listed, fill};
-use super::{Catalog, Error};
+use super::policies::Target;
+use super::{Catalog, Error, Hidden, Policies};
 use crate::kql::{Identifier, SingleQuoted, Text};
 use crate::remedy;
 use serde_json::{Value, json};
@@ -25,6 +26,21 @@ pub struct Destination {
     pub chunk_id: ChunkIdMode,
     /// Whether the ledger says that this app made the table.
     pub ours: bool,
+    /// Whether the ledger has proof of rows in it: then it is not made anew.
+    pub must_be_there: bool,
+    /// What settings ask of it.
+    pub policies: Policies,
+}
+
+/// A destination that can take rows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ready {
+    /// What was found.
+    pub readiness: Readiness,
+    /// What a person is to know of its policies, with commands.
+    pub warnings: Vec<String>,
+    /// The bytes of the largest cell that `RawData` takes, where a policy says.
+    pub largest_cell: Option<u64>,
 }
 
 /// What was found.
@@ -67,21 +83,22 @@ pub enum DestinationError {
         /// The type needed.
         wanted: &'static str,
     },
-    /// Row level security hides rows, so that nothing can be proven.
-    #[error(
-        "table `{table}` has row level security, which hides rows from the counts that prove what has landed; switch it off with `{}` and put it on a function over the table, or choose another table",
-        remedy::drop_row_level_security(table)
-    )]
-    RowLevelSecurity {
-        /// The table.
-        table: String,
-    },
+    /// Rows that land could not be counted.
+    #[error(transparent)]
+    Hidden(#[from] Hidden),
     /// Nothing is stored.
     #[error(
-        "table `{table}` has a retention of zero: nothing that lands there stays; raise it with `{}`",
-        remedy::keep_rows(table)
+        "table `{table}` has a retention of zero, its own or that of its database: nothing that lands there stays; raise it with `{remedy}`, or set TABLE_RETENTION"
     )]
     ZeroRetention {
+        /// The table.
+        table: String,
+        /// The command that raises it.
+        remedy: String,
+    },
+    /// The ledger has proof of rows in a table that is not there; nothing was made.
+    #[error("table `{table}` is not there any more")]
+    Gone {
         /// The table.
         table: String,
     },
@@ -110,12 +127,8 @@ impl Catalog {
     /// Makes the destination, or brings it to what is needed, if that is safe.
     ///
     /// # Errors
-    /// [`DestinationError`]; nothing was altered unless it is [`DestinationError::Adx`].
-    pub async fn ensure_destination(
-        &self,
-        wanted: &Destination,
-        deadline: Instant,
-    ) -> Result<Readiness, DestinationError> {
+    /// [`DestinationError`]; nothing was altered unless it is [`DestinationError::Adx`], or the table was made just now.
+    pub async fn ensure_destination(&self, wanted: &Destination, deadline: Instant) -> Result<Ready, DestinationError> {
         let table = &wanted.table;
         let columns = wanted.columns();
         if let Some((name, ty)) = columns.iter().skip(1).find(|(name, _)| *name == wanted.watermark_column) {
@@ -127,16 +140,19 @@ impl Catalog {
             });
         }
         let Some(schema) = self.schema(table, deadline).await? else {
-            let (columns, folder) = (declared(&columns), Text(&wanted.folder));
-            let file = include_str!("../../../kql/destination/create.kql");
-            self.change(&fill(file, &[("table", table), ("columns", &columns), ("folder", &folder)]), deadline).await?;
-            self.make_mapping(wanted, deadline).await?;
-            return Ok(Readiness::Created);
+            if wanted.must_be_there {
+                return Err(DestinationError::Gone { table: table.as_str().to_owned() });
+            }
+            return self.make_destination(wanted, &columns, deadline).await;
         };
-        self.refuse_what_hides_rows(table, deadline).await?;
-        let missing = missing_columns(wanted, &columns, &schema)?;
+        self.refuse_hidden(table, deadline).await?;
+        let stays = self.retention(table, deadline).await? != Some(0);
+        if !stays && wanted.policies.retention.is_none() {
+            return Err(no_retention(table, remedy::keep_rows(table.as_str())));
+        }
+        let missing = missing_columns(wanted, &columns, &schema.columns)?;
         if !missing.is_empty() {
-            if let Some(by) = self.blocker(table, deadline).await? {
+            if let Some(by) = self.blocker(table, wanted.ours, deadline).await? {
                 let column = missing[0].0.as_str().to_owned();
                 return Err(DestinationError::Blocked { table: table.as_str().to_owned(), column, by });
             }
@@ -145,41 +161,70 @@ impl Catalog {
         }
         if wanted.ours {
             self.restore_mapping(wanted, deadline).await?;
-        } else if is_as_made(wanted, &columns, &schema) {
-            // Perhaps a run of this app ended before it noted that the table is its own. Ingestion does not need the
-            // mapping, so where nothing may be altered nothing is lost.
+        } else if is_as_made(wanted, &columns, &schema.columns) {
+            // Perhaps a run of this app ended before it noted that the table is its own. Ingestion does not need the mapping, so where nothing may be altered nothing is lost.
             match self.restore_mapping(wanted, deadline).await {
                 Err(Error::Denied { message }) => tracing::debug!(%table, %message, "the mapping is left as it is"),
                 other => other?,
             }
         }
-        Ok(if missing.is_empty() { Readiness::Ready } else { Readiness::Extended })
+        let readiness = if missing.is_empty() { Readiness::Ready } else { Readiness::Extended };
+        let ready = self.with_policies(wanted, readiness, wanted.ours, schema.folder.as_deref(), deadline).await?;
+        if !stays {
+            self.refuse_zero_retention(table, deadline).await?;
+        }
+        Ok(ready)
     }
 
-    async fn refuse_what_hides_rows(&self, table: &Identifier, deadline: Instant) -> Result<(), DestinationError> {
-        let named = table.as_str().to_owned();
-        let file = include_str!("../../../kql/destination/show_row_level_security.kql");
-        let security = self.policy(file, table, deadline).await?.unwrap_or_default();
-        if security.get("IsEnabled").and_then(Value::as_bool) == Some(true) {
-            return Err(DestinationError::RowLevelSecurity { table: named });
+    async fn make_destination(
+        &self,
+        wanted: &Destination,
+        columns: &[(Identifier, &'static str)],
+        deadline: Instant,
+    ) -> Result<Ready, DestinationError> {
+        let table = &wanted.table;
+        if wanted.policies.retention.is_none() && self.database_retention(deadline).await? == Some(0) {
+            return Err(no_retention(table, remedy::keep_rows_of_all(self.client.database())));
         }
-        let file = include_str!("../../../kql/destination/show_retention.kql");
-        let retention = self.policy(file, table, deadline).await?.unwrap_or_default();
-        let period = retention.get("SoftDeletePeriod").and_then(Value::as_str).and_then(timespan_ticks);
-        if period == Some(0) {
-            return Err(DestinationError::ZeroRetention { table: named });
-        }
-        Ok(())
+        let folder = wanted.policies.folder.as_deref().unwrap_or(&wanted.folder);
+        let file = include_str!("../../../kql/destination/create.kql");
+        let values: [(&str, &(dyn std::fmt::Display + Sync)); 3] =
+            [("table", table), ("columns", &declared(columns)), ("folder", &Text(folder))];
+        self.change(&fill(file, &values), deadline).await?;
+        self.make_mapping(wanted, deadline).await?;
+        // Whoever else may have made it at the same instant, with policies.
+        self.refuse_hidden(table, deadline).await?;
+        let ready = self.with_policies(wanted, Readiness::Created, true, Some(folder), deadline).await?;
+        self.refuse_zero_retention(table, deadline).await?;
+        Ok(ready)
     }
 
-    /// The table's own policy, if it has one.
-    async fn policy(&self, file: &str, table: &Identifier, deadline: Instant) -> Result<Option<Value>, Error> {
-        let Some(answer) = self.show_if_known(&fill(file, &[("table", table)]), deadline).await? else {
-            return Ok(None);
-        };
-        let at = answer.column("Policy")?;
-        let Some(row) = answer.rows().next() else { return Ok(None) };
-        Ok(row.dynamic(at)?.map(std::borrow::Cow::into_owned))
+    async fn with_policies(
+        &self,
+        wanted: &Destination,
+        readiness: Readiness,
+        ours: bool,
+        folder: Option<&str>,
+        deadline: Instant,
+    ) -> Result<Ready, Error> {
+        let target = Target { table: &wanted.table, asked: &wanted.policies, ours, folder };
+        let warnings = self.apply(&target, deadline).await?;
+        for warning in &warnings {
+            tracing::warn!(table = %wanted.table, warning, "a policy of a destination");
+        }
+        let largest_cell = self.largest_cell(&wanted.table, deadline).await?;
+        Ok(Ready { readiness, warnings, largest_cell })
+    }
+
+    async fn refuse_hidden(&self, table: &Identifier, deadline: Instant) -> Result<(), DestinationError> {
+        self.hides_rows(table, deadline).await?.map_or(Ok(()), |hidden| Err(hidden.into()))
+    }
+
+    async fn refuse_zero_retention(&self, table: &Identifier, deadline: Instant) -> Result<(), DestinationError> {
+        match self.retention(table, deadline).await? {
+            Some(0) => Err(no_retention(table, remedy::keep_rows(table.as_str()))),
+            _ => Ok(()),
+        }
     }
 
     /// Makes the mapping again if a crash came between the table and its mapping. Where the service cannot show
@@ -207,6 +252,10 @@ impl Catalog {
         let csl = fill(file, &[("table", &wanted.table), ("mapping", &SingleQuoted(&mapping))]);
         self.change(&csl, deadline).await.map(drop)
     }
+}
+
+fn no_retention(table: &Identifier, remedy: String) -> DestinationError {
+    DestinationError::ZeroRetention { table: table.as_str().to_owned(), remedy }
 }
 
 /// Whether a table looks like one that this app makes and no other does: with the column of the window's id.

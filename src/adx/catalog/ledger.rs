@@ -193,7 +193,7 @@ impl Catalog {
         let table = &self.names().config_table;
         let schema = self.schema(table, deadline).await?;
         let schema = schema.ok_or_else(|| Error::NotFound { what: format!("the table {table}") })?;
-        let columns: Result<Vec<_>, _> = schema.iter().map(|(name, _)| Identifier::new(name)).collect();
+        let columns: Result<Vec<_>, _> = schema.columns.iter().map(|(name, _)| Identifier::new(name)).collect();
         columns.map(Listed).map_err(|error| Error::corrupt(format!("the schema of {table}: {error}")))
     }
 

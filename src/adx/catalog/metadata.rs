@@ -1,5 +1,6 @@
 //! The metadata tables and views: made where they are missing, never altered, and the configuration read from them.
 
+use super::super::table::Row;
 use super::super::template::fill;
 use super::{Catalog, Error};
 use crate::kql::Identifier;
@@ -25,6 +26,14 @@ pub struct ConfigRow {
     pub load_type: String,
     /// Whether the table is to be copied.
     pub is_active: Option<bool>,
+}
+
+/// What a table is made of.
+pub(super) struct Schema {
+    /// Its columns in order with their types.
+    pub columns: Vec<(String, String)>,
+    /// Its folder, where the service tells.
+    pub folder: Option<String>,
 }
 
 impl Catalog {
@@ -136,19 +145,19 @@ impl Catalog {
         }
     }
 
-    /// The columns of `table` in order with their types, or `None` if it is not there.
-    pub(super) async fn schema(
-        &self,
-        table: &Identifier,
-        deadline: Instant,
-    ) -> Result<Option<Vec<(String, String)>>, Error> {
+    /// The schema of `table`, or `None` if it is not there.
+    pub(super) async fn schema(&self, table: &Identifier, deadline: Instant) -> Result<Option<Schema>, Error> {
         let csl = fill(include_str!("../../../kql/destination/show_schema.kql"), &[("table", table)]);
         let answer = match self.show(&csl, deadline).await {
             Err(Error::NotFound { .. }) => return Ok(None),
             other => other?,
         };
-        let at = answer.column("Schema")?;
-        answer.rows().next().map(|row| parse_schema(row.text(at)?)).transpose()
+        let (at, folder) = (answer.column("Schema")?, answer.find("Folder"));
+        let read = |row: Row<'_>| {
+            let folder = folder.map(|at| row.text(at).map(str::to_owned)).transpose()?;
+            Ok(Schema { columns: parse_schema(row.text(at)?)?, folder })
+        };
+        answer.rows().next().map(read).transpose()
     }
 }
 

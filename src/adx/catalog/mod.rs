@@ -9,16 +9,20 @@ mod destination;
 mod held;
 mod latest;
 mod ledger;
+mod look;
 mod metadata;
+mod policies;
 mod proof;
 
 pub use append::Appended;
 pub use audit::{AuditRow, FailureRow};
 pub use chunks::{Chunk, Stopped};
-pub use destination::{Destination, DestinationError, Readiness};
+pub use destination::{Destination, DestinationError, Readiness, Ready};
 pub use held::{Held, HeldSize, Page};
 pub use ledger::{Claim, LedgerEntry, LedgerOwner, WatermarkMove};
+pub use look::Hidden;
 pub use metadata::ConfigRow;
+pub use policies::{Encoding, Policies, Tags};
 pub use proof::{Counts, MAX_IDS};
 
 use super::{Client, Effect, Error, Options, Table};
@@ -51,6 +55,14 @@ pub struct Catalog {
     refused: std::sync::Arc<std::sync::atomic::AtomicBool>,
 }
 
+/// What came of a look.
+enum Looked {
+    /// This is there.
+    Shown(Table),
+    /// The service shows nothing, or not this, and says why.
+    Unseen(String),
+}
+
 /// How everything here is asked: nothing is decided on what may be out of date.
 const EXACT: Options = Options { strong_consistency: true, read_only: true };
 
@@ -73,23 +85,31 @@ impl Catalog {
         self.client.command(csl, Effect::Read, deadline).await
     }
 
-    /// As [`Catalog::show`], with `None` where the service has nothing to show or refuses the command for good, as one
-    /// without the feature does. What is denied stays an error: there may be something that cannot be seen.
-    async fn show_if_known(&self, csl: &str, deadline: Instant) -> Result<Option<Table>, Error> {
+    /// As [`Catalog::show`], where the service may have nothing to show or refuse the command for good, as one without the
+    /// feature does. What is denied stays an error: there may be something that cannot be seen.
+    async fn look(&self, csl: &str, deadline: Instant) -> Result<Looked, Error> {
         match self.show(csl, deadline).await {
             Err(Error::NotFound { what }) => {
                 tracing::debug!(command = csl, %what, "nothing to show");
-                Ok(None)
+                Ok(Looked::Unseen(format!("not found: {what}")))
             }
             Err(Error::Refused { code, message, permanent: true }) => {
                 // Once, not for every table of every run.
                 if !self.refused.swap(true, std::sync::atomic::Ordering::Relaxed) {
-                    tracing::warn!(command = csl, %code, %message, "the service refuses to show this, taken for none");
+                    tracing::warn!(command = csl, %code, %message, "the service refuses to show this");
                 }
-                Ok(None)
+                Ok(Looked::Unseen(format!("{code}: {message}")))
             }
-            other => other.map(Some),
+            other => other.map(Looked::Shown),
         }
+    }
+
+    /// The same with `None` for what cannot be seen, which is taken for none.
+    async fn show_if_known(&self, csl: &str, deadline: Instant) -> Result<Option<Table>, Error> {
+        Ok(match self.look(csl, deadline).await? {
+            Looked::Shown(table) => Some(table),
+            Looked::Unseen(_) => None,
+        })
     }
 
     async fn change(&self, csl: &str, deadline: Instant) -> Result<Table, Error> {

@@ -48,6 +48,8 @@ pub struct Submission<'a> {
     pub stamp: Option<Timestamp>,
     /// How rows learn the window's id.
     pub chunk_id: ChunkIdMode,
+    /// When the extent is to have been made, for the policies that go by its age; unset, when it is ingested.
+    pub created: Option<Timestamp>,
 }
 
 /// The path of a member of the record: bracketed unless it is a plain name (dataexplorer-docs `management/json-mapping.md`).
@@ -89,7 +91,7 @@ struct Stamp<'a> {
 }
 
 fn message(submission: &Submission<'_>, stamp: &Stamp<'_>) -> Value {
-    json!({
+    let mut message = json!({
         "Id": stamp.id.to_string(),
         "BlobPath": stamp.blob_path,
         "RawDataSize": submission.raw_bytes,
@@ -114,7 +116,11 @@ fn message(submission: &Submission<'_>, stamp: &Stamp<'_>) -> Value {
             "tags": json!([format!("ingest-by:{}", submission.window_id)]).to_string(),
             "ingestIfNotExists": json!([submission.window_id]).to_string(),
         },
-    })
+    });
+    if let Some(created) = submission.created {
+        message["AdditionalProperties"]["creationTime"] = json!(created);
+    }
+    message
 }
 
 pub(super) async fn post(ingestor: &Ingestor, submission: &Submission<'_>, deadline: Instant) -> Result<(), Error> {

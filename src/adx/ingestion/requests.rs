@@ -5,6 +5,7 @@ use super::super::Error;
 use super::super::client::lost_on_the_way;
 use super::super::error::RequestText;
 use crate::outbound::{Outbound, retry_after};
+use crate::remedy::Application;
 use crate::timestamp::Clock;
 use bytes::Bytes;
 use reqwest::Method;
@@ -58,7 +59,8 @@ pub(super) async fn send(
 ) -> Result<HeaderMap, Refusal> {
     let deadline = deadline.min(Instant::now() + REQUEST_TIMEOUT);
     let target = super::resources::bare(&request.url);
-    let text = RequestText { csl: "", database: "", changes: request.changes };
+    let app = &Application::default();
+    let text = RequestText { csl: "", database: "", app, changes: request.changes };
     let mut builder = outbound
         .request(request.method.clone(), request.url)
         .header("x-ms-version", API_VERSION)

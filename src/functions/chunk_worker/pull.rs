@@ -14,6 +14,7 @@ use crate::functions::source;
 use crate::kql::InvalidName;
 use crate::orchestration::chunk::{self, Answer, Counted, Judged, Met, Next, Over, Reason, Split, Terms};
 use crate::orchestration::ledger::{ChunkIdPlace, CutAxis, Head};
+use crate::orchestration::limits::MAX_DYNAMIC_BYTES;
 use crate::orchestration::plan::Piece;
 use crate::orchestration::sizing::{Measured, Seen};
 use crate::orchestration::window::Seal;
@@ -174,7 +175,9 @@ async fn answer(
     let oversize_fails = job.services.settings.oversize_rows == OversizeRows::Fail;
     let now = app.state.now();
     let is_whole = job.shape.axis == CutAxis::Whole;
-    let terms = Terms { source: &head.source, destination: &head.destination, oversize_fails, is_whole, now };
+    let largest_cell = head.largest_cell.unwrap_or(MAX_DYNAMIC_BYTES);
+    let (source_table, destination) = (&head.source, &head.destination);
+    let terms = Terms { source: source_table, destination, oversize_fails, largest_cell, is_whole, now };
     let Passed { rows: new, longest_row_bytes, .. } = passed;
     let mut answer = Answer { rows: scan.rows, new, longest_row_bytes, counted: Counted::NotYet };
     let judged = match chunk::judge(window, answer, terms) {

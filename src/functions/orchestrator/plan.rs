@@ -241,7 +241,7 @@ impl Planning<'_> {
             self.nothing_to_do(&head, "a Full table that is loaded already", 0).await?;
             return Ok(None);
         }
-        if !learn::destination(services, table, &mut head.record, self.deadline).await? {
+        if !learn::destination(services, table, &mut head.record, &found.windows, self.deadline).await? {
             let now = app.state.now();
             let known = &found.windows;
             let doubts = ownership::check(services, &head.record, known, now, &app.limits, self.deadline).await?;
@@ -286,7 +286,8 @@ impl Planning<'_> {
 
     async fn nothing_to_do(&self, head: &Stored<Head>, why: &str, calls: u64) -> Result<(), Error> {
         let skipped = Some(why.to_owned());
-        let result = TableResult { success: true, skipped, calls, ..TableResult::default() };
+        let warnings = head.record.advice.clone();
+        let result = TableResult { success: true, skipped, warnings, calls, ..TableResult::default() };
         self.asked.conclude(head, result).await
     }
 

@@ -22,6 +22,7 @@ use crate::storage::ETag;
 use crate::timestamp::Timestamp;
 use std::collections::HashMap;
 use std::time::Duration;
+use tokio::sync::OnceCell;
 use tokio::time::Instant;
 
 type Judged = rules::Judged<ETag>;
@@ -109,8 +110,9 @@ async fn judge_all(
         // A re-post is judged by a count made after this instant.
         let now = app.state.now();
         let counted = count(services, head, &ids, deadline).await;
+        let hidden = OnceCell::new();
         for seen in batch {
-            let counting = Counting { services, head, limits: &app.limits, now, deadline };
+            let counting = Counting { services, head, limits: &app.limits, now, deadline, hidden: &hidden };
             let (window, verdict) = match &counted {
                 Ok(counts) => {
                     let found = counts.get(&seen.window.id.to_string()).copied().unwrap_or_default();
@@ -180,6 +182,8 @@ struct Counting<'a> {
     /// Before the count.
     now: Timestamp,
     deadline: Instant,
+    /// Why no rows may have been seen, if that is so; looked at only where none were.
+    hidden: &'a OnceCell<Result<Option<String>, String>>,
 }
 
 impl Counting<'_> {
@@ -196,6 +200,13 @@ impl Counting<'_> {
                 Err(Unknown::Later) => Verdict::Wait,
                 Err(Unknown::Failed(error)) => self.uncounted(&window, &error),
             };
+        }
+        if found.rows == 0 && matches!(verdict, Verdict::Repost | Verdict::Renew | Verdict::Failed(_)) {
+            match (self.hidden.get_or_init(|| self.hides_rows()).await, &verdict) {
+                (Ok(None), _) | (Err(_), Verdict::Failed(_)) => {}
+                // They may be there all the same: nothing is sent again.
+                (Ok(Some(reason)) | Err(reason), _) => verdict = self.uncounted(&window, reason),
+            }
         }
         if verdict == Verdict::Repost
             && let Some(seal) = &window.seal
@@ -217,6 +228,14 @@ impl Counting<'_> {
             Some(place) => judge(&place, &self.head.watermark_column, window, found, self.now, self.limits),
             None => self.uncounted(window, "the name of its destination in the ledger is not the name of a table"),
         }
+    }
+
+    /// Why the count may not have seen rows that are there, if that is so.
+    async fn hides_rows(&self) -> Result<Option<String>, String> {
+        let table = Identifier::new(&self.head.destination).map_err(|error| error.to_string())?;
+        let hidden = self.services.catalog.hides_rows(&table, self.deadline).await;
+        let hidden = hidden.map_err(|error| format!("whether {table} hides rows is not known: {error}"))?;
+        Ok(hidden.map(|hidden| hidden.to_string()))
     }
 
     fn uncounted(&self, window: &Window, error: &str) -> Verdict {

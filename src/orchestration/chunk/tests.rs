@@ -3,11 +3,18 @@
 use super::*;
 use crate::orchestration::head::testing::{head, key, later, now, seen};
 use crate::orchestration::ids::Part;
+use crate::orchestration::limits::MAX_DYNAMIC_BYTES;
 use crate::orchestration::limits::WINDOW_ATTEMPTS;
 use crate::orchestration::plan::{Caps, Piece};
 
-const TERMS: Terms<'static> =
-    Terms { source: "s", destination: "x", oversize_fails: true, is_whole: false, now: Timestamp::MAX };
+const TERMS: Terms<'static> = Terms {
+    source: "s",
+    destination: "x",
+    oversize_fails: true,
+    largest_cell: MAX_DYNAMIC_BYTES,
+    is_whole: false,
+    now: Timestamp::MAX,
+};
 
 fn limits() -> Limits {
     Limits::scaled(1.0)
@@ -88,6 +95,7 @@ fn an_answer_is_sealed_only_if_it_is_whole_and_fits() {
     assert_eq!(next_word(&next), "empty");
     let large = Answer { rows: 5, new: 5, longest_row_bytes: MAX_DYNAMIC_BYTES + 1, counted: NotYet };
     assert_eq!(judge(&window(5, 0), large, Terms { oversize_fails: false, ..TERMS }), Judged::Store);
+    assert_eq!(judge(&window(5, 0), large, Terms { largest_cell: 2 * MAX_DYNAMIC_BYTES, ..TERMS }), Judged::Store);
 }
 
 #[test]

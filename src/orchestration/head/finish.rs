@@ -143,7 +143,7 @@ fn errors(head: &Head, windows: &[Window], verified_up_to: Timestamp, watermark:
 }
 
 fn warnings(head: &Head, table: &TableRun, windows: &[Window], watermark: &Watermark) -> Vec<String> {
-    let mut warnings = Vec::new();
+    let mut warnings = head.advice.clone();
     if *watermark == Watermark::Held {
         warnings.push("the watermark was not moved: meta_Ledger already has another range on record".to_owned());
     }

@@ -2,6 +2,8 @@
 
 use crate::orchestration::instance::{LoadType, TableConfig};
 use crate::orchestration::ledger::{CutAxis, Handover, Head, Shape};
+use crate::orchestration::limits::MAX_DYNAMIC_BYTES;
+use crate::remedy;
 
 /// The configuration asks for what the table's rows do not have.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -58,6 +60,18 @@ pub fn has_destination(head: Head, config: &TableConfig, created: bool) -> Head 
     let watermark_column =
         if head.shape.is_none() { config.watermark_column.clone() } else { head.watermark_column.clone() };
     Head { made_here: head.made_here || created, watermark_column, ..head }
+}
+
+/// What a person is to know of the size of rows, where they are sent whatever it is. `largest_cell` is what a policy of the
+/// destination says.
+pub fn oversize_advice(destination: &str, largest_cell: Option<u64>) -> Option<String> {
+    (largest_cell.unwrap_or(MAX_DYNAMIC_BYTES) <= MAX_DYNAMIC_BYTES).then(|| {
+        format!(
+            "OVERSIZE_ROWS=ingest, but RawData of {destination} takes no more than 1 MiB: larger rows land as null, and their windows \
+             fail; raise the limit with `{}`, or set TABLE_ENCODING=BigObject32 (either takes the column's index off)",
+            remedy::take_large_cells(destination)
+        )
+    })
 }
 
 /// Where the Python app's watermark stands on another axis than ours, its rows are told apart by a predicate.
@@ -121,6 +135,14 @@ mod tests {
         let watermark = TableConfig { high_watermark: Some(now()), ..whole };
         let begun = shaped(head(TableState::Planning), &watermark, Shape { axis: CutAxis::Whole, ..shape() });
         assert_eq!(begun.planned_to, Timestamp::MIN, "no snapshot of ours is that of the watermark");
+    }
+
+    #[test]
+    fn rows_above_what_a_cell_takes_are_not_sent_unsaid() {
+        let said = oversize_advice("x", None).unwrap();
+        assert!(said.contains("`.alter column ['x'].RawData policy encoding type = 'BigObject32'`"), "{said}");
+        assert!(oversize_advice("x", Some(MAX_DYNAMIC_BYTES)).is_some());
+        assert_eq!(oversize_advice("x", Some(2 * MAX_DYNAMIC_BYTES)), None);
     }
 
     #[test]

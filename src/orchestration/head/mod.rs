@@ -13,6 +13,7 @@ pub mod gap;
 pub mod handover;
 pub mod hold;
 pub mod learn;
+pub mod lost;
 pub mod nulls;
 pub mod plan;
 pub mod purge;

@@ -110,6 +110,7 @@ pub fn take(
         audited_rows: None,
         doubts: Vec::new(),
         notes: Vec::new(),
+        advice: Vec::new(),
         owed_plan: None,
         owed_verify: None,
         updated: now,

@@ -1,12 +1,14 @@
 //! The database: tables, functions, mappings, policies and what ingestion left on record.
 
+use super::commands::Error;
 use super::ingestion::Operations;
 use super::store::{Store, StoreError};
 use super::table::{ExtentInfo, TableData};
 use crate::clock::Clock;
+use crate::kql::time::parse_timespan;
 use crate::kql::{Catalog, Column, Table, Value};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use uuid::Uuid;
@@ -111,6 +113,43 @@ pub struct Content {
     pub functions: BTreeMap<String, Function>,
     /// Failed ingestions, oldest first.
     pub failures: Vec<IngestionFailure>,
+    /// Policies of all tables that have none of their own, by name, as their JSON text.
+    pub policies: BTreeMap<String, String>,
+    /// Who holds a role.
+    pub roles: BTreeMap<String, BTreeSet<String>>,
+    /// Materialized views by name.
+    pub views: BTreeMap<String, View>,
+}
+
+/// A materialized view.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct View {
+    /// The table that it is over.
+    pub source: String,
+    /// Its query.
+    pub query: String,
+    /// Folder.
+    pub folder: String,
+    /// Docstring.
+    pub docstring: String,
+    /// Whether its columns follow those of the source.
+    pub follows: bool,
+    /// The columns that it was made with.
+    pub columns: Vec<String>,
+}
+
+impl Content {
+    /// Whether rows of a table stay: not with a retention of zero, unless an update policy reads them first.
+    pub fn keeps(&self, table: &str) -> bool {
+        let own = self.tables.get(table).and_then(|entry| entry.policies.get("retention"));
+        let period = |text: &String| {
+            let policy: serde_json::Value = serde_json::from_str(text).ok()?;
+            parse_timespan(policy.get("SoftDeletePeriod")?.as_str()?)
+        };
+        let period = own.and_then(period).or_else(|| self.policies.get("retention").and_then(period));
+        let reads = |text: &String| text.contains(&format!("\"Source\":\"{table}\""));
+        period != Some(0) || self.tables.values().any(|entry| entry.policies.get("update").is_some_and(reads))
+    }
 }
 
 /// A command that was carried out, as `.show operations` tells it.
@@ -168,6 +207,14 @@ impl Database {
     /// Its name.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// Whether this is its name, which has no case.
+    ///
+    /// # Errors
+    /// There is no database of that name.
+    pub fn check_name(&self, name: &str) -> Result<(), Error> {
+        if name.eq_ignore_ascii_case(&self.name) { Ok(()) } else { Err(Error::not_found("Database", name)) }
     }
 
     /// The time, in ticks.

@@ -7,6 +7,7 @@ pub mod database;
 pub mod extent;
 pub mod ingestion;
 pub mod rest;
+mod seen;
 pub mod storage;
 mod store;
 pub mod table;

@@ -1,13 +1,13 @@
 //! The database on disk: one JSON file of schemas and definitions, replaced as a whole, and one file per table to
 //! which batches of rows are appended. Knows nothing of extents that keep themselves.
 
-use super::database::{Content, Entry, Function, IngestionFailure};
+use super::database::{Content, Entry, Function, IngestionFailure, View};
 use super::table::{ExtentInfo, TableData};
 use crate::kql::time::parse_datetime;
 use crate::kql::{Column, Type, Value, json};
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -44,6 +44,12 @@ struct Saved {
     tables: BTreeMap<String, SavedTable>,
     functions: BTreeMap<String, Function>,
     failures: Vec<IngestionFailure>,
+    #[serde(default)]
+    policies: BTreeMap<String, String>,
+    #[serde(default)]
+    roles: BTreeMap<String, BTreeSet<String>>,
+    #[serde(default)]
+    views: BTreeMap<String, View>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -77,8 +83,9 @@ impl Store {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Saved::default(),
             Err(source) => return Err(StoreError::Io { path, source }),
         };
-        let mut content = Content { functions: saved.functions, failures: saved.failures, ..Content::default() };
-        for (name, table) in saved.tables {
+        let Saved { tables, functions, failures, policies, roles, views } = saved;
+        let mut content = Content { functions, failures, policies, roles, views, ..Content::default() };
+        for (name, table) in tables {
             let entry = store.entry(&name, table)?;
             content.tables.insert(name, entry);
         }
@@ -109,6 +116,9 @@ impl Store {
             tables: tables.collect(),
             functions: content.functions.clone(),
             failures: content.failures.clone(),
+            policies: content.policies.clone(),
+            roles: content.roles.clone(),
+            views: content.views.clone(),
         };
         let path = self.catalog();
         let new = path.with_extension("new");

@@ -2,16 +2,19 @@
 
 use super::super::{Step, StepError};
 use super::snapshot;
-use crate::adx::catalog::{Claim, Destination, LedgerEntry, Readiness};
+use crate::adx::catalog::{Claim, Destination, DestinationError, LedgerEntry, Readiness};
 use crate::app::Services;
+use crate::config::OversizeRows;
 use crate::defender::queries;
 use crate::functions::hunting::{Error, Hunting};
 use crate::functions::source::ARRIVAL_COLUMN;
 use crate::kql::Identifier;
 use crate::orchestration::head::learn as rules;
+use crate::orchestration::head::lost::lost;
 use crate::orchestration::instance::{LoadType, TableConfig, TableRun};
 use crate::orchestration::ledger::{CutAxis, Head, RowFormat, Shape};
 use crate::orchestration::snapshot::Snapshots;
+use crate::orchestration::window::Window;
 use tokio::time::Instant;
 
 /// Columns that tell rows of the same instant apart, best first.
@@ -20,10 +23,18 @@ const GOOD_HASH_COLUMNS: [&str; 6] =
 /// Columns in a hash.
 const MOST_HASH_COLUMNS: usize = 4;
 
-/// Makes or extends the destination. Gives whether it was made now.
-pub async fn destination(services: &Services, table: &TableRun, head: &mut Head, deadline: Instant) -> Step<bool> {
+/// Makes or extends the destination, unless it is gone with rows that were proved. Gives whether it was made now. `windows` are
+/// all of the table.
+pub async fn destination(
+    services: &Services,
+    table: &TableRun,
+    head: &mut Head,
+    windows: &[Window],
+    deadline: Instant,
+) -> Step<bool> {
     let config = &table.config;
     rules::agree(head, config).map_err(|error| StepError::Failed(error.to_string()))?;
+    let lost = lost(head, windows, &services.settings.database);
     let wanted = Destination {
         table: Identifier::new(&config.destination).map_err(StepError::name)?,
         folder: config.folder.clone(),
@@ -31,13 +42,22 @@ pub async fn destination(services: &Services, table: &TableRun, head: &mut Head,
         chunk_id: services.chunk_id_mode(head),
         stamped: config.load_type == Some(LoadType::Snapshot),
         ours: head.shape.is_some() && head.made_here,
+        must_be_there: lost.is_some(),
+        policies: services.settings.tables.of(&config.destination).clone(),
     };
-    let readiness = services.catalog.ensure_destination(&wanted, deadline).await?;
+    let ready = match (services.catalog.ensure_destination(&wanted, deadline).await, lost) {
+        (Err(DestinationError::Gone { .. }), Some(lost)) => return Err(StepError::Failed(lost.to_string())),
+        (ready, _) => ready?,
+    };
     if wanted.stamped {
         services.catalog.ensure_latest(&config.source, &wanted, deadline).await?;
     }
-    let created = readiness == Readiness::Created;
+    let created = ready.readiness == Readiness::Created;
     *head = rules::has_destination(head.clone(), config, created);
+    (head.advice, head.largest_cell) = (ready.warnings, ready.largest_cell);
+    if services.settings.oversize_rows == OversizeRows::Ingest {
+        head.advice.extend(rules::oversize_advice(&config.destination, ready.largest_cell));
+    }
     Ok(created)
 }
 

@@ -4,6 +4,7 @@
 use super::cursor::{Cursor, Properties};
 use super::{Command, Context, Error, ResultTable, evaluate, table};
 use crate::adx::database::Content;
+use crate::adx::seen::Seen;
 use crate::adx::table::ExtentInfo;
 use crate::kql::{Catalog, Column, Type, Value, json};
 use std::sync::Arc;
@@ -86,10 +87,11 @@ pub(super) fn parse<'a>(cursor: &mut Cursor<'a>) -> Result<Command<'a>, Error> {
                 return Ok(nothing());
             }
         }
-        let catalog: Arc<dyn Catalog> = context.database.clone();
+        let seen = Seen::by(context.database, Some(context.principal));
+        let catalog: Arc<dyn Catalog> = seen.clone();
         // Blanks keep the places of errors what they are in the command.
         let blanks: String = text[..start].chars().map(|c| if c == '\n' { '\n' } else { ' ' }).collect();
-        let found = evaluate(&format!("{blanks}{query}"), &catalog)?;
+        let found = evaluate(&format!("{blanks}{query}"), &catalog).map_err(|error| seen.error_of(error))?;
         store(context, verb, &name, found, once, &properties)
     });
     Ok(Command { detached, ..command })
@@ -113,6 +115,11 @@ fn store(
             content.tables.insert(name.to_owned(), entry);
             context.database.save(&content)?;
         }
+    }
+    if !content.keeps(name) {
+        return Err(Error::bad_request(format!(
+            "Table '{name}' has a retention of zero and no update policy reads it."
+        )));
     }
     // Another caller may have been faster while the query ran.
     if once.is_done(&content, name) {

@@ -100,6 +100,12 @@ impl<'a> Cursor<'a> {
         Ok(Some(&self.text[token.start..end]))
     }
 
+    /// Whether the command ends here, or only a pipe follows.
+    pub(super) fn is_at_end(&self) -> Result<bool, Error> {
+        let next = self.peek()?;
+        Ok(next.is_sign("|") || next.kind == TokenKind::End)
+    }
+
     pub(super) fn eat(&mut self, word: &str) -> Result<bool, Error> {
         let found = self.peek_word()? == Some(word);
         if found {

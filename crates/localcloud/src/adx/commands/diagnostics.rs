@@ -41,22 +41,6 @@ const FAILURES: [(&str, Type); 16] = [
     ("ShouldRetry", Type::Bool),
 ];
 
-const VIEWS: [(&str, Type); 13] = [
-    ("Name", Type::String),
-    ("SourceTable", Type::String),
-    ("Query", Type::String),
-    ("MaterializedTo", Type::Datetime),
-    ("LastRun", Type::Datetime),
-    ("LastRunResult", Type::String),
-    ("IsHealthy", Type::Bool),
-    ("IsEnabled", Type::Bool),
-    ("Folder", Type::String),
-    ("DocString", Type::String),
-    ("AutoUpdateSchema", Type::Bool),
-    ("EffectiveDateTime", Type::Datetime),
-    ("Lookback", Type::Timespan),
-];
-
 const CLUSTER: [(&str, Type); 6] = [
     ("NodeId", Type::String),
     ("Address", Type::String),
@@ -95,10 +79,6 @@ pub(super) fn parse_show<'a>(cursor: &mut Cursor<'a>) -> Result<Command<'a>, Err
             let all = properties.is_empty();
             Ok(Command::show(move |context| Ok(if all { failures(context) } else { none(&FAILURES) })))
         }
-        "materialized-views" => {
-            cursor.word()?;
-            Ok(Command::show(|_| Ok(none(&VIEWS))))
-        }
         "cluster" => {
             cursor.word()?;
             Ok(Command::show(|_| {
@@ -115,16 +95,21 @@ pub(super) fn parse_show<'a>(cursor: &mut Cursor<'a>) -> Result<Command<'a>, Err
                 Ok(ResultTable::new(&columns, vec![texts([env!("CARGO_PKG_VERSION"), "Engine", VERSION])]))
             }))
         }
-        "databases" | "database" => {
+        "databases" => {
             cursor.word()?;
-            Ok(Command::show(|context| {
-                let mut row = texts([context.database.name(), "", "v1.0", "", "ReadWrite", ""]);
-                row[3] = Value::Bool(true);
-                Ok(ResultTable::new(&DATABASES, vec![row]))
-            }))
+            Ok(databases())
         }
         _ => Err(cursor.unexpected("a known command")),
     }
+}
+
+/// `.show databases`
+pub(super) fn databases<'a>() -> Command<'a> {
+    Command::show(|context| {
+        let mut row = texts([context.database.name(), "", "v1.0", "", "ReadWrite", ""]);
+        row[3] = Value::Bool(true);
+        Ok(ResultTable::new(&DATABASES, vec![row]))
+    })
 }
 
 /// `.get ingestion resources`, `.get kusto identity token`.

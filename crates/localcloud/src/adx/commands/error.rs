@@ -88,6 +88,13 @@ impl Error {
         Self::new(404, "NotFound", "Kusto.Common.Svc.Exceptions.NotFoundException", message)
     }
 
+    /// A table that this caller may not view.
+    pub fn not_viewed(table: &str) -> Self {
+        let message =
+            format!("Principal is not authorized to view the table '{table}', whose view access is restricted.");
+        Self::new(403, "Forbidden", "Kusto.Data.Exceptions.KustoRequestDeniedException", message)
+    }
+
     /// A write in a request that promised to be read-only.
     pub fn read_only() -> Self {
         let message = "The request is marked as read-only and cannot write: send it without x-ms-readonly.";

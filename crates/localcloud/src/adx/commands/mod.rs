@@ -12,11 +12,13 @@ mod inline;
 mod mapping;
 mod policy;
 mod result;
+mod role;
 mod script;
 mod show;
 mod table;
 #[cfg(test)]
 mod tests;
+mod view;
 
 pub use error::{Error, Inner};
 pub use result::ResultTable;
@@ -25,6 +27,7 @@ use crate::adx::database::{Database, Operation};
 use crate::adx::storage::{Opened, Unreadable};
 use crate::kql::{self, Catalog, MemoryTable, Table, Type, Value};
 use cursor::Cursor;
+use policy::Entity;
 use std::sync::Arc;
 use uuid::Uuid;
 
@@ -132,6 +135,10 @@ fn parse<'a>(cursor: &mut Cursor<'a>) -> Result<Command<'a>, Error> {
             define(cursor, verb)
         }
         "drop" | "clear" | "delete" => table::parse_removal(cursor),
+        "add" => {
+            cursor.word()?;
+            role::parse_change(cursor, true)
+        }
         "set" | "append" | "set-or-append" | "set-or-replace" => append::parse(cursor),
         "ingest" => inline::parse(cursor),
         "execute" => script::parse(cursor),
@@ -144,6 +151,19 @@ fn parse<'a>(cursor: &mut Cursor<'a>) -> Result<Command<'a>, Error> {
 fn define<'a>(cursor: &mut Cursor<'a>, verb: &'a str) -> Result<Command<'a>, Error> {
     match cursor.peek_word()? {
         Some("function") => function::parse_definition(cursor, verb),
+        Some("materialized-view") if matches!(verb, "create" | "create-or-alter") => {
+            view::parse_definition(cursor, verb)
+        }
+        Some("database") if matches!(verb, "alter" | "alter-merge") => {
+            cursor.word()?;
+            let name = cursor.name()?;
+            policy::parse_alter(cursor, verb, Entity::Database(name))
+        }
+        Some("column") if verb == "alter" => {
+            cursor.word()?;
+            let column = Entity::column(cursor)?;
+            policy::parse_alter(cursor, verb, column)
+        }
         Some("table") => {
             cursor.word()?;
             let name = cursor.entity()?;
@@ -151,7 +171,7 @@ fn define<'a>(cursor: &mut Cursor<'a>, verb: &'a str) -> Result<Command<'a>, Err
                 ("create" | "create-or-alter" | "alter", Some("ingestion")) => {
                     mapping::parse_definition(cursor, verb, name)
                 }
-                ("alter" | "alter-merge", Some("policy")) => policy::parse_alter(cursor, verb, name),
+                ("alter" | "alter-merge", Some("policy")) => policy::parse_alter(cursor, verb, Entity::Table(name)),
                 ("alter", Some("folder" | "docstring")) => table::parse_words(cursor, name),
                 ("create" | "create-merge" | "alter-merge", _) => table::parse_definition(cursor, verb, name),
                 _ => Err(cursor.unexpected("a known command")),

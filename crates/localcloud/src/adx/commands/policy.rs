@@ -1,11 +1,13 @@
-//! Table policies: kept and shown as JSON. What they say is for others to carry out.
+//! Policies of the database, its tables and their columns: kept and shown as JSON. What they say is for others to carry out.
 
 use super::cursor::Cursor;
 use super::{Command, Error, ResultTable, texts};
+use crate::adx::database::Content;
 use crate::kql::lexer::TokenKind;
 use crate::kql::time::write_timespan;
 use crate::kql::{Type, Value};
 use serde_json::{Value as Json, json};
+use std::collections::BTreeMap;
 
 const COLUMNS: [(&str, Type); 5] = [
     ("PolicyName", Type::String),
@@ -45,51 +47,111 @@ fn policy(cursor: &mut Cursor<'_>) -> Result<Policy, Error> {
     Ok(found)
 }
 
-/// `policy P` after `.show table T` or `.show table *`.
-pub(super) fn parse_show<'a>(cursor: &mut Cursor<'a>, table: Option<String>) -> Result<Command<'a>, Error> {
+/// What has policies.
+pub(super) enum Entity {
+    /// All tables.
+    Tables,
+    Table(String),
+    Database(String),
+    /// A column of a table.
+    Column(String, String),
+}
+
+impl Entity {
+    /// `T.C`
+    pub(super) fn column(cursor: &mut Cursor<'_>) -> Result<Self, Error> {
+        let table = cursor.name()?;
+        cursor.sign(".")?;
+        Ok(Self::Column(table, cursor.name()?))
+    }
+
+    /// Where the policies are kept, and under which name this one.
+    fn place<'c>(
+        &self,
+        context: &super::Context<'_>,
+        content: &'c mut Content,
+        policy: &str,
+    ) -> Result<(&'c mut BTreeMap<String, String>, String), Error> {
+        let named = |content: &'c mut Content, table: &str| {
+            content.tables.get_mut(table).ok_or_else(|| Error::not_found("Table", table))
+        };
+        match self {
+            Self::Tables => Err(Error::bad_request("A policy is altered of one entity.")),
+            Self::Table(table) => Ok((&mut named(content, table)?.policies, policy.to_owned())),
+            Self::Database(name) => {
+                context.database.check_name(name)?;
+                Ok((&mut content.policies, policy.to_owned()))
+            }
+            Self::Column(table, column) => {
+                let entry = named(content, table)?;
+                if !entry.data.columns().iter().any(|held| held.name == *column) {
+                    return Err(Error::not_found("Column", column));
+                }
+                Ok((&mut entry.policies, format!("{policy}/{column}")))
+            }
+        }
+    }
+
+    fn row(&self, policy: Policy, database: &str, text: &str) -> Vec<Value> {
+        let (name, kind) = match self {
+            Self::Tables | Self::Database(_) => (format!("[{database}]"), "Database"),
+            Self::Table(table) => (format!("[{database}].[{table}]"), "Table"),
+            Self::Column(table, column) => (format!("[{database}].[{table}].[{column}]"), "Column"),
+        };
+        texts([policy.1, &name, text, "", kind])
+    }
+}
+
+/// `policy P` after `.show table T` and its kin.
+pub(super) fn parse_show<'a>(cursor: &mut Cursor<'a>, entity: Entity) -> Result<Command<'a>, Error> {
     let policy = policy(cursor)?;
     Ok(Command::show(move |context| {
-        let content = context.database.read();
-        if let Some(table) = &table
-            && !content.tables.contains_key(table)
-        {
-            return Err(Error::not_found("Table", table));
-        }
-        let shown = content.tables.iter().filter(|(name, _)| table.as_ref().is_none_or(|table| table == *name));
-        let rows = shown.map(|(name, entry)| {
-            let text = entry.policies.get(policy.0).map_or("null", String::as_str);
-            row(policy, context.database.name(), name, text)
-        });
-        Ok(ResultTable::new(&COLUMNS, rows.collect()))
+        let database = context.database.name();
+        let rows = match &entity {
+            Entity::Tables => {
+                let content = context.database.read();
+                let shown = content.tables.iter().map(|(name, entry)| {
+                    let text = entry.policies.get(policy.0).map_or("null", String::as_str);
+                    Entity::Table(name.clone()).row(policy, database, text)
+                });
+                shown.collect()
+            }
+            entity => {
+                let mut content = context.database.write();
+                let (held, name) = entity.place(context, &mut content, policy.0)?;
+                vec![entity.row(policy, database, held.get(&name).map_or("null", String::as_str))]
+            }
+        };
+        Ok(ResultTable::new(&COLUMNS, rows))
     }))
 }
 
-/// `policy P …` after `.alter table T` or `.alter-merge table T`.
-pub(super) fn parse_alter<'a>(cursor: &mut Cursor<'a>, verb: &'a str, table: String) -> Result<Command<'a>, Error> {
+/// `policy P …` after `.alter table T`, `.alter-merge table T` and their kin.
+pub(super) fn parse_alter<'a>(cursor: &mut Cursor<'a>, verb: &'a str, entity: Entity) -> Result<Command<'a>, Error> {
     let policy = policy(cursor)?;
     let new = value(cursor, policy.0)?;
-    Ok(Command::change("TablePolicyAlter", move |context| {
+    Ok(Command::change("PolicyAlter", move |context| {
         context.database.change(|content| {
-            let entry = content.tables.get_mut(&table).ok_or_else(|| Error::not_found("Table", &table))?;
-            let held = entry.policies.get(policy.0).and_then(|text| serde_json::from_str(text).ok());
-            let text = match held {
-                Some(held) if verb == "alter-merge" => merged(held, new).to_string(),
+            let (held, name) = entity.place(context, content, policy.0)?;
+            let before = held.get(&name).and_then(|text| serde_json::from_str(text).ok());
+            let text = match before {
+                Some(before) if verb == "alter-merge" => merged(before, new).to_string(),
                 _ => new.to_string(),
             };
-            entry.policies.insert(policy.0.to_owned(), text.clone());
-            Ok(ResultTable::new(&COLUMNS, vec![row(policy, context.database.name(), &table, &text)]))
+            held.insert(name, text.clone());
+            Ok(ResultTable::new(&COLUMNS, vec![entity.row(policy, context.database.name(), &text)]))
         })
     }))
 }
 
-/// `policy P` after `.delete table T`.
-pub(super) fn parse_delete<'a>(cursor: &mut Cursor<'a>, table: String) -> Result<Command<'a>, Error> {
+/// `policy P` after `.delete table T` and its kin.
+pub(super) fn parse_delete<'a>(cursor: &mut Cursor<'a>, entity: Entity) -> Result<Command<'a>, Error> {
     let policy = policy(cursor)?;
-    Ok(Command::change("TablePolicyDelete", move |context| {
+    Ok(Command::change("PolicyDelete", move |context| {
         context.database.change(|content| {
-            let entry = content.tables.get_mut(&table).ok_or_else(|| Error::not_found("Table", &table))?;
-            entry.policies.remove(policy.0);
-            Ok(ResultTable::new(&COLUMNS, vec![row(policy, context.database.name(), &table, "null")]))
+            let (held, name) = entity.place(context, content, policy.0)?;
+            held.remove(&name);
+            Ok(ResultTable::new(&COLUMNS, vec![entity.row(policy, context.database.name(), "null")]))
         })
     }))
 }
@@ -113,6 +175,20 @@ fn value(cursor: &mut Cursor<'_>, policy: &str) -> Result<Json, Error> {
                 value["Query"] = cursor.string()?.into();
             }
             Ok(value)
+        }
+        "encoding" => {
+            const PROFILES: [&str; 5] = ["Identifier", "BigObject", "BigObject32", "Vector16", "Null"];
+            // Without a profile, and by the one that says so, the column is encoded as it was at first.
+            if !cursor.eat("type")? {
+                return Ok(Json::Null);
+            }
+            cursor.sign("=")?;
+            let named = cursor.string()?;
+            match PROFILES.into_iter().find(|profile| profile.eq_ignore_ascii_case(&named)) {
+                None => Err(Error::bad_request(format!("There is no encoding profile '{named}'."))),
+                Some("Null") => Ok(Json::Null),
+                Some(profile) => Ok(json!({ "Profile": profile })),
+            }
         }
         "caching" => {
             cursor.expect("hot")?;
@@ -165,8 +241,4 @@ fn merged(held: Json, new: Json) -> Json {
         }
         (_, new) => new,
     }
-}
-
-fn row(policy: Policy, database: &str, table: &str, text: &str) -> Vec<Value> {
-    texts([policy.1, &format!("[{database}].[{table}]"), text, "", "Table"])
 }

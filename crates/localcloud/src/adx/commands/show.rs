@@ -1,7 +1,8 @@
 //! `.show …`: what there is. Changes nothing.
 
 use super::cursor::Cursor;
-use super::{Command, Error, ResultTable, diagnostics, extents, function, mapping, policy, table};
+use super::policy::Entity;
+use super::{Command, Error, ResultTable, diagnostics, extents, function, mapping, policy, table, view};
 
 pub(super) fn parse<'a>(cursor: &mut Cursor<'a>) -> Result<Command<'a>, Error> {
     cursor.expect("show")?;
@@ -21,12 +22,26 @@ pub(super) fn parse<'a>(cursor: &mut Cursor<'a>) -> Result<Command<'a>, Error> {
         "table" => {
             cursor.word()?;
             if cursor.eat_sign("*")? {
-                return policy::parse_show(cursor, None);
+                return policy::parse_show(cursor, Entity::Tables);
             }
             let name = cursor.entity()?;
             of_table(cursor, name)
         }
         "functions" | "function" => function::parse_show(cursor),
+        "materialized-views" => view::parse_show(cursor),
+        "column" => {
+            cursor.word()?;
+            let column = Entity::column(cursor)?;
+            policy::parse_show(cursor, column)
+        }
+        "database" => {
+            cursor.word()?;
+            if cursor.is_at_end()? {
+                return Ok(diagnostics::databases());
+            }
+            let name = cursor.name()?;
+            policy::parse_show(cursor, Entity::Database(name))
+        }
         _ => diagnostics::parse_show(cursor),
     }
 }
@@ -61,7 +76,7 @@ fn of_table<'a>(cursor: &mut Cursor<'a>, name: String) -> Result<Command<'a>, Er
         }
         "extents" => extents::parse_show(cursor, name),
         "ingestion" => mapping::parse_show(cursor, name),
-        "policy" => policy::parse_show(cursor, Some(name)),
+        "policy" => policy::parse_show(cursor, Entity::Table(name)),
         _ => Err(cursor.unexpected("a known command")),
     }
 }

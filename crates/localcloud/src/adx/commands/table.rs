@@ -1,7 +1,8 @@
 //! Commands that make, widen, describe and remove tables.
 
 use super::cursor::Cursor;
-use super::{Command, Error, ResultTable, SCHEMA, delete, function, mapping, policy, texts};
+use super::policy::Entity;
+use super::{Command, Error, ResultTable, SCHEMA, delete, function, mapping, policy, role, texts, view};
 use crate::adx::database::{Database, Entry};
 use crate::adx::table::TableData;
 use crate::kql::{Column, Type};
@@ -97,7 +98,16 @@ pub(super) fn parse_removal<'a>(cursor: &mut Cursor<'a>) -> Result<Command<'a>, 
     if verb == "drop" && cursor.eat("function")? {
         return function::parse_drop(cursor);
     }
-    cursor.expect("table")?;
+    match (verb, cursor.peek_word()?) {
+        ("drop", Some("materialized-view")) => return view::parse_drop(cursor),
+        ("drop", Some("database")) => return role::parse_change(cursor, false),
+        ("delete", Some("database")) => {
+            cursor.word()?;
+            let name = cursor.name()?;
+            return policy::parse_delete(cursor, Entity::Database(name));
+        }
+        _ => cursor.expect("table")?,
+    }
     let name = cursor.entity()?;
     match verb {
         "clear" => {
@@ -113,7 +123,7 @@ pub(super) fn parse_removal<'a>(cursor: &mut Cursor<'a>) -> Result<Command<'a>, 
             }))
         }
         "delete" if cursor.eat("records")? => delete::parse(cursor, name),
-        "delete" => policy::parse_delete(cursor, name),
+        "delete" => policy::parse_delete(cursor, Entity::Table(name)),
         _ if cursor.peek_word()? == Some("ingestion") => mapping::parse_drop(cursor, name),
         _ => {
             let if_exists = cursor.eat("ifexists")?;

@@ -459,3 +459,79 @@ fn a_soft_delete_takes_rows_and_leaves_the_tags_of_their_extents() {
     assert_eq!(setup.run(".show table T extents where tags has 'ingest-by:2'").rows.len(), 1);
     setup.fails(".delete table T records <| meta_Other | where Id == 3");
 }
+
+#[test]
+fn row_level_security_stands_in_for_the_table_and_sees_what_is_below() {
+    let setup = setup();
+    setup.run(".set T <| datatable(Id:long, Who:string)[1, 'a', 2, 'b', 3, 'a']");
+    setup.run(".alter table T policy row_level_security enable \"T | where Who == 'a'\"");
+    assert_eq!(setup.count("T"), 2);
+    setup.run(".set Copy <| T");
+    assert_eq!(setup.count("Copy"), 2, "whoever reads it");
+    setup.run(".alter table T policy row_level_security disable \"T\"");
+    assert_eq!(setup.count("T"), 3);
+}
+
+#[test]
+fn policies_of_the_database_hold_where_a_table_has_none() {
+    let setup = setup();
+    setup.run(".create table T (Id:long)");
+    assert_eq!(setup.texts(".show database Db policy retention", "Policy"), ["null"]);
+    setup.run(".alter-merge database db policy retention softdelete = 0d");
+    assert!(setup.fails(".set-or-append T <| print Id=1").message.contains("retention of zero"));
+    setup.run(".alter-merge table T policy retention softdelete = 1d");
+    setup.run(".set-or-append T <| print Id=1");
+    setup.run(".delete database Db policy retention");
+    setup.run(".delete table T policy retention");
+    setup.run(".set-or-append T <| print Id=2");
+    assert_eq!(setup.count("T"), 2);
+    assert!(setup.fails(".show database Other policy retention").message.contains("'Database' was not found"));
+    assert_eq!(setup.texts(".show database", "DatabaseName"), ["Db"]);
+}
+
+#[test]
+fn a_column_has_an_encoding_of_its_own() {
+    let setup = setup();
+    setup.run(".create table T (Id:long, Bag:dynamic)");
+    setup.run(".alter column T.Bag policy encoding type = 'bigobject32'");
+    assert_eq!(setup.texts(".show column T.Bag policy encoding", "Policy"), ["{\"Profile\":\"BigObject32\"}"]);
+    assert_eq!(setup.texts(".show column T.Id policy encoding", "Policy"), ["null"]);
+    setup.run(".alter column T.Bag policy encoding");
+    assert_eq!(setup.texts(".show column T.Bag policy encoding", "Policy"), ["null"]);
+    assert!(setup.fails(".alter column T.Bag policy encoding type = 'tiny'").message.contains("tiny"));
+    assert!(setup.fails(".show column T.Other policy encoding").message.contains("Other"));
+}
+
+#[test]
+fn a_view_that_takes_all_columns_is_broken_by_a_new_one_unless_it_follows() {
+    let setup = setup();
+    setup.run(".set T <| datatable(Id:long, At:datetime)[1, datetime(2026-01-01), 1, datetime(2026-01-02)]");
+    setup.run(".create materialized-view Plain on table T { T | summarize arg_max(At, *) by Id }");
+    setup.run(".create materialized-view with (autoUpdateSchema=true) Follows on table T { T | summarize arg_max(At, *) by Id }");
+    setup.run(".create materialized-view Narrow on table T { T | summarize count() by Id }");
+    assert_eq!(setup.count("Plain"), 1);
+    let healthy = |setup: &Setup| setup.texts(".show materialized-views | where IsHealthy", "Name");
+    assert_eq!(healthy(&setup), ["Follows", "Narrow", "Plain"]);
+    setup.run(".alter-merge table T (More:string)");
+    assert_eq!(healthy(&setup), ["Follows", "Narrow"]);
+    setup.run(".drop materialized-view Plain");
+    assert_eq!(setup.texts(".show materialized-views", "Name"), ["Follows", "Narrow"]);
+}
+
+#[test]
+fn views_roles_and_policies_outlive_a_restart() {
+    let directory = tempfile::tempdir().unwrap();
+    let first = kept(directory.path());
+    first.run(".set T <| print Id=1");
+    first.run(".create materialized-view V on table T { T | summarize count() by Id }");
+    first.run(".alter database Db policy caching hot = 1d");
+    first.run(".add database Db unrestrictedviewers ('aadapp=a;t')");
+    let again = kept(directory.path());
+    assert_eq!(again.count("V"), 1);
+    assert!(again.texts(".show database Db policy caching", "Policy")[0].contains("1.00:00:00"));
+    assert_eq!(
+        again.texts(".add database Db unrestrictedviewers ('aadapp=b;t')", "PrincipalFQN"),
+        ["aadapp=a;t", "aadapp=b;t"]
+    );
+    assert_eq!(again.texts(".drop database Db unrestrictedviewers ('AADAPP=a;T')", "PrincipalFQN"), ["aadapp=b;t"]);
+}

@@ -43,6 +43,10 @@ pub(super) fn land(
     let (mut writer, mapping) = {
         let content = database.read();
         let entry = entry(&content, message)?;
+        if !content.keeps(&message.table) {
+            let what = format!("Table '{}' keeps no rows, and no update policy reads them.", message.table);
+            return Err(Failure::permanent("BadRequest_ZeroRetentionPolicyWithNoUpdatePolicy", what));
+        }
         if !manner.blind && is_there(entry, message) {
             return Ok(Outcome::Skipped);
         }

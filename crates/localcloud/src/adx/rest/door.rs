@@ -265,7 +265,7 @@ impl Adx {
             let table = self.command(&request.text, caller.read_only, &caller.principal)?;
             return Ok(v1::command(&Outcome { columns: table.columns, rows: table.rows, problem: planned }));
         }
-        let mut outcome = evaluate::query(self, request, deadline)?;
+        let mut outcome = evaluate::query(self, request, &caller.principal, deadline)?;
         outcome.problem = planned.or(outcome.problem);
         if endpoint == Endpoint::QueryV1 {
             return Ok(v1::query(&outcome, asked));

@@ -4,17 +4,20 @@ use super::request::Request;
 use super::result::{Outcome, Problem};
 use super::{Adx, Limits};
 use crate::adx::commands::{Error, is_command};
+use crate::adx::seen::Seen;
 use crate::kql::{self, Catalog, json};
 use std::sync::Arc;
 use std::time::Instant;
 
 /// Evaluates a query. Too many rows or bytes are told inside the answer.
-pub(super) fn query(adx: &Adx, request: &Request, deadline: Instant) -> Result<Outcome, Error> {
+pub(super) fn query(adx: &Adx, request: &Request, principal: &str, deadline: Instant) -> Result<Outcome, Error> {
     if is_command(&request.text) {
         return Err(Error::syntax(&request.text, 0, "Management commands are not queries: send them to /v1/rest/mgmt"));
     }
-    let catalog: Arc<dyn Catalog> = adx.database.clone();
-    let answer = kql::run_with_parameters(&request.text, &catalog, request.parameters.clone())?;
+    let seen = Seen::by(&adx.database, Some(principal));
+    let catalog: Arc<dyn Catalog> = seen.clone();
+    let answer = kql::run_with_parameters(&request.text, &catalog, request.parameters.clone());
+    let answer = answer.map_err(|error| seen.error_of(error.into()))?;
     let (most_rows, most_bytes) = limits(&adx.limits, request);
     let mut rows = Vec::new();
     let mut problem = None;

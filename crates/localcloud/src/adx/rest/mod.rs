@@ -19,6 +19,7 @@ pub use queued::QueuedRest;
 
 use super::commands::{self, Context, Error, ResourceProvider, ResultTable};
 use super::database::Database;
+use super::seen::Seen;
 use crate::entra::Tokens;
 use crate::faults::Faults;
 use crate::kql::Catalog;
@@ -97,7 +98,7 @@ impl Adx {
         if commands::is_command(csl) {
             return self.command(csl, false, "localcloud");
         }
-        let catalog: Arc<dyn Catalog> = self.database.clone();
+        let catalog: Arc<dyn Catalog> = Seen::by(&self.database, None);
         commands::evaluate(csl, &catalog)
     }
 
