@@ -29,7 +29,7 @@ pub enum Error {
         /// What it said.
         message: String,
     },
-    /// The answer is larger than our own cap: ask for fewer.
+    /// The answer is larger than our own cap, or has no end: repeat once, then ask for fewer.
     #[error("the hunting service's answer is larger than {cap} bytes; a smaller window is needed")]
     TooLarge {
         /// The cap in bytes.

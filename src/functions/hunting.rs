@@ -91,6 +91,8 @@ pub struct Hunting<'a> {
 /// How the first call of a window comes by its permit.
 struct First {
     carried: Option<Timestamp>,
+    /// The longest wait for another one.
+    longest: Duration,
 }
 
 impl<'a> Hunting<'a> {
@@ -102,7 +104,13 @@ impl<'a> Hunting<'a> {
     /// Calls until `deadline` for a window whose message carries this permit. If it is void, the first call waits only
     /// a few seconds for another.
     pub fn for_window(app: &'a App, services: &'a Services, deadline: Instant, carried: Option<Timestamp>) -> Self {
-        Self { first: Some(First { carried }), ..Self::new(app, services, deadline) }
+        Self { first: Some(First { carried, longest: RENEWAL_WAIT }), ..Self::new(app, services, deadline) }
+    }
+
+    /// The same for one that has done other work before its first call, which is not to be done again: where the permit is void
+    /// by then, another one is waited for however long it takes.
+    pub fn for_repair(app: &'a App, services: &'a Services, deadline: Instant, carried: Option<Timestamp>) -> Self {
+        Self { first: Some(First { carried, longest: Duration::MAX }), ..Self::new(app, services, deadline) }
     }
 
     /// Calls made so far; asking resets it.
@@ -152,8 +160,9 @@ impl<'a> Hunting<'a> {
 
     async fn permit(&mut self) -> Result<(), Error> {
         let state = &self.app.state;
+        state.compare_clocks().await?;
         let (mut carried, longest) = match self.first.take() {
-            Some(first) => (first.carried, RENEWAL_WAIT),
+            Some(first) => (first.carried, first.longest),
             None => (None, Duration::MAX),
         };
         loop {

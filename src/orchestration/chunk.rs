@@ -15,7 +15,7 @@ mod split;
 #[cfg(test)]
 mod tests;
 
-pub use split::{Reason, Split, aim, divided, too_much_already};
+pub use split::{Reason, Split, aim, divided, futile, too_much_already};
 
 /// A delivery of a chunk message.
 #[derive(Debug, Clone, Copy)]
@@ -177,9 +177,9 @@ pub enum Judged {
 pub enum Met {
     /// The answer was cut by the cap of rows, or did not come in time: a smaller window may do.
     TooMuch(String),
-    /// The answer was refused for its size: windows by the weight of its rows will do.
+    /// The service refused the answer for its size: windows by the weight of its rows will do.
     TooLarge(String),
-    /// The answer broke on its way: worth another attempt, and a smaller window after that.
+    /// The answer broke on its way, or went on beyond what is ever read: worth another attempt, and a smaller window after that.
     Broken(String),
     /// The blob could not be written.
     NotStored(String),

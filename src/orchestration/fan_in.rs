@@ -83,6 +83,7 @@ pub fn end(
     head.out.retain(|out| out != name);
     head.ready.retain(|ready| ready != name);
     head.progress.ended += 1;
+    head.progress.unanswered = unanswered(&head, &window, &how);
     head.progress.calls += std::mem::take(&mut window.calls);
     window.state = state;
     // One that was never claimed ends in the run that handed it out.
@@ -128,6 +129,16 @@ pub fn end(
     }
     window.owed = owed;
     Ok(Ended { head, window, children })
+}
+
+/// How many windows were divided without an answer between them, with this end.
+fn unanswered(head: &Head, window: &Window, how: &WindowEnd) -> u64 {
+    let so_far = head.progress.unanswered;
+    match how {
+        WindowEnd::Split(parts) => so_far + u64::from(parts.iter().any(|(_, part)| part.splits > window.splits)),
+        WindowEnd::Submitted | WindowEnd::Empty | WindowEnd::Expired(_) => 0,
+        WindowEnd::Failed(_) => so_far,
+    }
 }
 
 /// Children go first. Nothing but they lies between their parent and the last of them, so a cursor that stood at

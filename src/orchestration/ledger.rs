@@ -182,6 +182,9 @@ pub struct Progress {
     pub expired: u64,
     /// Windows failed.
     pub failed: u64,
+    /// Windows divided one after the other because their answers came to nothing, since an answer was of use.
+    #[serde(default)]
+    pub unanswered: u64,
     /// Windows that failed after they were sealed: they may have been posted.
     #[serde(default)]
     pub refuted: u64,

@@ -17,6 +17,10 @@ pub const SAMPLE_ROWS: u64 = 20_000;
 pub const KNOWN_FOR: Duration = Duration::from_secs(2);
 /// Attempts of a window, counted in its row; then it has failed for this run.
 pub const WINDOW_ATTEMPTS: u32 = 5;
+/// How often a window is divided for answers that came to nothing, itself and then its parts, before the part that is left has
+/// failed for this run: a 256th of it. So many in each lane, one after the other without an answer between them, and no window
+/// of the table is divided for now.
+pub const MOST_SPLITS: u32 = 8;
 /// Attempts of a start before its error is the run's: each repeats its requests by itself.
 pub const START_ATTEMPTS: u32 = 3;
 /// Attempts of a plan before its error is the table's result.

@@ -91,6 +91,12 @@ pub struct Window {
     /// Attempts of its own so far.
     #[serde(default)]
     pub attempts: u32,
+    /// How often what it is a part of was divided in this run, because an answer that was asked for came to nothing.
+    #[serde(default)]
+    pub splits: u32,
+    /// Looks at the destination that showed fewer rows than were proved there.
+    #[serde(default)]
+    pub short_looks: u32,
     /// How often it failed in earlier runs.
     #[serde(default)]
     pub failures: u32,
@@ -172,6 +178,8 @@ impl Window {
             planned_rows,
             difference: None,
             attempts: 0,
+            splits: 0,
+            short_looks: 0,
             failures: 0,
             owner: None,
             delivery: 0,
@@ -302,6 +310,8 @@ impl Window {
         let fresh = |state| Self {
             state,
             attempts: 0,
+            splits: 0,
+            short_looks: 0,
             owner: None,
             lease_until: None,
             owed: Vec::new(),

@@ -2,6 +2,7 @@
 //! Knows how a record is stored and nothing of when it changes.
 
 mod cache;
+mod clock;
 mod list;
 mod permits;
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! The tenant's budget of hunting calls in the store: one row, moved by compare-and-swap, so that all processes on one
 //! store keep to one quota. Knows how the row is swapped and nothing of how a permit is reckoned.
 
+use super::clock::{LOOK, Look, Looks, SharedClock, Told};
 use super::{Error, State, Stored, Transaction, key};
 use crate::orchestration::budget::{Budget, Quota};
 use crate::orchestration::limits::{KNOWN_FOR, Limits};
@@ -9,7 +10,6 @@ use crate::orchestration::response_cap::ResponseCap;
 use crate::orchestration::watchdog::Calls;
 use crate::storage::{ETag, Key};
 use crate::timestamp::Timestamp;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::time::Instant;
@@ -23,9 +23,6 @@ const EARLIER: Duration = Duration::from_secs(1);
 const SWAPS: u32 = 16;
 const FIRST_PAUSE: Duration = Duration::from_millis(5);
 const LONGEST_PAUSE: Duration = Duration::from_millis(320);
-
-/// Clocks are not believed to be further apart than this.
-const MOST_APART: Duration = Duration::from_secs(5 * 60);
 
 /// Whose calls are counted, and how many there may be.
 #[derive(Debug, Clone)]
@@ -55,10 +52,8 @@ pub(super) struct Shared {
     /// The workers of this process swap the row one after the other: they would only refuse each other.
     turn: tokio::sync::Mutex<()>,
     known: Mutex<Option<Known>>,
-    /// How much the clock that the row is written by is ahead of this process's, in ticks: at least so much.
-    ahead: AtomicU64,
-    /// Whether this process has written the row, so that the others may know of its clock.
-    written: AtomicBool,
+    /// The clock that the row is written by.
+    clock: SharedClock,
 }
 
 /// The row as last read or swapped; `etag` is `None` where there was none.
@@ -71,42 +66,12 @@ struct Known {
 
 impl Shared {
     pub fn new(tenant: Tenant) -> Self {
-        Self {
-            tenant,
-            turn: tokio::sync::Mutex::default(),
-            known: Mutex::default(),
-            ahead: AtomicU64::default(),
-            written: AtomicBool::default(),
-        }
+        Self { tenant, turn: tokio::sync::Mutex::default(), known: Mutex::default(), clock: SharedClock::default() }
     }
 
     fn known(&self) -> MutexGuard<'_, Option<Known>> {
         // Replaced as a whole, so it is good even after a panic elsewhere.
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn ahead(&self) -> Duration {
-        Duration::from_nanos(self.ahead.load(Ordering::Relaxed) * 100)
-    }
-
-    /// Takes a row in that was read when this process's clock showed `now`: whoever wrote it before did so at an earlier time.
-    fn compare_clocks(&self, budget: &Budget, now: Timestamp) {
-        let ahead = budget.written_at().since(now);
-        if ahead <= MOST_APART {
-            self.ahead.fetch_max(ahead.as_nanos() as u64 / 100, Ordering::Relaxed);
-        }
-    }
-
-    /// How long after `now` the first permit of this process is to be at least. Where the row was written a while ago by its
-    /// clock, that may be ahead of the others': they look within two seconds, and are to have seen its time by then.
-    fn caution(&self, known: &Known, now: Timestamp) -> Duration {
-        let quiet = now.since(known.budget.written_at());
-        let may_be_ahead = known.etag.is_some() && quiet > KNOWN_FOR && quiet < MOST_APART;
-        if may_be_ahead && !self.written.load(Ordering::Relaxed) {
-            KNOWN_FOR + self.tenant.quota.interval()
-        } else {
-            Duration::ZERO
-        }
     }
 
     fn learn(&self, known: Known) {
@@ -121,12 +86,49 @@ impl State {
     /// The time by which permits are reckoned: that of the clock that is furthest ahead among those that write the budget.
     /// Processes whose clocks are apart would otherwise send their calls at once, each at its own time for them.
     pub fn permit_time(&self) -> Timestamp {
-        self.now() + self.shared.ahead()
+        self.now() + self.shared.clock.ahead()
+    }
+
+    /// What that clock may show at most, as far as this process has found out: by it a permit may be over already.
+    fn latest_permit_time(&self) -> Timestamp {
+        self.permit_time() + self.shared.clock.doubt()
+    }
+
+    /// Finds out how far this process's clock is behind that of the others, where others are at work: once, before its first call.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn compare_clocks(&self) -> Result<(), Error> {
+        let clock = &self.shared.clock;
+        let is_settled = || clock.may_be_trusted() && self.shared.known().is_some();
+        if is_settled() {
+            return Ok(());
+        }
+        let _turn = clock.finding_out.lock().await;
+        if is_settled() {
+            return Ok(());
+        }
+        let mut looks = Looks::begin(Instant::now());
+        loop {
+            let (at, now) = (Instant::now(), self.now());
+            let Known { budget, etag, .. } = self.read_budget().await?;
+            let Some(etag) = etag.filter(|_| !clock.may_be_trusted()) else { return Ok(()) };
+            let written = budget.written_at();
+            match looks.look(written, clock.is_own(&etag), at, self.shared.tenant.quota) {
+                Told::Difference(doubt) => clock.found_out(doubt, Look { written, at: now }),
+                Told::Quiet => clock.is_alone(etag),
+                Told::Nothing => {
+                    tokio::time::sleep(LOOK).await;
+                    continue;
+                }
+            }
+            return Ok(());
+        }
     }
 
     /// What this process's clock shows at a time of permits.
     fn own_time(&self, at: Timestamp) -> Timestamp {
-        at - self.shared.ahead()
+        at - self.shared.clock.ahead()
     }
 
     /// Takes a permit for a hunting call that may be sent within `most`.
@@ -151,12 +153,12 @@ impl State {
             Some(known) => known.budget,
             None => self.read_budget().await?.budget,
         };
-        Ok(budget.allows(permit, self.permit_time()))
+        Ok(budget.allows(permit, self.latest_permit_time()))
     }
 
     /// Whether the permit is not void already, as far as this process knows without a look.
     pub fn may_hold(&self, permit: Timestamp) -> bool {
-        let now = self.permit_time();
+        let now = self.latest_permit_time();
         match self.shared.known().as_ref() {
             Some(known) => known.budget.allows(permit, now),
             None => Budget::default().allows(permit, now),
@@ -280,7 +282,8 @@ impl State {
                 None => self.read_budget().await?,
             };
             let now = self.permit_time();
-            let from = now + self.shared.caution(&known, now);
+            let written = known.etag.as_ref().map(|_| known.budget.written_at());
+            let from = now + self.shared.clock.caution(written, now, self.shared.tenant.quota);
             let mut budget = known.budget;
             let given = match change(&mut budget, from) {
                 Ok(given) => given,
@@ -292,7 +295,7 @@ impl State {
             match self.commit(swap).await {
                 Ok(etags) => {
                     let etag = etags.into_iter().next().flatten();
-                    self.shared.written.store(true, Ordering::Relaxed);
+                    self.shared.clock.wrote(etag.clone());
                     // Without its version the row is known only after the next read.
                     *self.shared.known() = etag.map(|etag| Known { budget, etag: Some(etag), at });
                     return Ok(Ok(given));
@@ -315,7 +318,9 @@ impl State {
             Some(Stored { record, etag }) => Known { budget: record, etag: Some(etag), at },
             None => Known { budget: Budget::default(), etag: None, at },
         };
-        self.shared.compare_clocks(&known.budget, now);
+        if let Some(etag) = &known.etag {
+            self.shared.clock.learn(Look { written: known.budget.written_at(), at: now }, etag);
+        }
         self.shared.learn(known.clone());
         Ok(known)
     }

@@ -1,6 +1,7 @@
 //! What a hunting service does in a way of its own.
 
 use crate::support::{Copied, Deployment, Store, cloud, now, odd_table, table, ticks};
+use localcloud::faults::{Area, Fault};
 use localcloud::kql::Type;
 use localcloud::source::{TableOptions, TableSettings};
 use serde_json::Value;
@@ -79,6 +80,58 @@ pub async fn columns_that_change_between_runs_are_told_and_harm_nothing(store: S
     app.assert_equal("DeviceEvents", "DeviceEvents");
     let third = app.completed().await;
     assert_eq!(warnings(&third, "DeviceEvents"), "[]", "{third:#}");
+}
+
+/// What is refused for good, and what a person has to be told of it.
+const REFUSED: [(Fault, &str); 5] = [
+    (Fault::Unauthorized, "check that DEFENDER_RESOURCE_URI belongs to DEFENDER_HUNTING_API_URL and AZURE_TENANT_ID"),
+    (Fault::Forbidden, "grant it the application permission ThreatHunting.Read.All of Microsoft Graph"),
+    (Fault::NotFound, "(404); check DEFENDER_HUNTING_API_URL"),
+    (Fault::BadQuery, "Failed to resolve scalar expression named 'Nowhere'"),
+    (Fault::Page, "what answered is not the hunting service: its content type is `text/html`"),
+];
+
+pub async fn what_the_hunting_service_refuses_for_good_fails_its_table_with_the_reason_and_no_other(store: Store) {
+    const IN_PLANS: [&str; 5] =
+        ["DeviceEvents", "DeviceFileEvents", "DeviceLogonEvents", "DeviceNetworkEvents", "AlertInfo"];
+    const IN_WINDOWS: [&str; 5] =
+        ["EmailEvents", "UrlClickEvents", "DeviceProcessEvents", "DeviceRegistryEvents", "DeviceImageLoadEvents"];
+    let names = || IN_PLANS.into_iter().chain(IN_WINDOWS).chain(["DeviceInfo"]);
+    let copied: Vec<Copied<'_>> = names().map(Copied::incremental).collect();
+    let app = Deployment::start(store, cloud(names().map(|name| table(name, 60, 3)).collect()), &copied).await;
+    // Whatever is asked of some tables in the first run, and the rows of the others in the second.
+    for (tables, part) in [(IN_PLANS, ""), (IN_WINDOWS, "pack_all")] {
+        for (name, (fault, _)) in tables.into_iter().zip(REFUSED) {
+            app.cloud.faults().always(Area::Hunting, &[name, part], fault);
+        }
+        let id = app.start_run().await;
+        let status = app.ended(&id).await;
+        let summary = &status["output"]["result"]["processing_summary"];
+        let counts = ["failed_tables", "successful_tables"].map(|count| summary[count].as_u64());
+        assert_eq!(counts, [Some(5), Some(6)], "{summary:#}\n{}", app.tail());
+        let audited = app.adx("meta_MigrationAudit | where not(success) | project ['table'], error");
+        for (name, (fault, words)) in tables.into_iter().zip(REFUSED) {
+            let exceptions = summary["exceptions"].as_array().unwrap();
+            let said = exceptions.iter().filter_map(Value::as_str).find(|said| said.contains(name)).unwrap();
+            assert!(said.contains(words), "{fault:?}: {said}");
+            let audited = audited.iter().find(|row| row[0] == name).unwrap_or_else(|| panic!("{name}: {audited:?}"));
+            assert!(audited[1].as_str().unwrap().contains(words), "{fault:?}: {audited:?}");
+        }
+        app.cloud.faults().never();
+        let at = now();
+        for name in IN_WINDOWS {
+            app.cloud.source().append(name, 40, at - ticks(Duration::from_millis(200)), at).unwrap();
+        }
+    }
+    // Whoever meets one of these asks again.
+    let passing =
+        [Fault::Reset, Fault::EndlessBody, Fault::Unauthorized, Fault::WrongType, Fault::OtherSchema, Fault::CutBody];
+    app.cloud.faults().script(Area::Hunting, passing.map(Some));
+    app.completed().await;
+    assert!(passing.iter().all(|fault| app.cloud.faults().happened().contains_key(&(Area::Hunting, *fault))));
+    for name in names() {
+        app.assert_equal(name, name);
+    }
 }
 
 pub async fn an_older_hunting_service_is_used_until_it_ends_and_each_run_says_when(store: Store) {

@@ -40,6 +40,7 @@ macro_rules! system_tests {
             an_older_hunting_service_is_used_until_it_ends_and_each_run_says_when,
             a_plan_of_hundreds_of_windows_is_written_in_batches_and_wholly_dispatched,
             whatever_the_services_do_wrong_every_row_is_there_once,
+            what_the_hunting_service_refuses_for_good_fails_its_table_with_the_reason_and_no_other,
             the_envelopes_of_a_host_that_does_not_forward_are_answered_too,
             a_suspended_run_stands_still_over_a_crash_and_goes_on_where_it_was,
             a_run_that_is_suspended_and_resumed_again_and_again_ends_equal_all_the_same,

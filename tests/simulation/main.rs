@@ -12,6 +12,7 @@
 mod budget;
 mod clock;
 mod crashes;
+mod edge;
 mod gate;
 mod handover;
 #[path = "../support/identity.rs"]

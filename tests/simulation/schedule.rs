@@ -163,7 +163,7 @@ impl Schedule {
         }
         // Where nothing delays a call, the app keeps to the quota by itself.
         let Odds { delay, hang, .. } = setting.odds;
-        let punctual = setting.skew_seconds == 0 && (delay, hang) == (0, 0);
+        let punctual = (delay, hang) == (0, 0);
         setting.quota = punctual.then_some(calls);
         let person = if dice.random_bool(0.1) { Person::Reconfigures } else { person };
         let aftermath = match dice.random_range(0..20) {
@@ -180,6 +180,7 @@ impl Schedule {
         // Two posts that do not exclude each other, the first of them days late: nothing prevents that, it can only be found.
         let hopeless = hopeless || (setting.late_is_blind && aftermath == Aftermath::LostBlobs);
         let lateness = lateness(&mut setting, seed, aftermath);
+        edge(&mut setting, seed);
         Self { setting, person, acts_after, aftermath, lateness, hopeless }
     }
 
@@ -407,6 +408,23 @@ fn lateness(setting: &mut Setting, seed: u64, aftermath: Aftermath) -> Lateness 
         }
         _ => Lateness::Never,
     }
+}
+
+/// In some schedules in which no service fails, what stands between them does; by dice of its own.
+fn edge(setting: &mut Setting, seed: u64) {
+    if !setting.faults.odds.is_empty() || !StdRng::seed_from_u64(seed ^ 0xed6e).random_bool(0.3) {
+        return;
+    }
+    let hunting = [
+        (Fault::Unauthorized, 0.03),
+        (Fault::CpuUsedUp, 0.01),
+        (Fault::Page, 0.03),
+        (Fault::WrongType, 0.02),
+        (Fault::Reset, 0.04),
+        (Fault::OtherSchema, 0.03),
+        (Fault::EndlessBody, 0.004),
+    ];
+    setting.faults = Plan { most: Some(60), ..Plan::default() }.with(Area::Hunting, hunting);
 }
 
 fn odds(dice: &mut StdRng) -> Odds {

@@ -271,8 +271,10 @@ impl World {
     }
 
     /// Ends a process with all that it is at, and starts it again; its host lives on.
-    pub fn crash(&mut self, index: usize) {
+    pub async fn crash(&mut self, index: usize) {
         self.processes[index].gate.kill(Death::Handler);
+        // Its host gives the messages back.
+        tokio::time::sleep(Duration::from_millis(1)).await;
         self.revive();
     }
 

@@ -49,6 +49,18 @@ pub enum Fault {
     BadGateway,
     /// Hunting: 400, too expensive at this moment.
     Preempted,
+    /// Hunting: 429, the tenant's share of CPU is used up.
+    CpuUsedUp,
+    /// Hunting: 401, the token is not accepted.
+    Unauthorized,
+    /// Hunting: 403, the application lacks the permission.
+    Forbidden,
+    /// Hunting: 404, nothing is there.
+    NotFound,
+    /// Hunting: 400, the query means nothing.
+    BadQuery,
+    /// Hunting: 200 with a proxy's page of HTML.
+    Page,
     /// The work is done and the connection is cut in the middle of the body.
     CutBody,
     /// The work is done and the body ends too early, as valid HTTP.
@@ -57,6 +69,14 @@ pub enum Fault {
     SlowBody,
     /// The work is done and the answer is 200 without a body.
     EmptyBody,
+    /// The work is done and the connection is reset before a byte of the body.
+    Reset,
+    /// The work is done and the body never ends: white space follows it.
+    EndlessBody,
+    /// Hunting: the work is done and the answer is called XML.
+    WrongType,
+    /// Hunting: the work is done and the answer's last column has another name than was asked for.
+    OtherSchema,
     /// Kusto: the work is done and the answer of 200 has an error among the rows.
     ErrorAmongRows,
     /// Kusto: the same with the error where a table ends.
@@ -70,7 +90,17 @@ pub enum Fault {
 impl Fault {
     /// Whether the request is carried out and only its answer suffers.
     pub fn is_of_body(self) -> bool {
-        matches!(self, Self::CutBody | Self::TruncatedBody | Self::SlowBody | Self::EmptyBody) || self.is_inside()
+        matches!(
+            self,
+            Self::CutBody
+                | Self::TruncatedBody
+                | Self::SlowBody
+                | Self::EmptyBody
+                | Self::Reset
+                | Self::EndlessBody
+                | Self::WrongType
+                | Self::OtherSchema
+        ) || self.is_inside()
     }
 
     /// Whether the answer is a whole one of 200 that tells an error inside.
@@ -105,6 +135,14 @@ pub struct Faults {
     plan: Plan,
     ended: AtomicBool,
     state: Mutex<BTreeMap<Area, Progress>>,
+    standing: Mutex<Vec<Standing>>,
+}
+
+/// What always happens to requests of an area that speak of certain things.
+struct Standing {
+    area: Area,
+    parts: Vec<String>,
+    fault: Fault,
 }
 
 #[derive(Default)]
@@ -122,7 +160,8 @@ impl Faults {
 
     /// Follows `plan`.
     pub fn new(seed: u64, plan: Plan) -> Self {
-        Self { dice: Dice::new(seed).named("faults"), plan, ended: AtomicBool::new(false), state: Mutex::default() }
+        let dice = Dice::new(seed).named("faults");
+        Self { dice, plan, ended: AtomicBool::new(false), state: Mutex::default(), standing: Mutex::default() }
     }
 
     /// From now on only what a script says goes wrong.
@@ -133,6 +172,24 @@ impl Faults {
     /// What happens to the next requests of `area`, in order, before the plan goes on.
     pub fn script(&self, area: Area, faults: impl IntoIterator<Item = Option<Fault>>) {
         self.lock().entry(area).or_default().next.extend(faults);
+    }
+
+    /// What from now on happens to each request of `area` whose text has all of `parts`, whatever else was planned.
+    pub fn always(&self, area: Area, parts: &[&str], fault: Fault) {
+        let parts = parts.iter().map(|part| (*part).to_owned()).collect();
+        self.standing().push(Standing { area, parts, fault });
+    }
+
+    /// Takes back what always happens.
+    pub fn never(&self) {
+        self.standing().clear();
+    }
+
+    /// What always happens to a request of that text.
+    pub(crate) fn standing_for(&self, area: Area, text: &str) -> Option<Fault> {
+        let standing = self.standing();
+        let mut meant = standing.iter().filter(|standing| standing.area == area);
+        meant.find(|standing| standing.parts.iter().all(|part| text.contains(part))).map(|standing| standing.fault)
     }
 
     /// What goes wrong with the request at hand.
@@ -180,6 +237,14 @@ impl Faults {
         let half = chunks.iter().map(Bytes::len).sum::<usize>() / 2;
         match fault {
             Some(Fault::EmptyBody) => Body::empty(),
+            Some(Fault::Reset) => {
+                let reset = io::Error::new(io::ErrorKind::ConnectionReset, "the connection is reset on purpose");
+                Body::from_stream(stream::iter([Err::<Bytes, _>(reset)]))
+            }
+            Some(Fault::EndlessBody) => {
+                let space = Bytes::from_static(&[b' '; 64 * 1024]);
+                Body::from_stream(stream::iter(chunks).chain(stream::repeat(space)).map(Ok::<_, io::Error>))
+            }
             Some(Fault::TruncatedBody) => whole(first(chunks, half)),
             Some(Fault::CutBody) => {
                 let cut = io::Error::new(io::ErrorKind::ConnectionReset, "the connection is cut on purpose");
@@ -202,6 +267,10 @@ impl Faults {
             }
             _ => whole(chunks),
         }
+    }
+
+    fn standing(&self) -> MutexGuard<'_, Vec<Standing>> {
+        self.standing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<Area, Progress>> {
@@ -279,6 +348,20 @@ mod tests {
         assert_eq!(read(Some(Fault::SlowBody)).await.unwrap(), "0123456789abcdef");
         assert_eq!(read(Some(Fault::TruncatedBody)).await.unwrap(), "01234567");
         assert_eq!(read(Some(Fault::EmptyBody)).await.unwrap(), "");
-        assert!(read(Some(Fault::CutBody)).await.is_err());
+        for fault in [Fault::CutBody, Fault::Reset, Fault::EndlessBody] {
+            assert!(read(Some(fault)).await.is_err(), "{fault:?}");
+        }
+    }
+
+    #[test]
+    fn what_always_happens_happens_to_requests_that_speak_of_it() {
+        let faults = Faults::none();
+        faults.always(Area::Hunting, &["DeviceEvents", "count()"], Fault::Forbidden);
+        let met = |area, text| faults.standing_for(area, text);
+        assert_eq!(met(Area::Hunting, "DeviceEvents | summarize count()"), Some(Fault::Forbidden));
+        assert_eq!(met(Area::Hunting, "DeviceEvents"), None);
+        assert_eq!(met(Area::Queries, "DeviceEvents | summarize count()"), None);
+        faults.never();
+        assert_eq!(met(Area::Hunting, "DeviceEvents | summarize count()"), None);
     }
 }

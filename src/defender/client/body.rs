@@ -8,6 +8,7 @@ use reqwest::Response;
 use reqwest::header::{CONTENT_ENCODING, HeaderMap};
 use std::io::Write;
 use std::time::Duration;
+use tokio::task::consume_budget;
 use tokio::time::{Instant, timeout_at};
 
 /// Compressed bytes that are undone at once. They may grow a thousandfold, and what comes of them is held.
@@ -67,6 +68,8 @@ impl Packed {
     /// [`Error::TooLarge`], [`Error::TimedOut`] or, when the connection breaks, there is no body or it is not what it is said to
     /// be compressed by, [`Error::Corrupt`].
     pub async fn next(&mut self) -> Result<Option<Bytes>, Error> {
+        // What is at hand already would be unpacked to its end without a pause otherwise, and other calls wait.
+        consume_budget().await;
         loop {
             if let Some(unpacked) = self.unpacked()? {
                 return self.give(unpacked).map(Some);

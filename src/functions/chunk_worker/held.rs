@@ -25,7 +25,7 @@ const LOOKS: u32 = 2;
 ///
 /// # Errors
 /// The state store's.
-pub async fn sieve(app: &App, job: &Job, head: &Head, until: Instant) -> Result<Result<Option<Sieve>, Met>, Error> {
+pub async fn sieve(app: &App, job: &mut Job, head: &Head, until: Instant) -> Result<Result<Option<Sieve>, Met>, Error> {
     let window = &job.window.record;
     let Some(difference) = &window.difference else { return Ok(Ok(None)) };
     let ledger = app.state.windows(&job.message.table).await?;
@@ -40,7 +40,9 @@ pub async fn sieve(app: &App, job: &Job, head: &Head, until: Instant) -> Result<
     if mutated!(RepairOfEverything) {
         return Ok(Ok(None));
     }
-    let held = read(job, head, &windows, difference, until).await;
+    let mut short_looks = window.short_looks;
+    let held = read(job, head, &windows, difference, until, &mut short_looks).await;
+    job.window.record.short_looks = short_looks;
     Ok(held.map(|held| Some(Sieve::new(held, &head.watermark_column))))
 }
 
@@ -50,6 +52,7 @@ async fn read(
     windows: &[Counted],
     difference: &Difference,
     until: Instant,
+    short_looks: &mut u32,
 ) -> Result<Multiset, Met> {
     let name = |name: &str| Identifier::new(name).map_err(|error| Met::Refused(error.to_string()));
     let (table, watermark) = (name(&head.destination)?, name(&head.watermark_column)?);
@@ -58,7 +61,7 @@ async fn read(
     for (ids, windows) in ids.chunks(MAX_IDS).zip(windows.chunks(MAX_IDS)) {
         let there = reading.take(Held::Windows(ids)).await?;
         let proved: u64 = windows.iter().map(|window| window.rows).sum();
-        judge_held(&job.window.record, &head.destination, there, proved)?;
+        judge_held(&job.window.record, &head.destination, there, proved, short_looks)?;
     }
     if let Some(unmarked) = &difference.unmarked {
         let Unmarked { first, last, after } = *unmarked;
@@ -68,12 +71,15 @@ async fn read(
 }
 
 /// Holds what is there against what was proved of it. Rows that somebody has removed come back with those that came late; but
-/// a first look may have missed some.
-fn judge_held(window: &Window, destination: &str, there: u64, proved: u64) -> Result<(), Met> {
+/// a first look may have missed some, whatever else an attempt has failed for.
+fn judge_held(window: &Window, destination: &str, there: u64, proved: u64, short_looks: &mut u32) -> Result<(), Met> {
     let said = format!("{destination} holds {there} rows of windows of this range, and {proved} were proved");
     match there.cmp(&proved) {
         Ordering::Equal => Ok(()),
-        Ordering::Less if window.attempts < LOOKS => Err(Met::Unavailable(said, None)),
+        Ordering::Less if *short_looks < LOOKS => {
+            *short_looks += 1;
+            Err(Met::Unavailable(said, None))
+        }
         Ordering::Less => {
             tracing::warn!(window.id = %window.id, there, proved, "rows that were proved are gone and are copied again");
             Ok(())
@@ -123,5 +129,27 @@ impl Reading<'_> {
         }
         let table = &self.head.destination;
         Err(Met::Unavailable(format!("{table} held {rows} rows, and {there} of them were read"), None))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::orchestration::head::testing::seen;
+    use crate::orchestration::window::WindowState;
+
+    #[test]
+    fn only_looks_that_showed_too_few_rows_make_them_taken_for_removed() {
+        let window = Window { attempts: 3, ..seen(10, WindowState::Claimed).window };
+        let mut short_looks = 0;
+        let mut look = |there| judge_held(&window, "x", there, 5, &mut short_looks);
+        assert!(look(5).is_ok());
+        assert!(
+            matches!(look(4), Err(Met::Unavailable(..))),
+            "the first look that shows too few, in the fourth attempt"
+        );
+        assert!(matches!(look(4), Err(Met::Unavailable(..))));
+        assert!(look(4).is_ok());
+        assert!(matches!(look(6), Err(Met::Refused(_))));
     }
 }

@@ -56,12 +56,14 @@ impl From<CallError> for Met {
     fn from(error: CallError) -> Self {
         let message = error.to_string();
         match error {
-            CallError::Call(HuntingError::ResultTooLarge { .. } | HuntingError::TooLarge { .. }) => {
-                Self::TooLarge(message)
-            }
+            CallError::Call(HuntingError::ResultTooLarge { .. }) => Self::TooLarge(message),
             CallError::Call(HuntingError::TimedOut { .. }) => Self::TooMuch(message),
+            // What goes on beyond our own cap says nothing of the service's.
             CallError::Call(
-                HuntingError::Corrupt { .. } | HuntingError::TooExpensive { .. } | HuntingError::GatewayTimedOut { .. },
+                HuntingError::Corrupt { .. }
+                | HuntingError::TooLarge { .. }
+                | HuntingError::TooExpensive { .. }
+                | HuntingError::GatewayTimedOut { .. },
             ) => Self::Broken(message),
             CallError::NoPermit(_) | CallError::Paused { .. } => Self::Quota(message),
             CallError::Budget(_) | CallError::Timespan(_) => Self::Budget(message),
@@ -88,7 +90,7 @@ pub async fn pull(app: &App, job: &mut Job, head: &Head) -> Result<Outcome, Erro
     let mut pulling = match job.window.record.difference {
         None => Hunting::for_window(app, &services, until, job.message.permit),
         // The look at the destination may take longer than the permit is good for.
-        Some(_) => Hunting::new(app, &services, until),
+        Some(_) => Hunting::for_repair(app, &services, until, job.message.permit),
     };
     let cap = pulling.byte_cap();
     if let Some(reason) = chunk::too_much_already(head, &job.window.record, cap) {
@@ -115,23 +117,30 @@ pub async fn pull(app: &App, job: &mut Job, head: &Head) -> Result<Outcome, Erro
     let outcome = match next {
         Err(sealed) => sealed,
         Ok(Next::Over(over)) => Outcome::Over { over, seen: None },
-        Ok(Next::Split(reason)) => {
-            tracing::warn!(reason = reason.text, "a window is too much for one answer and is split");
-            let divided = match divide(app, &mut hunting, job, head, &reason).await {
-                // A window that is too costly to be weighed can still be counted.
-                Err(Met::TooMuch(_) | Met::TooLarge(_) | Met::Broken(_) | Met::Refused(_)) if reason.size => {
-                    let unweighed = Reason { size: false, ..reason.clone() };
-                    divide(app, &mut hunting, job, head, &unweighed).await
-                }
-                divided => divided,
-            };
-            let seen = weighed(&divided, cap).map(Seen::Refused);
-            Outcome::Over { over: decided(app, job, &reason, divided), seen }
-        }
+        Ok(Next::Split(reason)) => split(app, &mut hunting, job, head, &reason).await,
     };
     job.window.record.calls += pulling.take_calls() + hunting.take_calls();
     learn_cap(app, &services, &outcome).await?;
     Ok(outcome)
+}
+
+/// Splits a window whose answer came to nothing.
+async fn split(app: &App, hunting: &mut Hunting<'_>, job: &Job, head: &Head, reason: &Reason) -> Outcome {
+    if let Some(end) = chunk::futile(head, &job.window.record, reason, &app.limits) {
+        return Outcome::Over { over: Over::End(end), seen: None };
+    }
+    tracing::warn!(reason = reason.text, "a window is too much for one answer and is split");
+    let cap = hunting.byte_cap();
+    let divided = match divide(app, hunting, job, head, reason).await {
+        // A window that is too costly to be weighed can still be counted.
+        Err(Met::TooMuch(_) | Met::TooLarge(_) | Met::Broken(_) | Met::Refused(_)) if reason.size => {
+            let unweighed = Reason { size: false, ..reason.clone() };
+            divide(app, hunting, job, head, &unweighed).await
+        }
+        divided => divided,
+    };
+    let seen = weighed(&divided, cap).map(Seen::Refused);
+    Outcome::Over { over: decided(app, job, reason, divided), seen }
 }
 
 /// What the answer tells of the size that the endpoint allows.

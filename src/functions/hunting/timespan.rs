@@ -1,17 +1,18 @@
 //! Whether queries name a span of event time. Graph takes the last 30 days where none is named (microsoft-graph-docs
 //! `security-security-runhuntingquery`), and nothing says what becomes of rows whose `Timestamp` lies in the future or is
 //! null. So it is tried: both are counted once in what arrived during the last day, with a span from 2000 to 2100 and
-//! without any; whichever shows more rows is used from then on. Where neither shows such a row nothing is known, none is named,
-//! and another try is made a week later. What was found is kept in a blob of the state store, for all workers and runs.
+//! without any; whichever shows more rows is used from then on. Until a row that has no event time at all has told, another try
+//! is made a week later. What was found is kept in a blob of the state store, for all workers and runs.
 
-use super::{Error, Hunting};
-use crate::defender::{Dialect, Error as HuntingError, Query, queries};
+use super::{Error, Hunting, number};
+use crate::defender::{Dialect, Error as HuntingError, Query, Rows, queries};
 use crate::kql::Identifier;
+use crate::orchestration::ledger::{CutAxis, Shape};
 use crate::storage::BlobStore;
 use crate::timestamp::Timestamp;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 use sha2::{Digest, Sha256};
+use std::cmp::Ordering;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 use tokio::time::timeout;
@@ -24,24 +25,25 @@ const EVENT_TIME: &str = "Timestamp";
 const UNKNOWN_FOR: Duration = Duration::from_secs(7 * 86_400);
 /// How long this process does not look again whether another one has found something.
 const LOOKED_FOR: Duration = Duration::from_secs(60);
+/// How long others leave a try to the one that has begun it.
+const TRIED_WITHIN: Duration = Duration::from_secs(600);
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// What is known of a service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum Rule {
-    /// It shows as many rows without a span, or more.
-    Omit,
-    /// It hides rows unless a span is named.
-    Name,
-    /// No row told.
-    Unknown,
+struct Found {
+    /// Whether it hides rows unless a span is named.
+    named: bool,
+    /// Whether a row without an event time has told. Rows of the future tell nothing of those: until then another try may.
+    settled: bool,
+    at: Timestamp,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-struct Found {
-    rule: Rule,
-    at: Timestamp,
+impl Found {
+    /// Whether another try may show more.
+    fn is_due(found: Option<Self>, now: Timestamp) -> bool {
+        found.is_none_or(|found| !found.settled && now.since(found.at) >= UNKNOWN_FOR)
+    }
 }
 
 /// What this process knows, for all its invocations.
@@ -59,7 +61,7 @@ impl Known {
     /// What is known, unless another process may know more by now.
     fn get(&self, now: Timestamp) -> Option<Option<Found>> {
         let looked = (*self.0.lock().unwrap_or_else(PoisonError::into_inner))?;
-        let is_settled = looked.found.is_some_and(|found| found.rule != Rule::Unknown);
+        let is_settled = looked.found.is_some_and(|found| found.settled);
         (is_settled || now.since(looked.at) < LOOKED_FOR).then_some(looked.found)
     }
 
@@ -75,16 +77,18 @@ struct Shown {
     without: u64,
 }
 
-fn decide(by_default: Shown, wide: Option<Shown>) -> Rule {
+/// Whether a span is to be named, and whether that is settled, where so far it was `named`; `wide` is `None` where the service
+/// refuses a span.
+fn decide(named: bool, by_default: Shown, wide: Option<Shown>) -> (bool, bool) {
+    let Some(wide) = wide else { return (false, true) };
     let all = |shown: Shown| shown.ahead + shown.without;
-    match wide {
-        // A span is refused.
-        None => Rule::Omit,
-        Some(wide) if all(wide) > all(by_default) => Rule::Name,
-        Some(wide) if all(wide) < all(by_default) => Rule::Omit,
-        Some(wide) if all(wide) == 0 => Rule::Unknown,
-        Some(_) => Rule::Omit,
-    }
+    let named = match all(wide).cmp(&all(by_default)) {
+        Ordering::Greater => true,
+        Ordering::Less => false,
+        // Nothing is hidden either way, now.
+        Ordering::Equal => named,
+    };
+    (named, by_default.without + wide.without > 0)
 }
 
 impl Hunting<'_> {
@@ -94,7 +98,7 @@ impl Hunting<'_> {
     /// [`Error::Timespan`]: a call without a span that has to be named would not show all rows.
     pub(super) async fn timespan(&self) -> Result<Option<&'static str>, Error> {
         let found = self.found().await?;
-        Ok(found.filter(|found| found.rule == Rule::Name).map(|_| WIDE))
+        Ok(found.filter(|found| found.named).map(|_| WIDE))
     }
 
     /// Finds out by a table whether a span has to be named, unless that is known.
@@ -107,27 +111,50 @@ impl Hunting<'_> {
         if self.services.defender.dialect() != Dialect::Graph || !has_event_time {
             return Ok(());
         }
-        let now = self.app.state.now();
-        if let Some(found) = self.found().await?
-            && (found.rule != Rule::Unknown || now.since(found.at) < UNKNOWN_FOR)
-        {
+        let (found, now) = (self.found().await?, self.app.state.now());
+        if Found::is_due(found, now) { self.try_spans(table, found, now).await } else { Ok(()) }
+    }
+
+    /// Tries again by a table that has been copied before, where another try may show more. Of the tables that are planned at once
+    /// one tries; one that cannot be asked for it now is planned all the same.
+    ///
+    /// # Errors
+    /// [`Error`], of a hunting call only for the quota.
+    pub async fn try_timespan_again(&mut self, table: &Identifier, shape: &Shape) -> Result<(), Error> {
+        let tells = shape.axis == CutAxis::ArrivalTime && shape.hash_columns.iter().any(|column| column == EVENT_TIME);
+        if self.services.defender.dialect() != Dialect::Graph || !tells {
             return Ok(());
         }
+        let (found, now) = (self.found().await?, self.app.state.now());
+        if !Found::is_due(found, now) {
+            return Ok(());
+        }
+        let before = found.unwrap_or(Found { named: false, settled: false, at: now });
+        let trying = Found { at: now - UNKNOWN_FOR + TRIED_WITHIN, ..before };
+        self.keep(trying).await?;
+        match self.try_spans(table, found, now).await {
+            Err(Error::Call(error)) => {
+                tracing::warn!(%error, table = %table, "whether queries have to name a time span could not be tried");
+                Ok(())
+            }
+            tried => tried,
+        }
+    }
+
+    async fn try_spans(&mut self, table: &Identifier, found: Option<Found>, now: Timestamp) -> Result<(), Error> {
         let trial = queries::odd_times(table);
-        let by_default = shown(&self.ask(&Query::new(&trial)).await?);
+        let by_default = shown(&self.ask(&Query::new(&trial)).await?)?;
         let wide = match self.ask(&Query { kql: &trial, timespan: Some(WIDE) }).await {
-            Ok(rows) => Some(shown(&rows)),
+            Ok(rows) => Some(shown(&rows)?),
             Err(Error::Call(HuntingError::Refused { message, .. })) => {
                 tracing::warn!(message, "the hunting service refuses a time span; none is named");
                 None
             }
             Err(error) => return Err(error),
         };
-        let found = Found { rule: decide(by_default, wide), at: now };
-        tracing::info!(table = %table, ?by_default, ?wide, rule = ?found.rule, "whether queries name a time span");
-        self.keep(found).await?;
-        self.services.timespan.set(Some(found), now);
-        Ok(())
+        let (named, settled) = decide(found.is_some_and(|found| found.named), by_default, wide);
+        tracing::info!(table = %table, ?by_default, ?wide, named, settled, "whether queries name a time span");
+        self.keep(Found { named, settled, at: now }).await
     }
 
     async fn found(&self) -> Result<Option<Found>, Error> {
@@ -152,7 +179,10 @@ impl Hunting<'_> {
     async fn keep(&self, found: Found) -> Result<(), Error> {
         let record = serde_json::to_vec(&found).map_err(|error| Error::Timespan(error.to_string()))?;
         match timeout(PATIENCE, self.blobs().put(&self.name(), record.into())).await {
-            Ok(Ok(())) => Ok(()),
+            Ok(Ok(())) => {
+                self.services.timespan.set(Some(found), self.app.state.now());
+                Ok(())
+            }
             Ok(Err(error)) => Err(Error::Timespan(error.to_string())),
             Err(_) => Err(Error::Timespan(format!("no answer for {} s", PATIENCE.as_secs()))),
         }
@@ -170,9 +200,12 @@ impl Hunting<'_> {
     }
 }
 
-fn shown(rows: &crate::defender::Rows) -> Shown {
-    let number = |name: &str| rows.rows.first().and_then(|row| row.get(name)).and_then(Value::as_u64).unwrap_or(0);
-    Shown { ahead: number("Ahead"), without: number("Without") }
+fn shown(rows: &Rows) -> Result<Shown, HuntingError> {
+    let number = |name| {
+        let missing = || HuntingError::Corrupt { message: format!("it has no number under {name}") };
+        number(rows, name).ok_or_else(missing)
+    };
+    Ok(Shown { ahead: number("Ahead")?, without: number("Without")? })
 }
 
 #[cfg(test)]
@@ -182,14 +215,28 @@ mod tests {
     #[test]
     fn whichever_way_shows_more_rows_is_used() {
         let shown = |ahead, without| Shown { ahead, without };
-        for (by_default, wide, rule) in [
-            (shown(0, 0), Some(shown(2, 0)), Rule::Name),
-            (shown(2, 3), Some(shown(2, 0)), Rule::Omit),
-            (shown(2, 0), Some(shown(2, 0)), Rule::Omit),
-            (shown(0, 0), Some(shown(0, 0)), Rule::Unknown),
-            (shown(0, 0), None, Rule::Omit),
+        for (by_default, wide, expected) in [
+            (shown(0, 0), Some(shown(2, 0)), (true, false)),
+            (shown(0, 3), Some(shown(2, 3)), (true, true)),
+            (shown(2, 3), Some(shown(2, 0)), (false, true)),
+            (shown(0, 3), Some(shown(0, 3)), (false, true)),
+            (shown(2, 0), Some(shown(2, 0)), (false, false)),
+            (shown(0, 0), Some(shown(0, 0)), (false, false)),
+            (shown(0, 0), None, (false, true)),
         ] {
-            assert_eq!(decide(by_default, wide), rule, "{by_default:?} {wide:?}");
+            assert_eq!(decide(false, by_default, wide), expected, "{by_default:?} {wide:?}");
         }
+    }
+
+    #[test]
+    fn a_try_that_shows_no_such_row_takes_back_nothing_and_another_one_follows_a_week_later() {
+        let nothing = Shown { ahead: 0, without: 0 };
+        assert_eq!(decide(true, nothing, Some(nothing)), (true, false));
+        let at: Timestamp = "2026-05-01T00:00:00Z".parse().unwrap();
+        let due = |settled, days: u64| {
+            Found::is_due(Some(Found { named: true, settled, at }), at + Duration::from_secs(days * 86_400))
+        };
+        assert!(Found::is_due(None, at) && due(false, 7));
+        assert!(!due(false, 6) && !due(true, 7));
     }
 }

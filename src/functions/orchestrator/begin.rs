@@ -4,6 +4,7 @@ use super::{audit, is_transient, store};
 use crate::adx::catalog::ConfigRow;
 use crate::app::{App, Services};
 use crate::functions::control::{confirm, release};
+use crate::functions::hunting::jittered;
 use crate::kql::Identifier;
 use crate::orchestration::ids::InstanceId;
 use crate::orchestration::instance::{Instance, LoadType, TableConfig, TableRun};
@@ -53,7 +54,9 @@ pub async fn handle(app: &App, id: &InstanceId, attempt: u32) -> Result<(), Erro
                 return fail(app, &run, &format!("the configuration cannot be read: {error}")).await;
             };
             tracing::warn!(%error, attempt, "the configuration could not be read; trying again");
-            return app.state.pay(&[again]).await;
+            // Apps on one cluster that lost it together do not come back together.
+            let delay = jittered(again.delay, app.state.random());
+            return app.state.pay(&[Debt { delay, ..again }]).await;
         }
     };
     let mut run = run;

@@ -17,7 +17,8 @@ use super::{Step, StepError, store};
 use crate::app::{App, Services};
 use crate::functions::columns;
 use crate::functions::control::status_of;
-use crate::functions::hunting::Hunting;
+use crate::functions::hunting::{Hunting, jittered};
+use crate::kql::Identifier;
 use crate::orchestration::adoption::watch::doubted;
 use crate::orchestration::head::hold::{WentOn, go_on};
 use crate::orchestration::head::plan::{self, Completed, Content, Retry, Scope};
@@ -164,19 +165,27 @@ impl Planning<'_> {
             // A late worker of an earlier run moved the head: look again.
             StepError::State(Error::Conflict) => {
                 let again = self.message(attempt);
-                return self.again(draft, again, self.app.limits.retry_first).await;
+                return self.again(draft, again, self.spread(self.app.limits.retry_first)).await;
             }
             StepError::State(error) => return Err(error),
             StepError::Failed(error) => return self.without_plan(draft, leftovers, &error, hunting.take_calls()).await,
             StepError::Later { error, pause } => (error, pause),
         };
+        let is_for_quota = pause.is_some();
         match plan::retry(self.asked.id(), self.key(), attempt, pause, &self.app.limits) {
             Retry::GiveUp => self.without_plan(draft, leftovers, &error, hunting.take_calls()).await,
             Retry::Later { again, pause } => {
                 tracing::warn!(error, attempt, "a plan is tried again later");
+                // For the quota everyone has a permit of his own to wait for.
+                let pause = if is_for_quota { pause } else { self.spread(pause) };
                 self.again(draft, again, pause).await
             }
         }
+    }
+
+    /// A pause that is not that of all tables that met the same failure.
+    fn spread(&self, pause: Duration) -> Duration {
+        jittered(pause, self.app.state.random())
     }
 
     fn message(&self, attempt: u32) -> ControlMessage {
@@ -266,6 +275,9 @@ impl Planning<'_> {
             // Not to be found out again, should the rest of the plan have to wait.
             head.record.progress.calls += hunting.take_calls();
             head.etag = store::head(app, self.key(), &head.record, Some(&head.etag)).await?;
+        } else if let Some(shape) = &head.record.shape {
+            let source = Identifier::new(&head.record.source).map_err(StepError::name)?;
+            hunting.try_timespan_again(&source, shape).await?;
         }
         let (planned, look) = match scope {
             Scope::NewRange => self.new_windows(&mut head.record, &mut found, hunting).await?,

@@ -4,7 +4,7 @@ use super::{Later, Met, Next, Over, after};
 use crate::orchestration::fan_in::WindowEnd;
 use crate::orchestration::ids::{Part, WindowId, WindowName};
 use crate::orchestration::ledger::Head;
-use crate::orchestration::limits::{Limits, ROW_CAP};
+use crate::orchestration::limits::{Limits, MOST_SPLITS, ROW_CAP};
 use crate::orchestration::plan::{Aim, Caps, Piece, at_most};
 use crate::orchestration::sizing;
 use crate::orchestration::window::{Window, WindowState};
@@ -54,6 +54,27 @@ pub fn too_much_already(head: &Head, window: &Window, byte_cap: u64) -> Option<R
     heavy.then(|| Reason { text: text(), size: true, asked: false })
 }
 
+/// How a window ends that is too much and not worth dividing once more: it is a small part already of one that was divided again
+/// and again, or nothing that the table asks for is answered. Without an end to that, a window of n rows would take the calls of
+/// 2n windows.
+pub fn futile(head: &Head, window: &Window, reason: &Reason, limits: &Limits) -> Option<WindowEnd> {
+    let (text, rows, divided) = (&reason.text, window.expected_rows(), head.progress.unanswered);
+    if window.splits >= MOST_SPLITS {
+        return Some(WindowEnd::Failed(format!(
+            "{text}; these {rows} rows are what is left of a window after {MOST_SPLITS} divisions. The next run divides them on; if \
+             they are refused again and again, see to what the service says of them"
+        )));
+    }
+    let most = u64::from(MOST_SPLITS) * u64::from(limits.lanes.max(1));
+    (divided >= most).then(|| {
+        WindowEnd::Failed(format!(
+            "{text}; {divided} windows of {} were divided one after the other and none of their parts was answered, so it is not \
+             their size. See to what the service says, then start another run",
+            head.source
+        ))
+    })
+}
+
 /// What a window is cut for, and by.
 #[derive(Debug, Clone, Copy)]
 pub struct Split<'a> {
@@ -67,7 +88,7 @@ pub struct Split<'a> {
 
 /// Decides on a window that is too much for one answer, given the pieces that the source cuts it into.
 pub fn divided(window: &Window, split: Split<'_>, cut: Result<Vec<Piece>, Met>, now: Timestamp) -> Over {
-    let Split { reason, name, hash_columns } = split;
+    let Split { reason, hash_columns, .. } = split;
     let pieces = match cut {
         Ok(pieces) => at_most(pieces, MAX_CHILDREN),
         Err(met) => return undivided(window, reason, met),
@@ -84,7 +105,7 @@ pub fn divided(window: &Window, split: Split<'_>, cut: Result<Vec<Piece>, Met>, 
             window.id,
             hash_columns.join(", ")
         ))),
-        _ => Over::End(WindowEnd::Split(children(window, name, &pieces, now))),
+        _ => Over::End(WindowEnd::Split(children(window, split, &pieces, now))),
     }
 }
 
@@ -105,8 +126,9 @@ fn undivided(window: &Window, reason: &Reason, met: Met) -> Over {
     }
 }
 
-fn children(window: &Window, name: &WindowName, pieces: &[Piece], now: Timestamp) -> Vec<(WindowName, Window)> {
-    let path = name.path();
+fn children(window: &Window, split: Split<'_>, pieces: &[Piece], now: Timestamp) -> Vec<(WindowName, Window)> {
+    let path = split.name.path();
+    let splits = window.splits + u32::from(split.reason.asked);
     let child = |(index, piece): (usize, &Piece)| {
         let id = WindowId { low: piece.low, high: piece.high, part: piece.part, generation: 0, ..window.id };
         // Counted now, and nothing there: nothing is to be pulled.
@@ -115,8 +137,8 @@ fn children(window: &Window, name: &WindowName, pieces: &[Piece], now: Timestamp
         let difference = window.difference.as_ref().map(|parent| parent.of_part(piece.rows));
         // Where it lies does not tell a repair from a draft: that it was dispatched does.
         let run = window.run.clone().filter(|_| id.is_repair());
-        let child =
-            Window { state, difference, run, ..Window::planned(id, &window.plan, window.handover, planned, now) };
+        let planned = Window::planned(id, &window.plan, window.handover, planned, now);
+        let child = Window { state, difference, run, splits, ..planned };
         (WindowName::new(piece.low, &format!("{path}{index:02x}")), child)
     };
     pieces.iter().enumerate().map(child).collect()

@@ -1,6 +1,7 @@
 //! What a chunk message finds and what a pull came to, by table: state and event on the left, what follows on the right.
 
 use super::*;
+use crate::orchestration::fan_in;
 use crate::orchestration::head::testing::{head, key, later, now, seen};
 use crate::orchestration::ids::Part;
 use crate::orchestration::limits::MAX_DYNAMIC_BYTES;
@@ -162,6 +163,59 @@ fn a_window_that_is_too_much_is_cut_or_comes_to_an_end() {
         let over = divided(&window(8, 0), split, cut.clone(), now());
         let pieces = cut.map(|pieces| pieces.len());
         assert_eq!(word(&over), expected, "{pieces:?}");
+    }
+}
+
+#[test]
+fn what_is_refused_again_and_again_is_not_divided_down_to_its_rows() {
+    let ends = |head: &Head, window: &Window| match futile(head, window, &too_much(true), &limits()) {
+        Some(WindowEnd::Failed(reason)) => Some(reason),
+        None => None,
+        other => panic!("{other:?}"),
+    };
+    let piece = |rows| Piece::whole(Timestamp::from_ticks(10), Timestamp::from_ticks(15), rows);
+    let (mut lineage, head) = (window(99_000, 0), head(TableState::Running));
+    let mut divisions = 0;
+    let reason = loop {
+        if let Some(reason) = ends(&head, &lineage) {
+            break reason;
+        }
+        divisions += 1;
+        let halves = vec![piece(lineage.planned_rows / 2), piece(lineage.planned_rows / 2)];
+        let split = Split { reason: &too_much(true), name: &name(), hash_columns: &[] };
+        let Over::End(WindowEnd::Split(parts)) = divided(&lineage, split, Ok(halves), now()) else { panic!() };
+        lineage = parts[0].1.clone();
+    };
+    assert_eq!((divisions, lineage.planned_rows), (8, 386));
+    assert!(reason.contains("386 rows") && reason.contains("next run"), "{reason}");
+    let failed = Window { state: WindowState::Failed, ..lineage };
+    assert_eq!(failed.taken_up(now(), &limits()).unwrap().splits, 0, "the next run divides it on");
+
+    let unanswered = |unanswered| Head {
+        progress: crate::orchestration::ledger::Progress { unanswered, ..head.progress },
+        ..head.clone()
+    };
+    let most = 8 * u64::from(limits().lanes);
+    assert_eq!(ends(&unanswered(most - 1), &window(99_000, 0)), None);
+    let reason = ends(&unanswered(most), &window(99_000, 0)).unwrap();
+    assert!(reason.contains("none of their parts was answered"), "{reason}");
+}
+
+#[test]
+fn a_window_that_was_not_asked_for_counts_as_no_refusal() {
+    let piece = |low| Piece::whole(Timestamp::from_ticks(low), Timestamp::from_ticks(low + 5), 4);
+    for (asked, splits) in [(true, 3), (false, 2)] {
+        let split = Split { reason: &too_much(asked), name: &name(), hash_columns: &[] };
+        let parent = Window { splits: 2, ..window(8, 0) };
+        let Over::End(end) = divided(&parent, split, Ok(vec![piece(10), piece(15)]), now()) else { panic!() };
+        let WindowEnd::Split(parts) = &end else { panic!("not split") };
+        assert!(parts.iter().all(|(_, part)| part.splits == splits), "{parts:?}");
+        let running = Head { state: TableState::Running, ..head(TableState::Running) };
+        let ended = fan_in::end(&key(), &name(), &running, &parent, end, now(), &limits()).unwrap();
+        assert_eq!(ended.head.progress.unanswered, u64::from(asked));
+        let sealed = seen(10, WindowState::Sealed).window;
+        let next = fan_in::end(&key(), &name(), &ended.head, &sealed, WindowEnd::Submitted, now(), &limits()).unwrap();
+        assert_eq!(next.head.progress.unanswered, 0, "an answer was of use");
     }
 }
 

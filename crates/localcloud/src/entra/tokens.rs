@@ -41,8 +41,11 @@ pub struct Claims {
     /// When it ends, in seconds since 1970.
     #[serde(rename = "exp")]
     pub expires_on: i64,
-    #[serde(rename = "uti")]
+    #[serde(rename = "rev")]
     generation: u64,
+    /// No token is like another.
+    #[serde(rename = "uti")]
+    number: u64,
 }
 
 /// A new token.
@@ -90,7 +93,7 @@ impl Tokens {
 
     /// A token for `client_id` at `audience`.
     pub fn issue(&self, client_id: &str, audience: &str, roles: &[String]) -> Issued {
-        self.issued.fetch_add(1, Ordering::SeqCst);
+        let number = self.issued.fetch_add(1, Ordering::SeqCst);
         let issued_at = self.clock.unix_seconds();
         let expires_on = issued_at + i64::try_from(self.lifetime.as_secs()).unwrap_or(i64::MAX / 2);
         let claims = Claims {
@@ -101,6 +104,7 @@ impl Tokens {
             issued_at,
             expires_on,
             generation: self.generation.load(Ordering::SeqCst),
+            number,
         };
         let header = URL_SAFE_NO_PAD.encode(r#"{"typ":"JWT","alg":"HS256","kid":"localcloud"}"#);
         let payload = URL_SAFE_NO_PAD.encode(serde_json::json!(claims).to_string());

@@ -3,7 +3,7 @@
 use super::Hunting;
 use super::catalog::Tenant;
 use super::encode::Dialect;
-use super::page::{Page, evaluate};
+use super::page::{Page, Wire, evaluate};
 use super::refusal::{Asked, Refusal};
 use super::timespan::Timespan;
 use crate::blocking::off_executor;
@@ -79,10 +79,12 @@ impl Hunting {
         let tables = self.source.at(now).turned(number);
         let mut open = self.recorder.open(now, tables.clone());
         let asked = self.asked(service, headers, number);
-        let fault = self.faults.roll(Area::Hunting);
-        let gzip = self.settings.gzip && accepts_gzip(headers) && fault.is_none_or(|fault| !fault.is_of_body());
+        let planned = self.faults.roll(Area::Hunting);
         let body = read_body(body, BODY_CAP_BYTES).await.map_err(|error| Refusal::Body(error.to_string()));
-        open.asks(body.as_ref().map(|body| query_text(body, service)).unwrap_or_default());
+        let query = body.as_ref().map(|body| query_text(body, service)).unwrap_or_default();
+        let fault = self.faults.standing_for(Area::Hunting, &query).or(planned);
+        let gzip = self.settings.gzip && accepts_gzip(headers) && fault.is_none_or(|fault| !fault.is_of_body());
+        open.asks(query);
         let result = self.answer(service, headers, body, tables, fault, gzip).await;
         let (rows, result_bytes) = result.as_ref().map_or((0, 0), |page| (page.rows, page.result_bytes));
         let mut response = match result {
@@ -125,16 +127,11 @@ impl Hunting {
             question.timespan = self.settings.default_timespan.map(|span| Timespan::before(tables.now(), span));
         }
         self.quota.enter(tables.now()).map_err(Refusal::Exhausted)?;
-        self.evaluate(question, service.dialect, tables, gzip).await
+        let wire = Wire { dialect: service.dialect, gzip, renamed: fault == Some(Fault::OtherSchema) };
+        self.evaluate(question, wire, tables).await
     }
 
-    async fn evaluate(
-        &self,
-        question: Question,
-        dialect: Dialect,
-        tables: Snapshot,
-        gzip: bool,
-    ) -> Result<Page, Refusal> {
+    async fn evaluate(&self, question: Question, wire: Wire, tables: Snapshot) -> Result<Page, Refusal> {
         let limits = self.settings.limits.clone();
         let patience = limits.run_time + GRACE;
         let slots = self.slots.clone();
@@ -145,7 +142,7 @@ impl Hunting {
                 let _slot = slot;
                 let started = Instant::now();
                 let catalog: Arc<dyn Catalog> = Arc::new(Tenant { tables, timespan: question.timespan });
-                (evaluate(&question.query, &catalog, dialect, &limits, gzip), started.elapsed())
+                (evaluate(&question.query, &catalog, wire, &limits), started.elapsed())
             };
             // A panic of the engine shows as the service's own failure.
             off_executor(work).await.map_err(|_| Refusal::Fault(Fault::Internal))
@@ -159,6 +156,7 @@ impl Hunting {
         let length: usize = page.chunks.iter().map(Bytes::len).sum();
         let mut response = Response::new(self.faults.body(page.chunks, fault));
         let kind = match service.dialect {
+            _ if fault == Some(Fault::WrongType) => "application/xml",
             Dialect::Graph => {
                 "application/json;odata.metadata=minimal;odata.streaming=true;IEEE754Compatible=false;charset=utf-8"
             }
@@ -171,7 +169,7 @@ impl Hunting {
             headers.insert(header::VARY, HeaderValue::from_static("Accept-Encoding"));
         }
         // A shortened body that announced its length would be a cut connection.
-        let short = matches!(fault, Some(Fault::TruncatedBody | Fault::EmptyBody));
+        let short = matches!(fault, Some(Fault::TruncatedBody | Fault::EmptyBody | Fault::Reset | Fault::EndlessBody));
         if self.settings.content_length && !short {
             headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
         }

@@ -21,17 +21,24 @@ pub(super) struct Page {
     pub(super) result_bytes: u64,
 }
 
+/// How an answer is written.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Wire {
+    pub(super) dialect: Dialect,
+    pub(super) gzip: bool,
+    /// Whether the last column gets another name.
+    pub(super) renamed: bool,
+}
+
 /// Evaluates `query`. Rows beyond the limit are cut off without a word; too many bytes are refused.
-pub(super) fn evaluate(
-    query: &str,
-    catalog: &Arc<dyn Catalog>,
-    dialect: Dialect,
-    limits: &Limits,
-    gzip: bool,
-) -> Result<Page, Refusal> {
+pub(super) fn evaluate(query: &str, catalog: &Arc<dyn Catalog>, wire: Wire, limits: &Limits) -> Result<Page, Refusal> {
+    let Wire { dialect, gzip, renamed } = wire;
     let deadline = Instant::now() + limits.run_time;
     let refused = |error: kql::Error| Refusal::Query(error.message);
-    let answer = kql::run(query, catalog).map_err(refused)?;
+    let mut answer = kql::run(query, catalog).map_err(refused)?;
+    if let Some(column) = answer.columns.last_mut().filter(|_| renamed) {
+        column.name.push_str("_renamed");
+    }
     let mut sink = Sink::new(gzip);
     dialect.head(&answer.columns, &mut sink.pending);
     let head_bytes = sink.bytes();

@@ -41,6 +41,12 @@ pub(super) struct Asked {
 }
 
 const TOO_LARGE: &str = "Query execution has exceeded the allowed result size. Optimize your query by limiting the number of results and try again";
+const UNKNOWN_NAME: &str =
+    "'where' operator: Failed to resolve scalar expression named 'Nowhere'. Fix semantic errors in your query.";
+const PORTAL: &str =
+    "<html><head><title>Sign in to the network</title></head><body>Accept the terms of use.</body></html>";
+/// What is said of the rest of a cycle when CPU is used up on purpose.
+const CPU_WAIT: Duration = Duration::from_secs(300);
 const PREEMPTED: &str = "Query execution has exceeded the allowed limits. The query execution was preempted. This could possibly be due to high CPU and/or memory resource consumption. Optimize your query by following best practices and try again.";
 
 impl Refusal {
@@ -48,10 +54,7 @@ impl Refusal {
     pub(super) fn answer(self, asked: &Asked, retry_after: bool) -> Response {
         match self {
             Self::Unauthenticated(error) => unauthenticated(&error, asked),
-            Self::Forbidden => {
-                let code = asked.either("Authorization_RequestDenied", "Forbidden");
-                asked.error(StatusCode::FORBIDDEN, code, "Insufficient privileges to complete the operation.")
-            }
+            Self::Forbidden => forbidden(asked),
             Self::Body(message) => {
                 let code = asked.either("BadRequest", "InvalidRequestBody");
                 asked.error(StatusCode::BAD_REQUEST, code, &message)
@@ -93,6 +96,11 @@ fn unauthenticated(error: &TokenError, asked: &Asked) -> Response {
     let challenge = r#"Bearer realm="", authorization_uri="https://login.microsoftonline.com/common/oauth2/authorize", client_id="00000003-0000-0000-c000-000000000000""#;
     response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
     response
+}
+
+fn forbidden(asked: &Asked) -> Response {
+    let code = asked.either("Authorization_RequestDenied", "Forbidden");
+    asked.error(StatusCode::FORBIDDEN, code, "Insufficient privileges to complete the operation.")
 }
 
 fn throttled(exhausted: Exhausted, asked: &Asked, retry_after: bool) -> Response {
@@ -141,6 +149,15 @@ fn failed(fault: Fault, asked: &Asked) -> Response {
         Fault::Unavailable => asked.error(StatusCode::SERVICE_UNAVAILABLE, "UnknownError", ""),
         Fault::GatewayTimeout => asked.error(StatusCode::GATEWAY_TIMEOUT, "UnknownError", ""),
         Fault::Preempted => asked.error(StatusCode::BAD_REQUEST, "BadRequest", PREEMPTED),
+        Fault::CpuUsedUp => throttled(Exhausted::Processing { retry_after: CPU_WAIT }, asked, false),
+        Fault::Unauthorized => unauthenticated(&TokenError::Expired, asked),
+        Fault::Forbidden => forbidden(asked),
+        Fault::NotFound => {
+            let code = asked.either("ResourceNotFound", "NotFound");
+            asked.error(StatusCode::NOT_FOUND, code, "Resource could not be discovered.")
+        }
+        Fault::BadQuery => asked.error(StatusCode::BAD_REQUEST, "BadRequest", UNKNOWN_NAME),
+        Fault::Page => (StatusCode::OK, Html(PORTAL)).into_response(),
         Fault::BadGateway => {
             let page = "<html>\r\n<head><title>502 Bad Gateway</title></head>\r\n<body>\r\n<center><h1>502 Bad Gateway</h1></center>\r\n<hr><center>Microsoft-Azure-Application-Gateway/v2</center>\r\n</body>\r\n</html>\r\n";
             (StatusCode::BAD_GATEWAY, Html(page)).into_response()

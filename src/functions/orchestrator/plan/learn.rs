@@ -95,6 +95,11 @@ pub async fn probe(config: &TableConfig, hunting: &mut Hunting<'_>) -> Step<Opti
         hunting.rows(&queries::probe(&source_table)).await.map_err(|error| unknown_table(&source_table, error))?;
     let Some(row) = rows.rows.first() else { return Ok(None) };
     let column = |name: &str| rows.columns.iter().find(|column| column.name == name);
+    if column("ArrivedAt").is_none() {
+        return Err(StepError::later(format!(
+            "the probe of {source_table} came back without the column it was asked for"
+        )));
+    }
     let offers_arrival = row.get("ArrivedAt").is_some_and(|value| value.is_string());
     let watermark = config.watermark_column.as_str();
     let axis = if offers_arrival {
