@@ -10,7 +10,9 @@ use adxingestor::config::Settings;
 use adxingestor::functions::router;
 use adxingestor::orchestration::ids::{InstanceId, LedgerId, Part, TableKey, WindowId, WindowName};
 use adxingestor::orchestration::instance::{Instance, LoadType, RuntimeStatus, StartInput, TableConfig, TableRun};
-use adxingestor::orchestration::ledger::{ChunkIdPlace, CutAxis, Head, RowFormat, Shape, TableState, VerifyDue};
+use adxingestor::orchestration::ledger::{
+    ChunkIdPlace, CutAxis, Head, PartedBy, RowFormat, Shape, TableState, VerifyDue,
+};
 use adxingestor::orchestration::window::{Seal, Window, WindowState};
 use adxingestor::outbound::{Outbound, TrustedHosts, http_client, read_capped};
 use adxingestor::random::SystemRandom;
@@ -246,7 +248,8 @@ fn ledger(state: WindowState, now: Timestamp) -> (Head, Window) {
         axis: CutAxis::ArrivalTime,
         row_format: RowFormat::Compact,
         chunk_id: ChunkIdPlace::Column,
-        hash_columns: vec!["DeviceId".into()],
+        parts: PartedBy { columns: vec!["DeviceId".into()], ..PartedBy::default() },
+        parting: 0,
         handover: None,
     });
     *head.counts.of(state) = 1;

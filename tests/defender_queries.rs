@@ -4,9 +4,9 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on says so by panicking")]
 
 use adxingestor::defender::queries::{
-    Axis, Handover, Partition, Past, Range, RowFormat, Slice, Source, bounds, close_histogram, count,
-    count_null_watermark, histogram, histogram_with_past, odd_times, partition_counts, plain_sample, plain_window,
-    probe, sample, slices, snapshot_counts, weighed_histogram, window, with_columns,
+    Axis, Handover, HashFunction, Hashing, Partition, Past, Range, RowFormat, Slice, Source, bounds, close_histogram,
+    columns, count, count_null_watermark, histogram, histogram_with_past, odd_times, partition_counts, plain_sample,
+    plain_window, probe, sample, slices, snapshot_counts, weighed_histogram, window, with_columns,
 };
 use adxingestor::kql::Identifier;
 use adxingestor::timestamp::Timestamp;
@@ -40,11 +40,18 @@ fn queries() -> BTreeMap<&'static str, String> {
     let hour = Duration::from_secs(3600);
     let slice = Slice::Range(day());
     let from_the_start = Range { low: Timestamp::MIN, high: day().high };
-    let device = Partition { index: 0, count: 2, columns: vec![name("DeviceId")] };
-    let three = Partition { index: 3, count: 8, columns: vec![name("DeviceId"), name("ReportId"), name("Timestamp")] };
+    let by = |columns: &[&str]| Hashing {
+        function: HashFunction::Xxhash64,
+        columns: columns.iter().map(|column| name(column)).collect(),
+    };
+    let plainly = |by: &Hashing| Hashing { function: HashFunction::Hash, ..by.clone() };
+    let device = Partition { index: 0, count: 2, by: by(&["DeviceId"]) };
+    let three = Partition { index: 3, count: 8, by: by(&["DeviceId", "ReportId", "Timestamp"]) };
+    let three_plainly = Partition { by: plainly(&three.by), ..three.clone() };
     let by_column = Source { axis: Axis::Column(name("Timestamp")), row_format: RowFormat::Full, ..events() };
     let inventory = Source { table: name("DeviceTvmSoftwareInventory"), axis: Axis::None, ..events() };
-    let software = Partition { index: 2, count: 11, columns: vec![name("DeviceId"), name("SoftwareName")] };
+    let software = Partition { index: 2, count: 11, by: by(&["DeviceId", "SoftwareName"]) };
+    let system = by(&["DeviceId"]);
     let all = ["DeviceId", "OSPlatform", "SoftwareName", "EndOfSupportDate"].map(name);
     let odd_names = Source { table: name("my table"), axis: Axis::Column(name("time")), ..events() };
     let arrival = Source { arrival_column: true, ..events() };
@@ -77,8 +84,10 @@ fn queries() -> BTreeMap<&'static str, String> {
         ("slices-of-one", slices(&by_column, &day(), &[])),
         ("bounds-of-what-was-copied", bounds(&only_copied, &slice, &name("Timestamp"))),
         ("window-of-what-was-copied", window(&only_copied, &slice, None, None)),
-        ("probe", probe(&name("DeviceEvents"))),
-        ("probe-odd-name", probe(&name("where"))),
+        ("probe", probe(&name("DeviceEvents"), HashFunction::Xxhash64)),
+        ("probe-hash", probe(&name("DeviceEvents"), HashFunction::Hash)),
+        ("probe-odd-name", probe(&name("where"), HashFunction::Xxhash64)),
+        ("columns", columns(&name("DeviceEvents"))),
         ("odd-times", odd_times(&name("DeviceEvents"))),
         ("histogram", histogram(&events(), &day(), false, hour)),
         ("with-columns", with_columns(&histogram(&events(), &day(), true, hour), &events().table)),
@@ -109,15 +118,18 @@ fn queries() -> BTreeMap<&'static str, String> {
         ("window-hostile-chunk-id", window(&events(), &slice, None, Some("a\" | take 0 // \\\n\u{2028}"))),
         ("count", count(&events(), &slice, None)),
         ("count-partition", count(&taken_over, &Slice::NullAxis, Some(&three))),
-        ("partition-counts", partition_counts(&by_column, &Slice::NullAxis, &three.columns, 8)),
-        ("snapshot-counts", snapshot_counts(&inventory, &software.columns, 5_038, &all)),
-        ("snapshot-counts-one-column", snapshot_counts(&inventory, &all[..1], 1, &all[..1])),
+        ("partition-counts", partition_counts(&by_column, &Slice::NullAxis, &three.by, 8)),
+        ("partition-counts-hash", partition_counts(&by_column, &Slice::NullAxis, &three_plainly.by, 8)),
+        ("window-partition-hash", window(&events(), &slice, Some(&three_plainly), None)),
+        ("snapshot-counts-hash", snapshot_counts(&inventory, &plainly(&software.by), 5_038, &all)),
+        ("snapshot-counts", snapshot_counts(&inventory, &software.by, 5_038, &all)),
+        ("snapshot-counts-one-column", snapshot_counts(&inventory, &system, 1, &all[..1])),
         ("window-whole", window(&inventory, &slice, None, Some("00ff"))),
         ("window-whole-partition", window(&inventory, &slice, Some(&software), None)),
         ("sample-whole", sample(&inventory, &slice, None, None)),
         ("count-whole", count(&inventory, &slice, None)),
         ("count-whole-partition", count(&inventory, &slice, Some(&software))),
-        ("partition-counts-whole", partition_counts(&inventory, &slice, &software.columns, 22)),
+        ("partition-counts-whole", partition_counts(&inventory, &slice, &software.by, 22)),
         ("count-null-watermark", count_null_watermark(&events(), &slice, Some(&device), &name("Timestamp"))),
         (
             "count-null-watermark-arrival",

@@ -29,7 +29,7 @@ async fn peak(rows: Rows, windows: u64) -> usize {
 // One test: what one holds, another would count.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_pull_holds_its_buffers_and_never_its_answer() {
-    for rows in [Rows::Packed, Rows::Plain] {
+    for rows in Rows::ALL {
         let (one, eight) = (peak(rows, 1).await, peak(rows, 8).await);
         assert!(one <= 64 * MIB, "{rows:?}: {one}");
         assert!(eight <= 96 * MIB, "{rows:?}: {eight}");

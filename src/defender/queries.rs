@@ -39,18 +39,35 @@ pub enum Slice {
     NullAxis,
 }
 
-/// One of `count` parts of a slice, by a hash of some of a row's columns.
-///
-/// Equal rows are in the same part. The columns should be few, scalar and well spread: they are the only ones read of
-/// the rows left out.
+/// The function that hashes rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HashFunction {
+    /// `hash_xxhash64()`, which names its algorithm: the same values in every query.
+    Xxhash64,
+    /// `hash()`, for a service that refuses the other. Its algorithm, the same today, may change (dataexplorer-docs
+    /// `query/hash-function.md`).
+    Hash,
+}
+
+/// What tells rows apart where no time does: a hash of some of their columns. They should be few, scalar and well spread: they
+/// are the only ones read of rows that are left out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Hashing {
+    /// The function.
+    pub function: HashFunction,
+    /// The columns.
+    pub columns: Vec<Identifier>,
+}
+
+/// One of `count` parts of a slice by a hash. Equal rows are in the same part.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Partition {
     /// Which part, from 0.
     pub index: u32,
     /// How many parts there are.
     pub count: u32,
-    /// The columns that are hashed.
-    pub columns: Vec<Identifier>,
+    /// What is hashed.
+    pub by: Hashing,
 }
 
 /// What an earlier copier of this table has copied already, which is left out.
@@ -110,15 +127,17 @@ pub const FRAME_BYTES: u64 = 11;
 
 /// Row hashes are below this: sums of them stay below 2^63 for two thousand million rows.
 const ROW_HASHES: u64 = 1 << 32;
+const COLUMNS: &str = r#"getschema | summarize Columns = make_list(strcat(ColumnName, " ", ColumnType))"#;
 const ARRIVAL_TIME: &str = "ingestion_time()";
 /// A text in a JSON answer, where quotes and backslashes take two bytes; what frames it comes on top ([`FRAME_BYTES`]).
 const WIRE_BYTES: &str = r#"string_size(Row) + countof(Row, '"') + countof(Row, '\\')"#;
 /// Kusto's functions take at most 64 arguments; each column of a hash but the last brings a separator.
 const COLUMNS_PER_STRCAT: usize = 32;
 
-/// One row of the table as plain columns, and whether rows have an arrival time (`ArrivedAt`).
-pub fn probe(table: &Identifier) -> String {
-    format!("{table}\n| extend ArrivedAt = {ARRIVAL_TIME}\n| take 1")
+/// One row of the table as plain columns, and whether rows have an arrival time (`ArrivedAt`). A service that has no such hash
+/// function refuses; the filter lets every row through.
+pub fn probe(table: &Identifier, function: HashFunction) -> String {
+    format!("{table}\n| extend ArrivedAt = {ARRIVAL_TIME}\n| where {function}(\"\", 1) == 0\n| take 1")
 }
 
 /// Of the rows that arrived during the last day, how many have an event time in the future (`Ahead`), and how many have none
@@ -133,9 +152,12 @@ pub fn odd_times(table: &Identifier) -> String {
 /// A query with one more row at its end: the table's columns as a list under `Columns`, each as its name, a space and its KQL
 /// type. It reads no data (dataexplorer-docs `query/getschema-operator.md`).
 pub fn with_columns(query: &str, table: &Identifier) -> String {
-    format!(
-        "{query}\n| union ({table} | getschema | summarize Columns = make_list(strcat(ColumnName, \" \", ColumnType)))"
-    )
+    format!("{query}\n| union ({table} | {COLUMNS})")
+}
+
+/// That row alone.
+pub fn columns(table: &Identifier) -> String {
+    format!("{table}\n| {COLUMNS}")
 }
 
 /// How many rows (`Rows`) lie in each bin of the cut axis (`Bin`), within `range`. With `null_axis` the rows without a
@@ -273,17 +295,17 @@ pub fn count(source: &Source, slice: &Slice, partition: Option<&Partition>) -> S
 }
 
 /// How many rows (`Rows`) each of `count` partitions (`Part`) of a slice holds; partitions without rows are not listed.
-pub fn partition_counts(source: &Source, slice: &Slice, columns: &[Identifier], count: u32) -> String {
+pub fn partition_counts(source: &Source, slice: &Slice, by: &Hashing, count: u32) -> String {
     let mut query = slice_of(source, slice, None);
-    line(&mut query, format_args!("summarize Rows = count() by Part = {}", part_of(columns, count)));
+    line(&mut query, format_args!("summarize Rows = count() by Part = {}", part_of(by, count)));
     query
 }
 
 /// How many rows (`Rows`) each of `count` partitions (`Part`) of a whole table holds, and what the hashes of `row_columns` of
 /// its rows come to (`Sum`): another table hardly has the same of all partitions. Partitions without rows are not listed.
-pub fn snapshot_counts(source: &Source, columns: &[Identifier], count: u32, row_columns: &[Identifier]) -> String {
+pub fn snapshot_counts(source: &Source, by: &Hashing, count: u32, row_columns: &[Identifier]) -> String {
     let mut query = source.table.to_string();
-    let (row, part) = (hash_of(row_columns, ROW_HASHES), part_of(columns, count));
+    let (row, part) = (hash_of(by.function, row_columns, ROW_HASHES), part_of(by, count));
     line(&mut query, format_args!("summarize Rows = count(), Sum = sum({row}) by Part = {part}"));
     query
 }
@@ -298,7 +320,11 @@ pub fn count_null_watermark(
 ) -> String {
     let mut query = slice_of(source, slice, partition);
     arrival_column(&mut query, source);
-    line(&mut query, format_args!("summarize Rows = count(), NoTime = countif(isnull({watermark_column}))"));
+    // The destination reads a time where the source may have come to write text.
+    line(
+        &mut query,
+        format_args!("summarize Rows = count(), NoTime = countif(isnull(todatetime({watermark_column})))"),
+    );
     query
 }
 
@@ -382,19 +408,28 @@ impl Display for Axis {
 
 impl Display for Partition {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} == {}", part_of(&self.columns, self.count), self.index)
+        write!(f, "{} == {}", part_of(&self.by, self.count), self.index)
+    }
+}
+
+impl Display for HashFunction {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Xxhash64 => "hash_xxhash64",
+            Self::Hash => "hash",
+        })
     }
 }
 
 /// Which of `count` partitions a row is in.
-fn part_of(columns: &[Identifier], count: u32) -> String {
-    hash_of(columns, u64::from(count))
+fn part_of(by: &Hashing, count: u32) -> String {
+    hash_of(by.function, &by.columns, u64::from(count))
 }
 
 /// A number below `below` that equal values of the columns share (dataexplorer-docs `query/hash-xxhash64-function.md`).
-fn hash_of(columns: &[Identifier], below: u64) -> String {
+fn hash_of(function: HashFunction, columns: &[Identifier], below: u64) -> String {
     let texts = columns.iter().map(|column| format!("tostring({column})")).collect();
-    format!("hash_xxhash64({}, {below})", joined(texts))
+    format!("{function}({}, {below})", joined(texts))
 }
 
 /// One text out of many, with a separator, so that `a`, `bc` and `ab`, `c` differ.
@@ -418,7 +453,8 @@ mod tests {
     #[test]
     fn many_columns_are_hashed_within_the_limit_of_arguments() {
         let columns: Vec<Identifier> = (0..70).map(|index| Identifier::new(&format!("C_{index}")).unwrap()).collect();
-        let written = Partition { index: 0, count: 2, columns }.to_string();
+        let by = Hashing { function: HashFunction::Xxhash64, columns };
+        let written = Partition { index: 0, count: 2, by }.to_string();
         assert_eq!(written.matches("tostring(").count(), 70);
         assert_eq!(written.matches("strcat(").count(), 4);
         assert!(written.starts_with("hash_xxhash64(strcat(strcat(tostring(C_0), \"|\", tostring(C_1)"), "{written}");

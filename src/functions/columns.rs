@@ -19,22 +19,44 @@ pub type Columns = BTreeMap<String, String>;
 /// A look at a table's columns.
 pub struct Look {
     columns: Columns,
+    gone: Vec<String>,
+    changed: Vec<String>,
     /// Whether the next run is to compare with these.
     is_news: bool,
+}
+
+impl Look {
+    /// The columns that there are.
+    pub fn columns(&self) -> &Columns {
+        &self.columns
+    }
+
+    /// Those that there were before.
+    pub fn gone(&self) -> &[String] {
+        &self.gone
+    }
+
+    /// Those that have another type than before.
+    pub fn changed(&self) -> &[String] {
+        &self.changed
+    }
 }
 
 /// What has changed since the last plan that stands, as notes for a person.
 pub async fn changes(app: &App, table: &TableKey, columns: Columns) -> (Vec<String>, Look) {
     let Some(before) = known(&*app.state.storage().blobs, table).await else {
         tracing::warn!("the columns that a table had could not be read; a change is told by the next run");
-        return (Vec::new(), Look { columns, is_news: false });
+        return (Vec::new(), Look { columns, gone: Vec::new(), changed: Vec::new(), is_news: false });
     };
     let notes = before.as_ref().map(|before| told(before, &columns)).unwrap_or_default();
     for note in &notes {
         tracing::warn!(table.key = table.as_str(), note, "the source table is not what it was");
     }
     let is_news = before.as_ref() != Some(&columns);
-    (notes, Look { columns, is_news })
+    let changed = before.as_ref().map(|before| retyped(before, &columns)).unwrap_or_default();
+    let gone = before.iter().flatten().map(|(name, _)| name).filter(|name| !columns.contains_key(*name));
+    let gone = gone.cloned().collect();
+    (notes, Look { columns, gone, changed, is_news })
 }
 
 /// Keeps what was seen for the next run, once the plan that tells the changes stands.
@@ -55,6 +77,11 @@ async fn known(blobs: &dyn BlobStore, table: &TableKey) -> Option<Option<Columns
 
 fn name(table: &TableKey) -> String {
     format!("columns/{}", table.as_str())
+}
+
+fn retyped(before: &Columns, now: &Columns) -> Vec<String> {
+    let is_other = |(name, ty): &(&String, &String)| before.get(*name).is_some_and(|old| old != *ty);
+    now.iter().filter(is_other).map(|(name, _)| name.clone()).collect()
 }
 
 fn told(before: &Columns, now: &Columns) -> Vec<String> {

@@ -1,10 +1,12 @@
 //! From the ledger's records to the typed input of the hunting queries.
 
-use crate::defender::queries::{self, Axis, Handover, Partition, Range, RowFormat, Slice, Source};
+use crate::defender::queries::{
+    self, Axis, Handover, HashFunction, Hashing, Partition, Range, RowFormat, Slice, Source,
+};
 use crate::defender::{Dialect, Reader};
 use crate::kql::{Identifier, InvalidName};
 use crate::orchestration::ids::Part;
-use crate::orchestration::ledger::{CutAxis, Head, Shape};
+use crate::orchestration::ledger::{self, CutAxis, Head, Shape};
 use crate::orchestration::window::Window;
 use crate::timestamp::Timestamp;
 
@@ -71,7 +73,8 @@ pub fn slice_of(low: Timestamp, high: Timestamp) -> Slice {
     if high == Timestamp::MIN { Slice::NullAxis } else { Slice::Range(Range { low, high }) }
 }
 
-/// The hash partition of a window; `None` for the whole.
+/// The hash partition of a part; `None` for the whole. Windows may be parts by what the shape no longer has
+/// ([`Shape::has_lost_the_part`]); of those nothing can be asked.
 ///
 /// # Errors
 /// [`InvalidName`], as in [`of`].
@@ -79,13 +82,18 @@ pub fn partition(shape: &Shape, part: Part) -> Result<Option<Partition>, Invalid
     if part == Part::WHOLE {
         return Ok(None);
     }
-    Ok(Some(Partition { index: u32::from(part.index), count: u32::from(part.count), columns: hash_columns(shape)? }))
+    Ok(Some(Partition { index: u32::from(part.index), count: u32::from(part.count), by: hashing(shape)? }))
 }
 
-/// The columns whose hash makes the partitions.
+/// What makes partitions from now on.
 ///
 /// # Errors
 /// [`InvalidName`], as in [`of`].
-pub fn hash_columns(shape: &Shape) -> Result<Vec<Identifier>, InvalidName> {
-    shape.hash_columns.iter().map(|column| Identifier::new(column)).collect()
+pub fn hashing(shape: &Shape) -> Result<Hashing, InvalidName> {
+    let columns = shape.parts.columns.iter().map(|column| Identifier::new(column)).collect::<Result<_, _>>()?;
+    let function = match shape.parts.function {
+        ledger::HashFunction::Xxhash64 => HashFunction::Xxhash64,
+        ledger::HashFunction::Hash => HashFunction::Hash,
+    };
+    Ok(Hashing { function, columns })
 }

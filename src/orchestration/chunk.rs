@@ -3,8 +3,8 @@
 
 use super::IllegalTransition;
 use super::fan_in::WindowEnd;
-use super::ids::{TableKey, WindowName};
-use super::ledger::{Head, TableState};
+use super::ids::{TableKey, WindowId, WindowName};
+use super::ledger::{Head, Shape, TableState};
 use super::limits::{Limits, ROW_CAP, SOURCE_KEPT};
 use super::message::Debt;
 use super::window::{Claim, Window, WindowState};
@@ -220,6 +220,18 @@ pub struct Later {
     pub own_fault: bool,
     /// When, if that is known. Zero for the quota: the message gets a permit, which has the time.
     pub pause: Option<Duration>,
+}
+
+/// How a window ends that is a part by a hash which nobody can ask for any more.
+pub fn cannot_be_asked_for(window: &Window, shape: &Shape) -> Option<Over> {
+    let WindowId { low, high, .. } = window.id;
+    shape.has_lost_the_part(window).then(|| {
+        Over::End(WindowEnd::Failed(format!(
+            "window {} is a part of the rows of ({low}, {high}] by a hash of columns of which one is gone or has another type since, so              its {} rows can no longer be told from the others. Copy the table to another DestinationTable while the source still              keeps them, or leave them: the window expires when the source lets go of them",
+            window.id,
+            window.expected_rows()
+        )))
+    })
 }
 
 /// Judges a complete answer.

@@ -1,7 +1,7 @@
 //! The head of a copied table: how far it is planned and verified, its lanes and its counts. One head and
 //! its windows are the ledger of a table; runs come and go.
 
-use super::ids::{InstanceId, LedgerId, WindowName};
+use super::ids::{InstanceId, LedgerId, Part, WindowName};
 use super::instance::TableResult;
 use super::message::Debt;
 use super::snapshot::Snapshots;
@@ -83,7 +83,34 @@ pub enum ChunkIdPlace {
     Row,
 }
 
-/// What a table's first run learned of it, fixed from then on.
+/// The function whose values part rows.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum HashFunction {
+    /// `hash_xxhash64`: the same values in every query.
+    #[default]
+    Xxhash64,
+    /// `hash`, where the service refuses the other.
+    Hash,
+}
+
+/// What tells rows apart that no time does: a hash of some of their columns.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PartedBy {
+    /// The function.
+    #[serde(default)]
+    pub function: HashFunction,
+    /// Scalar columns.
+    pub columns: Vec<String>,
+}
+
+impl std::fmt::Display for PartedBy {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.columns.join(", "))
+    }
+}
+
+/// What a table's first run learned of it, fixed from then on; but rows are parted by other columns once one of them is gone.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Shape {
     /// The cut axis.
@@ -93,10 +120,26 @@ pub struct Shape {
     /// Where its rows carry the id of their window.
     #[serde(default)]
     pub chunk_id: ChunkIdPlace,
-    /// Scalar columns whose hash splits what no time can.
-    pub hash_columns: Vec<String>,
+    /// What splits what no time can, from now on.
+    pub parts: PartedBy,
+    /// How often that became something else: windows that are parts by what it was before can no longer be asked for.
+    #[serde(default)]
+    pub parting: u32,
     /// The watermark that the Python app left, where its axis is another one.
     pub handover: Option<Handover>,
+}
+
+impl Shape {
+    /// Whether the window is a part of a range by a hash that nobody can ask for any more.
+    pub fn has_lost_the_part(&self, window: &Window) -> bool {
+        window.id.part != Part::WHOLE && window.parting != self.parting
+    }
+
+    /// Splits windows by something else from now on.
+    pub fn part_by(&mut self, parts: PartedBy) {
+        self.parts = parts;
+        self.parting += 1;
+    }
 }
 
 /// Where the Python app stopped: rows at or below its watermark that had arrived by its last run are there.
@@ -239,6 +282,12 @@ pub struct Head {
     pub destination: String,
     /// The destination's watermark column.
     pub watermark_column: String,
+    /// Whether the source had no such column when the last plan looked.
+    #[serde(default)]
+    pub no_watermark: bool,
+    /// Columns that went, or became others, after rows were copied with them: rows of before and after are compared without.
+    #[serde(default)]
+    pub not_compared: Vec<String>,
     /// Whether this ledger made the destination.
     #[serde(default)]
     pub made_here: bool,
@@ -364,6 +413,8 @@ impl Head {
             source: source.to_owned(),
             destination: destination.to_owned(),
             watermark_column: watermark_column.to_owned(),
+            no_watermark: false,
+            not_compared: Vec::new(),
             made_here: false,
             shape: None,
             snapshots: None,
@@ -405,6 +456,20 @@ impl Head {
             advice: Vec::new(),
             largest_cell: None,
             updated: now,
+        }
+    }
+
+    /// The number of what splits its windows from now on.
+    pub fn parting(&self) -> u32 {
+        self.shape.as_ref().map_or(0, |shape| shape.parting)
+    }
+
+    /// Leaves columns out where rows are compared from now on.
+    pub fn compare_without(&mut self, columns: impl IntoIterator<Item = String>) {
+        for column in columns {
+            if !self.not_compared.contains(&column) {
+                self.not_compared.push(column);
+            }
         }
     }
 

@@ -48,6 +48,8 @@ pub struct Known {
     pub shown: Option<u64>,
     /// What another app has copied of its range.
     pub unmarked: Option<Unmarked>,
+    /// The number of what parted the table's rows then, if it is a part.
+    pub parting: u32,
 }
 
 /// Windows of whose range the source shows more rows than it did.
@@ -171,7 +173,7 @@ fn known(base: &Window, ledger: &[Window]) -> Known {
         .filter(|other| share_rows(&base.id, &other.id))
         .collect();
     let unmarked = base.difference.as_ref().and_then(|difference| difference.unmarked.clone());
-    Known { id: base.id, shown: last_shown(base, &repairs), unmarked }
+    Known { id: base.id, shown: last_shown(base, &repairs), unmarked, parting: base.parting }
 }
 
 /// The search for windows that have grown, from bins that cover many of them.
@@ -285,11 +287,11 @@ pub fn repairs(
     // An adopted window does not say whether it left out what another app had copied; of later ones nothing is left out.
     let handover = head.shape.as_ref().is_some_and(|shape| shape.handover.is_some());
     let repair = |one: &Grown| {
-        let Known { id: base, shown, unmarked } = one.window.clone();
+        let Known { id: base, shown, unmarked, parting } = one.window.clone();
         let id = WindowId { ledger: head.ledger, generation: 0, repair: next_repair(&base, ledger), ..base };
         let more = one.shown.saturating_sub(shown.unwrap_or(0));
         let difference = Some(Difference { unmarked, ..Difference::of(one.shown) });
-        (name(&id), Window { difference, ..Window::planned(id, draft, handover, more, now) })
+        (name(&id), Window { difference, parting, ..Window::planned(id, draft, handover, more, now) })
     };
     grown.iter().map(repair).collect()
 }

@@ -82,6 +82,7 @@ pub fn renewed(window: &Window, now: Timestamp) -> Result<Window, IllegalTransit
         failures: window.failures,
         run: window.run.clone(),
         calls: window.calls,
+        parting: window.parting,
         ..Window::planned(id, &window.plan, window.handover, window.planned_rows, now)
     })
 }

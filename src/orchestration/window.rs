@@ -83,6 +83,9 @@ pub struct Window {
     /// Whether it carries the predicate of a handover from the Python app.
     #[serde(default)]
     pub handover: bool,
+    /// The number of what parted the table's rows then ([`Shape::parting`](super::ledger::Shape::parting)), if it is a part.
+    #[serde(default)]
+    pub parting: u32,
     /// Rows that the plan expects it to bring.
     pub planned_rows: u64,
     /// Set where it brings only what the destination does not hold.
@@ -175,6 +178,7 @@ impl Window {
             state: WindowState::Planned,
             plan: plan.to_owned(),
             handover,
+            parting: 0,
             planned_rows,
             difference: None,
             attempts: 0,

@@ -11,6 +11,7 @@ use serde_json::{Deserializer, Value};
 pub struct Sieve {
     held: Multiset,
     watermark: String,
+    left_out: Vec<String>,
     /// The beginning of a row whose end is still to come.
     begun: Vec<u8>,
     passed: Passed,
@@ -30,9 +31,11 @@ pub struct Passed {
 }
 
 impl Sieve {
-    /// Lets through what is not `held`. `watermark` is the column whose nulls are counted.
-    pub fn new(held: Multiset, watermark: &str) -> Self {
-        Self { held, watermark: watermark.to_owned(), begun: Vec::new(), passed: Passed::default() }
+    /// Lets through what is not `held`, whose hashes were made without the members named in `left_out`. `watermark` is the
+    /// column whose nulls are counted.
+    pub fn new(held: Multiset, watermark: &str, left_out: &[String]) -> Self {
+        let (watermark, left_out) = (watermark.to_owned(), left_out.to_vec());
+        Self { held, watermark, left_out, begun: Vec::new(), passed: Passed::default() }
     }
 
     /// Takes in the next piece of the rows and appends those that go through to `out`, a row's end being a newline.
@@ -62,7 +65,7 @@ impl Sieve {
     }
 
     fn judge(&mut self, row: &Value, text: &[u8], out: &mut Vec<u8>) -> Result<(), NotARow> {
-        if self.held.take(hash_of(row)?) {
+        if self.held.take(hash_of(row, &self.left_out)?) {
             return Ok(());
         }
         out.extend_from_slice(text);
@@ -93,8 +96,17 @@ mod tests {
     use proptest::prelude::*;
 
     fn sifted(held: &[&str], rows: &str, piece: usize) -> Result<(String, Passed), NotARow> {
-        let held = Multiset::of(held.iter().map(|row| hash(row).unwrap()).collect());
-        let (mut sieve, mut out) = (Sieve::new(held, "T"), Vec::new());
+        sifted_without(&[], held, rows, piece)
+    }
+
+    fn sifted_without(
+        left_out: &[String],
+        held: &[&str],
+        rows: &str,
+        piece: usize,
+    ) -> Result<(String, Passed), NotARow> {
+        let held = Multiset::of(held.iter().map(|row| hash(row, left_out).unwrap()).collect());
+        let (mut sieve, mut out) = (Sieve::new(held, "T", left_out), Vec::new());
         for piece in rows.as_bytes().chunks(piece) {
             sieve.feed(piece, &mut out)?;
         }
@@ -112,6 +124,16 @@ mod tests {
         assert_eq!((passed.rows, passed.null_watermarks, passed.raw_bytes), (2, 1, out.len() as u64));
         assert_eq!(passed.longest_row_bytes, 34);
         assert_eq!(sifted(&[held, held, "{\"b\":[\"é\\n{\"]}"], ROWS, 9).unwrap(), (String::new(), Passed::default()));
+    }
+
+    #[test]
+    fn members_that_are_left_out_tell_no_rows_apart() {
+        let held = ["{\"a\":1,\"gone\":5,\"other\":1}", "{\"a\":1,\"gone\":6,\"other\":1}"];
+        let rows = "{\"a\":1,\"other\":\"1\"}\n".repeat(3);
+        let without = ["gone".to_owned(), "other".to_owned()];
+        let (out, passed) = sifted_without(&without, &held, &rows, 7).unwrap();
+        assert_eq!((out.as_str(), passed.rows), ("{\"a\":1,\"other\":\"1\"}\n", 1), "as it came");
+        assert_eq!(sifted(&held, &rows, 7).unwrap().1.rows, 3);
     }
 
     #[test]

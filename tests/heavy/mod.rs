@@ -7,7 +7,7 @@ use adxingestor::config::Settings;
 use adxingestor::functions::router;
 use adxingestor::orchestration::ids::{InstanceId, LedgerId, Part, TableKey, WindowId, WindowName};
 use adxingestor::orchestration::instance::{Instance, LoadType, RuntimeStatus, StartInput, TableConfig, TableRun};
-use adxingestor::orchestration::ledger::{ChunkIdPlace, CutAxis, Head, RowFormat, Shape, TableState};
+use adxingestor::orchestration::ledger::{ChunkIdPlace, CutAxis, Head, PartedBy, RowFormat, Shape, TableState};
 use adxingestor::orchestration::window::{Window, WindowState};
 use adxingestor::outbound::{Exchange, Outbound, TrustedHosts, Unanswered, http_client};
 use adxingestor::random::SystemRandom;
@@ -21,11 +21,14 @@ use axum::http::{Request, Response};
 use azure_core::credentials::{AccessToken, TokenCredential, TokenRequestOptions};
 use azure_core::time::OffsetDateTime;
 use bytes::Bytes;
+use flate2::Compression;
+use flate2::write::GzEncoder;
 use futures_util::stream;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use serde_json::{Value, json};
 use std::convert::Infallible;
+use std::io::Write;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::task::JoinSet;
@@ -43,6 +46,13 @@ const URL: &str = "http://127.0.0.1:1";
 pub enum Rows {
     Packed,
     Plain,
+    /// Packed, in an answer that is compressed on its way.
+    Gzip,
+}
+
+impl Rows {
+    /// All kinds.
+    pub const ALL: [Self; 3] = [Self::Packed, Self::Plain, Self::Gzip];
 }
 
 /// Rows of an answer that fill some block, with a comma behind each, and how many they are.
@@ -50,6 +60,7 @@ struct Block {
     head: &'static str,
     bytes: Bytes,
     rows: u64,
+    gzip: bool,
 }
 
 impl Block {
@@ -64,7 +75,7 @@ impl Block {
                 "ActionType": "ProcessCreated", "FolderPath": r"C:\Windows\System32\svchost.exe", "Hash": word(), "ProcessCommandLine": command,
                 "ReportId": 639_199_803_770_463_703_i64, "AdditionalFields": {"Id": word(), "Flags": [1, 2, 3]}});
             let row = match rows {
-                Rows::Packed => json!({"Row": row.to_string()}),
+                Rows::Packed | Rows::Gzip => json!({"Row": row.to_string()}),
                 Rows::Plain => row,
             };
             text.push_str(&row.to_string());
@@ -72,12 +83,12 @@ impl Block {
             count += 1;
         }
         let head = match rows {
-            Rows::Packed => r#"{"schema":[{"name":"Row","type":"String"}],"results":["#,
+            Rows::Packed | Rows::Gzip => r#"{"schema":[{"name":"Row","type":"String"}],"results":["#,
             Rows::Plain => {
                 r#"{"schema":[{"name":"Timestamp","type":"DateTime"},{"name":"DeviceId","type":"String"},{"name":"ReportId","type":"Int64"},{"name":"AdditionalFields","type":"Object"}],"results":["#
             }
         };
-        Self { head, bytes: text.into(), rows: count }
+        Self { head, bytes: text.into(), rows: count, gzip: rows == Rows::Gzip }
     }
 
     fn blocks() -> usize {
@@ -96,8 +107,23 @@ impl Block {
         });
         let whole =
             std::iter::once(Bytes::from_static(self.head.as_bytes())).chain(pieces).chain([Bytes::from_static(b"]}")]);
-        reqwest::Body::wrap_stream(stream::iter(whole.map(Ok::<_, Infallible>)))
+        match self.gzip {
+            false => reqwest::Body::wrap_stream(stream::iter(whole.map(Ok::<_, Infallible>))),
+            true => reqwest::Body::wrap_stream(stream::iter(compressed(whole).map(Ok::<_, Infallible>))),
+        }
     }
+}
+
+/// The same, compressed piece by piece.
+fn compressed(pieces: impl Iterator<Item = Bytes>) -> impl Iterator<Item = Bytes> {
+    let mut gzip = Some(GzEncoder::new(Vec::new(), Compression::fast()));
+    pieces.map(Some).chain([None]).map(move |piece| match (piece, gzip.as_mut()) {
+        (Some(piece), Some(gzip)) => {
+            gzip.write_all(&piece).unwrap();
+            Bytes::from(std::mem::take(gzip.get_mut()))
+        }
+        _ => Bytes::from(gzip.take().unwrap().finish().unwrap()),
+    })
 }
 
 /// All services.
@@ -132,8 +158,11 @@ impl Exchange for Network {
         } else {
             (404, reqwest::Body::from("{}"))
         };
-        let answer = Response::builder().status(status).header("content-type", "application/json").body(body).unwrap();
-        Ok(answer.into())
+        let mut answer = Response::builder().status(status).header("content-type", "application/json");
+        if self.block.gzip && asked.contains("/runHuntingQuery") {
+            answer = answer.header("content-encoding", "gzip");
+        }
+        Ok(answer.body(body).unwrap().into())
     }
 }
 
@@ -199,7 +228,8 @@ impl Heavy {
             axis: CutAxis::ArrivalTime,
             row_format: if rows == Rows::Plain { RowFormat::PlainFull } else { RowFormat::Full },
             chunk_id: ChunkIdPlace::Column,
-            hash_columns: vec!["DeviceId".into()],
+            parts: PartedBy { columns: vec!["DeviceId".into()], ..PartedBy::default() },
+            parting: 0,
             handover: None,
         });
         head.counts.open = self.windows;

@@ -4,9 +4,9 @@
 use crate::parser::{Request, Text, parse};
 use crate::sent::{SOURCE, databases, hunting_tables};
 use adxingestor::defender::queries::{
-    Axis, Handover, Partition, Past, Range, RowFormat, Slice, Source, bounds, close_histogram, count,
-    count_null_watermark, histogram, histogram_with_past, odd_times, partition_counts, plain_sample, plain_window,
-    probe, sample, slices, snapshot_counts, weighed_histogram, window, with_columns,
+    Axis, Handover, HashFunction, Hashing, Partition, Past, Range, RowFormat, Slice, Source, bounds, close_histogram,
+    columns as columns_of, count, count_null_watermark, histogram, histogram_with_past, odd_times, partition_counts,
+    plain_sample, plain_window, probe, sample, slices, snapshot_counts, weighed_histogram, window, with_columns,
 };
 use adxingestor::kql::Identifier;
 use adxingestor::timestamp::Timestamp;
@@ -38,11 +38,15 @@ fn sources(table: &str, time: &str) -> Vec<Source> {
     sources
 }
 
+fn hashing(columns: &[Identifier]) -> Hashing {
+    Hashing { function: HashFunction::Xxhash64, columns: columns.to_vec() }
+}
+
 /// Every query of one source.
 fn queries(source: &Source, columns: &[Identifier], watermark: &Identifier) -> Vec<String> {
     let mut queries = Vec::new();
     let from_the_start = Range { low: Timestamp::MIN, ..day() };
-    let part = Partition { index: 2, count: 3, columns: columns.to_vec() };
+    let part = Partition { index: 2, count: 3, by: hashing(columns) };
     for (range, null_axis) in [(day(), false), (day(), true), (from_the_start, true)] {
         let histogram = histogram(source, &range, null_axis, Duration::from_nanos(1));
         queries.push(with_columns(&histogram, &source.table));
@@ -57,7 +61,7 @@ fn queries(source: &Source, columns: &[Identifier], watermark: &Identifier) -> V
         queries.push(bounds(source, &slice, watermark));
         queries.push(plain_sample(source, &slice, 200, None));
         queries.push(plain_sample(source, &slice, 200, Some("0f2a")));
-        queries.push(partition_counts(source, &slice, columns, 65_535));
+        queries.push(partition_counts(source, &slice, &part.by, 65_535));
         for partition in [None, Some(&part)] {
             queries.push(count(source, &slice, partition));
             queries.push(count_null_watermark(source, &slice, partition, watermark));
@@ -76,7 +80,7 @@ fn hunting_queries_are_understood_in_every_combination() {
     let columns: Vec<Identifier> = ["DeviceId", "ReportId", "Timestamp"].map(name).to_vec();
     let mut texts: Vec<String> =
         sources("DeviceEvents", "Timestamp").iter().flat_map(|source| queries(source, &columns, &columns[2])).collect();
-    texts.push(probe(&name("DeviceEvents")));
+    texts.push(probe(&name("DeviceEvents"), HashFunction::Hash));
     texts.push(odd_times(&name("DeviceEvents")));
     understood(texts);
 }
@@ -86,15 +90,17 @@ fn every_documented_table_can_be_queried() {
     let mut texts = Vec::new();
     for (table, columns) in hunting_tables() {
         // More columns than one function call takes are among them.
-        let scalars = columns.iter().filter(|(_, ty)| ty != "dynamic").map(|(column, _)| name(column)).collect();
-        let partition = Partition { index: 1, count: 2, columns: scalars };
+        let scalars: Vec<Identifier> =
+            columns.iter().filter(|(_, ty)| ty != "dynamic").map(|(column, _)| name(column)).collect();
+        let partition = Partition { index: 1, count: 2, by: hashing(&scalars) };
         let time = columns.iter().find(|(_, ty)| ty == "datetime").map(|(column, _)| name(column));
         let axis = time.clone().map_or(Axis::ArrivalTime, Axis::Column);
         let (handover, arrival_column, row_format) = (None, true, RowFormat::Compact);
         let source = Source { table: name(&table), axis, handover, arrival_column, row_format };
-        texts.push(probe(&source.table));
+        texts.push(probe(&source.table, HashFunction::Xxhash64));
+        texts.push(columns_of(&source.table));
         let whole = Source { axis: Axis::None, ..source.clone() };
-        texts.push(snapshot_counts(&whole, &partition.columns, 5_040, &partition.columns));
+        texts.push(snapshot_counts(&whole, &partition.by, 5_040, &scalars));
         texts.push(window(&whole, &Slice::Range(day()), Some(&partition), None));
         texts.push(window(&source, &Slice::Range(day()), Some(&partition), None));
         texts.push(histogram(&source, &day(), true, Duration::from_secs(60)));

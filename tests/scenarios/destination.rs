@@ -111,9 +111,7 @@ pub async fn a_view_that_a_new_column_would_break_blocks_it_and_the_id_in_the_ro
     assert!(said.contains("the materialized view `Latest`") && said.contains("CHUNK_ID=row"), "{said}");
     assert_eq!(app.rows(TABLE), 0);
 
-    app.kill(0);
-    app.set("CHUNK_ID", "row");
-    app.start_app(0).await;
+    app.set("CHUNK_ID", "row").await;
     app.completed().await;
     app.assert_equal(TABLE, TABLE);
     let view = app.adx(".show materialized-views | project IsHealthy");

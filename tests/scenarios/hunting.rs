@@ -7,7 +7,7 @@ use localcloud::source::{TableOptions, TableSettings};
 use serde_json::Value;
 use std::time::Duration;
 
-fn warnings(summary: &Value, table: &str) -> String {
+pub(super) fn warnings(summary: &Value, table: &str) -> String {
     let tables = summary["detailed_results"].as_array().unwrap();
     let found = tables.iter().find(|row| row["source_table"] == table).unwrap();
     found["warnings"].to_string()

@@ -2,16 +2,20 @@
 //! Each is told where the app keeps its state, and runs there like anywhere else.
 
 mod adoption;
+mod columns;
 mod control;
 mod destination;
+mod formats;
 mod hunting;
 mod proof;
 mod snapshots;
 mod status;
 
 pub use adoption::*;
+pub use columns::*;
 pub use control::*;
 pub use destination::*;
+pub use formats::*;
 pub use hunting::*;
 pub use proof::*;
 pub use snapshots::*;
@@ -37,6 +41,14 @@ macro_rules! system_tests {
             rows_that_a_time_span_would_hide_are_copied,
             rows_without_an_event_time_are_copied,
             columns_that_change_between_runs_are_told_and_harm_nothing,
+            a_service_without_the_named_hash_has_its_rows_parted_by_another,
+            a_column_that_rows_are_parted_by_may_go,
+            a_column_that_rows_are_parted_by_may_become_another,
+            a_watermark_column_that_goes_is_told_by_each_run_and_rows_are_copied_without_it,
+            rows_are_compact_in_tables_of_ours_and_full_in_those_that_are_taken_over,
+            plain_rows_are_made_compact_or_full_like_packed_ones,
+            a_row_that_is_too_large_is_refused_with_its_remedy_and_lands_after_it,
+            the_id_of_its_window_may_stand_in_each_row_and_no_column_is_added,
             an_older_hunting_service_is_used_until_it_ends_and_each_run_says_when,
             a_plan_of_hundreds_of_windows_is_written_in_batches_and_wholly_dispatched,
             whatever_the_services_do_wrong_every_row_is_there_once,

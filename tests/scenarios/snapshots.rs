@@ -14,7 +14,7 @@ fn snapshot(source: &str) -> Copied<'_> {
 
 impl Deployment {
     /// Panics unless readers see every row that the source shows now, once.
-    fn assert_latest(&self, source: &str, destination: &str) {
+    pub(super) fn assert_latest(&self, source: &str, destination: &str) {
         let seen = self.adx(&format!("{destination}_latest | project RawData"));
         let seen = seen.iter().map(|row| row_identity(row[0].as_object().expect("a bag")));
         let comparison = self.cloud.source().compare(source, i64::MIN, now(), seen).unwrap();

@@ -11,6 +11,7 @@
 
 mod budget;
 mod clock;
+mod columns;
 mod crashes;
 mod edge;
 mod gate;

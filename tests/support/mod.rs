@@ -180,12 +180,6 @@ impl Deployment {
         self.cloud.adx().run(csl).unwrap_or_else(|error| panic!("{csl}: {error}")).json_rows()
     }
 
-    /// Sets a setting for the processes that are started from now on.
-    pub fn set(&mut self, name: &str, value: &str) {
-        self.settings.retain(|(known, _)| known != name);
-        self.settings.push((name.to_owned(), value.to_owned()));
-    }
-
     /// Starts one more process of the app; gives its index.
     pub async fn add_app(&mut self) -> usize {
         let index = self.apps.len();
@@ -238,6 +232,16 @@ impl Deployment {
         if let Some(mut host) = self.apps[index].host.take() {
             host.kill().unwrap();
             host.wait().unwrap();
+        }
+    }
+
+    /// Starts all processes of the app again with another setting.
+    pub async fn set(&mut self, name: &str, value: &str) {
+        self.settings.retain(|(known, _)| known != name);
+        self.settings.push((name.to_owned(), value.to_owned()));
+        for index in 0..self.apps.len() {
+            self.kill(index);
+            self.start_app(index).await;
         }
     }
 

@@ -43,7 +43,7 @@ pub async fn sieve(app: &App, job: &mut Job, head: &Head, until: Instant) -> Res
     let mut short_looks = window.short_looks;
     let held = read(job, head, &windows, difference, until, &mut short_looks).await;
     job.window.record.short_looks = short_looks;
-    Ok(held.map(|held| Some(Sieve::new(held, &head.watermark_column))))
+    Ok(held.map(|held| Some(Sieve::new(held, &head.watermark_column, &head.not_compared))))
 }
 
 async fn read(
@@ -121,7 +121,7 @@ impl Reading<'_> {
             there += texts.len() as u64;
             for text in texts.iter().filter(|text| !text.is_empty()) {
                 // A row of another app that is no object is none of the source's.
-                self.hashes.extend(hash(text).ok());
+                self.hashes.extend(hash(text, &self.head.not_compared).ok());
             }
         }
         if there == rows {

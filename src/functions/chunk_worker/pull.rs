@@ -85,6 +85,9 @@ enum Pulled {
 /// The state store's.
 pub async fn pull(app: &App, job: &mut Job, head: &Head) -> Result<Outcome, Error> {
     let services = job.services.clone();
+    if let Some(over) = chunk::cannot_be_asked_for(&job.window.record, &job.shape) {
+        return Ok(Outcome::Over { over, seen: None });
+    }
     // A quarter of the time is kept for a split.
     let until = job.deadline - app.limits.invocation_deadline / 4;
     let mut pulling = match job.window.record.difference {
@@ -277,7 +280,7 @@ fn weighed(divided: &Result<Divided, Met>, cap: u64) -> Option<Measured> {
 }
 
 fn decided(app: &App, job: &Job, reason: &Reason, divided: Result<Divided, Met>) -> Over {
-    let split = Split { reason, name: &job.message.window, hash_columns: &job.shape.hash_columns };
+    let split = Split { reason, name: &job.message.window, shape: &job.shape };
     chunk::divided(&job.window.record, split, divided.map(|divided| divided.pieces), app.state.now())
 }
 
@@ -285,12 +288,12 @@ fn decided(app: &App, job: &Job, reason: &Reason, divided: Result<Divided, Met>)
 async fn divide(app: &App, hunting: &mut Hunting<'_>, job: &Job, head: &Head, reason: &Reason) -> Result<Divided, Met> {
     let window = &job.window.record;
     let source = source::of_window(head, &job.shape, window)?;
-    let columns = source::hash_columns(&job.shape)?;
+    let hashing = source::hashing(&job.shape)?;
     let id = window.id.to_string();
     let chunk_id = (job.shape.chunk_id == ChunkIdPlace::Row).then_some(id.as_str());
     let whole = Piece { low: window.id.low, high: window.id.high, part: window.id.part, rows: window.expected_rows() };
     let aim = chunk::aim(head, window, reason, &app.limits, hunting.byte_cap());
-    let mut planner = Planner::new(hunting, &source, &columns);
+    let mut planner = Planner::new(hunting, &source, &hashing);
     if window.difference.is_some() {
         // Of equal rows that one half of the time has and the other has not, only both together tell how many are new.
         let pieces = planner.divide_by_hash(whole, aim).await?;

@@ -121,7 +121,7 @@ impl Hunting<'_> {
     /// # Errors
     /// [`Error`], of a hunting call only for the quota.
     pub async fn try_timespan_again(&mut self, table: &Identifier, shape: &Shape) -> Result<(), Error> {
-        let tells = shape.axis == CutAxis::ArrivalTime && shape.hash_columns.iter().any(|column| column == EVENT_TIME);
+        let tells = shape.axis == CutAxis::ArrivalTime && shape.parts.columns.iter().any(|column| column == EVENT_TIME);
         if self.services.defender.dialect() != Dialect::Graph || !tells {
             return Ok(());
         }

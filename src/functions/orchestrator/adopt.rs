@@ -8,7 +8,7 @@ use super::plan::ownership::landed;
 use super::{StepError, store};
 use crate::adx::catalog::{LedgerEntry, LedgerOwner};
 use crate::app::{App, Services, mode_of};
-use crate::defender::queries::{self, Slice, Source};
+use crate::defender::queries::{self, Hashing, Slice, Source};
 use crate::functions::hunting::{Hunting, number};
 use crate::functions::planner::Planner;
 use crate::functions::source::{self, ARRIVAL_COLUMN};
@@ -204,7 +204,7 @@ impl Adopting<'_> {
         let shape = match head.and_then(|head| head.shape.clone()) {
             Some(shape) => shape,
             None => {
-                let Some(Probe { axis, hash_columns, .. }) = learn::probe(&self.config, hunting).await? else {
+                let Some(Probe { axis, parts, .. }) = learn::probe(&self.config, hunting).await? else {
                     return Err(Error::Failed(format!(
                         "{} shows no rows, so its columns cannot be learned; adopt again when it does. Nothing was changed",
                         self.config.source
@@ -212,7 +212,7 @@ impl Adopting<'_> {
                 };
                 let axis = owner.map_or(axis, |owner| CutAxis::named(&owner.cut_axis));
                 let settings = &self.services.settings;
-                facts::shape(axis, hash_columns, settings.row_format, settings.chunk_id, rows_of_others > 0)
+                facts::shape(axis, parts, settings.row_format, settings.chunk_id, rows_of_others > 0)
             }
         };
         let before = found.iter().map(|one| one.first).min().unwrap_or(Timestamp::MAX);
@@ -290,24 +290,24 @@ impl Adopting<'_> {
         let limits = &self.app.limits;
         let target = sizing::target_rows(&head, limits, hunting.byte_cap());
         let source = source::of(&head, &facts.shape, facts.shape.handover.is_some()).map_err(StepError::name)?;
-        let columns = source::hash_columns(&facts.shape).map_err(StepError::name)?;
+        let hashing = source::hashing(&facts.shape).map_err(StepError::name)?;
         let mut pieces = Vec::new();
         for gap in layout.gaps.iter().filter(|gap| !gap.is_part()) {
             if gap.is_null_axis() {
                 let rows = count(hunting, &source, &Slice::NullAxis).await?;
                 let whole = Piece { rows, ..*gap };
-                let mut planner = Planner::new(hunting, &source, &columns);
+                let mut planner = Planner::new(hunting, &source, &hashing);
                 let aim = Aim::below(Caps::of_rows(target));
                 pieces.extend(if rows > target { planner.divide(whole, aim, None).await?.pieces } else { vec![whole] });
             } else {
-                let mut planner = Planner::new(hunting, &source, &columns);
+                let mut planner = Planner::new(hunting, &source, &hashing);
                 let counted = planner.count(gap.low, gap.high, 0, false, None).await?;
                 pieces.extend(planner.cut(counted, target).await?);
             }
         }
         let beside: Vec<_> = layout.with_rows().collect();
         for parts in facts::stretches(&layout.gaps) {
-            let counts = part_counts(hunting, &source, &columns, &parts[0]).await?;
+            let counts = part_counts(hunting, &source, &hashing, &parts[0]).await?;
             let counted = facts::parts(&self.place(Some(&head)), &parts, &counts, &beside);
             pieces.extend(counted.map_err(|error| Error::Failed(error.to_string()))?);
         }
@@ -369,11 +369,11 @@ async fn count(hunting: &mut Hunting<'_>, source: &Source, slice: &Slice) -> Res
 async fn part_counts(
     hunting: &mut Hunting<'_>,
     source: &Source,
-    columns: &[Identifier],
+    hashing: &Hashing,
     piece: &Piece,
 ) -> Result<Vec<(u64, u64)>, Error> {
     let slice = source::slice_of(piece.low, piece.high);
-    let query = queries::partition_counts(source, &slice, columns, u32::from(piece.part.count));
+    let query = queries::partition_counts(source, &slice, hashing, u32::from(piece.part.count));
     let rows = hunting.rows(&query).await?.rows;
     let value = |row: &Map<String, Value>, column: &str| row.get(column).and_then(Value::as_u64);
     Ok(rows.iter().filter_map(|row| value(row, "Part").zip(value(row, "Rows"))).collect())

@@ -6,7 +6,7 @@ mod tests;
 
 use super::columns::Columns;
 use super::hunting::{Error, Hunting};
-use crate::defender::queries::{self, Axis, Past, Range, Slice, Source};
+use crate::defender::queries::{self, Axis, Hashing, Past, Range, Slice, Source};
 use crate::defender::{Error as HuntingError, Rows};
 use crate::kql::Identifier;
 use crate::orchestration::ids::Part;
@@ -30,9 +30,17 @@ const RETENTION: Duration = Duration::from_secs(31 * 86_400);
 pub struct Planner<'p, 'a> {
     hunting: &'p mut Hunting<'a>,
     source: &'p Source,
-    hash_columns: &'p [Identifier],
+    hashing: &'p Hashing,
     asks_columns: bool,
     columns: Option<Columns>,
+}
+
+/// The columns that a table has now; `None` where the service does not tell.
+///
+/// # Errors
+/// [`Error`] of a hunting call.
+pub async fn columns_of(table: &Identifier, hunting: &mut Hunting<'_>) -> Result<Option<Columns>, Error> {
+    Ok(take_columns(&mut hunting.rows(&queries::columns(table)).await?))
 }
 
 /// A range, counted.
@@ -83,8 +91,8 @@ pub struct Divided {
 
 impl<'p, 'a> Planner<'p, 'a> {
     /// A planner that asks through `hunting`.
-    pub fn new(hunting: &'p mut Hunting<'a>, source: &'p Source, hash_columns: &'p [Identifier]) -> Self {
-        Self { hunting, source, hash_columns, asks_columns: false, columns: None }
+    pub fn new(hunting: &'p mut Hunting<'a>, source: &'p Source, hashing: &'p Hashing) -> Self {
+        Self { hunting, source, hashing, asks_columns: false, columns: None }
     }
 
     /// The same, with the first histogram telling the table's columns too.
@@ -291,7 +299,7 @@ impl<'p, 'a> Planner<'p, 'a> {
             Timestamp::MIN => Slice::NullAxis,
             high => Slice::Range(Range { low: piece.low, high }),
         };
-        let query = queries::partition_counts(self.source, &slice, self.hash_columns, u32::from(count));
+        let query = queries::partition_counts(self.source, &slice, self.hashing, u32::from(count));
         let rows = self.hunting.rows(&query).await?;
         let part = |step| Part { index: piece.part.index + step * piece.part.count, count };
         let mut parts: Vec<Piece> = (0..more).map(|step| Piece { part: part(step), rows: 0, ..piece }).collect();

@@ -7,7 +7,7 @@ use crate::defender::queries::{Axis, RowFormat};
 use crate::functions::testing;
 use crate::orchestration::chunk::{self, Over, Split};
 use crate::orchestration::fan_in::WindowEnd;
-use crate::orchestration::head::testing::{head, seen};
+use crate::orchestration::head::testing::{head, seen, shape};
 use crate::orchestration::ids::{WindowId, WindowName};
 use crate::orchestration::ledger::{Head, TableState};
 use crate::orchestration::refine::bins_wanted;
@@ -236,10 +236,11 @@ async fn copy(table: Table, low: Timestamp, high: Timestamp, mut head: Head) -> 
         arrival_column: false,
         row_format: RowFormat::Compact,
     };
-    let columns = [Identifier::new("DeviceId").unwrap()];
+    let columns = vec![Identifier::new("DeviceId").unwrap()];
+    let hashing = queries::Hashing { function: queries::HashFunction::Xxhash64, columns };
     let target = sizing::target_rows(&head, &app.limits, BYTE_CAP);
     let wanted = bins_wanted(head.rows_per_day.unwrap_or_default(), Caps::of_rows(target));
-    let mut planner = Planner::new(&mut hunting, &queried, &columns);
+    let mut planner = Planner::new(&mut hunting, &queried, &hashing);
     let counted = planner.count(low, high, wanted, false, None).await.unwrap();
     let planned = planner.cut(counted, target).await.unwrap();
     tiles(&planned, low, high);
@@ -272,7 +273,7 @@ async fn copy(table: Table, low: Timestamp, high: Timestamp, mut head: Head) -> 
             continue;
         }
         let name = WindowName::new(piece.low, "0");
-        let split = Split { reason: &reason, name: &name, hash_columns: &[] };
+        let split = Split { reason: &reason, name: &name, shape: &shape() };
         match chunk::divided(&window, split, Ok(divided.pieces), high) {
             Over::End(WindowEnd::Split(children)) => {
                 let pieces: Vec<Piece> = children.iter().map(|(_, child)| piece_of(child)).collect();

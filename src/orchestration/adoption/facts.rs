@@ -6,7 +6,7 @@ use crate::orchestration::head::learn::handover;
 use crate::orchestration::head::take::Fresh;
 use crate::orchestration::ids::{LedgerId, Part, WindowId};
 use crate::orchestration::instance::{LoadType, TableConfig};
-use crate::orchestration::ledger::{ChunkIdPlace, CutAxis, RowFormat, Shape};
+use crate::orchestration::ledger::{ChunkIdPlace, CutAxis, PartedBy, RowFormat, Shape};
 use crate::orchestration::plan::Piece;
 use crate::orchestration::removal::Place;
 use crate::timestamp::Timestamp;
@@ -57,13 +57,14 @@ pub struct Clues<'a> {
 /// The shape of a table as its first run would have learned it. `taken_over` says that another app's rows are there.
 pub fn shape(
     axis: CutAxis,
-    hash_columns: Vec<String>,
+    parts: PartedBy,
     row_format: Option<RowFormat>,
     chunk_id: ChunkIdPlace,
     taken_over: bool,
 ) -> Shape {
     let usual = if taken_over { RowFormat::Full } else { RowFormat::Compact };
-    Shape { axis, row_format: row_format.unwrap_or(usual), chunk_id, hash_columns, handover: None }
+    let row_format = row_format.unwrap_or(usual);
+    Shape { axis, row_format, chunk_id, parts, parting: 0, handover: None }
 }
 
 /// Puts the clues together. A `shape` that the ledger has keeps its handover.
@@ -191,7 +192,7 @@ mod tests {
             high: later(900),
         };
         change(&mut clues);
-        let shape = shape(axis, vec![], None, ChunkIdPlace::Column, clues.rows_of_others > 0);
+        let shape = shape(axis, PartedBy::default(), None, ChunkIdPlace::Column, clues.rows_of_others > 0);
         gather(clues, shape, Fresh::from_bits(7 << 64 | 9))
     }
 

@@ -241,7 +241,8 @@ fn open_window(ledger: LedgerId, index: usize, piece: Piece, facts: &Facts, now:
     let handover = facts.shape.handover.is_some();
     // Repairs may be there of a window that is not.
     let difference = Some(Difference::of(piece.rows));
-    let window = Window { state, difference, ..Window::planned(id, &facts.plan, handover, piece.rows, now) };
+    let parting = facts.shape.parting;
+    let window = Window { state, difference, parting, ..Window::planned(id, &facts.plan, handover, piece.rows, now) };
     (WindowName::new(piece.low, &format!("g{}{index:04x}", facts.plan)), window)
 }
 
@@ -253,6 +254,7 @@ fn landed_window(landed: &Landed, facts: &Facts, now: Timestamp, limits: &Limits
         state: WindowState::Verified,
         posts: if lately { 2 } else { 1 },
         last_post: Some(landed.last),
+        parting: facts.shape.parting,
         ..Window::planned(landed.id, &facts.plan, false, landed.rows, now)
     };
     let WindowId { ledger, high, part, generation, repair, .. } = landed.id;

@@ -3,7 +3,7 @@
 use super::{Later, Met, Next, Over, after};
 use crate::orchestration::fan_in::WindowEnd;
 use crate::orchestration::ids::{Part, WindowId, WindowName};
-use crate::orchestration::ledger::Head;
+use crate::orchestration::ledger::{Head, Shape};
 use crate::orchestration::limits::{Limits, MOST_SPLITS, ROW_CAP};
 use crate::orchestration::plan::{Aim, Caps, Piece, at_most};
 use crate::orchestration::sizing;
@@ -82,13 +82,13 @@ pub struct Split<'a> {
     pub reason: &'a Reason,
     /// Its name.
     pub name: &'a WindowName,
-    /// The columns whose hash cuts what no time can.
-    pub hash_columns: &'a [String],
+    /// The shape of its table: what cuts it where no time does.
+    pub shape: &'a Shape,
 }
 
 /// Decides on a window that is too much for one answer, given the pieces that the source cuts it into.
 pub fn divided(window: &Window, split: Split<'_>, cut: Result<Vec<Piece>, Met>, now: Timestamp) -> Over {
-    let Split { reason, hash_columns, .. } = split;
+    let Split { reason, shape, .. } = split;
     let pieces = match cut {
         Ok(pieces) => at_most(pieces, MAX_CHILDREN),
         Err(met) => return undivided(window, reason, met),
@@ -102,8 +102,7 @@ pub fn divided(window: &Window, split: Split<'_>, cut: Result<Vec<Piece>, Met>, 
         }),
         [_] | [] => Over::End(WindowEnd::Failed(format!(
             "{reason}; window {} cannot be cut further by time or by a hash of {}",
-            window.id,
-            hash_columns.join(", ")
+            window.id, shape.parts
         ))),
         _ => Over::End(WindowEnd::Split(children(window, split, &pieces, now))),
     }
@@ -138,7 +137,7 @@ fn children(window: &Window, split: Split<'_>, pieces: &[Piece], now: Timestamp)
         // Where it lies does not tell a repair from a draft: that it was dispatched does.
         let run = window.run.clone().filter(|_| id.is_repair());
         let planned = Window::planned(id, &window.plan, window.handover, planned, now);
-        let child = Window { state, difference, run, splits, ..planned };
+        let child = Window { state, difference, run, splits, parting: split.shape.parting, ..planned };
         (WindowName::new(piece.low, &format!("{path}{index:02x}")), child)
     };
     pieces.iter().enumerate().map(child).collect()

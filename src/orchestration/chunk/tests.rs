@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::orchestration::fan_in;
-use crate::orchestration::head::testing::{head, key, later, now, seen};
+use crate::orchestration::head::testing::{head, key, later, now, seen, shape};
 use crate::orchestration::ids::Part;
 use crate::orchestration::limits::MAX_DYNAMIC_BYTES;
 use crate::orchestration::limits::WINDOW_ATTEMPTS;
@@ -126,7 +126,7 @@ fn too_much(asked: bool) -> Reason {
 #[test]
 fn waiting_for_the_quota_spends_no_attempt_of_a_window_that_was_not_asked_for() {
     for (asked, expected) in [(true, "again after 0 s!"), (false, "again after 0 s")] {
-        let split = Split { reason: &too_much(asked), name: &name(), hash_columns: &[] };
+        let split = Split { reason: &too_much(asked), name: &name(), shape: &shape() };
         let over = divided(&window(8, 0), split, Err(Met::Quota("none".into())), now());
         assert_eq!(word(&over), expected);
     }
@@ -135,7 +135,7 @@ fn waiting_for_the_quota_spends_no_attempt_of_a_window_that_was_not_asked_for() 
 #[test]
 fn a_part_without_rows_is_not_asked_for() {
     let piece = |low, rows| Piece::whole(Timestamp::from_ticks(low), Timestamp::from_ticks(low + 5), rows);
-    let split = Split { reason: &too_much(true), name: &name(), hash_columns: &[] };
+    let split = Split { reason: &too_much(true), name: &name(), shape: &shape() };
     let cut = Ok(vec![piece(10, 4), piece(15, 0), piece(20, 4)]);
     let Over::End(WindowEnd::Split(children)) = divided(&window(8, 0), split, cut, now()) else { panic!("not split") };
     let states: Vec<_> = children.iter().map(|(_, child)| child.state).collect();
@@ -159,7 +159,7 @@ fn a_window_that_is_too_much_is_cut_or_comes_to_an_end() {
         (Err(Met::Unavailable(e(), None)), "again after backoff!"),
         (Err(Met::Refused(e())), "failed"),
     ] {
-        let split = Split { reason: &too_much(true), name: &name(), hash_columns: &["DeviceId".to_owned()] };
+        let split = Split { reason: &too_much(true), name: &name(), shape: &shape() };
         let over = divided(&window(8, 0), split, cut.clone(), now());
         let pieces = cut.map(|pieces| pieces.len());
         assert_eq!(word(&over), expected, "{pieces:?}");
@@ -182,7 +182,7 @@ fn what_is_refused_again_and_again_is_not_divided_down_to_its_rows() {
         }
         divisions += 1;
         let halves = vec![piece(lineage.planned_rows / 2), piece(lineage.planned_rows / 2)];
-        let split = Split { reason: &too_much(true), name: &name(), hash_columns: &[] };
+        let split = Split { reason: &too_much(true), name: &name(), shape: &shape() };
         let Over::End(WindowEnd::Split(parts)) = divided(&lineage, split, Ok(halves), now()) else { panic!() };
         lineage = parts[0].1.clone();
     };
@@ -205,7 +205,7 @@ fn what_is_refused_again_and_again_is_not_divided_down_to_its_rows() {
 fn a_window_that_was_not_asked_for_counts_as_no_refusal() {
     let piece = |low| Piece::whole(Timestamp::from_ticks(low), Timestamp::from_ticks(low + 5), 4);
     for (asked, splits) in [(true, 3), (false, 2)] {
-        let split = Split { reason: &too_much(asked), name: &name(), hash_columns: &[] };
+        let split = Split { reason: &too_much(asked), name: &name(), shape: &shape() };
         let parent = Window { splits: 2, ..window(8, 0) };
         let Over::End(end) = divided(&parent, split, Ok(vec![piece(10), piece(15)]), now()) else { panic!() };
         let WindowEnd::Split(parts) = &end else { panic!("not split") };
@@ -220,6 +220,18 @@ fn a_window_that_was_not_asked_for_counts_as_no_refusal() {
 }
 
 #[test]
+fn a_part_that_can_no_longer_be_told_from_the_others_ends_and_nothing_is_asked() {
+    let mut part = window(8, 0);
+    part.id.part = Part { index: 1, count: 2 };
+    assert_eq!(cannot_be_asked_for(&part, &shape()), None);
+    let other = Shape { parting: 1, ..shape() };
+    let Some(Over::End(WindowEnd::Failed(why))) = cannot_be_asked_for(&part, &other) else { panic!("it is asked for") };
+    assert!(why.contains("8 rows") && why.contains("another DestinationTable"), "{why}");
+    assert_eq!(cannot_be_asked_for(&Window { parting: 1, ..part }, &other), None);
+    assert_eq!(cannot_be_asked_for(&window(8, 0), &other), None, "no hash is needed for all of a range");
+}
+
+#[test]
 fn children_cover_their_parent_under_its_plan_and_path() {
     let piece = |index| Piece {
         low: Timestamp::from_ticks(10),
@@ -228,7 +240,8 @@ fn children_cover_their_parent_under_its_plan_and_path() {
         rows: 4,
     };
     let parent = Window { handover: true, ..window(8, 3) };
-    let split = Split { reason: &too_much(true), name: &name(), hash_columns: &[] };
+    let shape = Shape { parting: 3, ..shape() };
+    let split = Split { reason: &too_much(true), name: &name(), shape: &shape };
     let Over::End(WindowEnd::Split(children)) = divided(&parent, split, Ok(vec![piece(0), piece(1)]), now()) else {
         panic!("not split")
     };
@@ -236,7 +249,7 @@ fn children_cover_their_parent_under_its_plan_and_path() {
     assert_eq!(paths, ["000", "001"]);
     for (_, child) in &children {
         assert_eq!((child.state, child.attempts, child.handover), (WindowState::Planned, 0, true));
-        assert_eq!((&child.plan, child.id.ledger), (&parent.plan, parent.id.ledger));
+        assert_eq!((&child.plan, child.id.ledger, child.parting), (&parent.plan, parent.id.ledger, 3));
     }
 }
 

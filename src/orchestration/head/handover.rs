@@ -68,7 +68,7 @@ pub fn windows(
         let unmarked = Some(Unmarked { first, last, after: doubtful.ingested_after });
         let difference = Some(Difference { unmarked, ..Difference::of(rows) });
         // How many of them are new is not known.
-        (name(&id), Window { difference, ..Window::planned(id, draft, true, 0, now) })
+        (name(&id), Window { difference, parting: head.parting(), ..Window::planned(id, draft, true, 0, now) })
     };
     without_empty(pieces).iter().map(window).collect()
 }

@@ -72,8 +72,8 @@ pub fn repairs(
         let (low, high, part) = (Timestamp::MIN, Timestamp::MIN, piece.part);
         let id = WindowId { ledger: head.ledger, low, high, part, generation: 0, repair };
         // How many of them are new is not known; those that left may hide those that came.
-        let window =
-            Window { difference: Some(Difference::of(piece.rows)), ..Window::planned(id, draft, false, 0, now) };
+        let (difference, parting) = (Some(Difference::of(piece.rows)), head.parting());
+        let window = Window { difference, parting, ..Window::planned(id, draft, false, 0, now) };
         (name(&id), window)
     };
     pieces.iter().map(repair).collect()

@@ -91,7 +91,8 @@ pub fn windows_of(
             (true, _) => format!("n{index:04x}"),
         };
         let state = if piece.rows == 0 { WindowState::Empty } else { WindowState::Planned };
-        let window = Window { state, ..Window::planned(id, draft, handover, piece.rows, now) };
+        let parting = head.parting();
+        let window = Window { state, parting, ..Window::planned(id, draft, handover, piece.rows, now) };
         (WindowName::new(piece.low, &path), window)
     });
     Ok(windows.collect())

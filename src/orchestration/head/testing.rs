@@ -2,7 +2,7 @@
 
 use crate::orchestration::ids::{InstanceId, LedgerId, Part, TableKey, WindowId, WindowName};
 use crate::orchestration::instance::{Instance, LoadType, StartInput, TableConfig, TableRun};
-use crate::orchestration::ledger::{ChunkIdPlace, CutAxis, Head, RowFormat, Shape, TableState, VerifyDue};
+use crate::orchestration::ledger::{ChunkIdPlace, CutAxis, Head, PartedBy, RowFormat, Shape, TableState, VerifyDue};
 use crate::orchestration::window::{Seal, Window, WindowState};
 use crate::orchestration::write::Seen;
 use crate::timestamp::Timestamp;
@@ -110,7 +110,8 @@ pub(crate) fn shape() -> Shape {
         axis: CutAxis::ArrivalTime,
         row_format: RowFormat::Compact,
         chunk_id: ChunkIdPlace::Column,
-        hash_columns: Vec::new(),
+        parts: PartedBy::default(),
+        parting: 0,
         handover: None,
     }
 }

@@ -30,6 +30,7 @@ const GRAPH_APP_ID: &str = "00000003-0000-0000-c000-000000000000";
 const GRACE: Duration = Duration::from_secs(60);
 const UNKNOWN_PACK: &str =
     "'project' operator: Failed to resolve scalar expression named 'pack_all'. Fix semantic errors in your query.";
+const UNKNOWN_XXHASH: &str = "Unknown function: 'hash_xxhash64'. Fix semantic errors in your query.";
 const UNREADABLE: &str = "Unable to read JSON request payload. Please ensure Content-Type header is set and payload is of valid JSON format.";
 
 /// One of the three services behind the routes.
@@ -122,6 +123,9 @@ impl Hunting {
         let mut question = question(&body?, headers, service, tables.now())?;
         if self.settings.refuse_pack && question.query.contains("pack_all") {
             return Err(Refusal::Query(UNKNOWN_PACK.to_owned()));
+        }
+        if self.settings.refuse_xxhash && question.query.contains("hash_xxhash64") {
+            return Err(Refusal::Query(UNKNOWN_XXHASH.to_owned()));
         }
         if service.dialect == Dialect::Graph && question.timespan.is_none() {
             question.timespan = self.settings.default_timespan.map(|span| Timespan::before(tables.now(), span));

@@ -82,6 +82,8 @@ pub struct Settings {
     pub refused_calls_count: bool,
     /// Whether `pack_all()` is refused, as by a service that does not know it.
     pub refuse_pack: bool,
+    /// Whether `hash_xxhash64()` is refused, as by a service that does not know it.
+    pub refuse_xxhash: bool,
     /// The stretch of event time before now that Graph clips a call to that names none; `None`: it clips nothing then. A row without
     /// an event time is in no stretch.
     pub default_timespan: Option<Duration>,
@@ -100,6 +102,7 @@ impl Default for Settings {
             retry_after: true,
             refused_calls_count: false,
             refuse_pack: false,
+            refuse_xxhash: false,
             default_timespan: None,
             gzip: true,
             content_length: false,

@@ -397,6 +397,18 @@ async fn packing_can_be_a_thing_that_the_service_does_not_know() {
 }
 
 #[tokio::test]
+async fn the_named_hash_can_be_a_thing_that_the_service_does_not_know() {
+    let setup = setup(vec![table("DeviceEvents", 5)], Settings { refuse_xxhash: true, ..unlimited() });
+    let (status, _, message) = setup.hunt("DeviceEvents | where hash_xxhash64(DeviceId, 2) == 0").await.error();
+    assert!(status == 400 && message.contains("'hash_xxhash64'"), "{message}");
+    let (mut rows, halves) = (0, ["== 0", "== 1"]);
+    for half in halves {
+        rows += setup.hunt(&format!("DeviceEvents | where hash(DeviceId, 2) {half}")).await.rows().len();
+    }
+    assert_eq!(rows, 5);
+}
+
+#[tokio::test]
 async fn a_call_without_a_timespan_is_clipped_only_where_the_service_does_that() {
     let options = TableOptions { null_timestamps_per_mille: 100, ..TableOptions::default() };
     let recent = || TableSettings::new("DeviceEvents", 5_000, NOW - 60 * ticks::SECOND, NOW).with(options.clone());

@@ -159,6 +159,14 @@ pub enum Error {
         /// The column.
         column: String,
     },
+    /// There is no such column.
+    #[error("`{table}` has no column `{column}`; names are case-sensitive")]
+    NoColumn {
+        /// The table.
+        table: String,
+        /// The column.
+        column: String,
+    },
     /// The schemas in the program are damaged.
     #[error(transparent)]
     Schema(#[from] Damaged),
@@ -269,6 +277,38 @@ impl Source {
             }
             let mut shape = entry.shape.clone();
             shape.columns.push((Column { name: column.to_owned(), ty }, entry.next_row()));
+            *entry = source.table_state(table, shape, std::mem::take(&mut entry.segments));
+            Ok(())
+        })
+    }
+
+    /// Takes a column from `table`: no row shows it any more.
+    ///
+    /// # Errors
+    /// [`Error::NotInTenant`], [`Error::NoColumn`], [`Error::Store`].
+    pub fn drop_column(&self, table: &str, column: &str) -> Result<(), Error> {
+        self.change_columns(table, column, |columns, at| drop(columns.remove(at)))
+    }
+
+    /// Gives a column of `table` another type, and with it other values in all rows.
+    ///
+    /// # Errors
+    /// As [`Source::drop_column`].
+    pub fn retype_column(&self, table: &str, column: &str, ty: Type) -> Result<(), Error> {
+        self.change_columns(table, column, |columns, at| columns[at].0.ty = ty)
+    }
+
+    fn change_columns(
+        &self,
+        table: &str,
+        column: &str,
+        change: impl FnOnce(&mut Vec<(Column, u64)>, usize),
+    ) -> Result<(), Error> {
+        self.change(table, |source, entry| {
+            let mut shape = entry.shape.clone();
+            let at = shape.columns.iter().position(|(known, _)| known.name == column);
+            let no = || Error::NoColumn { table: table.to_owned(), column: column.to_owned() };
+            change(&mut shape.columns, at.ok_or_else(no)?);
             *entry = source.table_state(table, shape, std::mem::take(&mut entry.segments));
             Ok(())
         })

@@ -243,6 +243,19 @@ fn a_new_column_is_null_in_the_rows_before_it() {
 }
 
 #[test]
+fn a_column_that_is_taken_away_or_becomes_another_is_seen_so_in_all_rows() {
+    let source = source(vec![days("DeviceEvents", 200, 1)]);
+    source.drop_column("DeviceEvents", "ActionType").unwrap();
+    source.retype_column("DeviceEvents", "ReportId", Type::String).unwrap();
+    let table = source.at(i64::MAX).table("DeviceEvents").unwrap();
+    assert!(table.columns().iter().all(|column| column.name != "ActionType"));
+    let report = column(&*table, "ReportId");
+    assert!((0..200).all(|row| matches!(table.value(row, report), Value::String(_))));
+    let gone = source.drop_column("DeviceEvents", "ActionType").unwrap_err();
+    assert!(gone.to_string().contains("`ActionType`"), "{gone}");
+}
+
+#[test]
 fn impossible_tenants_are_refused_by_name() {
     let error = |tables| Source::new(&Settings { tables, ..Settings::default() }).err().unwrap().to_string();
     assert!(error(vec![days("deviceevents", 1, 1)]).contains("`deviceevents`"));

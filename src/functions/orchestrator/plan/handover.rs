@@ -57,8 +57,8 @@ impl Taking<'_> {
     /// Where the watermark is the axis, equal rows are in the same piece of time.
     async fn by_time(&self, doubtful: &Doubtful, target: u64, hunting: &mut Hunting<'_>) -> Step<Vec<Piece>> {
         let source = source::of(self.head, self.shape, false).map_err(StepError::name)?;
-        let columns = source::hash_columns(self.shape).map_err(StepError::name)?;
-        let mut planner = Planner::new(hunting, &source, &columns);
+        let hashing = source::hashing(self.shape).map_err(StepError::name)?;
+        let mut planner = Planner::new(hunting, &source, &hashing);
         let counted = planner.count(doubtful.low, doubtful.high, 0, false, None).await?;
         Ok(planner.cut(counted, target).await?)
     }
@@ -74,7 +74,7 @@ impl Taking<'_> {
         if let Some(handover) = source.handover.as_mut() {
             handover.only_copied = true;
         }
-        let columns = source::hash_columns(self.shape).map_err(StepError::name)?;
+        let hashing = source::hashing(self.shape).map_err(StepError::name)?;
         let watermark = Identifier::new(&self.head.watermark_column).map_err(StepError::name)?;
         let slice = Slice::Range(Range { low: doubtful.low, high: doubtful.high });
         let answer = hunting.rows(&queries::bounds(&source, &slice, &watermark)).await?;
@@ -88,7 +88,7 @@ impl Taking<'_> {
         if rows <= target {
             return Ok(Some((vec![whole], bounds)));
         }
-        let mut planner = Planner::new(hunting, &source, &columns);
+        let mut planner = Planner::new(hunting, &source, &hashing);
         Ok(Some((planner.divide_at_once(whole, Caps::of_rows(target)).await?, bounds)))
     }
 }

@@ -5,14 +5,15 @@ use super::snapshot;
 use crate::adx::catalog::{Claim, Destination, DestinationError, LedgerEntry, Readiness};
 use crate::app::Services;
 use crate::config::OversizeRows;
-use crate::defender::queries;
+use crate::defender::{Error as HuntingError, Rows, queries};
+use crate::functions::columns::Columns;
 use crate::functions::hunting::{Error, Hunting};
 use crate::functions::source::ARRIVAL_COLUMN;
 use crate::kql::Identifier;
 use crate::orchestration::head::learn as rules;
 use crate::orchestration::head::lost::lost;
 use crate::orchestration::instance::{LoadType, TableConfig, TableRun};
-use crate::orchestration::ledger::{CutAxis, Head, RowFormat, Shape};
+use crate::orchestration::ledger::{CutAxis, HashFunction, Head, PartedBy, RowFormat, Shape};
 use crate::orchestration::snapshot::Snapshots;
 use crate::orchestration::window::Window;
 use tokio::time::Instant;
@@ -20,6 +21,8 @@ use tokio::time::Instant;
 /// Columns that tell rows of the same instant apart, best first.
 const GOOD_HASH_COLUMNS: [&str; 6] =
     ["DeviceId", "ReportId", "Timestamp", "NetworkMessageId", "RecipientEmailAddress", "NodeId"];
+/// Their types, as an answer and as the engine spell them.
+const SCALARS: [&str; 7] = ["string", "int64", "long", "int32", "int", "guid", "datetime"];
 /// Columns in a hash.
 const MOST_HASH_COLUMNS: usize = 4;
 
@@ -79,10 +82,23 @@ async fn claim(services: &Services, head: &Head, axis: &CutAxis, deadline: Insta
 pub struct Probe {
     /// The best cut axis.
     pub axis: CutAxis,
-    /// Columns whose hash spreads the rows.
-    pub hash_columns: Vec<String>,
+    /// What spreads the rows.
+    pub parts: PartedBy,
     /// Of a table that is copied whole, the columns by which its rows are compared.
     pub row_columns: Vec<String>,
+}
+
+/// One row of a table, and which hash the service has.
+pub(super) async fn one_row(table: &Identifier, hunting: &mut Hunting<'_>) -> Step<(Rows, HashFunction)> {
+    let refused = match hunting.rows(&queries::probe(table, queries::HashFunction::Xxhash64)).await {
+        Ok(rows) => return Ok((rows, HashFunction::Xxhash64)),
+        Err(Error::Call(error @ HuntingError::Refused { .. })) if !error.is_unknown_table() => error,
+        Err(error) => return Err(unknown_table(table, error)),
+    };
+    let rows = hunting.rows(&queries::probe(table, queries::HashFunction::Hash)).await;
+    let rows = rows.map_err(|error| unknown_table(table, error))?;
+    tracing::warn!(%refused, table = %table, "the service refuses hash_xxhash64(): rows are parted by hash()");
+    Ok((rows, HashFunction::Hash))
 }
 
 /// Looks at one row of the source; `None` when it shows none.
@@ -91,8 +107,7 @@ pub async fn probe(config: &TableConfig, hunting: &mut Hunting<'_>) -> Step<Opti
         return snapshot::probe(config, hunting).await;
     }
     let source_table = Identifier::new(&config.source).map_err(StepError::name)?;
-    let rows =
-        hunting.rows(&queries::probe(&source_table)).await.map_err(|error| unknown_table(&source_table, error))?;
+    let (rows, function) = one_row(&source_table, hunting).await?;
     let Some(row) = rows.rows.first() else { return Ok(None) };
     let column = |name: &str| rows.columns.iter().find(|column| column.name == name);
     if column("ArrivedAt").is_none() {
@@ -125,7 +140,8 @@ pub async fn probe(config: &TableConfig, hunting: &mut Hunting<'_>) -> Step<Opti
     let names: Vec<(&str, &str)> =
         rows.columns.iter().map(|c| (c.name.as_str(), c.ty.as_str())).filter(|c| c.0 != "ArrivedAt").collect();
     hunting.try_timespan(&source_table, &names).await?;
-    Ok(Some(Probe { axis, hash_columns: hash_columns(&names), row_columns: Vec::new() }))
+    let parts = PartedBy { function, columns: hash_columns(&names) };
+    Ok(Some(Probe { axis, parts, row_columns: Vec::new() }))
 }
 
 /// What to set where the watermark column is none of the table's.
@@ -150,7 +166,7 @@ fn no_column(config: &TableConfig, offers_arrival: bool, times: &[&str]) -> Stri
 
 /// Finds out the table's shape. Gives `false` when the source shows no row to learn from.
 pub async fn shape(services: &Services, table: &TableRun, head: &mut Head, hunting: &mut Hunting<'_>) -> Step<bool> {
-    let Some(Probe { axis, hash_columns, row_columns }) = probe(&table.config, hunting).await? else {
+    let Some(Probe { axis, parts, row_columns }) = probe(&table.config, hunting).await? else {
         return Ok(false);
     };
     let snapshots = (axis == CutAxis::Whole).then(|| Box::new(Snapshots::new(row_columns)));
@@ -161,7 +177,8 @@ pub async fn shape(services: &Services, table: &TableRun, head: &mut Head, hunti
         axis,
         row_format: services.settings.row_format.unwrap_or(default_format),
         chunk_id: services.settings.chunk_id,
-        hash_columns,
+        parts,
+        parting: 0,
         handover,
     };
     claim(services, head, &shape.axis, hunting.deadline()).await?;
@@ -181,6 +198,17 @@ pub fn unknown_table(table: &Identifier, error: Error) -> StepError {
     }
 }
 
+/// What rows are parted by from now on, where that is no longer what it was: one of its columns is not among the table's
+/// `columns`, or is among the `changed` ones, whose texts are others now.
+pub fn parted_anew(shape: &Shape, columns: &Columns, changed: &[String]) -> Option<PartedBy> {
+    let is_same = |name: &String| columns.contains_key(name) && !changed.contains(name);
+    if shape.parts.columns.iter().all(is_same) {
+        return None;
+    }
+    let names: Vec<(&str, &str)> = columns.iter().map(|(name, ty)| (name.as_str(), ty.as_str())).collect();
+    Some(PartedBy { columns: hash_columns(&names), ..shape.parts })
+}
+
 /// Scalar columns whose hash spreads the rows.
 fn hash_columns(columns: &[(&str, &str)]) -> Vec<String> {
     let good: Vec<String> = GOOD_HASH_COLUMNS
@@ -191,8 +219,7 @@ fn hash_columns(columns: &[(&str, &str)]) -> Vec<String> {
     if good.len() >= 2 {
         return good.into_iter().take(MOST_HASH_COLUMNS).collect();
     }
-    let scalar =
-        |ty: &str| ["string", "int64", "int32", "guid", "datetime"].iter().any(|known| known.eq_ignore_ascii_case(ty));
+    let scalar = |ty: &str| SCALARS.iter().any(|known| known.eq_ignore_ascii_case(ty));
     let others = columns.iter().filter(|(name, ty)| scalar(ty) && !good.contains(&(*name).to_owned()));
     let others = others.map(|(name, _)| (*name).to_owned());
     good.iter().cloned().chain(others).take(MOST_HASH_COLUMNS).collect()
@@ -209,5 +236,24 @@ mod tests {
         assert_eq!(hash_columns(&device), ["DeviceId", "ReportId", "Timestamp"]);
         let other = [("Bag", "Object"), ("Id", "String"), ("Weight", "Double"), ("Name", "String")];
         assert_eq!(hash_columns(&other), ["Id", "Name"]);
+    }
+
+    #[test]
+    fn rows_are_parted_by_other_columns_once_one_of_them_is_gone_or_is_another() {
+        use crate::orchestration::head::testing::shape;
+        let columns = |named: &[(&str, &str)]| -> Columns {
+            named.iter().map(|(name, ty)| ((*name).to_owned(), (*ty).to_owned())).collect()
+        };
+        let parts = PartedBy { columns: vec!["DeviceId".into(), "ReportId".into()], function: HashFunction::Hash };
+        let shape = Shape { parts, ..shape() };
+        let all = [("Bag", "dynamic"), ("DeviceId", "string"), ("ReportId", "long"), ("Timestamp", "datetime")];
+        assert_eq!(parted_anew(&shape, &columns(&all), &["Bag".into()]), None);
+        let by = |columns: &Columns, changed: &[String]| parted_anew(&shape, columns, changed).unwrap();
+        let gone = by(&columns(&[all[0], all[1], all[3]]), &[]);
+        assert_eq!(
+            (gone.columns, gone.function),
+            (vec!["DeviceId".to_owned(), "Timestamp".into()], HashFunction::Hash)
+        );
+        assert_eq!(by(&columns(&all), &["ReportId".into()]).columns, ["DeviceId", "ReportId", "Timestamp"]);
     }
 }

@@ -79,7 +79,7 @@ impl Sampling<'_, '_> {
             message: error.to_string(),
         };
         let source = source::of(self.head, shape, shape.handover.is_some()).map_err(name)?;
-        let columns = source::hash_columns(shape).map_err(name)?;
+        let by = source::hashing(shape).map_err(name)?;
         let mut parts = u32::try_from(self.rows / SAMPLE_ROWS).unwrap_or(u32::MAX).max(1);
         let (mut widened, mut narrowed) = (false, false);
         // Every id is as long as this.
@@ -90,7 +90,7 @@ impl Sampling<'_, '_> {
             return self.measured(&source, chunk_id, shape.row_format.is_compact()).await;
         }
         loop {
-            let partition = (parts > 1).then(|| Partition { index: 0, count: parts, columns: columns.clone() });
+            let partition = (parts > 1).then(|| Partition { index: 0, count: parts, by: by.clone() });
             match self.weighed(&source, partition, chunk_id).await {
                 Ok(Some(sample)) => return Ok(Some(sample)),
                 Ok(None) if parts == 1 || narrowed => return Ok(None),

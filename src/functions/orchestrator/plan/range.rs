@@ -4,7 +4,8 @@
 
 use super::super::{Step, StepError};
 use super::handover::Taking;
-use super::{Planning, measure, recount};
+use super::recount::Late;
+use super::{Planning, learn, measure, recount};
 use crate::defender::queries::{Range, Slice, Source};
 use crate::functions::columns::{self, Look};
 use crate::functions::hunting::Hunting;
@@ -47,9 +48,9 @@ impl Planning<'_> {
         let (shape, draft, config) = (shape_of(head)?, draft_of(head)?, &self.table().config);
         let taking = Taking { services: self.services, head, shape, config, draft, now, limits };
         windows.extend(taking.windows(target, hunting).await?);
-        let columns = source::hash_columns(shape).map_err(StepError::name)?;
+        let hashing = source::hashing(shape).map_err(StepError::name)?;
         let null_rows = counted.null_rows;
-        let mut planner = Planner::new(hunting, &source, &columns);
+        let mut planner = Planner::new(hunting, &source, &hashing);
         let mut pieces = planner.cut(counted, target).await?;
         let whole = Piece::whole(Timestamp::MIN, Timestamp::MIN, null_rows);
         let judged = nulls::judge(&found.windows, null_rows, now);
@@ -82,22 +83,27 @@ impl Planning<'_> {
         past: Option<&Past>,
         hunting: &mut Hunting<'_>,
     ) -> Step<(Histogram, Option<Look>)> {
-        let shape = shape_of(head)?;
-        let handover = plan::is_handover(head) || past.is_some_and(|past| past.is_before_handover(shape));
-        let source = source::of(head, shape, handover).map_err(StepError::name)?;
-        let hashed = source::hash_columns(shape).map_err(StepError::name)?;
+        let shape = shape_of(head)?.clone();
+        let handover = plan::is_handover(head) || past.is_some_and(|past| past.is_before_handover(&shape));
+        let source = source::of(head, &shape, handover).map_err(StepError::name)?;
+        let hashing = source::hashing(&shape).map_err(StepError::name)?;
         let target = sizing::target_rows(head, &self.app.limits, hunting.byte_cap());
         let days = range.high.since(range.low).as_secs_f64() / 86_400.0;
         let wanted = bins_wanted(head.rows_per_day.unwrap_or_default() * days, Caps::of_rows(target));
         let nulls = nulls::are_counted(head);
-        let mut planner = Planner::new(hunting, &source, &hashed).asking_for_columns();
+        let mut planner = Planner::new(hunting, &source, &hashing).asking_for_columns();
         let counted = planner.count(range.low, range.high, wanted, nulls, past.map(Past::low)).await?;
         let columns = planner.take_columns();
         head.rows_per_day = counted.rows_per_day().or(head.rows_per_day);
         let mut look = None;
         if let Some(columns) = columns {
             let (notes, seen) = columns::changes(self.app, self.key(), columns).await;
+            part_anew(head, &seen);
+            head.compare_without(seen.gone().iter().chain(seen.changed()).cloned());
+            head.no_watermark =
+                head.watermark_column != source::ARRIVAL_COLUMN && !seen.columns().contains_key(&head.watermark_column);
             (head.notes, look) = (notes, Some(seen));
+            head.notes.extend(head.no_watermark.then(|| without_watermark(head)));
         }
         Ok((counted, look))
     }
@@ -105,14 +111,15 @@ impl Planning<'_> {
     /// The repairs of windows into which rows came late.
     async fn came_late(
         &self,
-        head: &Head,
+        head: &mut Head,
         found: &Survey<ETag>,
         past: Option<&Past>,
         counted: &Histogram,
         hunting: &mut Hunting<'_>,
     ) -> Step<Windows> {
         let Some(past) = past else { return Ok(Vec::new()) };
-        let grown = recount::grown(head, shape_of(head)?, past, counted, hunting).await?;
+        let Late { grown, notes } = recount::grown(head, shape_of(head)?, past, counted, hunting).await?;
+        head.notes.extend(notes);
         Ok(repairs(head, draft_of(head)?, &found.windows, &grown, self.app.state.now()))
     }
 
@@ -130,6 +137,23 @@ impl Planning<'_> {
         };
         measure::weigh(self.services, head, rows, hunting).await?;
         source::of(head, shape_of(head)?, plan::is_handover(head)).map_err(StepError::name)
+    }
+}
+
+fn without_watermark(head: &Head) -> String {
+    let Head { source, destination, watermark_column, .. } = head;
+    format!(
+        "{source} has no column {watermark_column} any more, which is its WatermarkColumn: new rows have a null {watermark_column} in \
+         {destination}. For rows with a time, copy the table to another DestinationTable with another WatermarkColumn"
+    )
+}
+
+/// Where what rows are parted by is gone, they are parted by something else from now on.
+fn part_anew(head: &mut Head, look: &Look) {
+    let Some(shape) = head.shape.as_mut() else { return };
+    if let Some(parts) = learn::parted_anew(shape, look.columns(), look.changed()) {
+        tracing::warn!(table = head.source, before = %shape.parts, now = %parts, "rows are parted by other columns");
+        shape.part_by(parts);
     }
 }
 

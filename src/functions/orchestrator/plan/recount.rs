@@ -2,16 +2,23 @@
 //! repairs. What is compared is decided in `orchestration::recount` and `orchestration::head::nulls`; here it is asked for.
 
 use super::super::{Step, StepError};
-use crate::defender::queries::{self, Range as Stretch, Slice, Source};
+use crate::defender::queries::{self, Hashing, Range as Stretch, Slice, Source};
 use crate::defender::{Error as HuntingError, Rows};
 use crate::functions::hunting::{Error, Hunting};
 use crate::functions::planner::Histogram;
 use crate::functions::source;
-use crate::kql::Identifier;
 use crate::orchestration::ledger::{Head, Shape};
 use crate::orchestration::recount::{Grown, Leaf, Past, Search, by_slice, edges, grown_parts};
 use serde_json::Value;
 use std::ops::Range;
+
+/// What came late.
+pub(super) struct Late {
+    /// The windows that have grown.
+    pub grown: Vec<Grown>,
+    /// What came late and cannot be found, for a person.
+    pub notes: Vec<String>,
+}
 
 /// The windows of the past that have grown, given what the plan's histogram counted there.
 pub(super) async fn grown(
@@ -20,25 +27,38 @@ pub(super) async fn grown(
     past: &Past,
     counted: &Histogram,
     hunting: &mut Hunting<'_>,
-) -> Step<Vec<Grown>> {
+) -> Step<Late> {
     let source = source::of(head, shape, past.is_before_handover(shape)).map_err(StepError::name)?;
-    let columns = source::hash_columns(shape).map_err(StepError::name)?;
+    let hashing = source::hashing(shape).map_err(StepError::name)?;
     let mut search = Search::begin(past, &counted.past, counted.past_width);
     while let Some(slices) = search.ask() {
         let counts = count(&source, past, &slices, hunting).await?;
         search.answered(&slices, &counts);
     }
-    let mut grown = Vec::new();
+    let (mut grown, mut notes) = (Vec::new(), Vec::new());
     for (leaf, shown) in search.found() {
         match leaf.windows.first() {
             Some(window) if leaf.is_whole() => grown.push(Grown { window: window.clone(), shown }),
-            _ => grown.extend(parts(&source, &columns, leaf, hunting).await?),
+            _ if leaf.windows.iter().any(|window| window.parting != shape.parting) => {
+                notes.push(not_found(leaf, shown))
+            }
+            _ => grown.extend(parts(&source, &hashing, leaf, hunting).await?),
         }
     }
     if !grown.is_empty() {
         tracing::info!(table = head.source, windows = grown.len(), "rows came late into windows that were copied");
     }
-    Ok(grown)
+    for note in &notes {
+        tracing::error!(table = head.source, note, "rows that came late are not copied");
+    }
+    Ok(Late { grown, notes })
+}
+
+fn not_found(leaf: &Leaf, shown: u64) -> String {
+    let Leaf { low, high, .. } = leaf;
+    format!(
+        "rows came late into ({low}, {high}], of which the source shows {shown} now, and are not copied: that range was copied in parts          by a column which is gone or has another type"
+    )
 }
 
 async fn count(source: &Source, past: &Past, slices: &[Range<usize>], hunting: &mut Hunting<'_>) -> Step<Vec<u64>> {
@@ -50,9 +70,9 @@ async fn count(source: &Source, past: &Past, slices: &[Range<usize>], hunting: &
     Ok(by_slice(past, slices, &edges, &counts))
 }
 
-async fn parts(source: &Source, columns: &[Identifier], leaf: &Leaf, hunting: &mut Hunting<'_>) -> Step<Vec<Grown>> {
+async fn parts(source: &Source, hashing: &Hashing, leaf: &Leaf, hunting: &mut Hunting<'_>) -> Step<Vec<Grown>> {
     let slice = Slice::Range(Stretch { low: leaf.low, high: leaf.high });
-    let query = queries::partition_counts(source, &slice, columns, u32::from(leaf.finest()));
+    let query = queries::partition_counts(source, &slice, hashing, u32::from(leaf.finest()));
     Ok(grown_parts(leaf, &numbered(&hunting.rows(&query).await?, "Part")?))
 }
 

@@ -2,7 +2,7 @@
 //! `orchestration::snapshot`.
 
 use super::super::{Step, StepError, store};
-use super::learn::{self, Probe, unknown_table};
+use super::learn::{self, Probe};
 use super::{Content, Planning, Prepared, measure, ownership};
 use crate::defender::queries::{self, Range, Slice};
 use crate::defender::{Error as HuntingError, Rows};
@@ -11,7 +11,7 @@ use crate::functions::source;
 use crate::kql::{Identifier, InvalidName};
 use crate::orchestration::head::plan::windows_of;
 use crate::orchestration::instance::{LoadType, TableConfig};
-use crate::orchestration::ledger::{CutAxis, Head};
+use crate::orchestration::ledger::{CutAxis, Head, PartedBy};
 use crate::orchestration::plan::Piece;
 use crate::orchestration::sizing;
 use crate::orchestration::snapshot::plan::{
@@ -49,7 +49,7 @@ const MOST_KEYS: usize = 4;
 /// Looks at one row of a table that is copied whole; `None` when it shows none.
 pub(super) async fn probe(config: &TableConfig, hunting: &mut Hunting<'_>) -> Step<Option<Probe>> {
     let table = Identifier::new(&config.source).map_err(StepError::name)?;
-    let rows = hunting.rows(&queries::probe(&table)).await.map_err(|error| unknown_table(&table, error))?;
+    let (rows, function) = learn::one_row(&table, hunting).await?;
     if rows.rows.is_empty() {
         return Ok(None);
     }
@@ -61,7 +61,8 @@ pub(super) async fn probe(config: &TableConfig, hunting: &mut Hunting<'_>) -> St
             "{table} has no scalar columns, so its rows cannot be told apart and no snapshot of it can be checked"
         )));
     }
-    Ok(Some(Probe { axis: CutAxis::Whole, hash_columns: keys(&row_columns), row_columns }))
+    let parts = PartedBy { function, columns: keys(&row_columns) };
+    Ok(Some(Probe { axis: CutAxis::Whole, parts, row_columns }))
 }
 
 /// All columns whose text is the same in every answer: that of a bag is in no fixed order (dataexplorer-docs
@@ -89,9 +90,9 @@ pub(in super::super) async fn count(
 ) -> Result<Vec<Bucket>, CountError> {
     let (Some(shape), Some(held)) = (&head.shape, &head.snapshots) else { return Err(CountError::NoShape) };
     let source = source::of(head, shape, false)?;
-    let columns = source::hash_columns(shape)?;
+    let hashing = source::hashing(shape)?;
     let row_columns: Result<Vec<Identifier>, _> = held.row_columns.iter().map(|name| Identifier::new(name)).collect();
-    let query = queries::snapshot_counts(&source, &columns, parts, &row_columns?);
+    let query = queries::snapshot_counts(&source, &hashing, parts, &row_columns?);
     Ok(buckets(&hunting.rows(&query).await?, parts)?)
 }
 
@@ -248,8 +249,8 @@ impl Planning<'_> {
 /// Takes the columns in that the table has now; gives whether they are others.
 fn relearned(head: &mut Head, probe: Probe) -> bool {
     let (Some(shape), Some(held)) = (&mut head.shape, &mut head.snapshots) else { return false };
-    let changed = shape.hash_columns != probe.hash_columns || held.row_columns != probe.row_columns;
-    shape.hash_columns = probe.hash_columns;
+    let changed = shape.parts != probe.parts || held.row_columns != probe.row_columns;
+    shape.parts = probe.parts;
     held.row_columns = probe.row_columns;
     changed
 }
