@@ -4,9 +4,9 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on says so by panicking")]
 
 use adxingestor::defender::queries::{
-    Axis, Handover, HashFunction, Hashing, Partition, Past, Range, RowFormat, Slice, Source, bounds, close_histogram,
-    columns, count, count_null_watermark, histogram, histogram_with_past, odd_times, partition_counts, plain_sample,
-    plain_window, probe, sample, slices, snapshot_counts, weighed_histogram, window, with_columns,
+    Axis, Copied, Handover, HashFunction, Hashing, Partition, Past, Range, RowFormat, Slice, Source, bounds,
+    close_histogram, columns, count, count_null_watermark, histogram, histogram_with_past, odd_times, partition_counts,
+    plain_sample, plain_window, probe, sample, slices, snapshot_counts, weighed_histogram, window, with_columns,
 };
 use adxingestor::kql::Identifier;
 use adxingestor::timestamp::Timestamp;
@@ -60,13 +60,23 @@ fn queries() -> BTreeMap<&'static str, String> {
             watermark_column: column.map(name),
             watermark: at("2026-06-30T21:00:00Z"),
             refreshed: at("2026-06-30T22:00:00Z"),
-            only_copied: false,
+            copied: Copied::LeftOut,
         })
     };
     let taken_over = Source { handover: handover(Some("Timestamp")), ..events() };
     let arrival_taken_over = Source { handover: handover(None), ..arrival.clone() };
     let mut only_copied = taken_over.clone();
-    only_copied.handover.as_mut().unwrap().only_copied = true;
+    let below = |handover: Handover, copied| Some(Handover { copied, ..handover });
+    let upto = Range { low: Timestamp::MIN, high: at("2026-06-30T21:00:00Z") };
+    only_copied.handover = below(only_copied.handover.unwrap(), Copied::Alone(upto));
+    let taken = taken_over.handover.clone().unwrap();
+    let missed = Source { handover: below(taken.clone(), Copied::Missed(day().low)), ..events() };
+    let without = Source { handover: below(taken, Copied::Without), ..events() };
+    let some = Range { low: at("2026-06-30T20:00:00Z"), ..upto };
+    let some_copied =
+        Source { handover: below(taken_over.handover.clone().unwrap(), Copied::Alone(some)), ..taken_over.clone() };
+    let by_watermark =
+        Source { handover: below(taken_over.handover.clone().unwrap(), Copied::Arrived(day())), ..by_column.clone() };
     let past = |low| Past { low, bin: hour };
     let edges = [at("2026-07-01T06:00:00Z"), at("2026-07-01T18:00:00.0000001Z")];
     BTreeMap::from([
@@ -82,12 +92,20 @@ fn queries() -> BTreeMap<&'static str, String> {
         ("slices", slices(&events(), &day(), &edges)),
         ("slices-handover", slices(&taken_over, &from_the_start, &edges[..1])),
         ("slices-of-one", slices(&by_column, &day(), &[])),
-        ("bounds-of-what-was-copied", bounds(&only_copied, &slice, &name("Timestamp"))),
+        ("bounds-of-what-was-missed", bounds(&missed, &Slice::Range(from_the_start), &name("Timestamp"))),
+        ("window-of-what-has-no-watermark", window(&without, &Slice::Range(from_the_start), Some(&device), None)),
         ("window-of-what-was-copied", window(&only_copied, &slice, None, None)),
         ("probe", probe(&name("DeviceEvents"), HashFunction::Xxhash64)),
         ("probe-hash", probe(&name("DeviceEvents"), HashFunction::Hash)),
         ("probe-odd-name", probe(&name("where"), HashFunction::Xxhash64)),
         ("columns", columns(&name("DeviceEvents"))),
+        ("window-of-some-of-what-was-copied", window(&some_copied, &slice, Some(&device), None)),
+        ("histogram-of-what-was-copied", histogram(&by_watermark, &some, false, hour)),
+        ("close-histogram-of-what-was-copied", close_histogram(&by_watermark, &some, hour)),
+        (
+            "partition-counts-of-what-was-copied",
+            partition_counts(&by_watermark, &Slice::Range(some), &by(&["DeviceId"]), 4),
+        ),
         ("odd-times", odd_times(&name("DeviceEvents"))),
         ("histogram", histogram(&events(), &day(), false, hour)),
         ("with-columns", with_columns(&histogram(&events(), &day(), true, hour), &events().table)),

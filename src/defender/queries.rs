@@ -72,8 +72,8 @@ pub struct Partition {
 
 /// What an earlier copier of this table has copied already, which is left out.
 ///
-/// It kept a watermark on a column and a time up to which rows had arrived: rows above the watermark, without one, or
-/// arrived later are not copied yet.
+/// It kept a watermark on a column and a time up to which rows had arrived: rows above the watermark, or arrived later, are not
+/// copied yet. Rows without one it copied if its first load came after them, and never again.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Handover {
     /// The column of the watermark; `None`: it was the arrival time.
@@ -82,8 +82,23 @@ pub struct Handover {
     pub watermark: Timestamp,
     /// When the earlier copier looked last.
     pub refreshed: Timestamp,
-    /// Whether it is the other way round: only what that one should have copied, of what had arrived by then.
-    pub only_copied: bool,
+    /// What of that is read.
+    pub copied: Copied,
+}
+
+/// What of a table is read that an earlier copier should have copied.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Copied {
+    /// Nothing: it is left out.
+    LeftOut,
+    /// Nothing else, and of that what has these watermarks.
+    Alone(Range),
+    /// Nothing else, and of that what has no watermark.
+    Without,
+    /// What has no watermark, and what has arrived after this with one that was copied.
+    Missed(Timestamp),
+    /// Nothing else, and of that what had arrived in this range. The watermark is what windows are cut on.
+    Arrived(Range),
 }
 
 /// A range before that of a histogram which is counted with it.
@@ -205,11 +220,17 @@ pub fn slices(source: &Source, range: &Range, edges: &[Timestamp]) -> String {
     query
 }
 
-/// How many rows (`Rows`) a slice holds, and the least and the greatest value (`First`, `Last`) of a column in them.
+/// How many rows of a slice have a value in a column (`Rows`), the least and the greatest of them (`First`, `Last`), and how many rows
+/// have none (`Without`).
 pub fn bounds(source: &Source, slice: &Slice, column: &Identifier) -> String {
     let mut query = slice_of(source, slice, None);
     arrival_column(&mut query, source);
-    line(&mut query, format_args!("summarize Rows = count(), First = min({column}), Last = max({column})"));
+    line(
+        &mut query,
+        format_args!(
+            "summarize Rows = countif(isnotnull({column})), First = min({column}), Last = max({column}), Without = countif(isnull({column}))"
+        ),
+    );
     query
 }
 
@@ -350,19 +371,27 @@ fn range_filter(axis: &Axis, range: &Range) -> String {
 }
 
 fn handover(query: &mut String, source: &Source) {
-    let Some(Handover { watermark_column, watermark, refreshed, only_copied }) = &source.handover else { return };
+    let Some(Handover { watermark_column, watermark, refreshed, copied }) = &source.handover else { return };
     let axis = watermark_column.clone().map_or(Axis::ArrivalTime, Axis::Column);
-    if *only_copied {
-        return line(query, format_args!("where {axis} <= {}", Datetime(*watermark)));
+    match copied {
+        Copied::LeftOut => {}
+        Copied::Alone(range) => return line(query, format_args!("where {}", range_filter(&axis, range))),
+        Copied::Without => return line(query, format_args!("where isnull({axis})")),
+        Copied::Missed(after) => {
+            return line(
+                query,
+                format_args!(
+                    "where isnull({axis}) or ({ARRIVAL_TIME} > {} and {axis} <= {})",
+                    Datetime(*after),
+                    Datetime(*watermark)
+                ),
+            );
+        }
+        Copied::Arrived(range) => {
+            return line(query, format_args!("where {}", range_filter(&Axis::ArrivalTime, range)));
+        }
     }
-    line(
-        query,
-        format_args!(
-            "where ({axis} > {} or isnull({axis}) or {ARRIVAL_TIME} > {})",
-            Datetime(*watermark),
-            Datetime(*refreshed)
-        ),
-    );
+    line(query, format_args!("where ({axis} > {} or {ARRIVAL_TIME} > {})", Datetime(*watermark), Datetime(*refreshed)));
 }
 
 fn arrival_column(query: &mut String, source: &Source) {

@@ -1,7 +1,7 @@
 //! From the ledger's records to the typed input of the hunting queries.
 
 use crate::defender::queries::{
-    self, Axis, Handover, HashFunction, Hashing, Partition, Range, RowFormat, Slice, Source,
+    self, Axis, Copied, Handover, HashFunction, Hashing, Partition, Range, RowFormat, Slice, Source,
 };
 use crate::defender::{Dialect, Reader};
 use crate::kql::{Identifier, InvalidName};
@@ -28,7 +28,7 @@ pub fn of(head: &Head, shape: &Shape, handover: bool) -> Result<Source, InvalidN
         watermark_column: (!arrival_column).then(|| watermark_column.clone()),
         watermark: handover.watermark,
         refreshed: handover.refreshed,
-        only_copied: false,
+        copied: Copied::LeftOut,
     });
     let row_format = if shape.row_format.is_compact() { RowFormat::Compact } else { RowFormat::Full };
     Ok(Source { table: Identifier::new(&head.source)?, axis, handover, arrival_column, row_format })
@@ -40,9 +40,10 @@ pub fn of(head: &Head, shape: &Shape, handover: bool) -> Result<Source, InvalidN
 /// [`InvalidName`], as in [`of`].
 pub fn of_window(head: &Head, shape: &Shape, window: &Window) -> Result<Source, InvalidName> {
     let mut source = of(head, shape, window.handover)?;
-    let is_of_others = window.difference.as_ref().is_some_and(|difference| difference.unmarked.is_some());
-    if let Some(handover) = source.handover.as_mut() {
-        handover.only_copied = is_of_others;
+    let unmarked = window.difference.as_ref().and_then(|difference| difference.unmarked.as_ref());
+    if let (Some(handover), Some(unmarked)) = (source.handover.as_mut(), unmarked) {
+        let range = Range { low: unmarked.first.before(), high: unmarked.last };
+        handover.copied = if unmarked.is_without() { Copied::Without } else { Copied::Alone(range) };
     }
     Ok(source)
 }

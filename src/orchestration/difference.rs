@@ -2,7 +2,7 @@
 //! rows of windows that are pulled anew beside such. Says which windows a difference is made against, and how many rows the
 //! source showed when the windows of a range were last compared with it. Knows no row.
 
-use super::adoption::coverage::overlaps;
+use super::adoption::coverage::{covers, overlaps};
 use super::adoption::watch::{is_posted, rows};
 use super::ids::WindowId;
 use super::limits::SOURCE_KEPT;
@@ -27,7 +27,7 @@ pub struct Difference {
     pub unmarked: Option<Unmarked>,
 }
 
-/// Rows of the destination that carry no window's id, by their watermark.
+/// Rows of the destination that carry no window's id, by their watermark; or those of them that have none.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Unmarked {
     /// From here on.
@@ -36,6 +36,16 @@ pub struct Unmarked {
     pub last: Timestamp,
     /// Ingested after this, or nobody knows when.
     pub after: Timestamp,
+}
+
+impl Unmarked {
+    /// Rows that have no watermark, whenever they were ingested.
+    pub const WITHOUT: Self = Self { first: Timestamp::MIN, last: Timestamp::MIN, after: Timestamp::MIN };
+
+    /// Whether it stands for rows that have no watermark.
+    pub fn is_without(&self) -> bool {
+        *self == Self::WITHOUT
+    }
 }
 
 impl Difference {
@@ -57,6 +67,8 @@ pub enum Against {
     Windows(Vec<Counted>),
     /// This one is not over: its rows are not all there.
     NotYet(WindowId),
+    /// It is a repair of windows that are not on record any more: what the destination holds of its range is not known.
+    Unknown,
 }
 
 /// A window whose rows are in the destination.
@@ -74,7 +86,8 @@ pub struct Counted {
 /// for has to be over; those later ones count as far as they are there.
 pub fn against(window: &Window, ledger: &[Window], now: Timestamp) -> Against {
     let mut counted = Vec::new();
-    for other in ledger.iter().filter(|other| other.id != window.id && share_rows(&window.id, &other.id)) {
+    let is_beside = |other: &&Window| share_rows(&window.id, &other.id) && !are_apart(window, other);
+    for other in ledger.iter().filter(|other| other.id != window.id).filter(is_beside) {
         let is_later = other.id.repair > window.id.repair;
         match other.state {
             // The source no longer shows any of its rows.
@@ -89,7 +102,28 @@ pub fn against(window: &Window, ledger: &[Window], now: Timestamp) -> Against {
             _ => return Against::NotYet(other.id),
         }
     }
-    Against::Windows(counted)
+    if has_base(window, ledger) { Against::Windows(counted) } else { Against::Unknown }
+}
+
+/// Whether both are held against another app's rows, of watermarks that have nothing in common.
+fn are_apart(one: &Window, other: &Window) -> bool {
+    let unmarked = |window: &Window| window.difference.as_ref().and_then(|difference| difference.unmarked.clone());
+    let both = unmarked(one).zip(unmarked(other));
+    both.is_some_and(|(one, other)| one.last < other.first || other.last < one.first)
+}
+
+/// Whether the windows that a repair brings the late rows of are all on record. Those of rows without a value on the cut axis always
+/// are, and what a plan compares with another app's rows stands for none.
+fn has_base(window: &Window, ledger: &[Window]) -> bool {
+    let id = &window.id;
+    let first = if id.repair < WindowId::FIRST_HANDOVER { 0 } else { WindowId::FIRST_HANDOVER };
+    let is_of_others = first > 0 && window.handover;
+    if id.repair == first || id.is_null_axis() || is_of_others {
+        return true;
+    }
+    let is_base = |other: &&Window| other.id.repair == first && other.state != WindowState::Split;
+    let bases = ledger.iter().filter(is_base).filter(|other| share_rows(id, &other.id)).map(|other| other.id);
+    covers(&bases.collect::<Vec<_>>(), id)
 }
 
 /// When the rows of a window had been pulled. A destination may not note when those of an adopted one landed.
@@ -164,6 +198,7 @@ mod tests {
         match against(window, ledger, later(60)) {
             Against::Windows(windows) => Ok(windows.iter().map(|counted| counted.id.repair).collect()),
             Against::NotYet(id) => Err(id),
+            Against::Unknown => panic!("{} has no base", window.id),
         }
     }
 
@@ -197,12 +232,47 @@ mod tests {
     }
 
     #[test]
+    fn a_repair_of_windows_that_are_not_on_record_is_not_made() {
+        let (base, repair) = (window(WindowState::Verified, 0), window(WindowState::Claimed, 2));
+        let half = |index| Window {
+            id: WindowId { part: Part { index, count: 2 }, ..base.id },
+            ..window(WindowState::Empty, 0)
+        };
+        let is_known = |ledger: &[Window]| against(&repair, ledger, later(60)) != Against::Unknown;
+        assert!(is_known(std::slice::from_ref(&base)) && is_known(&[half(0), half(1)]));
+        assert!(!is_known(&[]), "the whole range would be copied again");
+        assert!(!is_known(&[half(0)]) && !is_known(&[window(WindowState::Verified, 1)]));
+        assert!(!is_known(&[Window { state: WindowState::Split, ..base.clone() }]));
+        let of_half = Window { id: WindowId { repair: 2, ..half(0).id }, ..repair.clone() };
+        assert_eq!(found(&of_half, &[half(0)]), Ok(vec![]));
+        let of_nulls = Window { id: WindowId { high: Timestamp::MIN, low: Timestamp::MIN, ..repair.id }, ..repair };
+        assert_eq!(found(&of_nulls, &[]), Ok(vec![]), "those are never purged");
+        let (first, next) = (WindowId::FIRST_HANDOVER, WindowId::FIRST_HANDOVER + 1);
+        assert_eq!(found(&window(WindowState::Claimed, first), &[]), Ok(vec![]), "its base is another app's");
+        let next = window(WindowState::Claimed, next);
+        assert_eq!(against(&next, &[base], later(60)), Against::Unknown);
+        assert_eq!(found(&Window { handover: true, ..next }, &[]), Ok(vec![]), "nor is that of another comparison");
+    }
+
+    #[test]
+    fn stretches_of_watermarks_do_not_wait_for_each_other() {
+        let stretch = |number, first, last| {
+            let unmarked = Some(Unmarked { first: later(first), last: later(last), after: now() });
+            let difference = Some(Difference { unmarked, ..Difference::of(3) });
+            Window { difference, ..window(WindowState::Planned, WindowId::FIRST_HANDOVER + number) }
+        };
+        let ledger = [stretch(0, 0, 4), stretch(1, 5, 9)];
+        assert_eq!(found(&ledger[1], &ledger), Ok(vec![]));
+        assert_eq!(found(&stretch(2, 4, 5), &ledger), Err(ledger[0].id), "it meets both");
+    }
+
+    #[test]
     fn rows_that_the_source_has_let_go_of_are_not_read_again() {
         let ledger = [window(WindowState::Verified, 0)];
         let held = |days: u64| against(&window(WindowState::Claimed, 1), &ledger, later(days * 86_400));
         let count = |held| match held {
             Against::Windows(windows) => windows.len(),
-            Against::NotYet(_) => 9,
+            Against::NotYet(_) | Against::Unknown => 9,
         };
         assert_eq!((count(held(30)), count(held(33))), (1, 0));
         assert_eq!(later(0), now());

@@ -151,6 +151,18 @@ pub struct Handover {
     pub refreshed: Timestamp,
 }
 
+/// What another app had copied of a table when the first run of this one came to it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Others {
+    /// Its `HighWatermark`.
+    pub watermark: Timestamp,
+    /// Its `LastRefreshedTime`.
+    pub refreshed: Timestamp,
+    /// Whether a plan has compared what that one may have missed.
+    #[serde(default)]
+    pub compared: bool,
+}
+
 /// What a table does in the current run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -339,6 +351,9 @@ pub struct Head {
     /// From here on windows are still to be counted again that could not be when the last plan looked back on them.
     #[serde(default)]
     pub recount_from: Option<Timestamp>,
+    /// What another app has copied, as long as plans still have to do with that.
+    #[serde(default)]
+    pub others: Option<Others>,
     /// Where the table's first window began.
     #[serde(default)]
     pub began_at: Option<Timestamp>,
@@ -433,6 +448,7 @@ impl Head {
             planned_to: Timestamp::MIN,
             verified_up_to: Timestamp::MIN,
             recount_from: None,
+            others: None,
             began_at: None,
             counts: Counts::default(),
             purged: Counts::default(),

@@ -8,7 +8,7 @@
 use super::difference::{Difference, Unmarked, last_shown, next_repair, share_rows};
 use super::ids::{Part, WindowId, WindowName};
 use super::ledger::{CutAxis, Head, Shape};
-use super::limits::Limits;
+use super::limits::{Limits, SOURCE_KEPT};
 use super::plan::Bin;
 use super::window::{Window, WindowState};
 use crate::timestamp::Timestamp;
@@ -46,6 +46,8 @@ pub struct Known {
     pub id: WindowId,
     /// Rows of its range that the source showed when it was last compared; `None` while that is still to be done.
     pub shown: Option<u64>,
+    /// Whether that is still to come: it, or a repair of it, is not over.
+    pub is_open: bool,
     /// What another app has copied of its range.
     pub unmarked: Option<Unmarked>,
     /// The number of what parted the table's rows then, if it is a part.
@@ -108,9 +110,10 @@ impl Past {
         self.leaves.first().map_or(Timestamp::MIN, |leaf| leaf.low)
     }
 
-    /// Where the windows begin that could not be compared: the next plan looks back on them, however long ago they lie.
-    pub fn open_from(&self) -> Option<Timestamp> {
-        let is_open = |leaf: &&Leaf| leaf.windows.iter().any(|window| window.shown.is_none());
+    /// Where the windows begin that could not be compared at `now`: the next plan looks back on them, however long ago they lie, as
+    /// long as the source keeps them.
+    pub fn open_from(&self, now: Timestamp) -> Option<Timestamp> {
+        let is_open = |leaf: &&Leaf| leaf.high > now - SOURCE_KEPT && leaf.windows.iter().any(|window| window.is_open);
         self.leaves.iter().find(is_open).map(|leaf| leaf.low)
     }
 
@@ -173,7 +176,8 @@ fn known(base: &Window, ledger: &[Window]) -> Known {
         .filter(|other| share_rows(&base.id, &other.id))
         .collect();
     let unmarked = base.difference.as_ref().and_then(|difference| difference.unmarked.clone());
-    Known { id: base.id, shown: last_shown(base, &repairs), unmarked, parting: base.parting }
+    let is_open = !base.state.is_terminal() || repairs.iter().any(|repair| !repair.state.is_terminal());
+    Known { id: base.id, shown: last_shown(base, &repairs), is_open, unmarked, parting: base.parting }
 }
 
 /// The search for windows that have grown, from bins that cover many of them.
@@ -287,7 +291,7 @@ pub fn repairs(
     // An adopted window does not say whether it left out what another app had copied; of later ones nothing is left out.
     let handover = head.shape.as_ref().is_some_and(|shape| shape.handover.is_some());
     let repair = |one: &Grown| {
-        let Known { id: base, shown, unmarked, parting } = one.window.clone();
+        let Known { id: base, shown, unmarked, parting, .. } = one.window.clone();
         let id = WindowId { ledger: head.ledger, generation: 0, repair: next_repair(&base, ledger), ..base };
         let more = one.shown.saturating_sub(shown.unwrap_or(0));
         let difference = Some(Difference { unmarked, ..Difference::of(one.shown) });

@@ -96,6 +96,7 @@ fn moved(window: &Window) -> Vec<(&'static str, WindowState)> {
     to("sealed", window.sealed(seal(), now()).ok());
     to("retried", window.retried("reset", true, now()).ok().flatten());
     to("taken_up", window.taken_up(later(9_999), &limits));
+    to("gone", gap::gone(&head(TableState::Planning), window, now(), &limits));
     to("superseded", snapshot::plan::superseded(window, &id(2), now()));
     for (event, how) in [
         ("Submitted", WindowEnd::Submitted),

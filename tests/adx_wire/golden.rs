@@ -338,8 +338,11 @@ async fn repairs(golden: &mut Golden) {
     let (table, watermark) = (name("Device Events"), name("Timestamp"));
     let ids = ["0f2a".to_owned(), "x\" or 1 == 1".to_owned()];
     let (first, last) = (at("2026-04-13T23:00:00Z"), at("2026-04-14T00:00:00Z"));
-    let unmarked = Held::Unmarked { watermark: &watermark, first, last, after: at("2026-04-13T22:00:00Z") };
+    let unmarked =
+        Held::Unmarked { watermark: &watermark, within: Some((first, last)), after: at("2026-04-13T22:00:00Z") };
+    let without = Held::Unmarked { watermark: &watermark, within: None, after: Timestamp::MIN };
     for (file, mode, held) in [
+        ("held_unmarked_without.txt", ChunkIdMode::Constant, without),
         ("held.txt", ChunkIdMode::Constant, Held::Windows(&ids)),
         ("held_in_row.txt", ChunkIdMode::InRow, Held::Windows(&ids[..1])),
         ("held_unmarked.txt", ChunkIdMode::Constant, unmarked),

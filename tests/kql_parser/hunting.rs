@@ -4,9 +4,10 @@
 use crate::parser::{Request, Text, parse};
 use crate::sent::{SOURCE, databases, hunting_tables};
 use adxingestor::defender::queries::{
-    Axis, Handover, HashFunction, Hashing, Partition, Past, Range, RowFormat, Slice, Source, bounds, close_histogram,
-    columns as columns_of, count, count_null_watermark, histogram, histogram_with_past, odd_times, partition_counts,
-    plain_sample, plain_window, probe, sample, slices, snapshot_counts, weighed_histogram, window, with_columns,
+    Axis, Copied, Handover, HashFunction, Hashing, Partition, Past, Range, RowFormat, Slice, Source, bounds,
+    close_histogram, columns as columns_of, count, count_null_watermark, histogram, histogram_with_past, odd_times,
+    partition_counts, plain_sample, plain_window, probe, sample, slices, snapshot_counts, weighed_histogram, window,
+    with_columns,
 };
 use adxingestor::kql::Identifier;
 use adxingestor::timestamp::Timestamp;
@@ -24,11 +25,19 @@ fn day() -> Range {
 /// Every kind of source of one table with the given columns.
 fn sources(table: &str, time: &str) -> Vec<Source> {
     let handover = |column: Option<Identifier>| {
-        Some(Handover { watermark_column: column, watermark: day().low, refreshed: day().high, only_copied: false })
+        Some(Handover {
+            watermark_column: column,
+            watermark: day().low,
+            refreshed: day().high,
+            copied: Copied::LeftOut,
+        })
     };
     let mut sources = Vec::new();
     for axis in [Axis::ArrivalTime, Axis::Column(name(time))] {
-        for handover in [None, handover(None), handover(Some(name(time)))] {
+        let taken_over = |copied| handover(Some(name(time))).map(|handover| Handover { copied, ..handover });
+        let copied = [Copied::Alone(day()), Copied::Without, Copied::Missed(day().low), Copied::Arrived(day())];
+        let known = [None, handover(None), handover(Some(name(time)))];
+        for handover in known.into_iter().chain(copied.map(taken_over)) {
             for (arrival_column, row_format) in [(false, RowFormat::Compact), (true, RowFormat::Full)] {
                 let (axis, handover) = (axis.clone(), handover.clone());
                 sources.push(Source { table: name(table), axis, handover, arrival_column, row_format });

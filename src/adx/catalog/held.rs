@@ -18,10 +18,8 @@ pub enum Held<'a> {
     Unmarked {
         /// The column.
         watermark: &'a Identifier,
-        /// From here on.
-        first: Timestamp,
-        /// Up to and including.
-        last: Timestamp,
+        /// From the first up to and including the second; `None`: those that have none.
+        within: Option<(Timestamp, Timestamp)>,
         /// Ingested after this, or the table does not note when.
         after: Timestamp,
     },
@@ -54,6 +52,24 @@ impl Display for ChunkId {
             ChunkIdMode::Constant | ChunkIdMode::Copied => "ChunkId",
             ChunkIdMode::InRow => "tostring(RawData._ChunkId)",
         })
+    }
+}
+
+/// Whether a watermark is within bounds, or there is none.
+struct Within<'a> {
+    watermark: &'a Identifier,
+    bounds: Option<(Timestamp, Timestamp)>,
+}
+
+impl Display for Within<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let watermark = self.watermark;
+        match self.bounds {
+            None => write!(f, "isnull({watermark})"),
+            Some((first, last)) => {
+                write!(f, "{watermark} >= {} and {watermark} <= {}", Datetime(first), Datetime(last))
+            }
+        }
     }
 }
 
@@ -115,10 +131,9 @@ impl Catalog {
                 let ids = Listed(ids.iter().take(MAX_IDS).map(|id| Text(id)).collect());
                 self.uncached(of_windows, &[&paged[..], &[("ids", &ids)]].concat(), deadline).await
             }
-            Held::Unmarked { watermark, first, last, after } => {
-                let (first, last, after) = (Datetime(first), Datetime(last), Datetime(after));
-                let bounds: [(&str, &(dyn Display + Sync)); 4] =
-                    [("watermark", watermark), ("first", &first), ("last", &last), ("after", &after)];
+            Held::Unmarked { watermark, within, after } => {
+                let (within, after) = (Within { watermark, bounds: within }, Datetime(after));
+                let bounds: [(&str, &(dyn Display + Sync)); 2] = [("within", &within), ("after", &after)];
                 self.uncached(unmarked, &[&paged[..], &bounds].concat(), deadline).await
             }
         }

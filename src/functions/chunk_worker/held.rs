@@ -7,6 +7,7 @@ use crate::app::App;
 use crate::kql::Identifier;
 use crate::orchestration::chunk::Met;
 use crate::orchestration::difference::{Against, Counted, Difference, Unmarked, against};
+use crate::orchestration::ids::WindowId;
 use crate::orchestration::ledger::Head;
 use crate::orchestration::window::Window;
 use crate::rows::{Multiset, RowHash, Sieve, hash};
@@ -35,6 +36,14 @@ pub async fn sieve(app: &App, job: &mut Job, head: &Head, until: Instant) -> Res
         Against::NotYet(other) => {
             let why = format!("window {other} has rows of the same range and is not proved yet");
             return Ok(Err(Met::Unavailable(why, None)));
+        }
+        Against::Unknown => {
+            let (WindowId { low, high, .. }, Head { source, destination, .. }) = (window.id, head);
+            return Ok(Err(Met::Refused(format!(
+                "the ledger no longer has the windows of ({low}, {high}] with which late rows are to be compared, so that nothing can tell \
+                 which of them {destination} holds, and none are copied. Run `adxingestor adopt --table {source}`: it puts the \
+                 windows on record again"
+            ))));
         }
     };
     if mutated!(RepairOfEverything) {
@@ -65,7 +74,8 @@ async fn read(
     }
     if let Some(unmarked) = &difference.unmarked {
         let Unmarked { first, last, after } = *unmarked;
-        reading.take(Held::Unmarked { watermark: &watermark, first, last, after }).await?;
+        let within = (!unmarked.is_without()).then_some((first, last));
+        reading.take(Held::Unmarked { watermark: &watermark, within, after }).await?;
     }
     Ok(Multiset::of(reading.hashes))
 }

@@ -21,7 +21,7 @@ use crate::orchestration::head::take::Fresh;
 use crate::orchestration::ids::{InstanceId, TableKey};
 use crate::orchestration::instance::{LoadType, TableConfig};
 use crate::orchestration::ledger::{ChunkIdPlace, CutAxis, Head};
-use crate::orchestration::plan::{Aim, Caps, Piece};
+use crate::orchestration::plan::{Caps, Piece};
 use crate::orchestration::removal::Place;
 use crate::orchestration::run::place::is_over;
 use crate::orchestration::sizing;
@@ -293,12 +293,12 @@ impl Adopting<'_> {
         let hashing = source::hashing(&facts.shape).map_err(StepError::name)?;
         let mut pieces = Vec::new();
         for gap in layout.gaps.iter().filter(|gap| !gap.is_part()) {
-            if gap.is_null_axis() {
-                let rows = count(hunting, &source, &Slice::NullAxis).await?;
+            if gap.is_null_axis() || layout.has_late_rows(gap) {
+                let rows = count(hunting, &source, &source::slice_of(gap.low, gap.high)).await?;
                 let whole = Piece { rows, ..*gap };
                 let mut planner = Planner::new(hunting, &source, &hashing);
-                let aim = Aim::below(Caps::of_rows(target));
-                pieces.extend(if rows > target { planner.divide(whole, aim, None).await?.pieces } else { vec![whole] });
+                let caps = Caps::of_rows(target);
+                pieces.extend(if rows > target { planner.divide_at_once(whole, caps).await? } else { vec![whole] });
             } else {
                 let mut planner = Planner::new(hunting, &source, &hashing);
                 let counted = planner.count(gap.low, gap.high, 0, false, None).await?;

@@ -12,7 +12,7 @@ use crate::orchestration::adoption::watch::foreign;
 use crate::orchestration::head::finish::{
     Watermark, audited as audited_rows, is_due, is_work_of, let_go, may_wait, postponed, result,
 };
-use crate::orchestration::head::purge::{may_be_old, purge};
+use crate::orchestration::head::purge::{old_ones, purge};
 use crate::orchestration::head::verify::Count;
 use crate::orchestration::ids::{InstanceId, TableKey};
 use crate::orchestration::instance::{Instance, TableResult, TableRun};
@@ -100,14 +100,9 @@ async fn finish_later(
 }
 
 /// Removes old windows from a table that its run has left. What does not fit the time is for the next run's end.
-async fn purge_windows(
-    app: &App,
-    key: &TableKey,
-    mut windows: Vec<Seen<ETag>>,
-    deadline: Instant,
-) -> Result<(), Error> {
+async fn purge_windows(app: &App, key: &TableKey, windows: Vec<Seen<ETag>>, deadline: Instant) -> Result<(), Error> {
     let now = app.state.now();
-    windows.retain(|seen| may_be_old(&seen.window, now, &app.limits));
+    let mut windows = old_ones(windows, now, &app.limits);
     if windows.is_empty() {
         return Ok(());
     }

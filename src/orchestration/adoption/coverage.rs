@@ -48,6 +48,12 @@ fn meet(left: Part, right: Part) -> bool {
     u64::from(left.index) % common == u64::from(right.index) % common
 }
 
+/// Whether `windows` together stand for all rows of `id`, repairs or not.
+pub fn covers(windows: &[WindowId], id: &WindowId) -> bool {
+    let missed = gaps_in_time(windows, id.low, id.high);
+    missed.is_ok_and(|missed| missed.iter().all(|piece| !meet(piece.part, id.part)))
+}
+
 /// What of `(low, high]`, and of the rows without a time, no window stands for: a repair holds only what came later. Pieces
 /// of no known rows.
 ///
@@ -61,6 +67,19 @@ pub fn gaps(windows: &[WindowId], low: Timestamp, high: Timestamp) -> Result<Vec
     let missing = missing(&nulls).ok_or(Entangled { low: Timestamp::MIN, high: Timestamp::MIN })?;
     pieces.extend(missing.into_iter().map(|part| piece(Timestamp::MIN, Timestamp::MIN, part)));
     Ok(pieces)
+}
+
+/// The gaps, cut at the ends of `windows`. Hash parts are left as they are: those that are there have the same range.
+pub fn cut_at(gaps: Vec<Piece>, windows: &[WindowId]) -> Vec<Piece> {
+    let mut ends: Vec<Timestamp> = windows.iter().flat_map(|id| [id.low, id.high]).collect();
+    ends.sort_unstable();
+    ends.dedup();
+    let cut = |gap: Piece| {
+        let inside = ends.iter().copied().filter(|at| gap.low < *at && *at < gap.high && !gap.is_part());
+        let cuts: Vec<Timestamp> = [gap.low].into_iter().chain(inside).chain([gap.high]).collect();
+        cuts.windows(2).map(|ends| Piece { low: ends[0], high: ends[1], ..gap }).collect::<Vec<_>>()
+    };
+    gaps.into_iter().flat_map(cut).collect()
 }
 
 fn piece(low: Timestamp, high: Timestamp, part: Part) -> Piece {

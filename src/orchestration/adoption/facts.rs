@@ -2,11 +2,11 @@
 //! says of hash parts that are missing.
 
 use super::Landed;
-use crate::orchestration::head::learn::handover;
+use crate::orchestration::head::learn::{copied_to, handover, others};
 use crate::orchestration::head::take::Fresh;
 use crate::orchestration::ids::{LedgerId, Part, WindowId};
 use crate::orchestration::instance::{LoadType, TableConfig};
-use crate::orchestration::ledger::{ChunkIdPlace, CutAxis, PartedBy, RowFormat, Shape};
+use crate::orchestration::ledger::{ChunkIdPlace, CutAxis, Handover, Others, PartedBy, RowFormat, Shape};
 use crate::orchestration::plan::Piece;
 use crate::orchestration::removal::Place;
 use crate::timestamp::Timestamp;
@@ -24,6 +24,8 @@ pub struct Facts {
     pub shape: Shape,
     /// The destination's watermark column.
     pub watermark_column: String,
+    /// What another app has copied, as far as a plan still has to do with it.
+    pub others: Option<Others>,
     /// Everything up to and including this is there, whatever the ids say: windows without rows have left no id.
     pub proved: Timestamp,
     /// Whether a ledger of this app has proved that.
@@ -77,8 +79,17 @@ pub fn gather(clues: Clues<'_>, shape: Shape, fresh: Fresh) -> Facts {
         ..clues.config.clone()
     };
     let other_axis = handover(&config, &shape.axis, clues.by_arrival);
-    let base = config.high_watermark.filter(|_| other_axis.is_none());
+    let others = others(&config).filter(|_| other_axis.is_none());
+    let base = others.as_ref().map(|others| copied_to(others, &shape.axis, clues.high));
+    let is_ahead = |others: &Others| clues.rows_of_others > 0 && base.is_some_and(|base| base < others.watermark);
+    let ahead = others.filter(is_ahead);
     let handover = shape.handover.clone().or_else(|| other_axis.filter(|_| clues.rows_of_others > 0));
+    // Whether what it may have missed was compared is not on record any more: it is done once more.
+    let of_handover = |handover: &Handover| {
+        let Handover { watermark, refreshed } = handover.clone();
+        Others { watermark, refreshed, compared: false }
+    };
+    let others = ahead.or_else(|| handover.as_ref().map(of_handover));
     let beyond = |proved: Timestamp| clues.found.iter().any(|one| one.id.high > proved);
     let cut_short = !clues.found.is_empty() && clues.proved.is_none_or(beyond);
     Facts {
@@ -87,6 +98,7 @@ pub fn gather(clues: Clues<'_>, shape: Shape, fresh: Fresh) -> Facts {
         plan: fresh.draft,
         shape: Shape { handover, ..shape },
         watermark_column: clues.config.watermark_column.clone(),
+        others,
         proved: clues.proved.max(base).unwrap_or(Timestamp::MIN),
         by_a_ledger: clues.proved.is_some_and(|proved| proved > Timestamp::MIN),
         end: (cut_short && clues.config.load_type == Some(LoadType::Full)).then_some(clues.high),
@@ -166,7 +178,6 @@ mod tests {
     use super::*;
     use crate::kql::Identifier;
     use crate::orchestration::head::testing::{later, now, table};
-    use crate::orchestration::ledger::Handover;
 
     fn landed(low: u64, high: u64, part: Part, rows: u64) -> Landed {
         let at = Timestamp::from_ticks;
@@ -201,8 +212,14 @@ mod tests {
         let facts = gathered(CutAxis::ArrivalTime, |_| {});
         assert_eq!(facts.shape.handover, Some(Handover { watermark: now(), refreshed: later(60) }));
         assert_eq!((facts.proved, facts.shape.row_format), (Timestamp::MIN, RowFormat::Full));
+        assert_eq!(facts.others.map(|others| (others.refreshed, others.compared)), Some((later(60), false)));
         let own = gathered(CutAxis::Column("Timestamp".into()), |_| {});
         assert_eq!((own.shape.handover, own.proved), (None, now()), "its watermark is on our axis");
+        assert_eq!(own.others, None);
+        let ahead = gathered(CutAxis::Column("Timestamp".into()), |clues| {
+            clues.stopped = Some((later(500), Some(later(60))));
+        });
+        assert_eq!((ahead.proved, ahead.others.unwrap().watermark), (later(60), later(500)));
         let gone = gathered(CutAxis::ArrivalTime, |clues| clues.rows_of_others = 0);
         assert_eq!((gone.shape.handover, gone.shape.row_format), (None, RowFormat::Compact));
     }

@@ -12,9 +12,10 @@ mod findings;
 pub mod report;
 pub mod watch;
 
-use self::coverage::{Entangled, gaps, overlaps};
+use self::coverage::{Entangled, cut_at, gaps, overlaps};
 use self::facts::Facts;
-use super::difference::Difference;
+use super::difference::{Difference, share_rows};
+use super::head::handover::unmarked;
 use super::head::survey::is_draft;
 use super::ids::{LedgerId, WindowId, WindowName};
 use super::instance::TableConfig;
@@ -69,6 +70,8 @@ pub struct Layout<V> {
     pub gaps: Vec<Piece>,
     /// Where the plan ends.
     pub planned_to: Timestamp,
+    /// Windows that hold what came late: a gap lies in the range of one, or outside of it.
+    repairs: Vec<WindowId>,
     stays: Vec<Window>,
     goes: Vec<Seen<V>>,
 }
@@ -87,7 +90,12 @@ pub fn lay_out<V>(
 ) -> Result<Layout<V>, Entangled> {
     let known: HashSet<WindowId> = windows.iter().map(|seen| seen.window.id).collect();
     let owner = head.filter(|_| facts.is_owner);
-    let is_purged = |one: &Landed| owner.is_some_and(|head| watch::may_be_purged(head, one, now, limits));
+    let asking: Vec<WindowId> = open_ids(windows.iter().map(|seen| &seen.window));
+    let is_purged = |one: &Landed| {
+        let may_be = owner.is_some_and(|head| watch::may_be_purged(head, one, now, limits));
+        // What is still to be pulled beside it is compared with it.
+        may_be && !is_asked_for(&asking, &one.id)
+    };
     let (found, unknown): (Vec<Landed>, Vec<Landed>) =
         landed.into_iter().partition(|one| known.contains(&one.id) || is_purged(one));
     let draft = |window: &Window| head.is_none_or(|head| is_draft(head, window));
@@ -123,7 +131,20 @@ pub fn lay_out<V>(
     if has_planned {
         gaps.retain(|gap| gap.high != Timestamp::MIN);
     }
-    Ok(Layout { adopted, known: found.len(), overlaps, gaps, planned_to, stays, goes })
+    let is_late = |id: &&WindowId| id.is_repair() && id.repair < WindowId::FIRST_HANDOVER && !id.is_null_axis();
+    let repairs: Vec<WindowId> = covered.iter().filter(is_late).copied().collect();
+    let gaps = cut_at(gaps, &repairs);
+    Ok(Layout { adopted, known: found.len(), overlaps, gaps, repairs, planned_to, stays, goes })
+}
+
+/// Windows that are not over.
+fn open_ids<'a>(windows: impl Iterator<Item = &'a Window>) -> Vec<WindowId> {
+    windows.filter(|window| !window.state.is_terminal()).map(|window| window.id).collect()
+}
+
+/// Whether one of the `open` windows stands for rows of the same range, and so is compared with this one.
+fn is_asked_for(open: &[WindowId], id: &WindowId) -> bool {
+    open.iter().any(|open| open != id && share_rows(open, id))
 }
 
 /// Whether nothing of a window can be in the destination, and it is still to be pulled.
@@ -172,6 +193,12 @@ impl<V> Layout<V> {
         adopted.chain(stays.map(|window| (window.id, watch::rows(window))))
     }
 
+    /// Whether there are late rows of a gap. They are compared with all of its rows at once: of equal rows that one half of its time
+    /// has and the other has not, only both together tell how many are there.
+    pub fn has_late_rows(&self, gap: &Piece) -> bool {
+        self.repairs.iter().any(|id| id.low < gap.high && gap.low < id.high)
+    }
+
     /// How many planned windows give way.
     pub fn given_way(&self) -> usize {
         self.goes.len()
@@ -208,9 +235,15 @@ pub fn write<V>(
     }
     let proved = facts.proved.max(head.verified_up_to);
     let mut purged = head.purged;
+    let asking = open_ids(stays.iter());
     for one in adopted {
+        if facts.is_owner && watch::may_be_purged(head, &one, now, limits) {
+            purged.verified = purged.verified.saturating_sub(1);
+        }
         // Windows of rows without a time have no end, and are never purged.
-        if !one.id.is_null_axis() && one.id.high <= proved && now.since(one.last) > limits.history {
+        let is_over = !(facts.others.is_some() && one.id.repair >= WindowId::FIRST_HANDOVER);
+        let is_old = is_over && !one.id.is_null_axis() && one.id.high <= proved && now.since(one.last) > limits.history;
+        if is_old && !is_asked_for(&asking, &one.id) {
             purged.verified += 1;
             continue;
         }
@@ -240,7 +273,8 @@ fn open_window(ledger: LedgerId, index: usize, piece: Piece, facts: &Facts, now:
     let state = if piece.rows == 0 { WindowState::Empty } else { WindowState::Planned };
     let handover = facts.shape.handover.is_some();
     // Repairs may be there of a window that is not.
-    let difference = Some(Difference::of(piece.rows));
+    let unmarked = unmarked(&facts.shape.axis, facts.others.as_ref(), piece.low, piece.high);
+    let difference = Some(Difference { unmarked, ..Difference::of(piece.rows) });
     let parting = facts.shape.parting;
     let window = Window { state, difference, parting, ..Window::planned(id, &facts.plan, handover, piece.rows, now) };
     (WindowName::new(piece.low, &format!("g{}{index:04x}", facts.plan)), window)
@@ -271,11 +305,13 @@ fn rebuilt(head: &Head, facts: &Facts, is_empty: bool, now: Timestamp) -> Head {
     Head {
         watermark_column: if learned { &head.watermark_column } else { &facts.watermark_column }.clone(),
         shape: head.shape.clone().or_else(|| Some(facts.shape.clone())),
+        others: if learned { head.others.clone() } else { facts.others.clone() },
         state: TableState::Idle,
         run: None,
         stop: false,
         hold: 0,
-        plan: if begun { Some(facts.plan.clone()) } else { head.plan.clone() },
+        // Repairs of the plan that stands, which no run has taken up, would be drafts of another one.
+        plan: head.plan.clone().or_else(|| begun.then(|| facts.plan.clone())),
         draft: None,
         out: Vec::new(),
         ready: Vec::new(),
@@ -319,6 +355,7 @@ mod tests {
             plan: "rebuilt".into(),
             shape: shape(),
             watermark_column: "Timestamp".into(),
+            others: None,
             proved: at(proved),
             by_a_ledger: proved > 0,
             end: None,
@@ -422,6 +459,59 @@ mod tests {
         let next = &writes[0].head;
         assert_eq!((next.ledger, next.counts.submitted, next.counts.failed), (LedgerId(1), 1, 1));
         assert!(matches!(writes[0].windows[0], WindowWrite::Delete(_, 30)), "{:?}", writes[0].windows);
+    }
+
+    /// A ledger of two windows, proved, and a repair of the first that was never handed out.
+    fn repairing(repair: WindowState) -> (Head, Vec<Seen<u64>>) {
+        let head =
+            Head { plan: Some("old".into()), planned_to: at(30), verified_up_to: at(30), ..head(TableState::Idle) };
+        let mut late = seen(10, repair);
+        late.window.id.repair = 1;
+        (head, vec![seen(10, WindowState::Verified), seen(20, WindowState::Verified), late])
+    }
+
+    #[test]
+    fn repairs_that_are_still_to_be_made_are_no_drafts_after_an_adoption() {
+        let (head, windows) = repairing(WindowState::Planned);
+        let facts = Facts { is_owner: true, ..facts(30) };
+        let found = vec![landed(40, 50, 1)];
+        let layout = lay_out(Some(&head), windows.clone(), found, &facts, later(100), &Limits::scaled(1.0)).unwrap();
+        assert_eq!((layout.given_way(), spans(&layout.gaps)), (0, vec![(30, 40)]));
+        let gaps = layout.gaps.iter().map(|gap| Piece { rows: 4, ..*gap }).collect();
+        let writes = write(&head, layout, gaps, &facts, later(100), &Limits::scaled(1.0));
+        let next = &writes[0].head;
+        assert!(!is_draft(next, &windows[2].window), "{next:?}");
+        let drafts = writes[0].windows.iter().filter(|write| match write {
+            WindowWrite::Insert(_, window) => is_draft(next, window),
+            _ => false,
+        });
+        assert_eq!((drafts.count(), next.planned_to), (0, at(50)));
+    }
+
+    #[test]
+    fn windows_that_were_purged_come_back_on_record_where_a_repair_is_compared_with_them() {
+        let (head, mut windows) = repairing(WindowState::Failed);
+        windows.remove(0);
+        let head = Head { purged: crate::orchestration::ledger::Counts { verified: 5, ..head.purged }, ..head };
+        let facts = Facts { is_owner: true, ..facts(30) };
+        let purged = |low| Landed { last: Timestamp::MIN, ..landed(low, low + 10, 0) };
+        let layout =
+            lay_out(Some(&head), windows, vec![purged(0), purged(10)], &facts, later(100), &Limits::scaled(1.0));
+        let layout = layout.unwrap();
+        assert_eq!((layout.adopted.len(), layout.adopted[0].id.low, layout.known), (1, at(10), 1));
+        let writes = write(&head, layout, vec![], &facts, later(100), &Limits::scaled(1.0));
+        assert_eq!((writes[0].head.purged.verified, writes[0].head.counts.verified), (4, 6));
+        assert!(matches!(&writes[0].windows[..], [WindowWrite::Insert(_, window)] if window.id.low == at(10)));
+    }
+
+    #[test]
+    fn a_gap_lies_in_the_range_of_late_rows_that_are_there_or_outside_of_it() {
+        let mut late = landed(12, 18, 1);
+        late.id.repair = 1;
+        let layout = lost(5, vec![landed(5, 10, 1), late, landed(30, 40, 1)]);
+        assert_eq!(spans(&layout.gaps), [(10, 12), (12, 18), (18, 30), (0, 0)]);
+        let compared: Vec<bool> = layout.gaps.iter().map(|gap| layout.has_late_rows(gap)).collect();
+        assert_eq!(compared, [false, true, false, false]);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 
 use super::take::is_of;
 use super::verify::{Count, step_name};
-use crate::orchestration::ids::TableKey;
+use crate::orchestration::ids::{TableKey, WindowId};
 use crate::orchestration::instance::{Instance, TableResult, TableRun};
 use crate::orchestration::ledger::{Head, HeadDebts, TableState};
 use crate::orchestration::limits::Limits;
@@ -15,6 +15,8 @@ use crate::timestamp::Timestamp;
 
 /// Windows with a second copy that a result spells out.
 const MOST_DOUBLED: usize = 10;
+/// Ranges whose rows had left the source that a result spells out.
+const MOST_RANGES: usize = 10;
 
 /// What became of the watermark in the configuration table.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -162,8 +164,9 @@ fn warnings(head: &Head, table: &TableRun, windows: &[Window], watermark: &Water
     }
     if head.progress.vanished_rows > 0 {
         warnings.push(format!(
-            "{} rows that were planned had left the source before they were pulled",
-            head.progress.vanished_rows
+            "{} rows that were planned had left the source before they were pulled{}",
+            head.progress.vanished_rows,
+            ranges_of_vanished(head, windows)
         ));
     }
     if let Some(moved) = table.config.high_watermark
@@ -181,6 +184,24 @@ fn warnings(head: &Head, table: &TableRun, windows: &[Window], watermark: &Water
         ));
     }
     warnings
+}
+
+/// Where rows of this run had left the source.
+fn ranges_of_vanished(head: &Head, windows: &[Window]) -> String {
+    let lost = |window: &Window| match (&window.seal, window.state) {
+        (_, WindowState::Expired) => window.planned_rows,
+        (Some(seal), _) if window.difference.is_none() => window.planned_rows.saturating_sub(seal.rows),
+        _ => 0,
+    };
+    let of_run = windows.iter().filter(|window| window.run == head.run);
+    let all: Vec<(u64, &WindowId)> =
+        of_run.map(|window| (lost(window), &window.id)).filter(|(rows, _)| *rows > 0).collect();
+    let mut named: Vec<String> =
+        all.iter().take(MOST_RANGES).map(|(rows, id)| format!("{rows} of ({}, {}]", id.low, id.high)).collect();
+    if all.len() > MOST_RANGES {
+        named.push(format!("and those of {} more windows", all.len() - MOST_RANGES));
+    }
+    if named.is_empty() { String::new() } else { format!(": {}", named.join(", ")) }
 }
 
 /// How to have what a user wants who moves a watermark: another destination, which begins there.
@@ -215,6 +236,7 @@ mod tests {
     use super::*;
     use crate::orchestration::head::testing::{head, id, key, later, run, seen, shape, table};
     use crate::orchestration::head::verify::{Look, look, owed_by};
+    use crate::orchestration::ledger::Progress;
 
     fn at(ticks: u64) -> Timestamp {
         Timestamp::from_ticks(ticks)
@@ -243,6 +265,23 @@ mod tests {
         let said = result(&refused, &table(), &proved, at(10), &Watermark::Moved);
         assert!(!said.success && said.error.unwrap().ends_with("no licence"));
         assert_eq!(said.verified_up_to, Some(at(10)));
+    }
+
+    #[test]
+    fn rows_that_had_left_the_source_are_named_with_their_ranges() {
+        let progress = Progress { vanished_rows: 6, ..Progress::default() };
+        let head = Head { progress, run: Some(id(1)), ..finishing(30) };
+        let of_run = |low, planned_rows, state| {
+            let window = seen(low, state).window;
+            Window { planned_rows, run: Some(id(1)), ..window }
+        };
+        let half_gone = of_run(10, 5, WindowState::Verified);
+        let expired = of_run(20, 4, WindowState::Expired);
+        let of_before = Window { run: Some(id(2)), ..half_gone.clone() };
+        let windows = [of_run(0, 3, WindowState::Verified), half_gone, expired, of_before];
+        let said = result(&head, &table(), &windows, at(30), &Watermark::Moved).warnings.join("\n");
+        let ranges = format!("pulled: 2 of ({}, {}], 4 of ({}, {}]", at(10), at(20), at(20), at(30));
+        assert!(said.starts_with("6 rows") && said.ends_with(&ranges), "{said}");
     }
 
     #[test]

@@ -1,9 +1,10 @@
 //! What a table's first run learned, taken into the head. Later runs keep to it.
 
 use crate::orchestration::instance::{LoadType, TableConfig};
-use crate::orchestration::ledger::{CutAxis, Handover, Head, Shape};
+use crate::orchestration::ledger::{CutAxis, Handover, Head, Others, Shape};
 use crate::orchestration::limits::MAX_DYNAMIC_BYTES;
 use crate::remedy;
+use crate::timestamp::Timestamp;
 
 /// The configuration asks for what the table's rows do not have.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -85,11 +86,29 @@ pub fn handover(config: &TableConfig, axis: &CutAxis, by_arrival: bool) -> Optio
     }
 }
 
-/// The head with its shape. Where the Python app's watermark is on our axis, everything up to it is there; of a table that is
-/// copied whole it made no snapshot.
-pub fn shaped(head: Head, config: &TableConfig, shape: Shape) -> Head {
-    let from = config.high_watermark.filter(|_| shape.handover.is_none() && shape.axis != CutAxis::Whole);
+/// What the Python app has copied, as the configuration says.
+pub fn others(config: &TableConfig) -> Option<Others> {
+    let watermark = config.high_watermark?;
+    Some(Others { watermark, refreshed: config.last_refreshed.unwrap_or(watermark), compared: false })
+}
+
+/// Up to where everything is there of a table that the Python app has copied by a watermark on our axis, for a run that ends at
+/// `high`: a column may hold times that lie ahead of its last look.
+pub fn copied_to(others: &Others, axis: &CutAxis, high: Timestamp) -> Timestamp {
+    match axis {
+        CutAxis::Column(_) => others.watermark.min(others.refreshed).min(high),
+        CutAxis::ArrivalTime | CutAxis::Whole => others.watermark,
+    }
+}
+
+/// The head with its shape, learned by a run that ends at `high`. Where the Python app's watermark is on our axis, everything up to
+/// it is there; of a table that is copied whole it made no snapshot, and a destination that was made here holds none of its rows.
+pub fn shaped(head: Head, config: &TableConfig, shape: Shape, high: Timestamp) -> Head {
+    let others = others(config).filter(|_| !head.made_here && shape.axis != CutAxis::Whole);
+    let copied = others.as_ref().map(|others| copied_to(others, &shape.axis, high)).or(config.high_watermark);
+    let from = copied.filter(|_| shape.handover.is_none() && shape.axis != CutAxis::Whole);
     Head {
+        others,
         planned_to: from.unwrap_or(head.planned_to),
         verified_up_to: from.unwrap_or(head.verified_up_to),
         shape: Some(shape),
@@ -100,15 +119,34 @@ pub fn shaped(head: Head, config: &TableConfig, shape: Shape) -> Head {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::orchestration::head::testing::{head, now, shape, table};
+    use crate::orchestration::head::testing::{head, later, now, shape, table};
     use crate::orchestration::ledger::TableState;
-    use crate::timestamp::Timestamp;
 
     #[test]
     fn a_watermark_on_our_axis_is_where_the_first_plan_begins() {
         let config = TableConfig { high_watermark: Some(now()), ..table().config };
         assert_eq!(handover(&config, &CutAxis::ArrivalTime, true), None);
-        assert_eq!(shaped(head(TableState::Planning), &config, shape()).planned_to, now());
+        let ours = shaped(head(TableState::Planning), &config, shape(), now());
+        assert_eq!((ours.planned_to, ours.others.unwrap().watermark), (now(), now()));
+    }
+
+    #[test]
+    fn a_watermark_that_lies_ahead_of_its_last_look_is_begun_where_that_was() {
+        let begun = |refreshed, high, made_here| {
+            let config = TableConfig {
+                high_watermark: Some(later(900)),
+                last_refreshed: Some(later(refreshed)),
+                ..table().config
+            };
+            let column = Shape { axis: CutAxis::Column("Timestamp".into()), ..shape() };
+            let before = Head { made_here, ..head(TableState::Planning) };
+            let head = shaped(before, &config, column, later(high));
+            (head.planned_to, head.others.is_some())
+        };
+        assert_eq!(begun(950, 2_000, false), (later(900), true));
+        assert_eq!(begun(500, 2_000, false), (later(500), true));
+        assert_eq!(begun(500, 400, false), (later(400), true), "a run that comes right behind it");
+        assert_eq!(begun(500, 600, true), (later(900), false), "a person begins a new table there");
     }
 
     #[test]
@@ -117,7 +155,7 @@ mod tests {
         let handover = handover(&config, &CutAxis::ArrivalTime, false);
         assert_eq!(handover, Some(Handover { watermark: now(), refreshed: now() }));
         assert_eq!(
-            shaped(head(TableState::Planning), &config, Shape { handover, ..shape() }).planned_to,
+            shaped(head(TableState::Planning), &config, Shape { handover, ..shape() }, later(9)).planned_to,
             Timestamp::MIN
         );
     }
@@ -133,7 +171,8 @@ mod tests {
         assert!(said(&of(CutAxis::ArrivalTime), &whole).contains("LoadType cannot become Snapshot"));
         assert_eq!(agree(&of(CutAxis::Whole), &whole), Ok(()));
         let watermark = TableConfig { high_watermark: Some(now()), ..whole };
-        let begun = shaped(head(TableState::Planning), &watermark, Shape { axis: CutAxis::Whole, ..shape() });
+        let whole = Shape { axis: CutAxis::Whole, ..shape() };
+        let begun = shaped(head(TableState::Planning), &watermark, whole, later(9));
         assert_eq!(begun.planned_to, Timestamp::MIN, "no snapshot of ours is that of the watermark");
     }
 

@@ -2,6 +2,7 @@
 //! later are found by their number, and a repair brings what the destination does not hold.
 
 use crate::orchestration::difference::Difference;
+use crate::orchestration::head::handover::unmarked;
 use crate::orchestration::ids::{WindowId, WindowName};
 use crate::orchestration::ledger::{CutAxis, Head};
 use crate::orchestration::plan::Piece;
@@ -71,9 +72,11 @@ pub fn repairs(
     let repair = |piece: &Piece| {
         let (low, high, part) = (Timestamp::MIN, Timestamp::MIN, piece.part);
         let id = WindowId { ledger: head.ledger, low, high, part, generation: 0, repair };
+        let axis = head.shape.as_ref().map(|shape| &shape.axis).filter(|_| !head.made_here);
+        let unmarked = axis.and_then(|axis| unmarked(axis, None, low, high));
         // How many of them are new is not known; those that left may hide those that came.
-        let (difference, parting) = (Some(Difference::of(piece.rows)), head.parting());
-        let window = Window { difference, parting, ..Window::planned(id, draft, false, 0, now) };
+        let difference = Some(Difference { unmarked, ..Difference::of(piece.rows) });
+        let window = Window { difference, parting: head.parting(), ..Window::planned(id, draft, false, 0, now) };
         (name(&id), window)
     };
     pieces.iter().map(repair).collect()

@@ -2,8 +2,11 @@
 //! swap the head. Only the last one makes the plan valid and owes its messages, so an interrupted plan is thrown away
 //! whole: nothing of it was dispatched.
 
+use super::gap;
+use super::handover::unmarked;
 use super::survey::Survey;
 use crate::orchestration::IllegalTransition;
+use crate::orchestration::difference::Difference;
 use crate::orchestration::fan_in::{begin, make_ready};
 use crate::orchestration::ids::{InstanceId, Part, TableKey, WindowId, WindowName};
 use crate::orchestration::instance::{LoadType, RuntimeStatus, TableRun};
@@ -51,7 +54,7 @@ pub fn new_range(table: &TableRun, head: &Head) -> Option<(Timestamp, Timestamp)
 }
 
 /// The end of the plan that is being made; `None` where it has none of its own. A first plan has one only with a range: what the
-/// Python app left behind is looked for with that, and its watermark may lie ahead of the range.
+/// Python app left behind is looked for with that, and its watermark may be as late as the range ends.
 pub fn end(scope: Scope, table: &TableRun, head: &Head) -> Option<Timestamp> {
     let is_for_later = head.plan.is_none() && new_range(table, head).is_none();
     (scope == Scope::NewRange && !is_for_later).then_some(table.high)
@@ -91,8 +94,14 @@ pub fn windows_of(
             (true, _) => format!("n{index:04x}"),
         };
         let state = if piece.rows == 0 { WindowState::Empty } else { WindowState::Planned };
+        let axis = head.shape.as_ref().map(|shape| &shape.axis);
+        let axis = axis.filter(|_| !head.made_here);
+        let unmarked = axis.and_then(|axis| unmarked(axis, head.others.as_ref(), piece.low, piece.high));
+        // How many rows are new beside those of another app is not known.
+        let rows = if unmarked.is_some() { 0 } else { piece.rows };
+        let difference = unmarked.map(|unmarked| Difference { unmarked: Some(unmarked), ..Difference::of(piece.rows) });
         let parting = head.parting();
-        let window = Window { state, parting, ..Window::planned(id, draft, handover, piece.rows, now) };
+        let window = Window { state, difference, parting, ..Window::planned(id, draft, handover, rows, now) };
         (WindowName::new(piece.low, &path), window)
     });
     Ok(windows.collect())
@@ -176,6 +185,7 @@ pub fn lay_out<V>(
     }
     draft.head.counts = counts;
     draft.head.recount_from = found.recount_from;
+    draft.head.others = found.others;
     draft.head.planned_to = draft.head.planned_to.max(end.unwrap_or(Timestamp::MIN));
     while draft.rest.len() > TRANSACTION_WINDOWS {
         let batch = TRANSACTION_WINDOWS.min(draft.rest.len() - together);
@@ -186,7 +196,7 @@ pub fn lay_out<V>(
 }
 
 impl<V> Draft<V> {
-    /// A window that an earlier run left: what failed is dispatched, what another worker may still hold is looked at
+    /// A window that an earlier run left: what the source no longer keeps is over, what failed is dispatched, what another worker may still hold is looked at
     /// when its lease is over, what was posted is for the count.
     fn take_up(
         &mut self,
@@ -204,7 +214,8 @@ impl<V> Draft<V> {
         progress.planned_rows += window.planned_rows;
         // A repair that no run has taken up would be a draft to the next plan.
         let unnamed = || (window.id.is_repair() && window.run.is_none()).then(|| window.clone());
-        let taken = window.taken_up(now, limits).or_else(unnamed);
+        let gone = gap::gone(&self.head, &window, now, limits);
+        let taken = gone.or_else(|| window.taken_up(now, limits)).or_else(unnamed);
         let state = taken.as_ref().map_or(window.state, |taken| taken.state);
         match state {
             WindowState::Planned if window.failures > 0 => self.failed.push(name.clone()),
@@ -213,6 +224,12 @@ impl<V> Draft<V> {
                 let lease = window.lease_until.unwrap_or(now) + limits.clock_margin;
                 self.held.push(Debt::chunk_later(key, name.clone(), lease.since(now)));
                 self.out.push(name.clone());
+            }
+            WindowState::Expired => {
+                let progress = &mut self.head.progress;
+                progress.ended += 1;
+                progress.expired += 1;
+                progress.vanished_rows += window.planned_rows;
             }
             _ => {}
         }
@@ -306,11 +323,20 @@ pub fn waiting(head: &Head, until: Timestamp) -> Head {
 mod tests {
     use super::*;
     use crate::orchestration::head::survey::survey;
-    use crate::orchestration::head::testing::{head, id, key, later, now, seen, shape, table};
+    use crate::orchestration::head::testing::{head, id, key, seen, shape, table};
     use crate::orchestration::instance::TableConfig;
-    use crate::orchestration::ledger::{Handover, RowFormat, Shape};
+    use crate::orchestration::ledger::{Handover, Others, RowFormat, Shape};
     use crate::orchestration::limits::READY_NAMES;
     use crate::orchestration::message::Message;
+
+    /// Windows lie at the first ticks of time here, and the clock is half an hour on.
+    fn now() -> Timestamp {
+        Timestamp::from_ticks(20_000_000_000)
+    }
+
+    fn later(seconds: u64) -> Timestamp {
+        now() + Duration::from_secs(seconds)
+    }
 
     fn limits() -> Limits {
         Limits { lanes: 2, ..Limits::scaled(1.0) }
@@ -321,12 +347,17 @@ mod tests {
         (0..count).map(|n| Piece::whole(at(n), at(n + 1), 5)).collect()
     }
 
+    fn others(compared: bool) -> Others {
+        Others { watermark: now(), refreshed: now(), compared }
+    }
+
     fn drafted(left: Vec<Seen<u64>>, new: u64) -> Draft<u64> {
         let head =
             Head { plan: Some("old".into()), planned_to: Timestamp::from_ticks(1_000), ..head(TableState::Planning) };
         let planned = windows_of(&head, pieces(new), now()).unwrap();
         let end = Some(Timestamp::from_ticks(9_000));
-        let found = Survey { recount_from: Some(now()), ..survey(&head, left) };
+        let head = Head { others: Some(others(false)), ..head };
+        let found = Survey { recount_from: Some(now()), others: Some(others(true)), ..survey(&head, left) };
         let content = Content { found, planned, end };
         lay_out(&key(), &id(1), head, content, later(1), &limits()).unwrap()
     }
@@ -347,6 +378,7 @@ mod tests {
         assert_eq!((write.windows.len(), owed.len()), (52, 2));
         assert_eq!((write.head.plan.as_deref(), write.head.draft.clone()), (Some("draft"), None));
         assert_eq!(write.head.recount_from, Some(now()), "from the last transaction on");
+        assert_eq!(write.head.others, Some(others(true)), "from the last transaction on");
         assert_eq!((write.head.counts.open, write.head.lanes(), write.head.more), (250, 2, true));
         assert_eq!(write.head.ready.len(), READY_NAMES - 2);
         assert_eq!(write.head.planned_to, Timestamp::from_ticks(9_000));
@@ -401,6 +433,22 @@ mod tests {
         let Completed { write, owed } = completed(drafted(vec![failed, seen(30, WindowState::Submitted)], 0));
         assert_eq!((write.head.counts.submitted, write.head.ready.len(), owed.len()), (2, 0, 1));
         assert!(matches!(owed[0].message, Message::Control(ControlMessage::Verify { .. })));
+    }
+
+    #[test]
+    fn leftovers_that_the_source_no_longer_keeps_are_over_and_the_others_go_on() {
+        let head = Head { plan: Some("old".into()), ..head(TableState::Planning) };
+        let left =
+            vec![seen(20, WindowState::Failed), seen(30, WindowState::Submitted), seen(40, WindowState::Planned)];
+        let content = Content { found: survey(&head, left), planned: vec![], end: None };
+        let draft = lay_out(&key(), &id(1), head, content, later(31 * 86_400), &limits()).unwrap();
+        let Completed { write, .. } = completed(draft);
+        let counts = write.head.counts;
+        assert_eq!((counts.expired, counts.submitted, counts.failed, counts.open), (2, 1, 0, 0));
+        let progress = write.head.progress;
+        assert_eq!((progress.expired, progress.ended, progress.vanished_rows, progress.windows), (2, 2, 6, 3));
+        let [WindowWrite::Swap(_, gone, 20), ..] = &write.windows[..] else { panic!("{:?}", write.windows) };
+        assert_eq!((gone.state, gone.run.clone()), (WindowState::Expired, Some(id(1))));
     }
 
     #[test]

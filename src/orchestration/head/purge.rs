@@ -1,6 +1,8 @@
 //! Retention: windows that nothing asks for any more. Only terminal ones go, wholly below the watermark and old, and none that
-//! the next plan looks back on; the head keeps counting them.
+//! the next plan looks back on, or that one which is still to be pulled is compared with; the head keeps counting them.
 
+use crate::orchestration::difference::share_rows;
+use crate::orchestration::ids::WindowId;
 use crate::orchestration::ledger::{Head, TableState};
 use crate::orchestration::limits::{Limits, TRANSACTION_WINDOWS};
 use crate::orchestration::recount::may_ask_for;
@@ -25,15 +27,28 @@ pub fn purge<V>(head: &Head, windows: &mut Vec<Seen<V>>, now: Timestamp, limits:
     (!removed.is_empty()).then_some(TableWrite { head: next, windows: removed })
 }
 
-/// Whether a window is terminal and old; whether it may go is for its head to say. Those of rows without a value on the cut
+/// Those of a table's windows that are old, and that no other one is compared with which is not over; whether they may go is for
+/// their head to say.
+pub fn old_ones<V>(windows: Vec<Seen<V>>, now: Timestamp, limits: &Limits) -> Vec<Seen<V>> {
+    let open = windows.iter().map(|seen| &seen.window).filter(|window| !window.state.is_terminal());
+    let open: Vec<WindowId> = open.map(|window| window.id).collect();
+    let is_asked_for = |id: &WindowId| open.iter().any(|open| share_rows(open, id));
+    let may_go = |seen: &Seen<V>| may_be_old(&seen.window, now, limits) && !is_asked_for(&seen.window.id);
+    windows.into_iter().filter(may_go).collect()
+}
+
+/// Whether a window is terminal and old. Those of rows without a value on the cut
 /// axis stay: they say how many such rows were copied, and no watermark does. So do those of which a second copy may be there.
-pub fn may_be_old(window: &Window, now: Timestamp, limits: &Limits) -> bool {
+fn may_be_old(window: &Window, now: Timestamp, limits: &Limits) -> bool {
     let is_over = window.state.is_terminal() && !is_doubtful(window);
     is_over && !window.id.is_null_axis() && now.since(window.updated) > limits.history
 }
 
 fn is_old(head: &Head, window: &Window, now: Timestamp, limits: &Limits) -> bool {
+    // What is compared with another app's rows once more is held against these, too.
+    let is_of_others = head.others.is_some() && window.id.repair >= WindowId::FIRST_HANDOVER;
     may_be_old(window, now, limits)
+        && !is_of_others
         && (window.id.high <= head.verified_up_to || mutated!(PurgeAboveWatermark))
         && !may_ask_for(head, window.id.high, limits)
 }
@@ -107,6 +122,31 @@ mod tests {
         let limits = Limits { recount: Duration::from_secs(50), ..limits() };
         let write = purge(&head, &mut windows, later(9_999), &limits).unwrap();
         assert!(matches!(&write.windows[..], [WindowWrite::Delete(_, version)] if *version == ticks(30)));
+    }
+
+    #[test]
+    fn windows_of_another_apps_rows_stay_until_those_are_compared_for_the_last_time() {
+        use crate::orchestration::ledger::Others;
+        let mut of_others = seen(10, WindowState::Verified);
+        of_others.window.id.repair = WindowId::FIRST_HANDOVER;
+        let others = Some(Others { watermark: now(), refreshed: now(), compared: true });
+        assert!(removed(&Head { others, ..idle(90) }, vec![of_others.clone()], 9_999).is_empty());
+        assert_eq!(removed(&idle(90), vec![of_others], 9_999), [10]);
+    }
+
+    #[test]
+    fn windows_that_a_repair_which_is_not_over_is_compared_with_stay_however_old_they_are() {
+        let left = |state| {
+            let mut repair = seen(10, state);
+            repair.window.id.repair = 1;
+            let all = vec![seen(10, WindowState::Verified), seen(20, WindowState::Verified), repair];
+            let left = old_ones(all, later(1_001), &limits());
+            left.iter().map(|seen| (seen.version, seen.window.id.repair)).collect::<Vec<_>>()
+        };
+        for open in [WindowState::Planned, WindowState::Failed, WindowState::Submitted] {
+            assert_eq!(left(open), [(20, 0)], "{open:?}");
+        }
+        assert_eq!(left(WindowState::Verified), [(10, 0), (20, 0), (10, 1)]);
     }
 
     #[test]

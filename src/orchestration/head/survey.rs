@@ -1,6 +1,6 @@
 //! What a plan finds in the ledger: what earlier runs left, and the drafts of plans that never became valid.
 
-use crate::orchestration::ledger::{Counts, Head};
+use crate::orchestration::ledger::{Counts, Head, Others};
 use crate::orchestration::limits::TRANSACTION_WINDOWS;
 use crate::orchestration::verification::is_doubtful;
 use crate::orchestration::window::{Window, WindowState};
@@ -20,6 +20,8 @@ pub struct Survey<V> {
     pub windows: Vec<Window>,
     /// From where on the plan that follows this one has to look back; it is the plan's to say.
     pub recount_from: Option<Timestamp>,
+    /// What is left to be done about another app's rows once the plan is valid; it is the plan's to say.
+    pub others: Option<Others>,
     /// The transactions that delete the drafts, one after the other. Each swaps the head too, so that a planner that
     /// was overtaken deletes nothing.
     pub deletions: Vec<TableWrite<V>>,
@@ -47,7 +49,8 @@ pub fn survey<V>(head: &Head, seen: Vec<Seen<V>>) -> Survey<V> {
         let windows = drafts.drain(..drafts.len().min(TRANSACTION_WINDOWS)).collect();
         deletions.push(TableWrite { head: head.clone(), windows });
     }
-    Survey { left, counts, doubtful, windows, recount_from: head.recount_from, deletions }
+    let (recount_from, others) = (head.recount_from, head.others.clone());
+    Survey { left, counts, doubtful, windows, recount_from, others, deletions }
 }
 
 /// Whether a window belongs to a plan that was never completed. Windows of a completed plan begin below its end, and

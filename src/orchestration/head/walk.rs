@@ -208,7 +208,9 @@ impl Walk {
             self.may_die()?;
         }
         let count = 1 + self.seed % 130;
-        let at = |n: u64| Timestamp::from_ticks(head.planned_to.ticks() + 76 * n);
+        // What lies far in the past is not asked for.
+        let began = head.planned_to.max("2026-05-01T00:00:00Z".parse().unwrap());
+        let at = |n: u64| if n == 0 { head.planned_to } else { Timestamp::from_ticks(began.ticks() + 76 * n) };
         let pieces = (0..count).map(|n| Piece::whole(at(n), at(n + 1), (n + self.seed) % 9)).collect();
         let planned = plan::windows_of(&head, pieces, self.now).unwrap();
         let content = plan::Content { found, planned, end: Some(at(count)) };

@@ -67,11 +67,21 @@ fn windows_that_could_not_be_compared_are_looked_back_on_by_the_next_plan_too() 
     let failed = Window { state: WindowState::Failed, seal: None, ..copied(50, 70, 5) };
     let windows = [copied(0, 50, 1), failed, copied(70, 90, 1), copied(90, 100, 1)];
     let looked = past(&windows, 35).unwrap();
-    assert_eq!((ends(&looked)[0], looked.open_from()), ((50, 70), Some(at(50))));
+    assert_eq!((ends(&looked)[0], looked.open_from(at(100))), ((50, 70), Some(at(50))));
     let later = Head { recount_from: Some(at(50)), ..planned(100, CutAxis::ArrivalTime) };
     assert_eq!(ends(&Past::of(&later, &windows, &limits(5, 0)).unwrap())[0], (50, 70));
     assert!(may_ask_for(&later, at(70), &limits(5, 0)) && !may_ask_for(&later, at(50), &limits(5, 0)));
-    assert_eq!(past(&windows, 20).unwrap().open_from(), None);
+    assert_eq!(past(&windows, 20).unwrap().open_from(at(100)), None);
+}
+
+#[test]
+fn what_the_source_no_longer_keeps_is_not_looked_back_on_for_ever() {
+    let windows = |state| [Window { state, seal: None, ..copied(50, 70, 5) }, copied(70, 100, 1)];
+    let open_from = |state, now| past(&windows(state), 50).unwrap().open_from(now);
+    assert_eq!(open_from(WindowState::Failed, at(100)), Some(at(50)));
+    assert_eq!(open_from(WindowState::Failed, at(69) + SOURCE_KEPT), Some(at(50)));
+    assert_eq!(open_from(WindowState::Failed, at(70) + SOURCE_KEPT), None);
+    assert_eq!(open_from(WindowState::Expired, at(100)), None, "nothing more comes of it");
 }
 
 #[test]

@@ -78,6 +78,8 @@ pub struct TableOptions {
     pub rows_per_commit: u64,
     /// Rows whose `Timestamp` lies long before their arrival; `None`: as expected of sensors.
     pub late: Option<Late>,
+    /// Rows whose `Timestamp` lies ahead of their arrival, up to so long; `None`: as expected of sensors.
+    pub ahead: Option<Late>,
     /// Commits come into sight up to this long after their arrival time, each after its own delay: an earlier
     /// one may follow a later one.
     pub visibility_lag_seconds: u32,
@@ -93,17 +95,19 @@ impl Default for TableOptions {
             huge_cell: None,
             rows_per_commit: 0,
             late: None,
+            ahead: None,
             visibility_lag_seconds: 0,
         }
     }
 }
 
-/// Rows that happened long before they arrived. The others happened up to two minutes before, and none in the future.
+/// Rows that happened long before they arrived, or say so of a time long after. The others happened up to two minutes before, and none
+/// in the future.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Late {
     /// How many rows of a thousand.
     pub per_mille: u16,
-    /// How long before their arrival at most.
+    /// How long before or after their arrival at most.
     pub up_to_seconds: u32,
 }
 

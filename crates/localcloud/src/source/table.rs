@@ -67,7 +67,7 @@ impl Layout {
         let arrived = || segment.arrival(offset, self.dice);
         let happened = || {
             let without = dice.of(902).chance(self.options.null_timestamps_per_mille.into());
-            (!without).then(|| event_time(dice.of(903), arrived(), self.options.late))
+            (!without).then(|| event_time(dice.of(903), arrived(), self.options.late, self.options.ahead))
         };
         self.cells[column].value(&Row { dice, pools: &self.pools, happened: &happened, arrived: &arrived })
     }
@@ -80,11 +80,15 @@ fn huge_value(ty: Type, bytes: usize) -> Value {
 
 /// Most events arrive within two minutes, some hours late, a few days late; a few clocks run ahead. Sensors
 /// write times with different precision.
-fn event_time(dice: Dice, arrived: i64, late: Option<Late>) -> i64 {
+fn event_time(dice: Dice, arrived: i64, late: Option<Late>, ahead: Option<Late>) -> i64 {
     let within = |limit: i64| dice.of(2).below(limit as u64) as i64;
+    let seconds = |late: Late| i64::from(late.up_to_seconds.max(1)) * SECOND;
+    if let Some(ahead) = ahead.filter(|ahead| dice.of(4).chance(ahead.per_mille.into())) {
+        return arrived + within(seconds(ahead));
+    }
     let at = match dice.of(1).below(1000) {
         place if late.is_some_and(|late| place < u64::from(late.per_mille)) => {
-            arrived - within(late.map_or(1, |late| i64::from(late.up_to_seconds.max(1)) * SECOND))
+            arrived - within(late.map_or(1, seconds))
         }
         _ if late.is_some() => arrived - within(120 * SECOND),
         0..900 => arrived - within(120 * SECOND),

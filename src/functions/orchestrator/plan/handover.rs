@@ -3,15 +3,14 @@
 
 use super::super::{Step, StepError};
 use crate::app::Services;
-use crate::defender::queries::{self, Range, Slice};
+use crate::defender::queries::{self, Axis, Copied, Range, Slice, Source};
 use crate::defender::{Error as HuntingError, Rows};
 use crate::functions::hunting::{Error, Hunting, number};
 use crate::functions::planner::Planner;
 use crate::functions::source;
 use crate::kql::Identifier;
-use crate::orchestration::head::handover::{Doubtful, doubtful, windows};
+use crate::orchestration::head::handover::{Doubtful, Pieces, doubtful, windows};
 use crate::orchestration::ids::WindowName;
-use crate::orchestration::instance::TableConfig;
 use crate::orchestration::ledger::{CutAxis, Head, Shape};
 use crate::orchestration::limits::Limits;
 use crate::orchestration::plan::{Caps, Piece};
@@ -21,41 +20,41 @@ use serde_json::Value;
 
 /// A table that is being planned.
 pub(super) struct Taking<'a> {
-    pub services: &'a Services,
     pub head: &'a Head,
     pub shape: &'a Shape,
-    pub config: &'a TableConfig,
+    pub ledger: &'a [Window],
     pub draft: &'a str,
     pub now: Timestamp,
     pub limits: &'a Limits,
 }
 
 impl Taking<'_> {
+    /// Whether the destination holds rows. A watermark in the configuration is no sign of another app: a person may begin a new table
+    /// with one.
+    pub async fn has_rows(services: &Services, head: &Head, hunting: &Hunting<'_>) -> Step<bool> {
+        let destination = Identifier::new(&head.destination).map_err(StepError::name)?;
+        let size = services.catalog.size(&destination, hunting.deadline()).await?;
+        Ok(size.is_some_and(|(rows, _)| rows > 0))
+    }
+
     /// The windows of rows that the other app may have missed, of at most `target` rows.
     pub async fn windows(&self, target: u64, hunting: &mut Hunting<'_>) -> Step<Vec<(WindowName, Window)>> {
         let Self { head, now, limits, .. } = *self;
-        let Some(doubtful) = doubtful(head, self.config, now, limits) else { return Ok(Vec::new()) };
-        // A watermark in the configuration is no sign of another app: a person may begin a new table with one.
-        let destination = Identifier::new(&head.destination).map_err(StepError::name)?;
-        let size = self.services.catalog.size(&destination, hunting.deadline()).await?;
-        if size.is_none_or(|(rows, _)| rows == 0) {
-            return Ok(Vec::new());
-        }
-        let (pieces, bounds) = match self.shape.axis {
-            CutAxis::Whole => return Ok(Vec::new()),
-            CutAxis::Column(_) => (self.by_time(&doubtful, target, hunting).await?, None),
-            CutAxis::ArrivalTime => match self.by_hash(&doubtful, target, hunting).await? {
-                Some((pieces, bounds)) => (pieces, Some(bounds)),
-                None => return Ok(Vec::new()),
-            },
+        let Some(doubtful) = doubtful(head, now, limits) else { return Ok(Vec::new()) };
+        let pieces = match (&self.shape.axis, &self.shape.handover) {
+            (CutAxis::Whole, _) => return Ok(Vec::new()),
+            (CutAxis::ArrivalTime, Some(_)) => self.by_watermark(&doubtful, target, hunting).await?,
+            (CutAxis::ArrivalTime | CutAxis::Column(_), _) => {
+                Pieces::OnAxis(self.on_axis(&doubtful, target, hunting).await?)
+            }
         };
-        let rows: u64 = pieces.iter().map(|piece| piece.rows).sum();
+        let windows = windows(head, self.draft, self.ledger, &doubtful, pieces, now);
+        let rows: u64 = windows.iter().map(|(_, window)| window.expected_rows()).sum();
         tracing::info!(table = head.source, rows, "rows of before the handover are compared with what was copied");
-        Ok(windows(head, self.draft, &doubtful, &pieces, bounds, now))
+        Ok(windows)
     }
 
-    /// Where the watermark is the axis, equal rows are in the same piece of time.
-    async fn by_time(&self, doubtful: &Doubtful, target: u64, hunting: &mut Hunting<'_>) -> Step<Vec<Piece>> {
+    async fn on_axis(&self, doubtful: &Doubtful, target: u64, hunting: &mut Hunting<'_>) -> Step<Vec<Piece>> {
         let source = source::of(self.head, self.shape, false).map_err(StepError::name)?;
         let hashing = source::hashing(self.shape).map_err(StepError::name)?;
         let mut planner = Planner::new(hunting, &source, &hashing);
@@ -63,33 +62,39 @@ impl Taking<'_> {
         Ok(planner.cut(counted, target).await?)
     }
 
-    /// Otherwise equal rows may have come at any time; and what was copied is found by their watermarks.
-    async fn by_hash(
-        &self,
-        doubtful: &Doubtful,
-        target: u64,
-        hunting: &mut Hunting<'_>,
-    ) -> Step<Option<(Vec<Piece>, (Timestamp, Timestamp))>> {
+    async fn by_watermark(&self, doubtful: &Doubtful, target: u64, hunting: &mut Hunting<'_>) -> Step<Pieces> {
         let mut source = source::of(self.head, self.shape, true).map_err(StepError::name)?;
-        if let Some(handover) = source.handover.as_mut() {
-            handover.only_copied = true;
-        }
-        let hashing = source::hashing(self.shape).map_err(StepError::name)?;
         let watermark = Identifier::new(&self.head.watermark_column).map_err(StepError::name)?;
-        let slice = Slice::Range(Range { low: doubtful.low, high: doubtful.high });
-        let answer = hunting.rows(&queries::bounds(&source, &slice, &watermark)).await?;
+        let hashing = source::hashing(self.shape).map_err(StepError::name)?;
+        let all = Range { low: Timestamp::MIN, high: doubtful.high };
+        read(&mut source, Copied::Missed(doubtful.low));
+        let answer = hunting.rows(&queries::bounds(&source, &Slice::Range(all), &watermark)).await?;
         let corrupt = || Error::from(HuntingError::Corrupt { message: "bounds without their numbers".to_owned() });
         let rows = number(&answer, "Rows").ok_or_else(corrupt)?;
-        if rows == 0 {
-            return Ok(None);
-        }
-        let bounds = instant(&answer, "First").zip(instant(&answer, "Last")).ok_or_else(corrupt)?;
-        let whole = Piece::whole(doubtful.low, doubtful.high, rows);
-        if rows <= target {
-            return Ok(Some((vec![whole], bounds)));
-        }
+        let whole = Piece::whole(all.low, all.high, number(&answer, "Without").ok_or_else(corrupt)?);
+        read(&mut source, Copied::Without);
         let mut planner = Planner::new(hunting, &source, &hashing);
-        Ok(Some((planner.divide_at_once(whole, Caps::of_rows(target)).await?, bounds)))
+        let without =
+            if whole.rows > target { planner.divide_at_once(whole, Caps::of_rows(target)).await? } else { vec![whole] };
+        if rows == 0 {
+            return Ok(Pieces::ByWatermark { some: Vec::new(), without });
+        }
+        let (first, last) = instant(&answer, "First").zip(instant(&answer, "Last")).ok_or_else(corrupt)?;
+        let whole = Piece::whole(first.before(), last, rows);
+        if rows <= target {
+            return Ok(Pieces::ByWatermark { some: vec![whole], without });
+        }
+        source.axis = Axis::Column(watermark);
+        read(&mut source, Copied::Arrived(Range { low: doubtful.low, ..all }));
+        let mut planner = Planner::new(hunting, &source, &hashing);
+        let counted = planner.count(whole.low, whole.high, 0, false, None).await?;
+        Ok(Pieces::ByWatermark { some: planner.cut(counted, target).await?, without })
+    }
+}
+
+fn read(source: &mut Source, what: Copied) {
+    if let Some(handover) = source.handover.as_mut() {
+        handover.copied = what;
     }
 }
 

@@ -182,7 +182,7 @@ pub async fn shape(services: &Services, table: &TableRun, head: &mut Head, hunti
         handover,
     };
     claim(services, head, &shape.axis, hunting.deadline()).await?;
-    *head = rules::shaped(head.clone(), &table.config, shape);
+    *head = rules::shaped(head.clone(), &table.config, shape, table.high);
     head.snapshots = snapshots;
     Ok(true)
 }

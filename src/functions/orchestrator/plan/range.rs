@@ -11,10 +11,10 @@ use crate::functions::columns::{self, Look};
 use crate::functions::hunting::Hunting;
 use crate::functions::planner::{Histogram, Planner};
 use crate::functions::source;
-use crate::orchestration::head::gap;
 use crate::orchestration::head::nulls::{self, NullRows};
 use crate::orchestration::head::plan;
 use crate::orchestration::head::survey::Survey;
+use crate::orchestration::head::{gap, handover};
 use crate::orchestration::ids::WindowName;
 use crate::orchestration::ledger::{Head, Shape};
 use crate::orchestration::plan::{Aim, Caps, Piece};
@@ -37,7 +37,11 @@ impl Planning<'_> {
         hunting: &mut Hunting<'_>,
     ) -> Step<(Windows, Option<Look>)> {
         let (limits, now) = (&self.app.limits, self.app.state.now());
+        *head = handover::began(head.clone(), now);
         let Some((low, high)) = plan::new_range(self.table(), head) else { return Ok((Vec::new(), None)) };
+        if head.others.is_some() && !Taking::has_rows(self.services, head, hunting).await? {
+            (head.others, found.others) = (None, None);
+        }
         let gap = gap::end(low, high, now);
         let past = Past::of(head, &found.windows, limits).filter(|_| gap.is_none());
         let range = Range { low: gap.unwrap_or(low), high };
@@ -45,8 +49,8 @@ impl Planning<'_> {
         let source = self.weigh(head, &counted, range, hunting).await?;
         let target = sizing::target_rows(head, limits, hunting.byte_cap());
         let mut windows = self.came_late(head, found, past.as_ref(), &counted, hunting).await?;
-        let (shape, draft, config) = (shape_of(head)?, draft_of(head)?, &self.table().config);
-        let taking = Taking { services: self.services, head, shape, config, draft, now, limits };
+        let (shape, draft) = (shape_of(head)?, draft_of(head)?);
+        let taking = Taking { head, shape, ledger: &found.windows, draft, now, limits };
         windows.extend(taking.windows(target, hunting).await?);
         let hashing = source::hashing(shape).map_err(StepError::name)?;
         let null_rows = counted.null_rows;
@@ -70,7 +74,8 @@ impl Planning<'_> {
             tracing::error!(table = head.source, from = %low, to = %end, "rows are missing: the source no longer keeps them");
             windows.push(gap::window(head, draft, self.asked.id(), (low, end), now));
         }
-        found.recount_from = past.as_ref().map_or(found.recount_from, Past::open_from);
+        found.others = handover::left(head, high, now);
+        found.recount_from = past.as_ref().map_or(found.recount_from, |past| past.open_from(now));
         Ok((windows, look))
     }
 
