@@ -32,5 +32,7 @@ pub mod rows;
 pub mod secret;
 pub mod state;
 pub mod storage;
+#[cfg(test)]
+mod testing;
 
 pub use adxingestor_ports::timestamp;

@@ -4,25 +4,24 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use adxingestor::adx::RandomIds;
-use adxingestor::app::{App, Services};
-use adxingestor::config::Settings;
+#[path = "support/one_table.rs"]
+mod one_table;
+#[path = "support/wiring.rs"]
+mod wiring;
+
+use adxingestor::app::App;
 use adxingestor::functions::router;
-use adxingestor::orchestration::ids::{InstanceId, LedgerId, Part, TableKey, WindowId, WindowName};
-use adxingestor::orchestration::instance::{Instance, LoadType, RuntimeStatus, StartInput, TableConfig, TableRun};
-use adxingestor::orchestration::ledger::{
-    ChunkIdPlace, CutAxis, Head, PartedBy, RowFormat, Shape, TableState, VerifyDue,
-};
+use adxingestor::orchestration::ids::WindowName;
+use adxingestor::orchestration::ledger::{Head, RowFormat, VerifyDue};
 use adxingestor::orchestration::window::{Seal, Window, WindowState};
-use adxingestor::outbound::{Outbound, TrustedHosts, http_client, read_capped};
-use adxingestor::random::SystemRandom;
-use adxingestor::state::{CHUNK_QUEUE, CONTROL_QUEUE, State, Tenant, Transaction};
-use adxingestor::storage::memory;
-use adxingestor::timestamp::{SystemClock, Timestamp};
+use adxingestor::outbound::{Outbound, http_client, read_capped};
+use adxingestor::state::{CHUNK_QUEUE, CONTROL_QUEUE, State, Transaction};
+use adxingestor::timestamp::Timestamp;
 use async_trait::async_trait;
 use azure_core::credentials::{AccessToken, TokenCredential, TokenRequestOptions};
 use azure_core::error::ErrorKind;
 use azure_core::time::OffsetDateTime;
+use one_table::{id, key, pending, running, window};
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -102,30 +101,13 @@ async fn read(socket: &mut TcpStream) -> Option<String> {
 }
 
 fn answer(request: &str, url: &str) -> String {
-    let table = |columns: [&str; 2], rows: Value| {
-        let columns: Vec<Value> =
-            columns.iter().map(|name| json!({"ColumnName": name, "DataType": "String"})).collect();
-        json!({"Tables": [{"TableName": "Table_0", "Columns": columns, "Rows": rows}]})
-    };
-    let (status, body) = if request.contains("/msi/token") {
-        (200, json!({}))
-    } else if request.contains("/runHuntingQuery") {
-        (
-            200,
-            json!({"schema": [{"name": "Row", "type": "String"}], "results": [{"Row": "{\"a\":1}"}, {"Row": "{\"a\":2}"}]}),
-        )
-    } else if request.contains(".get ingestion resources") {
-        let rows = json!([
-            ["TempStorage", format!("{url}/container?sig=x")],
-            ["SecuredReadyForAggregationQueue", format!("{url}/queue?sig=x")]
-        ]);
-        (200, table(["ResourceTypeName", "StorageRoot"], rows))
-    } else if request.contains(".get kusto identity token") {
-        (200, table(["AuthorizationContext", "Other"], json!([["identity", ""]])))
-    } else if request.starts_with("PUT ") || request.starts_with("POST /queue") {
-        (201, Value::Null)
-    } else {
-        (404, json!({}))
+    let rows = json!([{"Row": "{\"a\":1}"}, {"Row": "{\"a\":2}"}]);
+    let (status, body) = match request {
+        _ if request.contains("/msi/token") => (200, json!({})),
+        _ if request.contains("/runHuntingQuery") => {
+            (200, json!({"schema": [{"name": "Row", "type": "String"}], "results": rows}))
+        }
+        _ => one_table::answer(url, request),
     };
     let body = body.to_string();
     format!(
@@ -153,35 +135,10 @@ impl TokenCredential for Identity {
 }
 
 fn app(url: &str) -> App {
-    let lookup = |name: &str| {
-        let value = match name {
-            "ADX_CLUSTER_URI" | "ADX_INGEST_URI" => url.to_owned(),
-            "DEFENDER_HUNTING_API_URL" => format!("{url}/v1.0/security/runHuntingQuery"),
-            "ADX_DATABASE" => "db".to_owned(),
-            "TRUSTED_HOSTS" => "127.0.0.1".to_owned(),
-            "HUNTING_CALLS_PER_MINUTE" => "6000".to_owned(),
-            "ADXINGESTOR_TIME_SCALE" => TIME_SCALE.to_string(),
-            _ => return None,
-        };
-        Some(value)
-    };
-    let settings = Settings::parse(&lookup).unwrap();
-    let storage = memory(Arc::new(SystemClock));
+    let more = [("HUNTING_CALLS_PER_MINUTE", "6000".to_owned()), ("ADXINGESTOR_TIME_SCALE", TIME_SCALE.to_string())];
     let http = http_client().unwrap();
     let identity = Arc::new(Identity { http: http.clone(), url: format!("{url}/msi/token") });
-    let outbound = Outbound::new(http, identity, TrustedHosts::new(settings.trusted_hosts.clone()));
-    let (limits, clock) = (settings.limits.clone(), Arc::clone(&storage.clock));
-    let state = State::new(storage, Arc::new(SystemRandom), Tenant::new("", &limits));
-    let services = Services::new(settings, outbound, clock, Arc::new(RandomIds));
-    App { state, limits, services: Ok(Arc::new(services)) }
-}
-
-fn id() -> InstanceId {
-    InstanceId::from_bits(1)
-}
-
-fn key() -> TableKey {
-    TableKey::new("t", "DeviceEvents", "c", "db", "DeviceEvents")
+    one_table::app(one_table::settings(url, &more), |trusted| Outbound::new(http, identity, trusted))
 }
 
 fn name() -> WindowName {
@@ -209,24 +166,13 @@ impl Step {
 
     async fn prepare(self, state: &State) {
         let now = state.now();
-        let mut run = Instance::pending(id(), StartInput::default(), Value::Null, now);
-        let mut transaction = Transaction::new();
-        if !matches!(self, Self::Start) {
-            (run.status, run.tables_total) = (RuntimeStatus::Running, 1);
-            let config = TableConfig {
-                source: "DeviceEvents".into(),
-                folder: "f".into(),
-                destination: "DeviceEvents".into(),
-                watermark_column: "Timestamp".into(),
-                load_type: Some(LoadType::Incremental),
-                last_refreshed: None,
-                high_watermark: None,
-            };
-            let table =
-                TableRun { key: key(), ordinal: 0, config, high: now, started: true, result: None, owed: Vec::new() };
-            transaction = transaction.table(&id(), &table, None).unwrap();
-        }
-        state.commit(transaction.instance(&run, None).unwrap()).await.unwrap();
+        let transaction = if matches!(self, Self::Start) {
+            Transaction::new().instance(&pending(now), None)
+        } else {
+            let (run, table) = running(now);
+            Transaction::new().table(&id(), &table, None).unwrap().instance(&run, None)
+        };
+        state.commit(transaction.unwrap()).await.unwrap();
         let window = match self {
             Self::Start | Self::Plan => return,
             Self::Chunk => WindowState::Planned,
@@ -239,21 +185,9 @@ impl Step {
 }
 
 fn ledger(state: WindowState, now: Timestamp) -> (Head, Window) {
-    let at = Timestamp::from_ticks;
-    let window_id =
-        WindowId { ledger: LedgerId(1), low: at(10), high: at(20), part: Part::WHOLE, generation: 0, repair: 0 };
-    let mut head = Head::new(LedgerId(1), "DeviceEvents", "DeviceEvents", "Timestamp", now);
-    (head.state, head.run, head.plan) = (TableState::Running, Some(id()), Some("p".into()));
-    head.shape = Some(Shape {
-        axis: CutAxis::ArrivalTime,
-        row_format: RowFormat::Compact,
-        chunk_id: ChunkIdPlace::Column,
-        parts: PartedBy { columns: vec!["DeviceId".into()], ..PartedBy::default() },
-        parting: 0,
-        handover: None,
-    });
+    let mut head = one_table::head(RowFormat::Compact, now);
     *head.counts.of(state) = 1;
-    let mut window = Window { state, run: Some(id()), ..Window::planned(window_id, "p", false, 2, now) };
+    let mut window = Window { state, run: Some(id()), ..Window::planned(window(10, 20), "p", false, 2, now) };
     if state == WindowState::Submitted {
         head.verify = Some(VerifyDue { number: 1, at: now, pause_ms: 0 });
         head.verify_number = 1;

@@ -5,9 +5,11 @@
 
 #[path = "support/identity.rs"]
 mod identity;
+#[path = "support/wiring.rs"]
+mod wiring;
 
 use adxingestor::adx::RandomIds;
-use adxingestor::app::{App, Services};
+use adxingestor::app::App;
 use adxingestor::config::Settings;
 use adxingestor::functions::router;
 use adxingestor::orchestration::ids::InstanceId;
@@ -30,6 +32,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use tokio::task::JoinSet;
+use wiring::wired;
 
 /// `batchSize` and `newBatchThreshold` of `host.json`.
 const BATCH: u32 = 4;
@@ -206,10 +209,7 @@ fn app(cloud: &Cloud, storage: &Storage, calls_per_minute: u32, time_scale: u32)
     let http = http_client().unwrap();
     let identity = Identity(Arc::clone(cloud.tokens()));
     let outbound = Outbound::new(http, Arc::new(identity), TrustedHosts::new(settings.trusted_hosts.clone()));
-    let (limits, clock) = (settings.limits.clone(), Arc::clone(&storage.clock));
-    let state = State::new(storage.clone(), Arc::new(SystemRandom), Tenant::new(&settings.tenant, &limits));
-    let services = Services::new(settings, outbound, clock, Arc::new(RandomIds));
-    App { state, limits, services: Ok(Arc::new(services)) }
+    wired(settings, storage.clone(), outbound, Arc::new(SystemRandom), Arc::new(RandomIds))
 }
 
 /// The queue trigger of one function.

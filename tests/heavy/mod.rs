@@ -1,19 +1,19 @@
 //! The app's chunk worker on answers of 50 MB: its own functions over a store in memory, and a network that makes each answer
 //! while it is read, so that what is held is held by the app.
 
-use adxingestor::adx::RandomIds;
-use adxingestor::app::{App, Services};
-use adxingestor::config::Settings;
+#[path = "../support/one_table.rs"]
+mod one_table;
+#[path = "../support/wiring.rs"]
+mod wiring;
+
+use adxingestor::app::App;
 use adxingestor::functions::router;
-use adxingestor::orchestration::ids::{InstanceId, LedgerId, Part, TableKey, WindowId, WindowName};
-use adxingestor::orchestration::instance::{Instance, LoadType, RuntimeStatus, StartInput, TableConfig, TableRun};
-use adxingestor::orchestration::ledger::{ChunkIdPlace, CutAxis, Head, PartedBy, RowFormat, Shape, TableState};
+use adxingestor::orchestration::ids::WindowName;
+use adxingestor::orchestration::ledger::RowFormat;
 use adxingestor::orchestration::window::{Window, WindowState};
-use adxingestor::outbound::{Exchange, Outbound, TrustedHosts, Unanswered, http_client};
-use adxingestor::random::SystemRandom;
-use adxingestor::state::{State, Tenant, Transaction};
-use adxingestor::storage::memory;
-use adxingestor::timestamp::{SystemClock, Timestamp};
+use adxingestor::outbound::{Exchange, Outbound, Unanswered, http_client};
+use adxingestor::state::{State, Transaction};
+use adxingestor::timestamp::Timestamp;
 use async_trait::async_trait;
 use axum::Router;
 use axum::body::Body;
@@ -24,9 +24,10 @@ use bytes::Bytes;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use futures_util::stream;
+use one_table::{id, key, running};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
-use serde_json::{Value, json};
+use serde_json::json;
 use std::convert::Infallible;
 use std::io::Write;
 use std::sync::Arc;
@@ -136,27 +137,20 @@ struct Network {
 impl Exchange for Network {
     async fn exchange(&self, request: reqwest::Request) -> Result<reqwest::Response, Unanswered> {
         let sent = request.body().and_then(reqwest::Body::as_bytes).unwrap_or_default();
-        let asked = format!("{} {}", request.url().path(), String::from_utf8_lossy(&sent[..sent.len().min(300)]));
-        let table = |columns: [&str; 2], rows: Value| {
-            let columns: Vec<Value> =
-                columns.iter().map(|name| json!({"ColumnName": name, "DataType": "String"})).collect();
-            json!({"Tables": [{"TableName": "Table_0", "Columns": columns, "Rows": rows}]})
-        };
+        let asked = format!(
+            "{} {} {}",
+            request.method(),
+            request.url().path(),
+            String::from_utf8_lossy(&sent[..sent.len().min(300)])
+        );
+        if request.method() == reqwest::Method::PUT || asked.starts_with("POST /queue") {
+            self.uploaded.fetch_add(sent.len() as u64, Ordering::Relaxed);
+        }
         let (status, body) = if asked.contains("/runHuntingQuery") {
             (200, self.block.answer())
-        } else if asked.contains(".get ingestion resources") {
-            let rows = json!([
-                ["TempStorage", format!("{URL}/container?sig=x")],
-                ["SecuredReadyForAggregationQueue", format!("{URL}/queue?sig=x")]
-            ]);
-            (200, table(["ResourceTypeName", "StorageRoot"], rows).to_string().into())
-        } else if asked.contains(".get kusto identity token") {
-            (200, table(["AuthorizationContext", "Other"], json!([["identity", ""]])).to_string().into())
-        } else if request.method() == reqwest::Method::PUT || asked.starts_with("/queue") {
-            self.uploaded.fetch_add(sent.len() as u64, Ordering::Relaxed);
-            (201, reqwest::Body::from(""))
         } else {
-            (404, reqwest::Body::from("{}"))
+            let (status, body) = one_table::answer(URL, &asked);
+            (status, body.to_string().into())
         };
         let mut answer = Response::builder().status(status).header("content-type", "application/json");
         if self.block.gzip && asked.contains("/runHuntingQuery") {
@@ -185,10 +179,6 @@ pub struct Heavy {
     network: Arc<Network>,
 }
 
-fn key() -> TableKey {
-    TableKey::new("t", "DeviceEvents", "c", "db", "DeviceEvents")
-}
-
 fn name(window: u64) -> WindowName {
     WindowName::new(Timestamp::from_ticks(10 * (window + 1)), "0")
 }
@@ -206,39 +196,17 @@ impl Heavy {
     }
 
     async fn plan(&self, rows: Rows) {
-        let (now, id) = (self.state.now(), InstanceId::from_bits(1));
-        let mut run = Instance::pending(id.clone(), StartInput::default(), Value::Null, now);
-        (run.status, run.tables_total) = (RuntimeStatus::Running, 1);
-        let config = TableConfig {
-            source: "DeviceEvents".into(),
-            folder: "f".into(),
-            destination: "DeviceEvents".into(),
-            watermark_column: "Timestamp".into(),
-            load_type: Some(LoadType::Incremental),
-            last_refreshed: None,
-            high_watermark: None,
-        };
-        let table =
-            TableRun { key: key(), ordinal: 0, config, high: now, started: true, result: None, owed: Vec::new() };
-        let transaction = Transaction::new().table(&id, &table, None).unwrap();
+        let now = self.state.now();
+        let (run, table) = running(now);
+        let transaction = Transaction::new().table(&id(), &table, None).unwrap();
         self.state.commit(transaction.instance(&run, None).unwrap()).await.unwrap();
-        let mut head = Head::new(LedgerId(1), "DeviceEvents", "DeviceEvents", "Timestamp", now);
-        (head.state, head.run, head.plan) = (TableState::Running, Some(id.clone()), Some("p".into()));
-        head.shape = Some(Shape {
-            axis: CutAxis::ArrivalTime,
-            row_format: if rows == Rows::Plain { RowFormat::PlainFull } else { RowFormat::Full },
-            chunk_id: ChunkIdPlace::Column,
-            parts: PartedBy { columns: vec!["DeviceId".into()], ..PartedBy::default() },
-            parting: 0,
-            handover: None,
-        });
+        let mut head = one_table::head(if rows == Rows::Plain { RowFormat::PlainFull } else { RowFormat::Full }, now);
         head.counts.open = self.windows;
         head.out = (0..self.windows).map(name).collect();
         let mut insert = Transaction::new().head(&key(), &head, None).unwrap();
         for window in 0..self.windows {
-            let (low, high) = (Timestamp::from_ticks(10 * (window + 1)), Timestamp::from_ticks(10 * (window + 2)));
-            let planned = WindowId { ledger: LedgerId(1), low, high, part: Part::WHOLE, generation: 0, repair: 0 };
-            let planned = Window { run: Some(id.clone()), ..Window::planned(planned, "p", false, self.rows, now) };
+            let planned = one_table::window(10 * (window + 1), 10 * (window + 2));
+            let planned = Window { run: Some(id()), ..Window::planned(planned, "p", false, self.rows, now) };
             insert = insert.window(&key(), &name(window), &planned, None).unwrap();
         }
         self.state.commit(insert).await.unwrap();
@@ -277,23 +245,8 @@ impl Heavy {
 }
 
 fn app(network: Arc<Network>) -> App {
-    let lookup = |name: &str| {
-        let value = match name {
-            "ADX_CLUSTER_URI" | "ADX_INGEST_URI" => URL.to_owned(),
-            "DEFENDER_HUNTING_API_URL" => format!("{URL}/v1.0/security/runHuntingQuery"),
-            "ADX_DATABASE" => "db".to_owned(),
-            "TRUSTED_HOSTS" => "127.0.0.1".to_owned(),
-            "HUNTING_CALLS_PER_MINUTE" => "60000".to_owned(),
-            _ => return None,
-        };
-        Some(value)
-    };
-    let settings = Settings::parse(&lookup).unwrap();
-    let storage = memory(Arc::new(SystemClock));
-    let trusted = TrustedHosts::new(settings.trusted_hosts.clone());
-    let outbound = Outbound::new(http_client().unwrap(), Arc::new(Identity), trusted).through(network);
-    let (limits, clock) = (settings.limits.clone(), Arc::clone(&storage.clock));
-    let state = State::new(storage, Arc::new(SystemRandom), Tenant::new("", &limits));
-    let services = Services::new(settings, outbound, clock, Arc::new(RandomIds));
-    App { state, limits, services: Ok(Arc::new(services)) }
+    let settings = one_table::settings(URL, &[("HUNTING_CALLS_PER_MINUTE", "60000".to_owned())]);
+    one_table::app(settings, |trusted| {
+        Outbound::new(http_client().unwrap(), Arc::new(Identity), trusted).through(network)
+    })
 }

@@ -135,17 +135,32 @@ pub async fn what_the_hunting_service_refuses_for_good_fails_its_table_with_the_
 }
 
 pub async fn an_older_hunting_service_is_used_until_it_ends_and_each_run_says_when(store: Store) {
-    let cloud = cloud(vec![table("DeviceEvents", 500, 2)]);
-    let copied = [Copied::incremental("DeviceEvents")];
-    let older = [
-        ("DEFENDER_HUNTING_API_URL", "{cloud}/api/advancedhunting/run"),
-        ("DEFENDER_RESOURCE_URI", "https://api.security.microsoft.com"),
-    ];
+    is_used_until_it_ends(store, "/api/advancedhunting/run", "https://api.security.microsoft.com").await;
+}
+
+pub async fn the_oldest_hunting_service_is_used_until_it_ends_too(store: Store) {
+    is_used_until_it_ends(store, "/api/advancedqueries/run", "https://api.securitycenter.microsoft.com").await;
+}
+
+async fn is_used_until_it_ends(store: Store, path: &str, resource: &str) {
+    let cloud = cloud(vec![table("DeviceEvents", 500, 2), table("EmailEvents", 30, 2)]);
+    let copied = [Copied::incremental("DeviceEvents"), Copied::incremental("EmailEvents")];
+    let url = format!("{{cloud}}{path}");
+    let older =
+        [("DEFENDER_HUNTING_API_URL", url.as_str()), ("DEFENDER_RESOURCE_URI", resource), ("CHUNK_SIZE", "200")];
     let app = Deployment::start_with(store, cloud, &copied, &older).await;
     let id = app.start_run().await;
     let status = app.ended(&id).await;
     let notes = status["output"]["result"]["notes"].to_string();
     assert!(notes.contains("1 February 2027") && notes.contains("runHuntingQuery"), "{status:#}");
     assert_eq!(status["output"]["result"]["processing_summary"]["failed_tables"], 0, "{status:#}\n{}", app.tail());
-    app.assert_equal("DeviceEvents", "DeviceEvents");
+    for (table, rows) in [("DeviceEvents", 500), ("EmailEvents", 30)] {
+        app.assert_equal(table, table);
+        assert_eq!(app.rows(table), rows);
+    }
+    let at = now();
+    app.cloud.source().append("EmailEvents", 20, at - ticks(Duration::from_millis(200)), at).unwrap();
+    let second = app.completed().await;
+    assert_eq!(second["total_records_processed"], 20, "{second:#}");
+    app.assert_equal("EmailEvents", "EmailEvents");
 }

@@ -50,6 +50,7 @@ macro_rules! system_tests {
             a_row_that_is_too_large_is_refused_with_its_remedy_and_lands_after_it,
             the_id_of_its_window_may_stand_in_each_row_and_no_column_is_added,
             an_older_hunting_service_is_used_until_it_ends_and_each_run_says_when,
+            the_oldest_hunting_service_is_used_until_it_ends_too,
             a_plan_of_hundreds_of_windows_is_written_in_batches_and_wholly_dispatched,
             whatever_the_services_do_wrong_every_row_is_there_once,
             what_the_hunting_service_refuses_for_good_fails_its_table_with_the_reason_and_no_other,

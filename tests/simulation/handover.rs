@@ -10,7 +10,7 @@ use adxingestor::orchestration::instance::TableResult;
 use adxingestor::orchestration::window::Window;
 use localcloud::clock::Clock;
 use localcloud::kql::{Catalog, Table, Value, run};
-use localcloud::source::{Late, Snapshot, TableOptions};
+use localcloud::source::{Ahead, Late, Snapshot, TableOptions};
 use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
@@ -220,7 +220,7 @@ fn rows_whose_time_lies_ahead_of_the_last_look_are_copied_once_and_so_are_those_
                 has_arrival_time: Some(has_arrival_time),
                 duplicates_per_mille: 100,
                 late: Some(Late { per_mille: 200, up_to_seconds: 20 * 3_600 }),
-                ahead: Some(Late { per_mille: 100, up_to_seconds: 30 * 3_600 }),
+                ahead: Some(Ahead { per_mille: 100, up_to_seconds: 30 * 3_600 }),
                 ..TableOptions::default()
             };
             let mut world = taken_over(seed, options).await;

@@ -8,7 +8,8 @@ use super::{each, simulated};
 use adxingestor::orchestration::instance::TableResult;
 use adxingestor::orchestration::window::Window;
 use localcloud::clock::Clock;
-use localcloud::source::{Late, TableOptions};
+use localcloud::kql::Value;
+use localcloud::source::{Ahead, Late, TableOptions};
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
@@ -238,4 +239,86 @@ fn a_crash_at_any_effect_of_a_night_with_repairs_loses_and_doubles_nothing() {
         (!findings.is_empty()).then(|| format!("{point:?}: {findings:#?}"))
     });
     assert!(found.is_empty(), "{}", found.join("\n"));
+}
+
+#[test]
+fn rows_that_come_into_sight_out_of_order_while_runs_are_on_are_copied_once() {
+    for seed in 0..4 {
+        simulated(async || {
+            let mut setting = Setting::quiet(seed, TABLES.to_vec());
+            // Forty minutes behind their arrival at most, of which the settling lag waits for three.
+            let seen_late = TableOptions { duplicates_per_mille: 100, rows_per_commit: 3, ..TableOptions::default() };
+            setting.options = TableOptions { visibility_lag_seconds: 2_400, ..seen_late };
+            // A run goes on for minutes: what its plan has counted is not what its windows bring.
+            setting.settings = vec![("CHUNK_SIZE", "30".to_owned()), ("HUNTING_CALLS_PER_MINUTE", "10".to_owned())];
+            let mut world = World::new(&setting);
+            let mut grew = 0;
+            for _ in 0..NIGHTS {
+                let now = Clock::now(&world.clock);
+                for table in tables() {
+                    world.cloud.source().append(table, 400, now, now + 3 * HOUR).unwrap();
+                }
+                world.stand_still(Duration::from_secs(2 * 3_600)).await;
+                let results = world.night().await;
+                grew += results.iter().filter(|result| result.rows > result.planned_rows).count();
+                for table in tables() {
+                    assert_eq!(world.wrong(table).1, 0, "{table}, seed {seed}");
+                }
+                world.stand_still(Duration::from_secs(4 * 3_600)).await;
+            }
+            for _ in 0..2 {
+                world.night().await;
+                world.pass(Duration::from_secs(600)).await;
+            }
+            for table in tables() {
+                assert_eq!(world.wrong(table), (0, 0), "{table}, seed {seed}");
+                assert!(world.windows(table).await.iter().any(|window| window.id.is_repair()), "{table}, seed {seed}");
+            }
+            println!("seed {seed}: {grew} tables brought more than was planned");
+            assert_eq!(world.seen.violations(), Vec::<String>::new());
+        });
+    }
+}
+
+#[test]
+fn rows_of_clocks_that_run_days_ahead_are_copied_once_by_the_run_whose_range_reaches_them() {
+    for seed in 0..4 {
+        simulated(async || {
+            let options = TableOptions {
+                has_arrival_time: Some(false),
+                duplicates_per_mille: 50,
+                late: Some(Late { per_mille: 200, up_to_seconds: 20 * 3_600 }),
+                ahead: Some(Ahead { per_mille: 200, up_to_seconds: 4 * 86_400 }),
+                ..TableOptions::default()
+            };
+            let mut world = world(seed, options);
+            let mut waited = 0;
+            for night in 0..2 * NIGHTS {
+                let now = Clock::now(&world.clock);
+                world.night().await;
+                for table in tables() {
+                    let shown = world.cloud.source().at(now).table(table).unwrap();
+                    let up_to = world.ledger(Copied::under_its_name(table)).await;
+                    let up_to = up_to.map_or(0, |ledger| ledger.head.verified_up_to.ticks() as i64);
+                    let is_due = |row: &u64| matches!(shown.value(*row, 0), Value::Datetime(at) if at <= up_to);
+                    let due = (0..shown.row_count()).filter(is_due).count() as u64;
+                    waited += shown.row_count() - due;
+                    // All of the source's, and as many as lie in the range: exactly those.
+                    let there = world.cloud.adx().identities(table).len() as u64;
+                    assert_eq!((world.wrong(table).1, there), (0, due), "{table}, seed {seed}, night {night}");
+                }
+                world.stand_still(Duration::from_secs(24 * 3_600)).await;
+                let now = Clock::now(&world.clock);
+                for table in tables().filter(|_| night < NIGHTS) {
+                    world.cloud.source().append(table, 60, now - 23 * HOUR, now - HOUR).unwrap();
+                }
+                world.pass(Duration::from_secs(600)).await;
+            }
+            assert!(waited > 50, "seed {seed}: {waited} rows lay in the future of a run");
+            for table in tables() {
+                assert_eq!(world.wrong(table), (0, 0), "{table}, seed {seed}");
+            }
+            assert_eq!(world.seen.violations(), Vec::<String>::new());
+        });
+    }
 }

@@ -31,6 +31,10 @@ mod schedule;
 mod sizes;
 mod snapshots;
 mod store;
+mod tenant;
+mod whole_tables;
+#[path = "../support/wiring.rs"]
+mod wiring;
 mod world;
 
 use crashes::{Before, Course, VERDICTS, Whole, points};

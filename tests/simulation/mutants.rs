@@ -2,7 +2,9 @@
 
 use super::played_as;
 use super::schedule::{Schedule, Trait};
+use super::tenant;
 use adxingestor::mutants::{Mutant, with};
+use std::panic::catch_unwind;
 
 /// How many schedules are tried for one mutant.
 const TRIED: usize = 600;
@@ -65,4 +67,12 @@ mutants! {
     a_purge_above_the_watermark_is_noticed: PurgeAboveWatermark [HopelessAndAMonth];
     late_rows_that_are_left_alone_are_noticed: LateRowsIgnored [Late];
     a_repair_that_copies_its_whole_range_is_noticed: RepairOfEverything [Late];
+}
+
+#[test]
+fn rows_of_a_tenant_that_are_lost_or_doubled_are_noticed() {
+    for mutant in [Mutant::LateRowsIgnored, Mutant::RepairOfEverything, Mutant::PermitTwice] {
+        let played = with(mutant, || catch_unwind(|| tenant::nights(10_000)));
+        assert!(played.is_err(), "{mutant:?} is not noticed");
+    }
 }

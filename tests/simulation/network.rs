@@ -32,7 +32,7 @@ impl Exchange for Network {
         let (method, url) = (request.method().clone(), request.url().clone());
         let body = request.body().and_then(reqwest::Body::as_bytes).unwrap_or_default().to_vec();
         if method == reqwest::Method::PUT {
-            self.seen.blob_written(url.path(), &body);
+            self.seen.blob_written(&url, &body);
         }
         if let Some(blob) = posted_blob(&body) {
             self.seen.blob_posted(&blob);

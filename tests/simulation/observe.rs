@@ -12,9 +12,11 @@ use adxingestor::timestamp::{Clock, Timestamp};
 use async_trait::async_trait;
 use serde::de::DeserializeOwned;
 use std::collections::BTreeMap;
+use std::hash::{DefaultHasher, Hasher};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
+use url::Url;
 
 /// How much later than its table's stop a claim may be stored whose decision was made before: the longest delay of an effect,
 /// and what a process may know of a row that it only looks at.
@@ -29,8 +31,8 @@ pub struct Seen {
     violations: Mutex<Vec<String>>,
     /// Since when a table takes no claims, by its partition.
     stopped: Mutex<BTreeMap<String, Timestamp>>,
-    /// What was written to a blob, by its name.
-    blobs: Mutex<BTreeMap<String, Vec<u8>>>,
+    /// A hash of what was written to a blob, by its name, or to a block of one.
+    blobs: Mutex<BTreeMap<String, u64>>,
     /// The blob that was posted for a window, by the part of its name that is the window's.
     posted: Mutex<BTreeMap<String, String>>,
     /// How many transactions there were.
@@ -39,11 +41,14 @@ pub struct Seen {
 
 impl Seen {
     /// A blob is written; one that was posted could be read at any time, so no two claims may write the same.
-    pub fn blob_written(&self, path: &str, content: &[u8]) {
-        let name = path.rsplit('/').next().unwrap_or_default().to_owned();
+    pub fn blob_written(&self, url: &Url, content: &[u8]) {
+        let blob = url.path().rsplit('/').next().unwrap_or_default();
+        let part = url.query_pairs().filter(|(name, _)| name == "comp" || name == "blockid");
+        let name = part.fold(blob.to_owned(), |name, (_, part)| format!("{name} {part}"));
+        let mut hash = DefaultHasher::new();
+        hash.write(content);
         let mut blobs = self.blobs.lock().unwrap();
-        let before = blobs.entry(name.clone()).or_insert_with(|| content.to_vec());
-        if before != content {
+        if *blobs.entry(name.clone()).or_insert(hash.finish()) != hash.finish() {
             self.violations
                 .lock()
                 .unwrap()

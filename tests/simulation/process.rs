@@ -7,13 +7,14 @@ use super::identity::Identity;
 use super::network::Network;
 use super::observe::Seen;
 use super::store::through;
+use super::wiring::wired;
 use adxingestor::adx::FreshIds;
-use adxingestor::app::{App, Services};
+use adxingestor::app::App;
 use adxingestor::config::Settings;
 use adxingestor::functions::router;
 use adxingestor::outbound::{Outbound, TrustedHosts};
 use adxingestor::random::Random;
-use adxingestor::state::{CHUNK_QUEUE, CONTROL_QUEUE, State, Tenant};
+use adxingestor::state::{CHUNK_QUEUE, CONTROL_QUEUE};
 use adxingestor::storage::{Body, Message, Storage, retrying};
 use axum::Router;
 use axum::body::Body as HttpBody;
@@ -149,10 +150,7 @@ fn app(around: &Surroundings, gate: &Arc<Gate>, ahead_seconds: i64, seed: u64) -
     let trusted = TrustedHosts::new(settings.trusted_hosts.clone());
     let network = Network { cloud: around.cloud.clone(), gate: Arc::clone(gate), seen: Arc::clone(&around.seen) };
     let outbound = Outbound::new(around.http.clone(), identity, trusted).through(Arc::new(network));
-    let (limits, clock) = (settings.limits.clone(), Arc::clone(&storage.clock));
-    let state = State::new(storage, Dice::new(seed ^ 0x57a7e), Tenant::new(&settings.tenant, &limits));
-    let services = Services::new(settings, outbound, clock, Dice::new(seed ^ 0x1d5));
-    App { state, limits, services: Ok(Arc::new(services)) }
+    wired(settings, storage, outbound, Dice::new(seed ^ 0x57a7e), Dice::new(seed ^ 0x1d5))
 }
 
 async fn call(router: &Router, method: &str, path: &str, body: &Value) -> (u16, Value) {

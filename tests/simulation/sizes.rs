@@ -4,6 +4,7 @@ use super::simulated;
 use super::world::{SECOND, Setting, SimulatedTable, World};
 use adxingestor::orchestration::instance::RuntimeStatus;
 use localcloud::clock::Clock;
+use localcloud::kql::Type;
 use std::time::Duration;
 
 const PATIENCE: Duration = Duration::from_secs(24 * 3600);
@@ -73,4 +74,36 @@ fn a_tiny_table_is_weighed_whole_and_copied() {
             sample.iter().any(|call| call.query.contains("string_size(Row)") && !call.query.contains("hash_xxhash64"))
         );
     });
+}
+
+/// A table of 2,000 columns of all types.
+fn wide(table: &'static str, refuse_pack: bool) -> World {
+    let mut setting = Setting::quiet(13, vec![SimulatedTable { name: table, rows: 0, days: 3 }]);
+    setting.refuse_pack = refuse_pack;
+    let world = World::new(&setting);
+    let (source, now) = (world.cloud.source(), Clock::now(&world.clock));
+    let known = source.at(now).table(table).unwrap().columns().len();
+    let types = [Type::String, Type::Long, Type::Datetime, Type::Bool, Type::Real, Type::Dynamic, Type::Guid];
+    for (index, ty) in (known..2_000).zip(types.into_iter().cycle()) {
+        source.add_column(table, &format!("Column{index}"), ty).unwrap();
+    }
+    source.append(table, 45, now - 40 * 3_600 * SECOND, now - 3_600 * SECOND).unwrap();
+    world
+}
+
+#[test]
+fn a_table_of_two_thousand_columns_is_copied_packed_plain_and_whole() {
+    for (table, refuse_pack) in [("DeviceEvents", false), ("DeviceEvents", true), ("DeviceTvmInfoGatheringKB", false)] {
+        simulated(async || {
+            let mut world = wide(table, refuse_pack);
+            copied(&mut world).await;
+            let there = world.cloud.adx().identities(table);
+            let found = world.cloud.source().compare(table, -1, i64::MAX, there).unwrap();
+            assert!(found.is_exact() && found.matched == 45, "{table}, plain: {refuse_pack}: {found:?}");
+            let log = world.cloud.hunting_statistics().log;
+            let hashed = log.iter().map(|call| call.query.matches("tostring(Column").count()).max();
+            let whole = table == "DeviceTvmInfoGatheringKB";
+            assert_eq!(hashed.is_some_and(|columns| columns > 1_500), whole, "all but bags are hashed: {hashed:?}");
+        });
+    }
 }

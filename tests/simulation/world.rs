@@ -40,7 +40,11 @@ pub struct Setting {
     pub seed: u64,
     pub tables: Vec<SimulatedTable>,
     pub options: TableOptions,
-    /// `LoadType` of all tables.
+    /// Those of tables that are not like the others.
+    pub special: Vec<(&'static str, TableOptions)>,
+    /// How many computers the tenant has.
+    pub devices: u32,
+    /// `LoadType` of all tables that have a time.
     pub load_type: &'static str,
     pub processes: usize,
     pub odds: Odds,
@@ -60,6 +64,8 @@ pub struct Setting {
     pub quota: Option<u32>,
     /// The most bytes of an answer of Defender.
     pub answer_bytes: u64,
+    /// Whether Defender refuses to pack rows.
+    pub refuse_pack: bool,
     pub settings: Vec<(&'static str, String)>,
     /// What every second process has set otherwise: an update of the app goes on.
     pub updated: Vec<(&'static str, String)>,
@@ -74,6 +80,8 @@ impl Setting {
             seed,
             tables,
             options: TableOptions { duplicates_per_mille: 0, ..TableOptions::default() },
+            special: Vec::new(),
+            devices: 5,
             load_type: "Incremental",
             processes: 1,
             odds: Odds::default(),
@@ -87,6 +95,7 @@ impl Setting {
             late_is_blind: false,
             quota: None,
             answer_bytes: 50_000_000,
+            refuse_pack: false,
             settings: vec![("CHUNK_SIZE", "10".to_owned()), ("HUNTING_CALLS_PER_MINUTE", "600".to_owned())],
             updated: Vec::new(),
             noted: std::env::var_os("ADXINGESTOR_TRACE").is_some(),
@@ -122,14 +131,16 @@ impl World {
         let clock = Virtual::start();
         let until = Clock::now(&clock) - 5 * SECOND;
         let tables = setting.tables.iter().map(|table| {
+            let special = setting.special.iter().find(|(name, _)| *name == table.name);
+            let options = special.map_or(&setting.options, |(_, options)| options);
             TableSettings::new(table.name, table.rows, until - table.days * 86_400 * SECOND, until)
-                .with(setting.options.clone())
+                .with(options.clone())
         });
         let mut settings = CloudSettings {
             port: PORT,
             source: SourceSettings {
                 seed: setting.seed,
-                devices: 5,
+                devices: setting.devices,
                 tables: tables.collect(),
                 ..SourceSettings::default()
             },
@@ -147,6 +158,7 @@ impl World {
         let minute = |calls| CallLimit { calls, period: Duration::from_secs(60) };
         settings.hunting.limits.calls = setting.quota.map(minute).into_iter().collect();
         settings.hunting.limits.result_bytes = setting.answer_bytes;
+        settings.hunting.refuse_pack = setting.refuse_pack;
         settings.hunting.gzip = false;
         let (cloud, router) = Cloud::in_process(settings).unwrap();
         let fate = Arc::new(Fate::new(setting.seed, setting.odds, setting.points.clone(), setting.noted));
@@ -211,7 +223,9 @@ impl World {
 
     /// Adds a config row: `source` is to be copied to `destination`.
     pub fn configure(&self, source: &str, destination: &str) {
-        let load_type = self.load_type;
+        let shown = self.cloud.source().at(0).table(source);
+        let has_time = shown.is_none_or(|table| table.columns().iter().any(|column| column.name == "Timestamp"));
+        let load_type = if has_time { self.load_type } else { "Snapshot" };
         let column = if load_type == "Snapshot" { "" } else { "Timestamp" };
         self.adx(&format!(
             ".set-or-append meta_MigrationConfiguration <| print SourceTable='{source}', DestinationFolder='Defender', \

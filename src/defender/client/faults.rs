@@ -265,7 +265,7 @@ async fn a_compressed_answer_that_is_cut_or_spoilt_is_never_taken_for_whole() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
+    #![proptest_config(crate::testing::cases(64))]
 
     #[test]
     fn whatever_is_sent_as_an_answer_is_read_or_refused(

@@ -1,5 +1,6 @@
 use super::super::testing::cut;
 use super::*;
+use crate::testing::cases;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use rand::rngs::StdRng;
@@ -238,7 +239,7 @@ fn any_document() -> impl Strategy<Value = (String, Value)> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(200))]
+    #![proptest_config(cases(200))]
 
     #[test]
     fn rows_cut_in_any_way_come_out_as_the_values_they_stand_for((document, meant) in any_document(), seed: u64) {

@@ -1,5 +1,6 @@
 use super::super::testing::cut;
 use super::*;
+use crate::testing::cases;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use rand::rngs::StdRng;
@@ -312,7 +313,7 @@ fn escaped(text: &str, random: &mut StdRng) -> String {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(200))]
+    #![proptest_config(cases(200))]
 
     #[test]
     fn any_rows_escaped_and_cut_in_any_way_come_out_as_they_were(document in any_document(), seed: u64) {

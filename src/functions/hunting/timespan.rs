@@ -4,7 +4,7 @@
 //! without any; whichever shows more rows is used from then on. Until a row that has no event time at all has told, another try
 //! is made a week later. What was found is kept in a blob of the state store, for all workers and runs.
 
-use super::{Error, Hunting, number};
+use super::{Error, Hunting, SHARE_OF_A_CALL, number};
 use crate::defender::{Dialect, Error as HuntingError, Query, Rows, queries};
 use crate::kql::Identifier;
 use crate::orchestration::ledger::{CutAxis, Shape};
@@ -15,7 +15,8 @@ use sha2::{Digest, Sha256};
 use std::cmp::Ordering;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
-use tokio::time::timeout;
+use tokio::sync::Mutex as Turn;
+use tokio::time::{timeout, timeout_at};
 
 /// A span that no event of this tenant can lie out of.
 const WIDE: &str = "2000-01-01T00:00:00Z/2100-01-01T00:00:00Z";
@@ -48,7 +49,11 @@ impl Found {
 
 /// What this process knows, for all its invocations.
 #[derive(Debug, Default)]
-pub struct Known(Mutex<Option<Looked>>);
+pub struct Known {
+    looked: Mutex<Option<Looked>>,
+    /// Held by the invocation that tries.
+    trying: Turn<()>,
+}
 
 /// What stood in the state store when this process looked last.
 #[derive(Debug, Clone, Copy)]
@@ -60,13 +65,13 @@ struct Looked {
 impl Known {
     /// What is known, unless another process may know more by now.
     fn get(&self, now: Timestamp) -> Option<Option<Found>> {
-        let looked = (*self.0.lock().unwrap_or_else(PoisonError::into_inner))?;
+        let looked = (*self.looked.lock().unwrap_or_else(PoisonError::into_inner))?;
         let is_settled = looked.found.is_some_and(|found| found.settled);
         (is_settled || now.since(looked.at) < LOOKED_FOR).then_some(looked.found)
     }
 
     fn set(&self, found: Option<Found>, at: Timestamp) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(Looked { found, at });
+        *self.looked.lock().unwrap_or_else(PoisonError::into_inner) = Some(Looked { found, at });
     }
 }
 
@@ -111,6 +116,15 @@ impl Hunting<'_> {
         if self.services.defender.dialect() != Dialect::Graph || !has_event_time {
             return Ok(());
         }
+        if !Found::is_due(self.found().await?, self.app.state.now()) {
+            return Ok(());
+        }
+        // Of the tables that are planned at once one tries, and the others wait for what it finds.
+        let services = self.services;
+        let until = self.deadline - self.app.limits.invocation_deadline / SHARE_OF_A_CALL;
+        let Ok(_turn) = timeout_at(until, services.timespan.trying.lock()).await else {
+            return Err(Error::Timespan("another table is still at finding it out".to_owned()));
+        };
         let (found, now) = (self.found().await?, self.app.state.now());
         if Found::is_due(found, now) { self.try_spans(table, found, now).await } else { Ok(()) }
     }

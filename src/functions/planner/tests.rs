@@ -15,6 +15,7 @@ use crate::orchestration::sizing::{self, Measured, Seen};
 use crate::orchestration::window::{Window, WindowState};
 use crate::outbound::{Exchange, Outbound, TrustedHosts, Unanswered, http_client};
 use crate::storage::memory;
+use crate::testing::cases;
 use async_trait::async_trait;
 use azure_core::credentials::{AccessToken, TokenCredential, TokenRequestOptions};
 use azure_core::time::OffsetDateTime;
@@ -367,6 +368,7 @@ fn smooth_tables_take_hardly_more_calls_than_the_caps_ask_for() {
     };
     println!("| rows | calls | least | planning and dividing | refused |\n|---|---|---|---|---|");
     for (name, table, days, each, smooth) in [
+        ("one row a day over a month", smooth(30, 1, 2_000), 30, 2_000.0, true),
         ("1,000 rows in a month", smooth(30, 33, 2_000), 30, 2_000.0, false),
         ("12 million in a month, 2 kB each", smooth(30, 400_000, 2_000), 30, 2_000.0, true),
         ("120 million in a month, 500 bytes each", smooth(30, 4_000_000, 489), 30, 500.0, true),
@@ -439,7 +441,7 @@ fn lots() -> impl Strategy<Value = Vec<Lot>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(60))]
+    #![proptest_config(cases(60))]
 
     /// Whatever the table and however wrong what is known of it: windows tile the range, none that is pulled is above a cap,
     /// and every row is in one of them.

@@ -78,8 +78,8 @@ pub struct TableOptions {
     pub rows_per_commit: u64,
     /// Rows whose `Timestamp` lies long before their arrival; `None`: as expected of sensors.
     pub late: Option<Late>,
-    /// Rows whose `Timestamp` lies ahead of their arrival, up to so long; `None`: as expected of sensors.
-    pub ahead: Option<Late>,
+    /// Rows whose `Timestamp` lies behind their arrival, whatever the others do; `None`: as expected of sensors.
+    pub ahead: Option<Ahead>,
     /// Commits come into sight up to this long after their arrival time, each after its own delay: an earlier
     /// one may follow a later one.
     pub visibility_lag_seconds: u32,
@@ -108,6 +108,15 @@ pub struct Late {
     /// How many rows of a thousand.
     pub per_mille: u16,
     /// How long before or after their arrival at most.
+    pub up_to_seconds: u32,
+}
+
+/// Rows of clocks that run ahead.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ahead {
+    /// How many rows of a thousand.
+    pub per_mille: u16,
+    /// How long behind their arrival at most.
     pub up_to_seconds: u32,
 }
 
@@ -354,6 +363,17 @@ impl Source {
         Ok((0..view.row_count()).map(move |row| (row, view.identity(row))))
     }
 
+    /// The identities of the rows from number `first` on, in order, of all that ever arrived or will.
+    ///
+    /// # Errors
+    /// [`Error::NotInTenant`].
+    pub fn identities_from(&self, table: &str, first: u64) -> Result<impl Iterator<Item = u64> + use<>, Error> {
+        let state = self.now_state();
+        let entry = state.get(table).ok_or_else(|| Error::NotInTenant(table.to_owned()))?;
+        let view = Generated::arrived(entry.layout.clone(), &entry.segments, -1, i64::MAX);
+        Ok((first..view.row_count()).map(move |row| view.identity(row)))
+    }
+
     fn change(
         &self,
         table: &str,
@@ -433,12 +453,21 @@ impl Snapshot {
 
     /// The table of that name, unless the tenant has none or no licence for it.
     pub fn table(&self, name: &str) -> Option<Arc<dyn Table>> {
+        self.view(name).map(|view| Arc::new(view) as _)
+    }
+
+    fn view(&self, name: &str) -> Option<Generated> {
         let entry = self.state.get(name).filter(|entry| !entry.shape.options.hidden)?;
         let view = Generated::visible(entry.layout.clone(), &entry.segments, self.expired, self.now);
-        Some(Arc::new(match self.turn {
+        Some(match self.turn {
             None => view,
             Some(turn) => view.turned(turn),
-        }))
+        })
+    }
+
+    /// The numbers, among all rows that its table ever had, of the rows that [`Snapshot::table`] shows, in the same order.
+    pub fn row_numbers(&self, name: &str) -> Option<Vec<u64>> {
+        self.view(name).map(|view| view.numbers())
     }
 
     /// Whether the tenant has that table, hidden or not.

@@ -6,7 +6,7 @@ use super::identity::typed_row_identity;
 use super::pool::Pools;
 use super::segment::Segment;
 use super::ticks::{DAY, HOUR, SECOND};
-use super::{Late, Shape, TableOptions};
+use super::{Shape, TableOptions};
 use crate::kql::{Column, Table, Type, Value};
 use serde_json::json;
 use std::ops::Range;
@@ -67,7 +67,7 @@ impl Layout {
         let arrived = || segment.arrival(offset, self.dice);
         let happened = || {
             let without = dice.of(902).chance(self.options.null_timestamps_per_mille.into());
-            (!without).then(|| event_time(dice.of(903), arrived(), self.options.late, self.options.ahead))
+            (!without).then(|| event_time(dice.of(903), arrived(), &self.options))
         };
         self.cells[column].value(&Row { dice, pools: &self.pools, happened: &happened, arrived: &arrived })
     }
@@ -80,15 +80,16 @@ fn huge_value(ty: Type, bytes: usize) -> Value {
 
 /// Most events arrive within two minutes, some hours late, a few days late; a few clocks run ahead. Sensors
 /// write times with different precision.
-fn event_time(dice: Dice, arrived: i64, late: Option<Late>, ahead: Option<Late>) -> i64 {
+fn event_time(dice: Dice, arrived: i64, options: &TableOptions) -> i64 {
+    let (late, ahead) = (options.late, options.ahead);
     let within = |limit: i64| dice.of(2).below(limit as u64) as i64;
-    let seconds = |late: Late| i64::from(late.up_to_seconds.max(1)) * SECOND;
-    if let Some(ahead) = ahead.filter(|ahead| dice.of(4).chance(ahead.per_mille.into())) {
-        return arrived + within(seconds(ahead));
-    }
+    let ahead = ahead.filter(|ahead| dice.of(4).chance(ahead.per_mille.into()));
     let at = match dice.of(1).below(1000) {
+        _ if ahead.is_some() => {
+            arrived + within(ahead.map_or(1, |ahead| i64::from(ahead.up_to_seconds.max(1)) * SECOND))
+        }
         place if late.is_some_and(|late| place < u64::from(late.per_mille)) => {
-            arrived - within(late.map_or(1, seconds))
+            arrived - within(late.map_or(1, |late| i64::from(late.up_to_seconds.max(1)) * SECOND))
         }
         _ if late.is_some() => arrived - within(120 * SECOND),
         0..900 => arrived - within(120 * SECOND),
@@ -186,6 +187,15 @@ impl Generated {
     fn locate(&self, row: u64) -> (&Part, u64) {
         let part = &self.parts[self.parts.partition_point(|part| part.start <= row) - 1];
         (part, part.offset + row - part.start)
+    }
+
+    /// The number of each row among all that its table ever had.
+    pub(crate) fn numbers(&self) -> Vec<u64> {
+        let numbers = |part: &Part| {
+            let first = part.segment.first_row + part.offset;
+            first..first + part.count
+        };
+        self.parts.iter().flat_map(numbers).collect()
     }
 
     /// The identity of a row's content.

@@ -366,3 +366,32 @@ fn rows_may_have_happened_long_before_they_arrived_and_none_in_the_future() {
     assert!(lags.iter().all(|lag| (0..=7_200 * ticks::SECOND).contains(lag)));
     assert!(lags.iter().filter(|lag| **lag > 600 * ticks::SECOND).count() > 100);
 }
+
+#[test]
+fn clocks_that_run_ahead_do_so_as_far_as_they_are_told() {
+    let options =
+        TableOptions { ahead: Some(Ahead { per_mille: 200, up_to_seconds: 86_400 }), ..TableOptions::default() };
+    let source = source(vec![days("DeviceEvents", 1_000, 1).with(options)]);
+    let table = source.at(i64::MAX).table("DeviceEvents").unwrap();
+    let ahead = |row: &u64| match table.value(*row, 0) {
+        Value::Datetime(at) => at - table.ingestion_time(*row).unwrap() > ticks::HOUR,
+        other => panic!("{other:?}"),
+    };
+    let far = (0..1_000).filter(ahead).count();
+    assert!((150..240).contains(&far), "{far}");
+}
+
+#[test]
+fn rows_keep_their_numbers_whatever_is_in_sight() {
+    let options = TableOptions { visibility_lag_seconds: 600, rows_per_commit: 5, ..TableOptions::default() };
+    let source = source(vec![TableSettings::new("DeviceEvents", 500, FROM, FROM + ticks::HOUR).with(options)]);
+    source.append_unseen("DeviceEvents", 7, FROM, FROM + 60 * ticks::SECOND, FROM + ticks::HOUR / 2).unwrap();
+    let snapshot = source.at(FROM + ticks::HOUR / 2).turned(3);
+    let (table, numbers) = (snapshot.table("DeviceEvents").unwrap(), snapshot.row_numbers("DeviceEvents").unwrap());
+    assert_eq!(numbers.len() as u64, table.row_count());
+    assert!(numbers.contains(&506) && !numbers.contains(&499));
+    for (row, number) in numbers.iter().enumerate().step_by(40) {
+        let identity = row_identity(&packed(&*table, row as u64, true));
+        assert_eq!(source.identities_from("DeviceEvents", *number).unwrap().next(), Some(identity));
+    }
+}
