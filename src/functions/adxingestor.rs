@@ -12,6 +12,8 @@ use serde_json::{Value, json};
 
 /// The most bytes of a body; it is kept with the run.
 const MAX_BODY_BYTES: usize = 64 * 1024;
+/// The most tables that a start names: each that is not configured costs an audit row before the run begins.
+const MAX_TABLES: usize = 1_000;
 
 /// Handles a call.
 ///
@@ -68,10 +70,13 @@ pub fn parse(body: &str) -> Result<(StartInput, Value), String> {
         return Err(FORM.to_owned());
     }
     let input: StartInput = serde_json::from_value(raw.clone()).map_err(|error| format!("{error}; {FORM}"))?;
-    if input.tables.as_ref().is_some_and(Vec::is_empty) {
-        return Err(format!("`tables` is empty: leave it out for all active tables; {FORM}"));
+    match input.tables.as_ref().map(Vec::len) {
+        Some(0) => Err(format!("`tables` is empty: leave it out for all active tables; {FORM}")),
+        Some(count) if count > MAX_TABLES => Err(format!(
+            "`tables` names {count} tables, the most is {MAX_TABLES}: leave it out for all active tables; {FORM}"
+        )),
+        _ => Ok((input, raw)),
     }
-    Ok((input, raw))
 }
 
 /// The query that each URI of a payload ends with. Clients put more parameters behind it with an ampersand, so there is
@@ -116,6 +121,14 @@ mod tests {
         for body in ["[]", "1", "{\"table\":\"x\"}", "{\"tables\":\"x\"}", "{\"tables\":[]}", "not json"] {
             assert!(parse(body).unwrap_err().contains("\"tables\""), "{body}");
         }
+    }
+
+    #[test]
+    fn a_start_names_a_thousand_tables_at_most() {
+        let body = |count| json!({"tables": (0..count).map(|n| n.to_string()).collect::<Vec<_>>()}).to_string();
+        assert!(parse(&body(1_000)).is_ok());
+        let message = parse(&body(1_001)).unwrap_err();
+        assert!(message.contains("1001") && message.contains("1000"), "{message}");
     }
 
     #[test]

@@ -94,11 +94,19 @@ async fn door(State(app): Shared, request: Request) -> Response {
         return Answer::error(StatusCode::NOT_FOUND, "there is no such function").into_response();
     };
     let call = http::from_request(&parts, route, &body);
-    match tokio::time::timeout(app.limits.invocation_deadline, serve(&app, function, &call)).await {
-        Ok(answer) => answer_of(answer).into_response(),
-        Err(_) => Answer::error(StatusCode::SERVICE_UNAVAILABLE, "the state store is too slow; try again")
+    // In a task of its own, as in `invoke`: a start is more than one write.
+    let work = tokio::spawn(async move {
+        tokio::time::timeout(app.limits.invocation_deadline, serve(&app, function, &call)).await
+    });
+    match work.await {
+        Ok(Ok(answer)) => answer_of(answer).into_response(),
+        Ok(Err(_)) => Answer::error(StatusCode::SERVICE_UNAVAILABLE, "the state store is too slow; try again")
             .with("Retry-After", "10")
             .into_response(),
+        Err(error) => {
+            tracing::error!(%error, function, "an HTTP call broke off");
+            Answer::error(StatusCode::INTERNAL_SERVER_ERROR, "the call broke off").into_response()
+        }
     }
 }
 
@@ -264,7 +272,7 @@ mod tests {
         let state = Records::new(raw.clone(), Arc::new(SystemRandom), tenant);
         let app = App { state, limits: Limits::scaled(1.0), services: Err("none".to_owned()) };
         let reason = "because ".repeat(MAX_MESSAGE_BYTES / 8);
-        let message = ControlMessage::Terminate { instance: InstanceId::from_bits(7), life: 0, reason };
+        let message = ControlMessage::Terminate { instance: InstanceId::from_bits(7), life: 0, created: None, reason };
         app.state.pay(&[Debt::control(message, Duration::ZERO)]).await.unwrap();
         // What a Functions host sees: it does not know of blobs.
         let seen = raw.queues.receive(CONTROL_QUEUE, 1, Duration::from_secs(30)).await.unwrap().swap_remove(0);
@@ -310,6 +318,41 @@ mod tests {
             on_message(&app, "orchestrator", invocation).await.unwrap_err();
             assert_eq!(began.elapsed(), held);
         }
+    }
+
+    /// A store that takes a second for each write.
+    struct Slow(Arc<dyn TableStore>);
+
+    #[async_trait::async_trait]
+    impl TableStore for Slow {
+        async fn get(&self, key: &Key) -> Result<Option<Row>, StorageError> {
+            self.0.get(key).await
+        }
+
+        async fn commit(&self, operations: &[Operation]) -> Result<Vec<Option<ETag>>, StorageError> {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            self.0.commit(operations).await
+        }
+
+        async fn page(&self, range: &Range, after: Option<&Continuation>) -> Result<Page, StorageError> {
+            self.0.page(range, after).await
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_start_is_finished_although_its_caller_hangs_up_between_two_of_its_writes() {
+        let raw = memory(Arc::new(SystemClock));
+        let tables = Arc::new(Slow(Arc::clone(&raw.tables)));
+        let app = Arc::new(testing::app(Storage { tables, ..raw }));
+        let request = Request::post("/api/adxingestor/start_orchestrator").body(axum::body::Body::empty()).unwrap();
+        let call = door(State(Arc::clone(&app)), request);
+        assert!(tokio::time::timeout(Duration::from_millis(1_500), call).await.is_err());
+        let place = app.state.active().await.unwrap().unwrap().record;
+        assert!(app.state.instance(&place.instance).await.unwrap().is_none(), "half of it is done");
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        assert!(app.state.instance(&place.instance).await.unwrap().is_some());
+        let queues = &app.state.storage().queues;
+        assert_eq!(queues.receive(CONTROL_QUEUE, 1, Duration::from_secs(30)).await.unwrap().len(), 1);
     }
 
     /// A store that never answers.

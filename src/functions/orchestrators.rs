@@ -68,8 +68,11 @@ async fn start_named(app: &App, id: InstanceId, input: StartInput, raw: Value) -
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::functions::envelope::Invocation;
+    use crate::functions::orchestrator;
     use crate::functions::testing::World;
     use crate::orchestration::instance::RuntimeStatus;
+    use serde_json::json;
 
     async fn post(world: &World, path: &str, body: &str) -> Answer {
         let mut call = Call::of("POST", &format!("http://app/api/orchestrators/{path}"));
@@ -102,6 +105,31 @@ mod tests {
             (RuntimeStatus::Pending, None),
             "with the input of the second start"
         );
+    }
+
+    #[tokio::test]
+    async fn a_message_to_a_run_that_was_forgotten_does_nothing_to_the_next_one_of_its_id() {
+        use crate::functions::control::{Purged, Terminated, purge, resume, suspend, terminate};
+        let world = World::new();
+        let id: InstanceId = "Nightly.1".parse().unwrap();
+        assert_eq!(id_of(&world, "start_orchestrator/Nightly.1", "").await.0, 202);
+        world.messages().await;
+        suspend(&world.app, &id, "lunch").await.unwrap().unwrap();
+        resume(&world.app, &id).await.unwrap().unwrap();
+        assert_eq!(terminate(&world.app, &id, "enough").await.unwrap(), Terminated::Now);
+        let old = world.messages().await;
+        assert_eq!(old.len(), 3);
+        assert_eq!(purge(&world.app, &id).await.unwrap(), Purged::Now);
+        world.clock.forward(1);
+        assert_eq!(id_of(&world, "start_orchestrator/Nightly.1", "").await.0, 202);
+        let started = world.run(&id).await.unwrap();
+        for message in old {
+            let message = serde_json::to_string(&message).unwrap();
+            let envelope = json!({"Data": {"message": message}, "Metadata": {"DequeueCount": "1"}});
+            let invocation = Invocation::parse(envelope.to_string().as_bytes()).unwrap();
+            orchestrator::handle(&world.app, &invocation).await.unwrap();
+            assert_eq!(world.run(&id).await.unwrap(), started, "{message}");
+        }
     }
 
     #[tokio::test]

@@ -43,15 +43,14 @@ pub fn history(run: &Instance, tables: &[TableRun], output: &Value, shown: Detai
         }
         events.push(event);
     }
-    let (name, status) = match run.status {
-        RuntimeStatus::Suspended => ("ExecutionSuspended", None),
-        RuntimeStatus::Terminated => ("ExecutionTerminated", Some(run.status.name())),
-        RuntimeStatus::Completed | RuntimeStatus::Failed => ("ExecutionCompleted", Some(run.status.name())),
+    let (name, status, reason) = match run.status {
+        RuntimeStatus::Suspended => ("ExecutionSuspended", None, run.suspended_because.as_ref()),
+        RuntimeStatus::Terminated => ("ExecutionTerminated", Some(run.status.name()), run.reason.as_ref()),
+        RuntimeStatus::Completed | RuntimeStatus::Failed => ("ExecutionCompleted", Some(run.status.name()), None),
         RuntimeStatus::Pending | RuntimeStatus::Running => return events,
     };
     let mut event = json!({"EventType": name, "Timestamp": run.updated});
-    let reason = run.suspended_because.as_ref().or(run.reason.as_ref()).filter(|reason| !reason.is_empty());
-    if let Some(reason) = reason {
+    if let Some(reason) = reason.filter(|reason| !reason.is_empty()) {
         event["Reason"] = json!(reason);
     }
     if let Some(status) = status {
@@ -101,10 +100,9 @@ mod tests {
         let events = history(&held, &[], &Value::Null, Details::default());
         assert_eq!(types(&events), ["ExecutionStarted", "ExecutionSuspended"]);
         assert_eq!(events[1]["Reason"], "why");
-        let stopped = run().terminated("why", later(1)).unwrap();
-        assert_eq!(
-            types(&history(&stopped, &[], &Value::Null, Details::default())),
-            ["ExecutionStarted", "ExecutionTerminated"]
-        );
+        let stopped = held.terminated("enough", later(2)).unwrap();
+        let events = history(&stopped, &[], &Value::Null, Details::default());
+        assert_eq!(types(&events), ["ExecutionStarted", "ExecutionTerminated"]);
+        assert_eq!(events[1]["Reason"], "enough", "not why it was held before");
     }
 }

@@ -235,6 +235,12 @@ impl Instance {
         }
     }
 
+    /// Whether it is the run that a message means which was put for the one accepted then: a run that was forgotten may
+    /// have left a message to another one of the same id.
+    pub fn is_of(&self, created: Option<Timestamp>) -> bool {
+        created.is_none_or(|created| created == self.created)
+    }
+
     /// Whether its tables are planned and dispatched.
     pub fn goes_on(&self) -> bool {
         self.status == RuntimeStatus::Running

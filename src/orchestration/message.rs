@@ -42,6 +42,9 @@ pub enum ControlMessage {
         /// Which life of the run is to end.
         #[serde(default)]
         life: u32,
+        /// When the run was accepted that it is about; none means whichever has the id.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        created: Option<Timestamp>,
         /// Why.
         reason: String,
     },
@@ -51,6 +54,9 @@ pub enum ControlMessage {
         instance: InstanceId,
         /// Which suspension or resumption of the run it is.
         number: u64,
+        /// When the run was accepted that it is about; none means whichever has the id.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        created: Option<Timestamp>,
         /// Why.
         reason: String,
     },
@@ -60,6 +66,9 @@ pub enum ControlMessage {
         instance: InstanceId,
         /// Which suspension or resumption of the run it is.
         number: u64,
+        /// When the run was accepted that it is about; none means whichever has the id.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        created: Option<Timestamp>,
     },
 }
 

@@ -1,7 +1,7 @@
 //! The list of runs in the store: rows beside the places, newest first, so that an entry is written in the transaction
 //! that takes the place.
 
-use super::{Error, RUN_PARTITION, State, Stored, key, read};
+use super::{Error, RUN_PARTITION, State, Stored, key, read, readable};
 use crate::orchestration::run::listed::{Listed, Place, from_newest};
 use crate::storage::Range;
 use crate::timestamp::Timestamp;
@@ -49,16 +49,27 @@ impl State {
         self.get(key(RUN_PARTITION, &list_row(entry))?).await
     }
 
-    /// Up to 1,000 entries of a stretch, newest first, and whether there may be more.
+    /// Up to 1,000 entries of a stretch, newest first, and whether there may be more. None only where there are no more. One
+    /// that cannot be read is logged and left out.
     ///
     /// # Errors
     /// The store's.
     pub async fn listed(&self, stretch: &Stretch) -> Result<(Vec<Stored<Listed>>, bool), Error> {
-        let range = stretch.range();
+        let mut range = stretch.range();
         if range.to.as_ref().is_some_and(|to| *to <= range.from) {
             return Ok((Vec::new(), false));
         }
-        let (rows, more) = self.stretch(&range).await?;
-        Ok((rows.into_iter().map(read).collect::<Result<_, _>>()?, more))
+        loop {
+            let (rows, more) = self.stretch(&range).await?;
+            let behind = rows.last().map(|row| format!("{} ", row.key.row()));
+            let mut entries = Vec::with_capacity(rows.len());
+            for row in rows {
+                entries.extend(readable(read(row))?);
+            }
+            match behind {
+                Some(behind) if entries.is_empty() && more => range.from = behind,
+                _ => return Ok((entries, more)),
+            }
+        }
     }
 }

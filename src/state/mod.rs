@@ -296,6 +296,22 @@ impl State {
     }
 }
 
+/// `None`, and a line in the log, for a record that cannot be read: for whoever looks at many and is not to be kept from the
+/// others by one.
+///
+/// # Errors
+/// Any other.
+pub fn readable<T>(result: Result<T, Error>) -> Result<Option<T>, Error> {
+    match result {
+        Ok(record) => Ok(Some(record)),
+        Err(error @ Error::Unreadable { .. }) => {
+            tracing::error!(%error, "a record is passed over");
+            Ok(None)
+        }
+        Err(error) => Err(error),
+    }
+}
+
 fn key(partition: &str, row: &str) -> Result<Key, Error> {
     Key::new(partition, row).map_err(Error::from)
 }

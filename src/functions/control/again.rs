@@ -1,7 +1,7 @@
 //! Beginning a run again under its own id, for rewind and restart (`orchestration::run::restart`): the place, the heads
 //! that its former life holds, the run, its message.
 
-use super::place::take;
+use super::place::{give_back, take};
 use crate::app::App;
 use crate::functions::orchestrator::move_head;
 use crate::orchestration::ids::{InstanceId, TableKey};
@@ -25,7 +25,10 @@ pub async fn begin_again(app: &App, again: &Again, etag: &ETag) -> Result<Option
     }
     match app.state.commit(Transaction::new().instance(run, Some(etag))?).await {
         Ok(_) => {}
-        Err(Error::Conflict) => return Ok(Some(run.id.clone())),
+        Err(Error::Conflict) => {
+            give_back(app, place).await?;
+            return Ok(Some(run.id.clone()));
+        }
         Err(error) => return Err(error),
     }
     app.state.pay(&[start_debt(&run.id)]).await?;

@@ -16,12 +16,12 @@ use crate::timestamp::Timestamp;
 /// The state store's. The inner error says why the run is not suspended.
 pub async fn suspend(app: &App, id: &InstanceId, reason: &str) -> Result<Result<(), Refused>, Error> {
     let run = app.state.instance(id).await?.map(|run| run.record);
-    let Asked { number, debt } = match suspend::request(run.as_ref(), reason) {
+    let Asked { number, created, debt } = match suspend::request(run.as_ref(), reason) {
         Ok(asked) => asked,
         Err(refused) => return Ok(Err(refused)),
     };
     app.state.pay(&[debt]).await?;
-    apply_suspension(app, id, number, reason).await?;
+    apply_suspension(app, id, number, Some(created), reason).await?;
     answer(app, id).await
 }
 
@@ -31,13 +31,13 @@ pub async fn suspend(app: &App, id: &InstanceId, reason: &str) -> Result<Result<
 /// The state store's. The inner error says why the run cannot go on.
 pub async fn resume(app: &App, id: &InstanceId) -> Result<Result<(), Refused>, Error> {
     let run = app.state.instance(id).await?.map(|run| run.record);
-    let Asked { number, debt } = match resume::request(run.as_ref()) {
+    let Asked { number, created, debt } = match resume::request(run.as_ref()) {
         Ok(Some(asked)) => asked,
         Ok(None) => return Ok(Ok(())),
         Err(refused) => return Ok(Err(refused)),
     };
     app.state.pay(&[debt]).await?;
-    match apply_resumption(app, id, number).await? {
+    match apply_resumption(app, id, number, Some(created)).await? {
         // Completed by it, or going on.
         Some(_) => Ok(Ok(())),
         None => answer(app, id).await,
@@ -53,7 +53,7 @@ async fn answer(app: &App, id: &InstanceId) -> Result<Result<(), Refused>, Error
     })
 }
 
-/// Swaps the run for suspension `number`; gives it if its tables are to be told.
+/// Swaps the run accepted at `created` for its suspension `number`; gives it if its tables are to be told.
 ///
 /// # Errors
 /// The state store's.
@@ -61,18 +61,24 @@ pub async fn apply_suspension(
     app: &App,
     id: &InstanceId,
     number: u64,
+    created: Option<Timestamp>,
     reason: &str,
 ) -> Result<Option<Instance>, Error> {
-    apply(app, id, |run, now| suspend::apply(run, number, reason, now)).await
+    apply(app, id, |run, now| suspend::apply(run, number, created, reason, now)).await
 }
 
-/// Swaps the run for resumption `number`; gives it if its tables are to be told. A run that is completed by it leaves
-/// its place.
+/// Swaps the run accepted at `created` for its resumption `number`; gives it if its tables are to be told. A run that is
+/// completed by it leaves its place.
 ///
 /// # Errors
 /// The state store's.
-pub async fn apply_resumption(app: &App, id: &InstanceId, number: u64) -> Result<Option<Instance>, Error> {
-    let run = apply(app, id, |run, now| resume::apply(run, number, now)).await?;
+pub async fn apply_resumption(
+    app: &App,
+    id: &InstanceId,
+    number: u64,
+    created: Option<Timestamp>,
+) -> Result<Option<Instance>, Error> {
+    let run = apply(app, id, |run, now| resume::apply(run, number, created, now)).await?;
     if run.as_ref().is_some_and(|run| run.status.is_final()) {
         release(app, id).await?;
     }

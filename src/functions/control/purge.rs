@@ -2,12 +2,13 @@
 //! its entry in the list goes last, and one without a run is not shown.
 
 use super::again::leave;
+use super::place::release;
 use crate::app::App;
 use crate::orchestration::ids::InstanceId;
 use crate::orchestration::instance::Instance;
 use crate::orchestration::run::listed::{Filter, Listed};
 use crate::orchestration::run::purge::{batches, is_old, may_go};
-use crate::state::{Error, State, Stored, Stretch, Transaction};
+use crate::state::{Error, State, Stored, Stretch, Transaction, readable};
 use crate::storage::ETag;
 use tokio::time::Instant;
 
@@ -86,7 +87,8 @@ async fn sweep(
             if !filter.may_want(&entry.record) {
                 continue;
             }
-            let run = state.instance(&entry.record.instance).await?;
+            // An entry is kept with what cannot be read of its run.
+            let Some(run) = readable(state.instance(&entry.record.instance).await)? else { continue };
             let run = run.filter(|run| entry.record.is_of(&run.record));
             let Some(run) = run else {
                 // Broken off before its run was written, or the entry of a former life.
@@ -95,7 +97,7 @@ async fn sweep(
                 }
                 continue;
             };
-            if wanted(&run.record) && forgotten(app, run).await? {
+            if wanted(&run.record) && readable(forgotten(app, run).await)?.unwrap_or_default() {
                 unlist(state, entry).await?;
                 gone += 1;
             }
@@ -118,6 +120,8 @@ async fn forgotten(app: &App, run: Stored<Instance>) -> Result<bool, Error> {
 async fn forget(app: &App, run: Stored<Instance>) -> Result<(), Error> {
     let state = &app.state;
     let Stored { record: run, mut etag } = run;
+    // Whoever ended it may not have come to that yet, and no place tells of a run that is gone.
+    release(app, &run.id).await?;
     let rows: Vec<_> = state.tables(&run.id).await?.into_iter().map(|table| (table.record.key, table.etag)).collect();
     // The message that would stop them finds no run any more.
     for (key, _) in &rows {
@@ -146,13 +150,13 @@ async fn unlist(state: &State, entry: &Stored<Listed>) -> Result<(), Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::functions::control::begin_again;
+    use crate::functions::control::{Started, begin_again, start};
     use crate::functions::testing::World;
     use crate::orchestration::head::testing::{head, id, table};
-    use crate::orchestration::instance::StartInput;
+    use crate::orchestration::instance::{RuntimeStatus, StartInput};
     use crate::orchestration::ledger::{Head, TableState};
     use crate::orchestration::run::restart;
-    use serde_json::Value;
+    use serde_json::{Value, json};
 
     /// A run that was terminated and then began again, as it was read before that; and the head that its new life has
     /// taken.
@@ -178,6 +182,33 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_run_that_was_forgotten_before_it_left_its_place_keeps_nobody_out() {
+        let world = World::new();
+        let Started::New(id) = start(&world.app, StartInput::default(), json!({})).await.unwrap() else { panic!() };
+        world.change(&id, |run| run.status = RuntimeStatus::Completed).await;
+        assert_eq!(purge(&world.app, &id).await.unwrap(), Purged::Now);
+        let next = start(&world.app, StartInput::default(), json!({})).await.unwrap();
+        assert!(matches!(next, Started::New(_)), "{next:?}");
+    }
+
+    #[tokio::test]
+    async fn a_run_that_could_not_begin_again_gives_its_place_back() {
+        let world = World::new();
+        let state = &world.app.state;
+        let Started::New(id) = start(&world.app, StartInput::default(), json!({})).await.unwrap() else { panic!() };
+        world.change(&id, |run| run.status = RuntimeStatus::Failed).await;
+        release(&world.app, &id).await.unwrap();
+        let read = state.instance(&id).await.unwrap().unwrap();
+        let again = restart::request(&read.record, state.now()).unwrap();
+        // A repair is put on its record.
+        world.change(&id, |run| run.notes.push("repaired".into())).await;
+        assert_eq!(begin_again(&world.app, &again, &read.etag).await.unwrap(), Some(id));
+        assert!(state.active().await.unwrap().is_none());
+        let next = start(&world.app, StartInput::default(), json!({})).await.unwrap();
+        assert!(matches!(next, Started::New(_)), "{next:?}");
+    }
+
+    #[tokio::test]
     async fn a_second_restart_that_comes_late_is_refused_and_leaves_the_tables_of_the_first_alone() {
         let world = World::new();
         let (read, taken) = begun_again(&world).await;
@@ -185,5 +216,6 @@ mod tests {
         let again = restart::request(&read.record, world.app.state.now()).unwrap();
         assert_eq!(begin_again(&world.app, &again, &read.etag).await.unwrap(), Some(id(1)));
         assert_eq!(world.app.state.head(&table().key).await.unwrap().unwrap().record, taken);
+        assert!(world.app.state.active().await.unwrap().is_some(), "the first has it");
     }
 }

@@ -6,6 +6,7 @@ use crate::orchestration::ids::InstanceId;
 pub use crate::orchestration::run::terminate::Terminated;
 use crate::orchestration::run::terminate::{answer, is_meant, request};
 use crate::state::{Error, Stored, Transaction};
+use crate::timestamp::Timestamp;
 
 /// Terminates a run: the message that stops its tables first, then the run, so that a crash in between loses
 /// nothing.
@@ -18,18 +19,26 @@ pub async fn terminate(app: &App, id: &InstanceId, reason: &str) -> Result<Termi
         Ok(debt) => app.state.pay(&[debt]).await?,
         Err(at_once) => return Ok(at_once),
     }
-    mark_terminated(app, id, run.map_or(0, |run| run.lives), reason).await?;
+    let (life, created) = run.map_or((0, None), |run| (run.lives, Some(run.created)));
+    mark_terminated(app, id, life, created, reason).await?;
     Ok(answer(status_of(app, id).await?))
 }
 
-/// Swaps a run that has not ended to `Terminated`, and frees its place. Gives false when this life of the run is over
-/// and another one goes on.
+/// Swaps a run that has not ended to `Terminated`, and frees its place. Gives false when there is nothing to stop: this
+/// life of the run is over and another one goes on, or the run accepted at `created` is forgotten.
 ///
 /// # Errors
 /// The state store's.
-pub async fn mark_terminated(app: &App, id: &InstanceId, life: u32, reason: &str) -> Result<bool, Error> {
-    while let Some(Stored { record: run, etag }) = app.state.instance(id).await? {
-        if !is_meant(&run, life) {
+pub async fn mark_terminated(
+    app: &App,
+    id: &InstanceId,
+    life: u32,
+    created: Option<Timestamp>,
+    reason: &str,
+) -> Result<bool, Error> {
+    loop {
+        let Some(Stored { record: run, etag }) = app.state.instance(id).await? else { return Ok(false) };
+        if !is_meant(&run, life, created) {
             return Ok(false);
         }
         let Ok(terminated) = run.terminated(reason, app.state.now()) else { break };

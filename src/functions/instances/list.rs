@@ -1,13 +1,13 @@
 //! GET `instances`: the runs that a query names, newest first, in pages. A page may be shorter than asked for, even
-//! empty, while more follow: the header `x-ms-continuation-token` says so.
+//! empty, while more follow: the header `x-ms-continuation-token` says so. A run whose records cannot be read is left out and
+//! logged: it hides no other.
 
 use super::query::{Unread, filter};
 use crate::app::App;
 use crate::functions::get_status::{Shows, status};
 use crate::functions::http::{Answer, Call};
-use crate::orchestration::instance::Instance;
 use crate::orchestration::run::listed::{Filter, Listed, Place};
-use crate::state::{Error, Stored, Stretch};
+use crate::state::{Error, Stored, Stretch, readable};
 use axum::http::StatusCode;
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 use serde_json::Value;
@@ -25,6 +25,7 @@ const AT_ONCE: usize = 8;
 /// What a call asks for.
 struct Wanted {
     filter: Filter,
+    shows: Shows,
     top: usize,
     after: Option<Place>,
 }
@@ -40,11 +41,8 @@ pub async fn handle(app: &App, call: &Call) -> Result<Answer, Error> {
     };
     let deadline = Instant::now() + app.limits.invocation_deadline / 4;
     let (runs, next) = page(app, wanted, deadline).await?;
-    let shows = Shows { name: true, history: false, history_output: false, ..Shows::asked(call) };
-    let reads: Vec<_> = runs.iter().map(|run| status(app, run, shows)).collect();
-    let bodies: Vec<Value> = stream::iter(reads).buffered(AT_ONCE).try_collect().await?;
     let token = next.map(|place| place.to_string()).unwrap_or_default();
-    Ok(Answer::json(StatusCode::OK, Value::Array(bodies)).with(TOKEN, token))
+    Ok(Answer::json(StatusCode::OK, Value::Array(runs)).with(TOKEN, token))
 }
 
 fn wanted(call: &Call) -> Result<Wanted, String> {
@@ -53,23 +51,24 @@ fn wanted(call: &Call) -> Result<Wanted, String> {
         None => None,
         Some(text) => Some(text.parse().map_err(|error| format!("{TOKEN}: {error}"))?),
     };
-    Ok(Wanted { filter: filter(call, Unread::LeftOut)?, top: top.unwrap_or(PAGE).min(LARGEST_PAGE), after })
+    let shows = Shows { name: true, history: false, history_output: false, ..Shows::asked(call) };
+    Ok(Wanted { filter: filter(call, Unread::LeftOut)?, shows, top: top.unwrap_or(PAGE).min(LARGEST_PAGE), after })
 }
 
-/// The runs of a page, and where the next one begins.
-async fn page(app: &App, wanted: Wanted, deadline: Instant) -> Result<(Vec<Instance>, Option<Place>), Error> {
-    let Wanted { filter, top, after } = wanted;
+/// The runs of a page as they are shown, and where the next one begins. Something is looked at however late it is.
+async fn page(app: &App, wanted: Wanted, deadline: Instant) -> Result<(Vec<Value>, Option<Place>), Error> {
+    let Wanted { filter, shows, top, after } = wanted;
     let mut stretch = Stretch { created_from: filter.created_from, created_to: filter.created_to, after };
     let (mut runs, mut looked_at) = (Vec::new(), 0);
     loop {
         let (entries, more) = app.state.listed(&stretch).await?;
         let mut left = entries.as_slice();
         while !left.is_empty() {
-            if runs.len() >= top || looked_at >= LOOKED_AT || Instant::now() >= deadline {
+            if runs.len() >= top || looked_at >= LOOKED_AT || (looked_at > 0 && Instant::now() >= deadline) {
                 return Ok((runs, stretch.after));
             }
             let (some, rest) = left.split_at(left.len().min(top - runs.len()).min(AT_ONCE));
-            runs.extend(those_wanted(app, some, &filter).await?);
+            runs.extend(those_wanted(app, some, &filter, shows).await?);
             looked_at += some.len();
             stretch.after = some.last().map(|entry| entry.record.place());
             left = rest;
@@ -80,14 +79,22 @@ async fn page(app: &App, wanted: Wanted, deadline: Instant) -> Result<(Vec<Insta
     }
 }
 
-async fn those_wanted(app: &App, entries: &[Stored<Listed>], filter: &Filter) -> Result<Vec<Instance>, Error> {
+async fn those_wanted(
+    app: &App,
+    entries: &[Stored<Listed>],
+    filter: &Filter,
+    shows: Shows,
+) -> Result<Vec<Value>, Error> {
     let wanted = entries.iter().map(|entry| &entry.record).filter(|entry| filter.may_want(entry));
-    let reads: Vec<_> = wanted.map(|entry| run_of(app, entry, filter)).collect();
-    let runs: Vec<Option<Instance>> = stream::iter(reads).buffered(AT_ONCE).try_collect().await?;
+    let reads: Vec<_> = wanted.map(|entry| shown(app, entry, filter, shows)).collect();
+    let runs: Vec<Option<Value>> = stream::iter(reads).buffered(AT_ONCE).try_collect().await?;
     Ok(runs.into_iter().flatten().collect())
 }
 
-async fn run_of(app: &App, entry: &Listed, filter: &Filter) -> Result<Option<Instance>, Error> {
-    let run = app.state.instance(&entry.instance).await?.map(|run| run.record);
-    Ok(run.filter(|run| entry.is_of(run) && filter.wants(run)))
+async fn shown(app: &App, entry: &Listed, filter: &Filter, shows: Shows) -> Result<Option<Value>, Error> {
+    let run = readable(app.state.instance(&entry.instance).await)?.flatten().map(|run| run.record);
+    match run.filter(|run| entry.is_of(run) && filter.wants(run)) {
+        Some(run) => readable(status(app, &run, shows).await),
+        None => Ok(None),
+    }
 }

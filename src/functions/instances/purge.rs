@@ -1,5 +1,6 @@
 //! DELETE `instances/{id}` and `instances?createdTimeFrom=&createdTimeTo=&runtimeStatus=`: forgets runs that are over.
-//! One that goes on is never forgotten: it counts as none deleted.
+//! One that goes on is never forgotten: a purge of it alone is refused with 412 (azure-functions-durable-extension pull
+//! request 3311, "Add a runtime status check to purge requests"), a purge of many passes it over.
 
 use super::not_found;
 use super::query::{Unread, filter};
@@ -19,7 +20,10 @@ use tokio::time::Instant;
 pub async fn one(app: &App, id: &InstanceId) -> Result<Answer, Error> {
     Ok(match purge(app, id).await? {
         Purged::Now => deleted(1),
-        Purged::GoesOn => deleted(0),
+        Purged::GoesOn => Answer::error(
+            StatusCode::PRECONDITION_FAILED,
+            format!("Instance {id} has not ended, and only one that has is purged; wait for it or terminate it"),
+        ),
         Purged::Unknown => not_found(),
     })
 }

@@ -51,10 +51,13 @@ fn time(call: &Call, name: &str) -> Result<Option<Timestamp>, String> {
     instant(text).map(Some).ok_or_else(unread)
 }
 
-/// A date, or a date and a time; without an offset it is UTC. A plus that the client did not encode came as a blank.
+/// A date, or a date and a time; without an offset it is UTC. A plus that the client did not encode came as a blank, and
+/// `strftime` of C does not fill a year up with zeros: the `datetime.min` of Python is in the year `1`.
 fn instant(text: &str) -> Option<Timestamp> {
-    let (date, rest) = text.split_at_checked(10)?;
-    let rest = rest.trim_start_matches(['T', 't', ' ']).replace(' ', "+");
+    let (date, rest) = text.split_once(['T', 't', ' ']).unwrap_or((text, ""));
+    let (year, day) = date.split_once('-').filter(|(year, _)| !year.is_empty())?;
+    let date = format!("{year:0>4}-{day}");
+    let rest = rest.trim_start().replace(' ', "+");
     if rest.is_empty() {
         return format!("{date}T00:00:00Z").parse().ok();
     }
@@ -63,7 +66,16 @@ fn instant(text: &str) -> Option<Timestamp> {
         None => (rest.as_str(), "Z"),
     };
     let seconds = if time.matches(':').count() == 1 { ":00" } else { "" };
-    format!("{date}T{time}{seconds}{offset}").parse().ok()
+    format!("{date}T{time}{seconds}{}", offset_of(offset)).parse().ok()
+}
+
+/// An offset as RFC 3339 has it: `-0500` and `-05` are `-05:00`.
+fn offset_of(text: &str) -> String {
+    match (text.len(), text.split_at_checked(3)) {
+        (3, _) => format!("{text}:00"),
+        (5, Some((hours, minutes))) => format!("{hours}:{minutes}"),
+        _ => text.to_owned(),
+    }
 }
 
 /// `runtimeStatus` may be given more than once, and each may be a list.
@@ -128,13 +140,21 @@ mod tests {
             "2026-05-01T12:20:00%2B02:00",
             "2026-05-01T12:20:00+02:00",
             "2026-05-01T08:20:00-02:00",
+            "2026-05-01T08:20:00-0200",
+            "2026-05-01T12:20:00.000+02",
+            "2026-05-01 12:20 0200",
         ] {
             let read = filter(&call(&format!("createdTimeFrom={text}"))).unwrap();
             assert_eq!(read.created_from, Some(expected), "{text}");
         }
         let day = filter(&call("createdTimeTo=2026-05-01")).unwrap();
         assert_eq!(day.created_to, "2026-05-01T00:00:00Z".parse().ok());
-        for text in ["yesterday", "2026-13-01", "2026-05-01T25:00:00Z", "äääääääääää"] {
+        for text in ["0001-01-01T00:00:00Z", "1-01-01T00:00:00.000000Z", "1-01-01", "0001-01-01T00:00:00+05:00"] {
+            let read = filter(&call(&format!("createdTimeFrom={text}"))).unwrap();
+            assert_eq!(read.created_from, Some(Timestamp::MIN), "{text}");
+        }
+        for text in ["yesterday", "2026-13-01", "2026-05-01T25:00:00Z", "äääääääääää", "-01-01", "12026-05-01", "T"]
+        {
             assert!(filter(&call(&format!("createdTimeTo={text}"))).unwrap_err().contains("createdTimeTo"), "{text}");
         }
     }

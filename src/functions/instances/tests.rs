@@ -6,7 +6,10 @@ use crate::orchestration::head::testing::{head, table};
 use crate::orchestration::instance::{RuntimeStatus, TableRun};
 use crate::orchestration::ledger::{Head, TableState};
 use crate::orchestration::message::ControlMessage;
+use crate::orchestration::run::listed::Listed;
 use crate::state::Transaction;
+use crate::storage::entity::to_properties;
+use crate::storage::{Key, Operation};
 use serde_json::{Value, json};
 
 impl World {
@@ -46,6 +49,14 @@ impl World {
         self.change(&id, |run| (run.status, run.updated) = (status, now)).await;
         crate::functions::control::release(&self.app, &id).await.unwrap();
         id
+    }
+
+    /// Writes something over a record that is none of this app's.
+    async fn garble(&self, partition: &str, row: &str) {
+        let (key, tables) = (Key::new(partition, row).unwrap(), &self.app.state.storage().tables);
+        let etag = tables.get(&key).await.unwrap().unwrap().etag;
+        let nonsense = to_properties(&json!({"by": "hand"})).unwrap();
+        tables.commit(&[Operation::Replace(key, nonsense, etag)]).await.unwrap();
     }
 
     async fn listed(&self, query: &str) -> Vec<String> {
@@ -227,8 +238,7 @@ async fn a_run_that_is_over_is_purged_and_one_that_goes_on_is_not() {
     }
     assert!(world.listed("").await.is_empty());
     let id = world.start().await;
-    let answer = world.call("DELETE", &format!("/{id}")).await;
-    assert_eq!((answer.status.as_u16(), answer.body), (200, Some(json!({"instancesDeleted": 0}))));
+    assert_eq!(world.code("DELETE", &format!("/{id}")).await, 412);
     assert_eq!(world.listed("").await, [id.to_string()]);
 }
 
@@ -330,6 +340,30 @@ async fn a_start_that_never_came_to_its_run_is_not_listed() {
     world.app.state.commit(Transaction::new().delete_instance(&id, &run.etag).unwrap()).await.unwrap();
     let answer = world.call("GET", "").await;
     assert_eq!((ids(&answer), token(&answer)), (vec![], String::new()));
+}
+
+#[tokio::test]
+async fn a_run_that_cannot_be_read_hides_no_other_from_a_list_or_a_purge() {
+    let world = World::new();
+    let mut runs = Vec::new();
+    for _ in 0..4 {
+        runs.push(world.ended(RuntimeStatus::Completed).await);
+    }
+    world.change(&runs[3], |run| run.tables_total = 1).await;
+    world.app.state.commit(Transaction::new().table(&runs[3], &table(), None).unwrap()).await.unwrap();
+    let entry = format!("list:{}", Listed::of(&world.run(&runs[2]).await.unwrap()).place());
+    let of = |run: &InstanceId| format!("i:{run}");
+    for (partition, row) in [
+        (of(&runs[1]), "i".to_owned()),
+        ("run".to_owned(), entry),
+        (of(&runs[3]), format!("t:{}", table().key.as_str())),
+    ] {
+        world.garble(&partition, &row).await;
+    }
+    assert_eq!(world.listed("").await, [runs[0].to_string()]);
+    let answer = world.call("DELETE", "?createdTimeFrom=2026-01-01").await;
+    assert_eq!(answer.body, Some(json!({"instancesDeleted": 1})));
+    assert!(world.listed("").await.is_empty());
 }
 
 #[tokio::test]

@@ -8,14 +8,21 @@ use crate::orchestration::head::hold::hold;
 use crate::orchestration::ids::InstanceId;
 use crate::orchestration::run::resume::owed;
 use crate::state::Error;
+use crate::timestamp::Timestamp;
 
 /// Handles a suspension: the tables take no new claims. What is sealed goes on to be counted.
 ///
 /// # Errors
 /// The state store's.
 #[tracing::instrument(skip_all, fields(instance.id = %id, number))]
-pub async fn suspend(app: &App, id: &InstanceId, number: u64, reason: &str) -> Result<(), Error> {
-    if apply_suspension(app, id, number, reason).await?.is_none() {
+pub async fn suspend(
+    app: &App,
+    id: &InstanceId,
+    number: u64,
+    created: Option<Timestamp>,
+    reason: &str,
+) -> Result<(), Error> {
+    if apply_suspension(app, id, number, created, reason).await?.is_none() {
         return Ok(());
     }
     for table in app.state.tables(id).await? {
@@ -29,8 +36,8 @@ pub async fn suspend(app: &App, id: &InstanceId, number: u64, reason: &str) -> R
 /// # Errors
 /// The state store's.
 #[tracing::instrument(skip_all, fields(instance.id = %id, number))]
-pub async fn resume(app: &App, id: &InstanceId, number: u64) -> Result<(), Error> {
-    let Some(run) = apply_resumption(app, id, number).await? else { return Ok(()) };
+pub async fn resume(app: &App, id: &InstanceId, number: u64, created: Option<Timestamp>) -> Result<(), Error> {
+    let Some(run) = apply_resumption(app, id, number, created).await? else { return Ok(()) };
     let tables: Vec<_> = app.state.tables(id).await?.into_iter().map(|table| table.record).collect();
     app.state.pay(&owed(&run, &tables)).await
 }

@@ -35,11 +35,15 @@ pub(super) async fn handle(app: &App, invocation: &Invocation) -> Result<(), Fai
         ControlMessage::Verify { table, number } => {
             verify::handle(app, &table, Count { number, message: &id }).await?;
         }
-        ControlMessage::Terminate { instance, life, reason } => {
-            stop::handle(app, &instance, life, &reason).await?;
+        ControlMessage::Terminate { instance, life, created, reason } => {
+            stop::handle(app, &instance, life, created, &reason).await?;
         }
-        ControlMessage::Suspend { instance, number, reason } => hold::suspend(app, &instance, number, &reason).await?,
-        ControlMessage::Resume { instance, number } => hold::resume(app, &instance, number).await?,
+        ControlMessage::Suspend { instance, number, created, reason } => {
+            hold::suspend(app, &instance, number, created, &reason).await?;
+        }
+        ControlMessage::Resume { instance, number, created } => {
+            hold::resume(app, &instance, number, created).await?;
+        }
     }
     Ok(())
 }

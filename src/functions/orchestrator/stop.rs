@@ -6,14 +6,21 @@ use crate::functions::control::mark_terminated;
 use crate::orchestration::head::stop::stop;
 use crate::orchestration::ids::InstanceId;
 use crate::state::Error;
+use crate::timestamp::Timestamp;
 
 /// Handles the step: does again what the door does, so that a crash in between loses nothing, then stops
 /// the tables.
 ///
 /// # Errors
 /// The state store's.
-pub async fn handle(app: &App, instance: &InstanceId, life: u32, reason: &str) -> Result<(), Error> {
-    if !mark_terminated(app, instance, life, reason).await? {
+pub async fn handle(
+    app: &App,
+    instance: &InstanceId,
+    life: u32,
+    created: Option<Timestamp>,
+    reason: &str,
+) -> Result<(), Error> {
+    if !mark_terminated(app, instance, life, created, reason).await? {
         return Ok(());
     }
     for table in app.state.tables(instance).await? {

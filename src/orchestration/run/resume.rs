@@ -19,15 +19,19 @@ pub fn request(run: Option<&Instance>) -> Result<Option<Asked>, Refused> {
         status if status.is_final() => Err(Refused::TooLate),
         RuntimeStatus::Suspended => {
             let number = run.holds + 1;
-            let message = ControlMessage::Resume { instance: run.id.clone(), number };
-            Ok(Some(Asked { number, debt: Debt::control(message, Duration::ZERO) }))
+            let created = run.created;
+            let message = ControlMessage::Resume { instance: run.id.clone(), number, created: Some(created) };
+            Ok(Some(Asked { number, created, debt: Debt::control(message, Duration::ZERO) }))
         }
         _ => Ok(None),
     }
 }
 
-/// What resumption `number` does to the run.
-pub fn apply(run: &Instance, number: u64, now: Timestamp) -> Move {
+/// What resumption `number` of the run accepted at `created` does to the run.
+pub fn apply(run: &Instance, number: u64, created: Option<Timestamp>, now: Timestamp) -> Move {
+    if !run.is_of(created) {
+        return Move::Old;
+    }
     if run.holds == number && run.status != RuntimeStatus::Suspended {
         return Move::Again;
     }
@@ -77,7 +81,7 @@ mod tests {
     }
 
     fn resumed(run: &Instance) -> Instance {
-        let Move::Swap(after) = apply(run, run.holds + 1, later(1)) else { panic!("not resumed") };
+        let Move::Swap(after) = apply(run, run.holds + 1, Some(run.created), later(1)) else { panic!("not resumed") };
         *after
     }
 
@@ -114,9 +118,10 @@ mod tests {
     #[test]
     fn a_resumption_that_comes_again_pays_again_and_an_old_one_does_nothing() {
         let running = resumed(&held(1, 0));
-        assert_eq!(apply(&running, 2, now()), Move::Again);
+        assert_eq!(apply(&running, 2, None, now()), Move::Again);
         let held_again = running.suspended("again", now()).unwrap();
-        assert_eq!(apply(&held_again, 2, now()), Move::Old);
-        assert!(matches!(apply(&held_again, 4, now()), Move::Swap(_)));
+        assert_eq!(apply(&held_again, 2, None, now()), Move::Old);
+        assert!(matches!(apply(&held_again, 4, None, now()), Move::Swap(_)));
+        assert_eq!(apply(&held_again, 4, Some(later(1)), now()), Move::Old, "of another run of its id");
     }
 }

@@ -22,6 +22,8 @@ pub enum Refused {
 pub struct Asked {
     /// Which one of the run it is.
     pub number: u64,
+    /// When the run was accepted.
+    pub created: Timestamp,
     /// The message to send first.
     pub debt: Debt,
 }
@@ -48,12 +50,17 @@ pub fn request(run: Option<&Instance>, reason: &str) -> Result<Asked, Refused> {
         RuntimeStatus::Suspended => run.holds,
         _ => run.holds + 1,
     };
-    let message = ControlMessage::Suspend { instance: run.id.clone(), number, reason: reason.to_owned() };
-    Ok(Asked { number, debt: Debt::control(message, Duration::ZERO) })
+    let created = run.created;
+    let (instance, reason) = (run.id.clone(), reason.to_owned());
+    let message = ControlMessage::Suspend { instance, number, created: Some(created), reason };
+    Ok(Asked { number, created, debt: Debt::control(message, Duration::ZERO) })
 }
 
-/// What suspension `number` does to the run.
-pub fn apply(run: &Instance, number: u64, reason: &str, now: Timestamp) -> Move {
+/// What suspension `number` of the run accepted at `created` does to the run.
+pub fn apply(run: &Instance, number: u64, created: Option<Timestamp>, reason: &str, now: Timestamp) -> Move {
+    if !run.is_of(created) {
+        return Move::Old;
+    }
     if run.holds == number && run.status == RuntimeStatus::Suspended {
         return Move::Again;
     }
@@ -102,14 +109,14 @@ mod tests {
         for status in [RuntimeStatus::Pending, RuntimeStatus::Running] {
             let before = run(status, 4);
             assert_eq!(number(&before), 5);
-            let Move::Swap(after) = apply(&before, 5, "why", later(1)) else { panic!("not suspended") };
+            let Move::Swap(after) = apply(&before, 5, Some(now()), "why", later(1)) else { panic!("not suspended") };
             assert_eq!((after.status, after.holds), (RuntimeStatus::Suspended, 5));
             assert_eq!(after.suspended_because.as_deref(), Some("why"));
         }
         assert_eq!(request(None, ""), Err(Refused::Unknown));
         for status in [RuntimeStatus::Completed, RuntimeStatus::Failed, RuntimeStatus::Terminated] {
             assert_eq!(request(Some(&run(status, 0)), ""), Err(Refused::TooLate));
-            assert_eq!(apply(&run(status, 0), 1, "", now()), Move::Old);
+            assert_eq!(apply(&run(status, 0), 1, None, "", now()), Move::Old);
         }
     }
 
@@ -117,13 +124,22 @@ mod tests {
     fn a_second_suspension_repeats_the_first() {
         let held = run(RuntimeStatus::Suspended, 5);
         assert_eq!(number(&held), 5);
-        assert_eq!(apply(&held, 5, "", now()), Move::Again);
+        assert_eq!(apply(&held, 5, None, "", now()), Move::Again);
     }
 
     #[test]
     fn a_suspension_that_comes_after_the_resumption_changes_nothing() {
-        assert_eq!(apply(&run(RuntimeStatus::Running, 6), 5, "", now()), Move::Old);
-        assert_eq!(apply(&run(RuntimeStatus::Running, 5), 5, "", now()), Move::Old);
-        assert_eq!(apply(&run(RuntimeStatus::Suspended, 7), 5, "", now()), Move::Old);
+        for (status, holds) in [(RuntimeStatus::Running, 6), (RuntimeStatus::Running, 5), (RuntimeStatus::Suspended, 7)]
+        {
+            assert_eq!(apply(&run(status, holds), 5, None, "", now()), Move::Old);
+        }
+    }
+
+    #[test]
+    fn the_suspension_of_a_run_does_not_hold_another_one_of_its_id() {
+        for (status, holds) in [(RuntimeStatus::Pending, 0), (RuntimeStatus::Suspended, 1)] {
+            assert_eq!(apply(&run(status, holds), 1, Some(later(1)), "", later(2)), Move::Old);
+            assert_ne!(apply(&run(status, holds), 1, Some(now()), "", later(2)), Move::Old);
+        }
     }
 }

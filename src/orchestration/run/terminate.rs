@@ -3,6 +3,7 @@
 
 use crate::orchestration::instance::{Instance, RuntimeStatus};
 use crate::orchestration::message::{ControlMessage, Debt};
+use crate::timestamp::Timestamp;
 use std::time::Duration;
 
 /// What becomes of a request to terminate.
@@ -25,16 +26,17 @@ pub fn request(run: Option<&Instance>, reason: &str) -> Result<Debt, Terminated>
         None => Err(Terminated::Unknown),
         Some(run) if run.status.is_final() => Err(Terminated::TooLate),
         Some(run) => {
-            let (instance, life) = (run.id.clone(), run.lives);
-            let message = ControlMessage::Terminate { instance, life, reason: reason.to_owned() };
+            let (instance, life, created) = (run.id.clone(), run.lives, Some(run.created));
+            let message = ControlMessage::Terminate { instance, life, created, reason: reason.to_owned() };
             Ok(Debt::control(message, Duration::ZERO))
         }
     }
 }
 
-/// Whether a message that ends life `life` is about the run as it is: one that began again since goes on.
-pub fn is_meant(run: &Instance, life: u32) -> bool {
-    run.lives == life
+/// Whether a message that ends life `life` of the run accepted at `created` is about the run as it is: one that began
+/// again since goes on, and so does another one that was given its id.
+pub fn is_meant(run: &Instance, life: u32, created: Option<Timestamp>) -> bool {
+    run.lives == life && run.is_of(created)
 }
 
 /// The answer once the run was swapped: its message's handler may have been faster, only another end is too late.
@@ -55,7 +57,16 @@ mod tests {
         let run = Instance::pending(id(1), StartInput::default(), Value::Null, now());
         let ended = run.terminated("enough", later(1)).unwrap();
         let again = restart::request(&ended, later(2)).unwrap().run;
-        assert!(is_meant(&ended, run.lives) && !is_meant(&again, run.lives));
+        let born = Some(run.created);
+        assert!(is_meant(&ended, run.lives, born) && !is_meant(&again, run.lives, born));
+    }
+
+    #[test]
+    fn the_message_that_ended_a_run_does_not_end_another_one_of_its_id() {
+        let run = Instance::pending(id(1), StartInput::default(), Value::Null, now());
+        let other = Instance::pending(id(1), StartInput::default(), Value::Null, later(1));
+        assert!(is_meant(&run, 0, Some(run.created)) && !is_meant(&other, 0, Some(run.created)));
+        assert!(is_meant(&other, 0, None));
     }
 
     #[test]
