@@ -91,7 +91,7 @@ fn queries_have_the_columns_that_are_read() {
             _ if name.starts_with("held") && parsed.columns.len() == 1 => "Row:string",
             _ if name.starts_with("held") => "N:long, Bytes:long",
             _ if name.starts_with("slices") => "Slice:long, Rows:long",
-            _ if name.starts_with("bounds") => "Rows:long, First:datetime, Last:datetime",
+            _ if name.starts_with("bounds") => "Rows:long, First:datetime, Last:datetime, Without:long",
             _ if name.starts_with("histogram-with-past") => "Bin:datetime, New:long, Rows:long",
             _ if name.starts_with("snapshot-counts") => "Part:long, Rows:long, Sum:long",
             _ if name.starts_with("histogram") => bins,

@@ -1,6 +1,7 @@
 //! What must hold once everything is quiet, whatever went wrong before.
 
 use super::world::World;
+use adxingestor::orchestration::adoption::watch::rows;
 use adxingestor::orchestration::head::survey::is_draft;
 use adxingestor::orchestration::ids::TableKey;
 use adxingestor::orchestration::ledger::{Counts, Head};
@@ -79,8 +80,7 @@ impl World {
             findings.push(format!("{} rows too many at the destination", whole.surplus));
         }
         // What the source no longer keeps is reported, and not asked for.
-        let gaps =
-            ledger.windows.iter().filter(|window| window.state == WindowState::Expired && window.planned_rows == 0);
+        let gaps = ledger.windows.iter().filter(|window| window.state == WindowState::Expired);
         let in_gap = |window: &Window| {
             let (low, high) = (window.id.low.ticks() as i64, window.id.high.ticks() as i64);
             self.cloud.source().compare(source, low, high, there()).unwrap().missing.len()
@@ -101,7 +101,7 @@ impl World {
         let counted: BTreeMap<String, u64> =
             counted.into_iter().map(|row| (row[0].as_str().unwrap().to_owned(), row[1].as_u64().unwrap())).collect();
         for window in ledger.windows.iter().filter(|window| window.state == WindowState::Verified) {
-            let (id, sealed) = (window.id.to_string(), window.seal.as_ref().map_or(0, |seal| seal.rows));
+            let (id, sealed) = (window.id.to_string(), rows(window));
             let found = counted.get(&id).copied().unwrap_or(0);
             // One whose second copy was found says so.
             if found != sealed && window.error.is_none() {

@@ -7,7 +7,6 @@ use crate::app::App;
 use crate::kql::Identifier;
 use crate::orchestration::chunk::Met;
 use crate::orchestration::difference::{Against, Counted, Difference, Unmarked, against};
-use crate::orchestration::ids::WindowId;
 use crate::orchestration::ledger::Head;
 use crate::orchestration::window::Window;
 use crate::rows::{Multiset, RowHash, Sieve, hash};
@@ -38,7 +37,7 @@ pub async fn sieve(app: &App, job: &mut Job, head: &Head, until: Instant) -> Res
             return Ok(Err(Met::Unavailable(why, None)));
         }
         Against::Unknown => {
-            let (WindowId { low, high, .. }, Head { source, destination, .. }) = (window.id, head);
+            let (low, high, source, destination) = (window.id.low, window.id.high, &head.source, &head.destination);
             return Ok(Err(Met::Refused(format!(
                 "the ledger no longer has the windows of ({low}, {high}] with which late rows are to be compared, so that nothing can tell \
                  which of them {destination} holds, and none are copied. Run `adxingestor adopt --table {source}`: it puts the \
