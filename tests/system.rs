@@ -8,4 +8,4 @@ mod support;
 
 use support::Store;
 
-system_tests!(Store::sqlite());
+system_tests!(Store::sqlite(), and services);

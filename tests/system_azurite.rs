@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 #[macro_use]
+#[allow(dead_code, unused_imports, reason = "what depends on Defender and ADX alone is played on SQLite")]
 mod scenarios;
 mod support;
 

@@ -91,7 +91,7 @@ pub async fn a_row_that_is_too_large_is_refused_with_its_remedy_and_lands_after_
     assert_eq!((&ended["runtimeStatus"], &summary["failed_tables"]), (&"Completed".into(), &1.into()), "{ended:#}");
     let said = summary["exceptions"].to_string();
     let command = ".alter column DeviceEvents.RawData policy encoding type = 'BigObject32'";
-    for part in ["DeviceEvents has a row of 12", "OVERSIZE_ROWS=ingest", command] {
+    for part in ["DeviceEvents has a row of 12", "TABLE_ENCODING=BigObject32", command] {
         assert!(said.contains(part), "{part}: {said}");
     }
     app.assert_equal("DeviceInfo", "DeviceInfo");

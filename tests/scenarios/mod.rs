@@ -25,19 +25,13 @@ use crate::support::{Copied, Deployment, Store, cloud, now, odd_table, only, tab
 use serde_json::Value;
 use std::time::Duration;
 
-/// Makes a test of each scenario; `$store` is an expression that opens a [`Store`].
+/// Makes a test of each scenario that a store may come out of otherwise than another; `$store` is an expression that opens a
+/// [`Store`]. `and services` adds those that are about Defender and ADX alone.
 macro_rules! system_tests {
-    ($store:expr) => {
+    ($store:expr, and services) => {
+        system_tests!($store);
         system_tests! {
             $store;
-            a_tenant_is_copied_row_by_row_and_the_second_run_loads_only_what_is_new,
-            an_answer_above_a_cap_is_split_and_never_ingested,
-            rows_of_one_instant_are_split_by_a_hash,
-            a_table_without_arrival_times_is_cut_by_its_watermark_column,
-            what_is_wrong_with_one_table_is_said_and_the_others_go_on,
-            a_run_that_is_killed_again_and_again_ends_equal_all_the_same,
-            the_http_answers_are_those_of_the_python_app,
-            a_service_that_refuses_to_pack_rows_is_copied_from_all_the_same,
             rows_that_a_time_span_would_hide_are_copied,
             rows_without_an_event_time_are_copied,
             columns_that_change_between_runs_are_told_and_harm_nothing,
@@ -51,17 +45,38 @@ macro_rules! system_tests {
             the_id_of_its_window_may_stand_in_each_row_and_no_column_is_added,
             an_older_hunting_service_is_used_until_it_ends_and_each_run_says_when,
             the_oldest_hunting_service_is_used_until_it_ends_too,
+            what_the_hunting_service_refuses_for_good_fails_its_table_with_the_reason_and_no_other,
+            a_window_that_landed_twice_loses_its_younger_copy_by_the_command_that_is_said,
+            a_window_of_which_a_half_landed_is_pulled_again_once_that_is_removed,
+            a_snapshot_whose_source_changes_is_copied_again,
+            a_table_that_never_stands_still_is_published_torn,
+            a_table_without_a_time_says_that_it_can_be_copied_whole,
+            a_destination_that_was_dropped_is_not_made_anew_and_what_is_lost_is_said,
+            what_hides_or_drops_rows_is_named_before_any_is_sent,
+            a_view_that_a_new_column_would_break_blocks_it_and_the_id_in_the_row_is_the_way_on,
+            what_settings_ask_of_a_table_is_set_once,
+            rows_that_are_hidden_while_they_are_counted_are_neither_sent_again_nor_called_missing,
+        }
+    };
+    ($store:expr) => {
+        system_tests! {
+            $store;
+            a_tenant_is_copied_row_by_row_and_the_second_run_loads_only_what_is_new,
+            an_answer_above_a_cap_is_split_and_never_ingested,
+            rows_of_one_instant_are_split_by_a_hash,
+            a_table_without_arrival_times_is_cut_by_its_watermark_column,
+            what_is_wrong_with_one_table_is_said_and_the_others_go_on,
+            a_run_that_is_killed_again_and_again_ends_equal_all_the_same,
+            the_http_answers_are_those_of_the_python_app,
+            a_service_that_refuses_to_pack_rows_is_copied_from_all_the_same,
             a_plan_of_hundreds_of_windows_is_written_in_batches_and_wholly_dispatched,
             whatever_the_services_do_wrong_every_row_is_there_once,
-            what_the_hunting_service_refuses_for_good_fails_its_table_with_the_reason_and_no_other,
             the_envelopes_of_a_host_that_does_not_forward_are_answered_too,
             a_suspended_run_stands_still_over_a_crash_and_goes_on_where_it_was,
             a_run_that_is_suspended_and_resumed_again_and_again_ends_equal_all_the_same,
             a_terminated_run_that_is_restarted_as_itself_copies_what_is_missing,
             a_run_that_could_not_begin_is_rewound_once_its_cause_is_gone,
-            a_window_that_landed_twice_loses_its_younger_copy_by_the_command_that_is_said,
             a_window_that_a_person_removed_is_pulled_again_under_another_id,
-            a_window_of_which_a_half_landed_is_pulled_again_once_that_is_removed,
             a_second_copy_that_lands_after_the_proof_is_found_by_the_next_run,
             a_client_of_the_durable_functions_api_starts_polls_terminates_lists_and_purges,
             a_watched_run_shows_each_table_grow_to_what_is_there_in_the_end,
@@ -73,17 +88,9 @@ macro_rules! system_tests {
             what_lands_twice_after_an_adoption_is_flagged_with_the_command_that_removes_it,
             windows_of_nobody_are_refused_and_adopted_with_their_missing_hash_parts,
             every_run_makes_a_snapshot_that_readers_see_whole,
-            a_snapshot_whose_source_changes_is_copied_again,
-            a_table_that_never_stands_still_is_published_torn,
             a_snapshot_that_is_cut_short_is_given_up_and_the_next_run_makes_a_new_one,
             a_snapshot_above_the_caps_is_split_and_carries_the_id_in_the_row_if_asked,
-            a_table_without_a_time_says_that_it_can_be_copied_whole,
             a_lost_store_of_snapshots_is_adopted_and_readers_see_what_they_saw,
-            a_destination_that_was_dropped_is_not_made_anew_and_what_is_lost_is_said,
-            what_hides_or_drops_rows_is_named_before_any_is_sent,
-            a_view_that_a_new_column_would_break_blocks_it_and_the_id_in_the_row_is_the_way_on,
-            what_settings_ask_of_a_table_is_set_once,
-            rows_that_are_hidden_while_they_are_counted_are_neither_sent_again_nor_called_missing,
         }
     };
     ($store:expr; $($scenario:ident),+ $(,)?) => {
