@@ -163,7 +163,7 @@ impl Schedule {
         }
         // Where nothing delays a call, the app keeps to the quota by itself.
         let Odds { delay, hang, .. } = setting.odds;
-        let punctual = (delay, hang) == (0, 0);
+        let punctual = setting.skew_seconds == 0 && (delay, hang) == (0, 0);
         setting.quota = punctual.then_some(calls);
         let person = if dice.random_bool(0.1) { Person::Reconfigures } else { person };
         let aftermath = match dice.random_range(0..20) {
