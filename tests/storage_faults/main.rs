@@ -31,6 +31,8 @@ const WRITERS: u64 = 8;
 const OPERATIONS: u64 = 1_000;
 /// How many of a hundred exchanges are spoilt.
 const SPOILT: u32 = 25;
+/// Operations all of whose tries may meet a fault: a few are expected, far more only without retries.
+const MOST_GIVEN_UP: usize = 20;
 /// How often each fault has to have happened.
 const AT_LEAST: usize = 10;
 
@@ -39,7 +41,7 @@ async fn behind_the_retry_policy_nothing_is_lost_and_nothing_done_twice() {
     let Some(azurite) = Azurite::shared() else { return };
     let retrying = |storage| storage::retrying(storage, Arc::new(SystemRandom));
     let unknown = spoil(azurite, retrying).await;
-    assert!(unknown <= 5, "{unknown} operations were given up");
+    assert!(unknown <= MOST_GIVEN_UP, "{unknown} operations were given up");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
