@@ -244,7 +244,7 @@ fn policies_are_shown_as_json_and_null_where_there_are_none() {
     setup.run(".delete table T policy update");
     assert_eq!(setup.texts(".show table T policy update", "Policy"), ["null"]);
     let shown = setup.run(".alter column T.A policy encoding type = 'BigObject32'");
-    assert_eq!(shown.texts("Policy"), [r#"{"Type":"BigObject32"}"#]);
+    assert_eq!(shown.texts("Policy"), [r#"{"Profile":"BigObject32"}"#]);
     assert_eq!(setup.fails(".alter column T.B policy encoding type = 'BigObject32'").status, 400);
 }
 
