@@ -9,6 +9,8 @@ mod hunting;
 mod installed;
 #[path = "kql_parser/names.rs"]
 mod names;
+#[path = "support/odd_texts.rs"]
+mod odd_texts;
 #[path = "kql_parser/parser.rs"]
 mod parser;
 #[path = "kql_parser/refused.rs"]

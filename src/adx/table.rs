@@ -251,7 +251,7 @@ impl<'a> Row<'a> {
 }
 
 /// The ticks of `[-][d.]hh:mm:ss[.fffffff]`.
-pub(super) fn timespan_ticks(text: &str) -> Option<i64> {
+pub fn timespan_ticks(text: &str) -> Option<i64> {
     let (sign, text) = text.strip_prefix('-').map_or((1, text), |rest| (-1, rest));
     let mut parts = text.split(':');
     let (head, minutes, seconds) = (parts.next()?, parts.next()?, parts.next()?);

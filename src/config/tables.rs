@@ -3,6 +3,7 @@
 
 use super::{Reader, cut};
 use crate::adx::catalog::{Encoding, Policies, Tags};
+use crate::adx::table::timespan_ticks;
 use serde_json::{Map, Value};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -57,11 +58,10 @@ fn plain(table: &str) -> String {
 fn policies(reader: &mut Reader<'_>, table: Option<&str>) -> Policies {
     let mut asked = Asked { reader, table };
     let backdated = asked.one_of("CREATION_TIME", &[("ingestion", false), ("window", true)]).unwrap_or(false);
-    let least = if backdated { DAY * 44 } else { DAY * 14 };
     let tags = match asked.value("EXTENT_TAGS_RETENTION") {
         None => Tags::Unasked,
         Some((_, text)) if text.eq_ignore_ascii_case("off") => Tags::AsTheyAre,
-        Some(_) => asked.span("EXTENT_TAGS_RETENTION", least).map_or(Tags::Unasked, Tags::For),
+        Some(_) => asked.span("EXTENT_TAGS_RETENTION", Tags::least(backdated)).map_or(Tags::Unasked, Tags::For),
     };
     Policies {
         folder: asked.value("TABLE_FOLDER").map(|(_, text)| text),
@@ -131,11 +131,9 @@ impl Asked<'_, '_> {
 }
 
 fn is_batching(policy: &Map<String, Value>) -> bool {
-    let is_span =
-        |text: &str| text.split(':').count() == 3 && text.chars().all(|c| c.is_ascii_digit() || ":.".contains(c));
     !policy.is_empty()
         && policy.iter().all(|(name, value)| match name.as_str() {
-            "MaximumBatchingTimeSpan" => value.as_str().is_some_and(is_span),
+            "MaximumBatchingTimeSpan" => value.as_str().and_then(timespan_ticks).is_some_and(|span| span > 0),
             other => BATCHING.contains(&other) && value.as_u64().is_some_and(|number| number > 0),
         })
 }

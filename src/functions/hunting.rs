@@ -8,7 +8,7 @@ pub use timespan::Known as KnownTimespan;
 use crate::app::{App, Services};
 use crate::defender::{Error as HuntingError, Packed, Query, Rows};
 use crate::state::Error as StateError;
-use crate::timestamp::Timestamp;
+use crate::timestamp::{Timestamp, ticks_of};
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -160,7 +160,9 @@ impl<'a> Hunting<'a> {
 
     async fn permit(&mut self) -> Result<(), Error> {
         let state = &self.app.state;
-        state.compare_clocks().await?;
+        // A store that is too slow to tell how far clocks are apart has no permit to give.
+        let compared = tokio::time::timeout_at(self.deadline, state.compare_clocks()).await;
+        compared.map_err(|_| Error::NoPermit(RENEWAL_WAIT))??;
         let (mut carried, longest) = match self.first.take() {
             Some(first) => (first.carried, first.longest),
             None => (None, Duration::MAX),
@@ -215,7 +217,7 @@ pub fn number(rows: &Rows, column: &str) -> Option<u64> {
 }
 
 fn next_cpu_cycle(now: Timestamp) -> Timestamp {
-    let cycle = u64::try_from(CPU_CYCLE.as_nanos() / 100).unwrap_or(u64::MAX);
+    let cycle = ticks_of(CPU_CYCLE);
     Timestamp::from_ticks((now.ticks() / cycle + 1) * cycle)
 }
 

@@ -227,7 +227,9 @@ pub fn cannot_be_asked_for(window: &Window, shape: &Shape) -> Option<Over> {
     let WindowId { low, high, .. } = window.id;
     shape.has_lost_the_part(window).then(|| {
         Over::End(WindowEnd::Failed(format!(
-            "window {} is a part of the rows of ({low}, {high}] by a hash of columns of which one is gone or has another type since, so              its {} rows can no longer be told from the others. Copy the table to another DestinationTable while the source still              keeps them, or leave them: the window expires when the source lets go of them",
+            "window {} is a part of the rows of ({low}, {high}] by a hash of columns of which one is gone or has another type since, so \
+             its {} rows can no longer be told from the others. Copy the table to another DestinationTable while the source still \
+             keeps them, or leave them: the window expires when the source lets go of them",
             window.id,
             window.expected_rows()
         )))

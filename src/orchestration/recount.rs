@@ -11,7 +11,7 @@ use super::ledger::{CutAxis, Head, Shape};
 use super::limits::{Limits, SOURCE_KEPT};
 use super::plan::Bin;
 use super::window::{Window, WindowState};
-use crate::timestamp::Timestamp;
+use crate::timestamp::{Timestamp, ticks_of};
 use std::ops::Range;
 use std::time::Duration;
 
@@ -249,8 +249,7 @@ fn divided(leaves: Range<usize>, most: usize) -> impl Iterator<Item = Range<usiz
 
 /// Whether a bin begins right behind this instant.
 fn is_on_grid(edge: Timestamp, width: Duration) -> bool {
-    let width = u64::try_from(width.as_nanos() / 100).unwrap_or(u64::MAX).max(1);
-    (edge.ticks() + 1).is_multiple_of(width)
+    (edge.ticks() + 1).is_multiple_of(ticks_of(width).max(1))
 }
 
 /// The edges between slices, for a query that tells their rows apart.

@@ -6,7 +6,8 @@
 use crate::orchestration::budget::Quota;
 use crate::orchestration::limits::KNOWN_FOR;
 use crate::storage::ETag;
-use crate::timestamp::Timestamp;
+use crate::timestamp::{Timestamp, ticks_of};
+use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -14,8 +15,10 @@ use tokio::time::Instant;
 
 /// Clocks are not believed to be further apart than this.
 const MOST_APART: Duration = Duration::from_secs(5 * 60);
-/// The time between two looks at the record: what is found out is wrong by no more than that.
+/// The time between two looks at the record.
 pub(super) const LOOK: Duration = Duration::from_millis(250);
+/// What is found out is wrong by no more than this: two looks that took longer tell nothing.
+const MOST_DOUBT: Duration = Duration::from_millis(750);
 /// A clock that is ahead by less does no harm.
 const AHEAD: Duration = Duration::from_millis(500);
 /// Processes at work write for each of their calls. After so many without a write nobody else is.
@@ -28,7 +31,7 @@ const LONGEST_QUIET: Duration = Duration::from_secs(10);
 pub(super) struct Look {
     /// When it was written at the latest, by the clock of its writers.
     pub written: Timestamp,
-    /// What this process's clock showed then, before it was read.
+    /// What this process's clock showed when it had been read: not less than when it was written.
     pub at: Timestamp,
 }
 
@@ -46,22 +49,26 @@ pub(super) enum Told {
 /// The looks of a process that finds out.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Looks {
-    began: Instant,
+    quiet_since: Instant,
     last: Option<(Timestamp, Instant)>,
 }
 
 impl Looks {
     pub fn begin(now: Instant) -> Self {
-        Self { began: now, last: None }
+        Self { quiet_since: now, last: None }
     }
 
-    /// What another look tells, which was at `now` and found the record written at `written`. What this process itself wrote since
-    /// the last one says nothing: `own`.
-    pub fn look(&mut self, written: Timestamp, own: bool, now: Instant, quota: Quota) -> Told {
+    /// What another look tells, which was `taken` from its request to its answer and found the record written at `written`. What
+    /// this process itself wrote since the last one says nothing: `own`.
+    pub fn look(&mut self, written: Timestamp, own: bool, taken: Range<Instant>, quota: Quota) -> Told {
         let quiet = (quota.interval() * QUIET_CALLS).clamp(SHORTEST_QUIET, LONGEST_QUIET);
-        match self.last.replace((written, now)) {
-            Some((before, at)) if before != written && !own => Told::Difference(now - at),
-            _ if now - self.began >= quiet => Told::Quiet,
+        match self.last.replace((written, taken.start)) {
+            Some((before, at)) if before != written && !own => {
+                self.quiet_since = taken.end;
+                let doubt = taken.end - at;
+                if doubt <= MOST_DOUBT { Told::Difference(doubt) } else { Told::Nothing }
+            }
+            _ if taken.start - self.quiet_since >= quiet => Told::Quiet,
             _ => Told::Nothing,
         }
     }
@@ -112,11 +119,11 @@ impl SharedClock {
         self.own.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes in a record that was read when this process's clock showed `look.at`: whoever wrote it did so before.
+    /// Takes in a record that had been read when this process's clock showed `look.at`: whoever wrote it did so before.
     pub fn learn(&self, look: Look, etag: &ETag) {
         let ahead = look.written.since(look.at);
         if ahead <= MOST_APART {
-            self.ahead.fetch_max(ticks(ahead), Ordering::Relaxed);
+            self.ahead.fetch_max(ticks_of(ahead), Ordering::Relaxed);
         }
         if !self.is_own(etag) && look.at.since(look.written) < MOST_APART {
             self.met.store(true, Ordering::Relaxed);
@@ -125,7 +132,7 @@ impl SharedClock {
 
     /// The difference is known now, but for `doubt`, from this look at the record.
     pub fn found_out(&self, doubt: Duration, last: Look) {
-        self.doubt.store(ticks(doubt), Ordering::Relaxed);
+        self.doubt.store(ticks_of(doubt), Ordering::Relaxed);
         self.leads.store(last.at.since(last.written) > AHEAD.max(doubt), Ordering::Relaxed);
         self.known.store(true, Ordering::Relaxed);
     }
@@ -157,10 +164,6 @@ impl SharedClock {
     }
 }
 
-fn ticks(time: Duration) -> u64 {
-    u64::try_from(time.as_nanos() / 100).unwrap_or(u64::MAX)
-}
-
 fn of_ticks(ticks: &AtomicU64) -> Duration {
     Duration::from_nanos(ticks.load(Ordering::Relaxed).saturating_mul(100))
 }
@@ -183,11 +186,28 @@ mod tests {
     fn a_write_of_another_between_two_looks_tells_the_difference_but_for_the_time_between() {
         let began = Instant::now();
         let mut looks = Looks::begin(began);
-        let mut look = |written, own, after| looks.look(at(written), own, began + LOOK * after, QUOTA);
+        let mut look = |written, own, after| {
+            let asked = began + LOOK * after;
+            looks.look(at(written), own, asked..asked + Duration::from_millis(10), QUOTA)
+        };
         assert_eq!(look(60_000, false, 0), Told::Nothing, "it may be old");
         assert_eq!(look(60_000, false, 1), Told::Nothing);
         assert_eq!(look(61_000, true, 2), Told::Nothing, "its own write tells nothing");
-        assert_eq!(look(61_300, false, 3), Told::Difference(LOOK));
+        assert_eq!(look(61_300, false, 3), Told::Difference(LOOK + Duration::from_millis(10)));
+    }
+
+    #[test]
+    fn an_answer_that_came_late_tells_no_difference_and_that_somebody_is_at_work() {
+        let began = Instant::now();
+        let mut looks = Looks::begin(began);
+        let mut look = |written, from: u64, to: u64| {
+            let after = |milliseconds| began + Duration::from_millis(milliseconds);
+            looks.look(at(written), false, after(from)..after(to), QUOTA)
+        };
+        assert_eq!(look(60_000, 0, 10), Told::Nothing);
+        assert_eq!(look(62_800, 250, 3_000), Told::Nothing, "it was written somewhen within three seconds");
+        assert_eq!(look(62_800, 4_250, 4_260), Told::Nothing, "that was not long ago");
+        assert_eq!(look(64_400, 4_500, 4_510), Told::Difference(Duration::from_millis(260)));
     }
 
     #[test]
@@ -195,8 +215,9 @@ mod tests {
         let quiet = |per_minute, waited: u64| {
             let (began, quota) = (Instant::now(), Quota { per_minute, per_hour: None });
             let mut looks = Looks::begin(began);
-            looks.look(at(0), false, began, quota);
-            looks.look(at(0), false, began + Duration::from_millis(waited), quota) == Told::Quiet
+            let mut look = |asked| looks.look(at(0), false, asked..asked, quota);
+            look(began);
+            look(began + Duration::from_millis(waited)) == Told::Quiet
         };
         assert!(!quiet(45, 4_000) && quiet(45, 4_250));
         assert!(!quiet(6_000, 750) && quiet(6_000, 1_000));

@@ -110,11 +110,11 @@ impl State {
         }
         let mut looks = Looks::begin(Instant::now());
         loop {
-            let (at, now) = (Instant::now(), self.now());
-            let Known { budget, etag, .. } = self.read_budget().await?;
+            let Known { budget, etag, at } = self.read_budget().await?;
+            let (answered, now) = (Instant::now(), self.now());
             let Some(etag) = etag.filter(|_| !clock.may_be_trusted()) else { return Ok(()) };
             let written = budget.written_at();
-            match looks.look(written, clock.is_own(&etag), at, self.shared.tenant.quota) {
+            match looks.look(written, clock.is_own(&etag), at..answered, self.shared.tenant.quota) {
                 Told::Difference(doubt) => clock.found_out(doubt, Look { written, at: now }),
                 Told::Quiet => clock.is_alone(etag),
                 Told::Nothing => {
@@ -313,13 +313,13 @@ impl State {
     }
 
     async fn read_budget(&self) -> Result<Known, Error> {
-        let (at, now) = (Instant::now(), self.now());
+        let at = Instant::now();
         let known = match self.get::<Budget>(self.shared.tenant.key()?).await? {
             Some(Stored { record, etag }) => Known { budget: record, etag: Some(etag), at },
             None => Known { budget: Budget::default(), etag: None, at },
         };
         if let Some(etag) = &known.etag {
-            self.shared.clock.learn(Look { written: known.budget.written_at(), at: now }, etag);
+            self.shared.clock.learn(Look { written: known.budget.written_at(), at: self.now() }, etag);
         }
         self.shared.learn(known.clone());
         Ok(known)

@@ -10,7 +10,7 @@ use adxingestor::orchestration::instance::TableResult;
 use adxingestor::orchestration::window::Window;
 use localcloud::clock::Clock;
 use localcloud::kql::{Catalog, Table, Value, run};
-use localcloud::source::{Ahead, Late, Snapshot, TableOptions};
+use localcloud::source::{Snapshot, TableOptions, TimeShift};
 use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
@@ -144,7 +144,7 @@ fn by_a_column_too_and_rows_with_a_time_of_before_the_handover_are_looked_for_af
                 has_arrival_time: Some(false),
                 null_timestamps_per_mille: 30,
                 duplicates_per_mille: 100,
-                late: Some(Late { per_mille: 300, up_to_seconds: 20 * 3_600 }),
+                late: Some(TimeShift { per_mille: 300, up_to_seconds: 20 * 3_600 }),
                 ..TableOptions::default()
             };
             let mut world = taken_over(seed, options).await;
@@ -219,8 +219,8 @@ fn rows_whose_time_lies_ahead_of_the_last_look_are_copied_once_and_so_are_those_
             let options = TableOptions {
                 has_arrival_time: Some(has_arrival_time),
                 duplicates_per_mille: 100,
-                late: Some(Late { per_mille: 200, up_to_seconds: 20 * 3_600 }),
-                ahead: Some(Ahead { per_mille: 100, up_to_seconds: 30 * 3_600 }),
+                late: Some(TimeShift { per_mille: 200, up_to_seconds: 20 * 3_600 }),
+                ahead: Some(TimeShift { per_mille: 100, up_to_seconds: 30 * 3_600 }),
                 ..TableOptions::default()
             };
             let mut world = taken_over(seed, options).await;
@@ -277,7 +277,7 @@ fn rows_without_a_watermark_that_its_first_load_copied_are_not_copied_again_and_
                 null_timestamps_per_mille: 200,
                 duplicates_per_mille: 100,
                 // Within the look-back.
-                late: Some(Late { per_mille: 200, up_to_seconds: 20 * 3_600 }),
+                late: Some(TimeShift { per_mille: 200, up_to_seconds: 20 * 3_600 }),
                 ..TableOptions::default()
             };
             let mut world = taken_over_after(seed, options, Before { at_once: true, ..Before::default() }).await;

@@ -9,7 +9,7 @@ use adxingestor::orchestration::instance::TableResult;
 use adxingestor::orchestration::window::Window;
 use localcloud::clock::Clock;
 use localcloud::kql::Value;
-use localcloud::source::{Ahead, Late, TableOptions};
+use localcloud::source::{TableOptions, TimeShift};
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
@@ -106,7 +106,7 @@ fn rows_without_an_arrival_time_are_copied_once_however_late_within_the_look_bac
                 has_arrival_time: Some(false),
                 null_timestamps_per_mille: 40,
                 duplicates_per_mille: 50,
-                late: Some(Late { per_mille: 300, up_to_seconds: 20 * 3_600 }),
+                late: Some(TimeShift { per_mille: 300, up_to_seconds: 20 * 3_600 }),
                 ..TableOptions::default()
             };
             let world = nights(world(seed, options), |_, _, _| {}).await;
@@ -287,8 +287,8 @@ fn rows_of_clocks_that_run_days_ahead_are_copied_once_by_the_run_whose_range_rea
             let options = TableOptions {
                 has_arrival_time: Some(false),
                 duplicates_per_mille: 50,
-                late: Some(Late { per_mille: 200, up_to_seconds: 20 * 3_600 }),
-                ahead: Some(Ahead { per_mille: 200, up_to_seconds: 4 * 86_400 }),
+                late: Some(TimeShift { per_mille: 200, up_to_seconds: 20 * 3_600 }),
+                ahead: Some(TimeShift { per_mille: 200, up_to_seconds: 4 * 86_400 }),
                 ..TableOptions::default()
             };
             let mut world = world(seed, options);

@@ -8,7 +8,7 @@ use adxingestor::orchestration::instance::RuntimeStatus;
 use localcloud::adx::ingestion::Mishap;
 use localcloud::clock::Clock;
 use localcloud::faults::{Area, Fault, Plan};
-use localcloud::source::{Late, TableOptions};
+use localcloud::source::{TableOptions, TimeShift};
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
 use rand::{Rng, SeedableRng};
@@ -29,6 +29,8 @@ const PATIENCE: Duration = Duration::from_secs(24 * 3600);
 /// row of a tenant whose windows hold a row each.
 const MESSAGES_OF_A_RUN: u64 = 600;
 const MESSAGES_OF_A_ROW: u64 = 10;
+/// A process that dies between sending and letting go of its own message leaves a copy, which waits for leases as its original does.
+const MESSAGES_OF_A_LIFE: u64 = 5;
 /// How long a terminated run may go on to count what it had posted, and a message may stay hidden.
 const SETTLED: Duration = Duration::from_secs(2 * 3600);
 
@@ -377,7 +379,7 @@ impl Schedule {
         let mut findings = world.check(&copies).await;
         let rows: u64 = self.setting.tables.iter().map(|table| table.rows).sum();
         let sent = world.fate.messages();
-        if sent > MESSAGES_OF_A_RUN + MESSAGES_OF_A_ROW * rows {
+        if sent > MESSAGES_OF_A_RUN + MESSAGES_OF_A_ROW * rows + MESSAGES_OF_A_LIFE * world.lives() {
             findings.push(format!("{sent} messages were sent for {rows} rows: copies of copies multiply"));
         }
         let over = world.cloud.hunting_statistics().over_quota;
@@ -400,7 +402,7 @@ fn lateness(setting: &mut Setting, seed: u64, aftermath: Aftermath) -> Lateness 
     match StdRng::seed_from_u64(seed ^ 0x1a7e).random_range(0..6) {
         0 | 1 => Lateness::Unseen,
         2 => {
-            let late = Some(Late { per_mille: 300, up_to_seconds: 20 * 3_600 });
+            let late = Some(TimeShift { per_mille: 300, up_to_seconds: 20 * 3_600 });
             let (has_arrival_time, null_timestamps_per_mille) = (Some(false), 100);
             let options = setting.options.clone();
             setting.options = TableOptions { has_arrival_time, null_timestamps_per_mille, late, ..options };

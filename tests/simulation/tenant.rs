@@ -14,7 +14,7 @@ use adxingestor::timestamp::Timestamp;
 use localcloud::clock::Clock;
 use localcloud::hunting::Call;
 use localcloud::kql::Value;
-use localcloud::source::{Ahead, Late, TableOptions};
+use localcloud::source::{TableOptions, TimeShift};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
@@ -94,8 +94,8 @@ impl Growing {
             Coming::Slowly => TableOptions { visibility_lag_seconds: 3_600, ..options },
             Coming::ByColumn => TableOptions {
                 has_arrival_time: Some(false),
-                late: Some(Late { per_mille: 300, up_to_seconds: 20 * 3_600 }),
-                ahead: Some(Ahead { per_mille: 20, up_to_seconds: 40 * 3_600 }),
+                late: Some(TimeShift { per_mille: 300, up_to_seconds: 20 * 3_600 }),
+                ahead: Some(TimeShift { per_mille: 20, up_to_seconds: 40 * 3_600 }),
                 ..options
             },
             Coming::Snapshot => options,

@@ -239,6 +239,11 @@ impl World {
         self.cloud.adx().run(csl).unwrap_or_else(|error| panic!("{csl}: {error}")).json_rows()
     }
 
+    /// How many processes have begun so far.
+    pub fn lives(&self) -> u64 {
+        self.lives
+    }
+
     /// Whether the timer of the watchdog fires, which alone empties the poison queues.
     pub fn is_watched(&self) -> bool {
         self.around.watched

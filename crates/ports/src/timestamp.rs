@@ -101,7 +101,8 @@ impl fmt::Debug for Timestamp {
     }
 }
 
-fn ticks_of(duration: Duration) -> u64 {
+/// A duration in ticks of 100 ns; one that is too long is as long as can be.
+pub fn ticks_of(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos() / 100).unwrap_or(u64::MAX)
 }
 

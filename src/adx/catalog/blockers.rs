@@ -39,15 +39,15 @@ impl Catalog {
         ours: bool,
         deadline: Instant,
     ) -> Result<Option<String>, Error> {
-        let mut shown = Vec::new();
-        for (what, file) in [
-            ("materialized view", include_str!("../../../kql/destination/show_materialized_views.kql")),
-            ("update policy", include_str!("../../../kql/destination/show_update_policies.kql")),
-            ("function", include_str!("../../../kql/destination/show_functions.kql")),
+        let (mut views, mut policies, mut functions) = (None, None, None);
+        for (what, file, shown) in [
+            ("materialized view", include_str!("../../../kql/destination/show_materialized_views.kql"), &mut views),
+            ("update policy", include_str!("../../../kql/destination/show_update_policies.kql"), &mut policies),
+            ("function", include_str!("../../../kql/destination/show_functions.kql"), &mut functions),
         ] {
             match self.look(&fill(file, &[]), deadline).await? {
-                Looked::Shown(table) => shown.push(Some(table)),
-                Looked::Unseen(_) if ours => shown.push(None),
+                Looked::Shown(table) => *shown = Some(table),
+                Looked::Unseen(_) if ours => {}
                 Looked::Unseen(why) => {
                     return Ok(Some(format!(
                         "a {what} that reads it, if there is one: ADX does not show them ({why})"
@@ -55,7 +55,6 @@ impl Catalog {
                 }
             }
         }
-        let [views, policies, functions] = shown.as_slice() else { return Ok(None) };
         let functions = functions.as_ref().map(bodies).transpose()?.unwrap_or_default();
         let reading = Reading::new(table.as_str(), self.client.database(), functions);
         if let Some(view) = views.as_ref().map(|views| reading.fragile_view(views)).transpose()?.flatten() {

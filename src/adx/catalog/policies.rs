@@ -7,6 +7,7 @@ use super::super::template::fill;
 use super::look::{Policy, soft_delete};
 use super::{Catalog, Error};
 use crate::kql::{Identifier, SingleQuoted, Text, Timespan};
+use crate::timestamp::ticks_of;
 use serde_json::{Map, Value, json};
 use std::time::Duration;
 use tokio::time::Instant;
@@ -59,6 +60,18 @@ pub enum Tags {
     AsTheyAre,
     /// So long, whoever made the table.
     For(Duration),
+}
+
+impl Tags {
+    /// The shortest time that tags may be kept for; `backdated`: their extents are made as old as their rows.
+    pub fn least(backdated: bool) -> Duration {
+        TAGS_LEAST + older(backdated)
+    }
+}
+
+/// How much older than its ingestion an extent is, at most.
+fn older(backdated: bool) -> Duration {
+    if backdated { BACKDATED } else { Duration::ZERO }
 }
 
 /// What settings ask of a destination. What they do not ask for stays as it is.
@@ -213,7 +226,7 @@ impl Catalog {
             Some(own) => Some(own),
             None => entries(self.database_policy(Policy::ExtentTagsRetention, deadline).await?),
         };
-        let older = if target.asked.backdated { BACKDATED } else { Duration::ZERO };
+        let older = older(target.asked.backdated);
         let change = |period| Change {
             what: "retention of tags",
             setting: "EXTENT_TAGS_RETENTION",
@@ -225,7 +238,7 @@ impl Catalog {
             Tags::Unasked if held.is_none() && target.ours => return Ok(Some(change(TAGS_KEPT + older))),
             Tags::For(_) | Tags::Unasked | Tags::AsTheyAre => {}
         }
-        let least = TAGS_LEAST + older;
+        let least = Tags::least(target.asked.backdated);
         if let Some(kept) = kept.filter(|kept| *kept < ticks(least)) {
             told.push(format!(
                 "the tags of {} that keep a window from landing twice go after {} days by its policy extent_tags_retention, or that of \
@@ -249,7 +262,7 @@ fn folder(target: &Target<'_>) -> Option<Change> {
 
 /// A span in ticks.
 fn ticks(span: Duration) -> i64 {
-    i64::try_from(span.as_nanos() / 100).unwrap_or(i64::MAX)
+    i64::try_from(ticks_of(span)).unwrap_or(i64::MAX)
 }
 
 /// A span of a caching policy, which is shown as it is or in an object.

@@ -77,9 +77,9 @@ pub struct TableOptions {
     /// How many rows share an arrival time; 0: about a two-thousandth of an append, at most 500.
     pub rows_per_commit: u64,
     /// Rows whose `Timestamp` lies long before their arrival; `None`: as expected of sensors.
-    pub late: Option<Late>,
+    pub late: Option<TimeShift>,
     /// Rows whose `Timestamp` lies behind their arrival, whatever the others do; `None`: as expected of sensors.
-    pub ahead: Option<Ahead>,
+    pub ahead: Option<TimeShift>,
     /// Commits come into sight up to this long after their arrival time, each after its own delay: an earlier
     /// one may follow a later one.
     pub visibility_lag_seconds: u32,
@@ -101,22 +101,12 @@ impl Default for TableOptions {
     }
 }
 
-/// Rows that happened long before they arrived, or say so of a time long after. The others happened up to two minutes before, and none
-/// in the future.
+/// Rows that tell of a time far from their arrival. The others happened up to two minutes before, and none in the future.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Late {
+pub struct TimeShift {
     /// How many rows of a thousand.
     pub per_mille: u16,
-    /// How long before or after their arrival at most.
-    pub up_to_seconds: u32,
-}
-
-/// Rows of clocks that run ahead.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Ahead {
-    /// How many rows of a thousand.
-    pub per_mille: u16,
-    /// How long behind their arrival at most.
+    /// How far at most.
     pub up_to_seconds: u32,
 }
 

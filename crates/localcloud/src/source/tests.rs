@@ -354,7 +354,8 @@ fn rows_may_come_into_sight_long_after_they_arrived() {
 
 #[test]
 fn rows_may_have_happened_long_before_they_arrived_and_none_in_the_future() {
-    let options = TableOptions { late: Some(Late { per_mille: 500, up_to_seconds: 7_200 }), ..TableOptions::default() };
+    let options =
+        TableOptions { late: Some(TimeShift { per_mille: 500, up_to_seconds: 7_200 }), ..TableOptions::default() };
     let source = source(vec![days("DeviceEvents", 400, 1).with(options)]);
     let table = source.at(i64::MAX).table("DeviceEvents").unwrap();
     let column = table.columns().iter().position(|column| column.name == "Timestamp").unwrap();
@@ -370,7 +371,7 @@ fn rows_may_have_happened_long_before_they_arrived_and_none_in_the_future() {
 #[test]
 fn clocks_that_run_ahead_do_so_as_far_as_they_are_told() {
     let options =
-        TableOptions { ahead: Some(Ahead { per_mille: 200, up_to_seconds: 86_400 }), ..TableOptions::default() };
+        TableOptions { ahead: Some(TimeShift { per_mille: 200, up_to_seconds: 86_400 }), ..TableOptions::default() };
     let source = source(vec![days("DeviceEvents", 1_000, 1).with(options)]);
     let table = source.at(i64::MAX).table("DeviceEvents").unwrap();
     let ahead = |row: &u64| match table.value(*row, 0) {

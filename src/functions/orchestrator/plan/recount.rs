@@ -57,7 +57,8 @@ pub(super) async fn grown(
 fn not_found(leaf: &Leaf, shown: u64) -> String {
     let Leaf { low, high, .. } = leaf;
     format!(
-        "rows came late into ({low}, {high}], of which the source shows {shown} now, and are not copied: that range was copied in parts          by a column which is gone or has another type"
+        "rows came late into ({low}, {high}], of which the source shows {shown} now, and are not copied: that range was copied in parts \
+         by a column which is gone or has another type"
     )
 }
 

@@ -1,0 +1,48 @@
+//! Texts that could end, escape or change a literal of KQL.
+
+/// Whole texts.
+pub const ODD: [&str; 38] = [
+    "",
+    "\"",
+    "'",
+    "\\",
+    "\\\\",
+    "\\\"",
+    "\\'",
+    "\"\"",
+    "''",
+    "\\u0041",
+    "\\x41",
+    "\\n",
+    "\n",
+    "\r\n",
+    "\t",
+    "\u{0}",
+    "\u{1f}",
+    "\u{7f}",
+    "\u{85}",
+    "\u{2028}\u{2029}",
+    "\u{feff}",
+    "\u{d7ff}\u{e000}",
+    "\u{fffe}\u{ffff}",
+    "\u{10000}\u{10ffff}",
+    "e\u{301}",
+    "```",
+    "~~~",
+    "@'",
+    "h\"x\"",
+    "// x",
+    "]; .drop table T",
+    "<| x",
+    "{{rows}}",
+    "it's \"quoted\" \\ and 😀",
+    "\u{10ffff}",
+    "dynamic({})",
+    ")",
+    "*/",
+];
+/// What texts are put together from.
+pub const PIECES: [&str; 25] = [
+    "\"", "'", "\\", "\n", "\r", "\t", "u", "x", "0", "41", "\u{0}", "é", "😀", "\u{d7ff}", "\u{e000}", "`", "]", ")",
+    "//", "@", "h", " ", "{{", "}}", "{",
+];
