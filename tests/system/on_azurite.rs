@@ -1,17 +1,11 @@
-//! The whole system as it runs in production, its state in Azure Storage (Azurite): the embedded host, the function folders,
-//! the queue triggers and all.
+//! As in production, the state in Azure Storage (Azurite): the embedded host, the function folders, the queue triggers and all.
+//! What depends on Defender and ADX alone is played on SQLite.
 
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
-
-#[macro_use]
-#[allow(dead_code, unused_imports, reason = "what depends on Defender and ADX alone is played on SQLite")]
-mod scenarios;
-mod support;
-
+use crate::scenarios;
+use crate::support::azurite::Azurite;
+use crate::support::{Copied, Deployment, Store, cloud, table};
 use std::sync::Arc;
 use std::time::Duration;
-use support::azurite::Azurite;
-use support::{Copied, Deployment, Store, cloud, table};
 
 /// An account of its own, empty; `None` where the emulator cannot run.
 fn azurite() -> Option<Store> {

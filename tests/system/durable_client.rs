@@ -1,26 +1,22 @@
 //! The official clients of Durable Functions, unchanged, at this app: they start, wait, hold, end, list and purge runs. For
 //! Node the npm package `durable-functions`, for Python `azure-functions-durable`.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
-
-mod support;
-
+use crate::support::azurite::installed;
+use crate::support::{Copied, Deployment, Store, cloud, table};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
-use support::azurite::installed;
-use support::{Copied, Deployment, Store, cloud, table};
 use tokio::process::Command;
 
 const NODE_FILES: [(&str, &str); 4] = [
-    ("package.json", include_str!("durable_client/package.json")),
-    ("package-lock.json", include_str!("durable_client/package-lock.json")),
-    (".npmrc", include_str!("durable_client/.npmrc")),
-    ("client.js", include_str!("durable_client/client.js")),
+    ("package.json", include_str!("../durable_client/package.json")),
+    ("package-lock.json", include_str!("../durable_client/package-lock.json")),
+    (".npmrc", include_str!("../durable_client/.npmrc")),
+    ("client.js", include_str!("../durable_client/client.js")),
 ];
 const PYTHON_FILES: [(&str, &str); 2] = [
-    ("requirements.txt", include_str!("durable_client/requirements.txt")),
-    ("client.py", include_str!("durable_client/client.py")),
+    ("requirements.txt", include_str!("../durable_client/requirements.txt")),
+    ("client.py", include_str!("../durable_client/client.py")),
 ];
 /// The oldest Python that the lock file holds for.
 const PYTHON: u32 = 11;

@@ -1,16 +1,12 @@
 //! One nightly run for one night: a host that comes back from a crash finds its timer past due and fires it again.
 
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
-
-mod support;
-
+use crate::support::{Copied, Deployment, Store, cloud, table};
 use adxingestor::storage::sqlite;
 use adxingestor::timestamp::{Clock, SystemClock};
 use serde_json::{Value, json};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
-use support::{Copied, Deployment, Store, cloud, table};
 use time::format_description::well_known::Rfc3339;
 use time::{Duration as Span, OffsetDateTime};
 
