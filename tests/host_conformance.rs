@@ -733,19 +733,28 @@ async fn the_res_output_becomes_the_response() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_body_without_a_length_is_lost() {
-    let request = "POST /api/x HTTP/1.1\r\nHost: h\r\nConnection: close\r\nContent-Type: text/plain\r\n\
-        Transfer-Encoding: chunked\r\n\r\n4\r\ntext\r\n0\r\n\r\n";
+async fn a_body_that_comes_in_chunks_is_passed_on_and_not_taken_for_none() {
+    let request = |body: &str| {
+        format!(
+            "POST /api/x HTTP/1.1\r\nHost: h\r\nConnection: close\r\nContent-Type: text/plain\r\n\
+             Transfer-Encoding: chunked\r\n\r\n{:x}\r\n{body}\r\n0\r\n\r\n",
+            body.len()
+        )
+    };
     for forwarding in [false, true] {
         let handler = Handler::always(OK);
-        let app = http_app(forwarding).start(&handler).await;
-        assert_eq!(raw(&app.url, request).await.status, 200);
+        let mut app = http_app(forwarding);
+        app.environment.push(("FUNCTIONS_REQUEST_BODY_SIZE_LIMIT".to_owned(), "100".to_owned()));
+        let app = app.start(&handler).await;
+        assert_eq!(raw(&app.url, &request("text")).await.status, 200);
         let call = &handler.calls()[0];
         if forwarding {
-            assert_eq!(call.body, "");
+            assert_eq!((&call.body[..], call.header("content-type").as_deref()), (&b"text"[..], Some("text/plain")));
         } else {
-            assert!(call.json()["Data"]["req"].get("Body").is_none());
+            assert_eq!(call.json()["Data"]["req"]["Body"], "text");
         }
+        assert_eq!(raw(&app.url, &request(&"x".repeat(101))).await.status, 413);
+        assert_eq!(handler.call_count(), 1);
         app.host.stop().await;
     }
 }

@@ -20,6 +20,9 @@ const MAX_TABLES: usize = 1_000;
 /// # Errors
 /// The state store's.
 pub async fn handle(app: &App, call: &Call) -> Result<Answer, Error> {
+    if call.has_lost_its_body() {
+        return Ok(lost_body());
+    }
     let asked = parse(&call.body).and_then(|(input, raw)| Ok((input, raw, Wait::asked(call)?)));
     let (input, raw, wait) = match asked {
         Ok(asked) => asked,
@@ -39,6 +42,14 @@ pub fn refused(active: &InstanceId) -> Answer {
             "error": format!("Run {active} is active; wait for it, terminate it, or start with {{\"force\":true}}"),
             "id": active.as_str(),
         }),
+    )
+}
+
+/// The answer to a start whose body did not arrive: without one, all tables would be copied.
+pub fn lost_body() -> Answer {
+    Answer::error(
+        StatusCode::LENGTH_REQUIRED,
+        "the body was sent in chunks and did not arrive; send it with a Content-Length. Nothing was started",
     )
 }
 
@@ -84,10 +95,16 @@ pub fn parse(body: &str) -> Result<(StartInput, Value), String> {
 /// there is one state store.
 const HUB: &str = "taskHub=TaskHub&connection=AzureWebJobsStorage";
 
+/// The key that a caller has shown: in the URL, or else in the header. The URIs of Durable Functions can be followed without
+/// any header, as they carry the key of its extension; a custom handler knows no key but this one.
+fn shown_key(call: &Call) -> Option<&str> {
+    call.query("code").or_else(|| call.header("x-functions-key")).filter(|key| !key.is_empty())
+}
+
 /// The check-status payload of Durable Functions (azure-functions-durable-extension `HttpApiHandler`). It repeats the
 /// caller's key.
 pub fn accepted(call: &Call, id: &InstanceId) -> Answer {
-    let code: String = call.query("code").map_or_else(String::new, |code| {
+    let code: String = shown_key(call).map_or_else(String::new, |code| {
         ["&code="].into_iter().chain(url::form_urlencoded::byte_serialize(code.as_bytes())).collect()
     });
     let uri = |operation: &str, query: &str| {
@@ -112,6 +129,7 @@ pub fn accepted(call: &Call, id: &InstanceId) -> Answer {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::functions::testing::World;
 
     #[test]
     fn the_body_is_optional_and_unknown_fields_are_refused() {
@@ -121,6 +139,18 @@ mod tests {
         for body in ["[]", "1", "{\"table\":\"x\"}", "{\"tables\":\"x\"}", "{\"tables\":[]}", "not json"] {
             assert!(parse(body).unwrap_err().contains("\"tables\""), "{body}");
         }
+    }
+
+    #[tokio::test]
+    async fn a_start_whose_body_the_host_has_dropped_starts_nothing() {
+        let world = World::new();
+        let mut call = Call { base: "https://app/api".into(), ..Call::default() };
+        call.headers.insert("transfer-encoding".into(), "Chunked".into());
+        assert_eq!(handle(&world.app, &call).await.unwrap().status, 411);
+        assert!(world.app.state.active().await.unwrap().is_none());
+        // Other hosts pass it on with what was in it.
+        call.body = "{}".into();
+        assert_eq!(handle(&world.app, &call).await.unwrap().status, 202);
     }
 
     #[test]
@@ -157,5 +187,23 @@ mod tests {
         );
         assert_eq!(body.as_object().unwrap().len(), 9);
         assert_eq!(answer.headers[1], ("Retry-After", "10".to_owned()));
+    }
+
+    #[test]
+    fn the_payload_of_a_call_with_its_key_in_a_header_can_be_followed_without_the_header() {
+        let mut call = Call { base: "https://app/api".into(), ..Call::default() };
+        call.headers.insert("x-functions-key".into(), "h/=".into());
+        let uris = |call: &Call| {
+            let answer = accepted(call, &InstanceId::from_bits(1));
+            let body = answer.body.unwrap();
+            assert_eq!(body["statusQueryGetUri"], answer.headers[0].1);
+            let uris = body.as_object().unwrap().iter().filter(|(name, _)| *name != "id");
+            uris.map(|(_, uri)| uri.as_str().unwrap().to_owned()).collect::<Vec<_>>()
+        };
+        assert!(uris(&call).iter().all(|uri| uri.ends_with("&code=h%2F%3D")), "{:?}", uris(&call));
+        call.query.insert("code".into(), "q".into());
+        assert!(uris(&call).iter().all(|uri| uri.ends_with("&code=q")), "what the URL had already is enough");
+        let with_none = Call { headers: [("x-functions-key".to_owned(), String::new())].into(), ..Call::default() };
+        assert!(uris(&with_none).iter().all(|uri| !uri.contains("code=")));
     }
 }

@@ -2,7 +2,7 @@
 //! (azure-functions-durable-extension `HttpApiHandler`). The id is theirs to choose. One that a run had which is over is
 //! used again; one of a run that goes on is refused with 409, where the contract has a plain failure.
 
-use super::adxingestor::{parse, refused};
+use super::adxingestor::{lost_body, parse, refused};
 use super::control::{Started, begin_again, start, start_as};
 use super::get_status::NAME;
 use super::http::{Answer, Call};
@@ -22,6 +22,9 @@ use serde_json::Value;
 pub async fn handle(app: &App, call: &Call) -> Result<Answer, Error> {
     if call.method != "POST" {
         return Ok(Answer::empty(StatusCode::NOT_FOUND));
+    }
+    if call.has_lost_its_body() {
+        return Ok(lost_body());
     }
     let (input, raw, id, wait) = match asked(call) {
         Ok(asked) => asked,

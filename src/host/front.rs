@@ -106,7 +106,9 @@ impl Front {
         }
     }
 
-    /// Reads the body if the caller said how long it is: what comes in chunks is lost in the real host.
+    /// Reads the body, whether the caller said how long it is or sends it in chunks. The Functions host gives a handler none of
+    /// the latter (azure-functions-host issues 4926 and 7930); here what a caller asks for is never taken for nothing, which
+    /// of a start would be everything.
     async fn caller(&self, request: Request) -> Result<Caller, StatusCode> {
         let (parts, body) = request.into_parts();
         let length = parts.headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok());
@@ -114,8 +116,9 @@ impl Front {
         if usize::try_from(length).is_ok_and(|length| length > self.max_body_bytes) {
             return Err(StatusCode::PAYLOAD_TOO_LARGE);
         }
-        let body = if length > 0 { body } else { Body::empty() };
-        let body = axum::body::to_bytes(body, self.max_body_bytes).await.map_err(|_| StatusCode::BAD_REQUEST)?;
+        // Within a length that was said only the connection can fail, without one only the limit is known to be kept.
+        let failed = if length > 0 { StatusCode::BAD_REQUEST } else { StatusCode::PAYLOAD_TOO_LARGE };
+        let body = axum::body::to_bytes(body, self.max_body_bytes).await.map_err(|_| failed)?;
         Ok(Caller { method: parts.method, uri: parts.uri, headers: parts.headers, body, local: self.local })
     }
 

@@ -17,7 +17,6 @@ pub(crate) struct Caller {
     pub(crate) method: Method,
     pub(crate) uri: Uri,
     pub(crate) headers: HeaderMap,
-    /// Empty unless the caller said how long it is.
     pub(crate) body: Bytes,
     /// Where the host listens, for callers that name no host.
     pub(crate) local: SocketAddr,

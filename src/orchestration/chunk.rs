@@ -52,6 +52,22 @@ pub fn may_claim(head: &Head, window: &Window) -> bool {
     head.state == TableState::Running && !head.stop && window.state == WindowState::Planned
 }
 
+/// Whether what was pulled of a window may be sealed: not while the table is stopped or held. Sealed, it would go on to be
+/// ingested.
+pub fn may_seal(head: &Head) -> bool {
+    !head.stop
+}
+
+/// The claim of a window that is not sealed any more goes back. Its message ends without effect as long as the table takes no
+/// claims, and finds the window should it go on by then.
+pub fn not_sealed() -> Later {
+    Later {
+        error: "the run was stopped or held before the window was sealed".to_owned(),
+        own_fault: false,
+        pause: None,
+    }
+}
+
 /// Decides on a chunk message.
 pub fn receive(
     table: &TableKey,

@@ -89,6 +89,9 @@ pub struct Instance {
     /// How often it began again under its own id. A message that ends a run says which life it means.
     #[serde(default)]
     pub lives: u32,
+    /// The source tables that it began again with, where it was rewound from those that had failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rewound: Option<Vec<String>>,
     /// How often it was suspended or resumed. The message of each carries its number, so an old one changes nothing.
     #[serde(default)]
     pub holds: u64,
@@ -228,6 +231,7 @@ impl Instance {
             reason: None,
             error: None,
             lives: 0,
+            rewound: None,
             holds: 0,
             suspended_because: None,
             repairs: Repairs::default(),
@@ -239,6 +243,11 @@ impl Instance {
     /// have left a message to another one of the same id.
     pub fn is_of(&self, created: Option<Timestamp>) -> bool {
         created.is_none_or(|created| created == self.created)
+    }
+
+    /// The source tables that it is about; all active ones where none are named.
+    pub fn asked_for(&self) -> Option<&[String]> {
+        self.rewound.as_deref().or(self.input.tables.as_deref())
     }
 
     /// Whether its tables are planned and dispatched.

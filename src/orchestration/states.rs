@@ -247,7 +247,8 @@ fn moved_run(run: &Instance) -> Vec<(&'static str, RuntimeStatus)> {
     to("resume", run.resumed(now()).ok());
     to("terminate", run.terminated("", now()).ok());
     to("fail", run.failed("", now()).ok());
-    to("rewind", rewind::request(Some(run), now()).ok().map(|again| again.run));
+    let failed = [table().with_result(TableResult::default())];
+    to("rewind", rewind::request(Some(run), &failed, now()).ok().map(|again| again.run));
     to("restart", restart::request(run, now()).map(|again| again.run));
     let place = super::run::place::Active { instance: id(1), since: now(), life: 0 };
     let done = super::instance::TableRun { result: Some(TableResult::default()), ..table() };

@@ -1,6 +1,7 @@
 //! Runs that are held, begun again, listed and purged, through the HTTP API that clients of Durable Functions speak.
 
-use crate::support::{Copied, Deployment, Store, cloud, table};
+use crate::support::{Copied, Deployment, Store, cloud, now, table, ticks};
+use localcloud::faults::{Area, Fault};
 use serde_json::{Value, json};
 use std::time::Duration;
 
@@ -114,6 +115,35 @@ pub async fn a_run_that_could_not_begin_is_rewound_once_its_cause_is_gone(store:
     assert_eq!(control(&app, &id, "rewind?reason=mended").await, 202);
     assert_all_copied(&app, &id, 300).await;
     assert_eq!(control(&app, &id, "rewind").await, 410);
+}
+
+pub async fn a_completed_run_is_rewound_with_the_windows_of_it_that_failed(store: Store) {
+    const OTHER: &str = "EmailEvents";
+    let copied = [Copied::incremental(TABLE), Copied::incremental(OTHER)];
+    let app = Deployment::start(store, cloud(vec![table(TABLE, 300, 3), table(OTHER, 100, 3)]), &copied).await;
+    app.completed().await;
+    let at = now();
+    app.cloud.source().append(TABLE, 40, at - ticks(Duration::from_millis(200)), at).unwrap();
+    // A first run would pack rows to weigh them; of this one only the windows are refused.
+    app.cloud.faults().always(Area::Hunting, &[TABLE, "pack_all"], Fault::Forbidden);
+    let id = app.start_run().await;
+    let first = app.ended(&id).await;
+    let counts = |status: &Value| {
+        let summary = &status["output"]["result"]["processing_summary"];
+        ["successful_tables", "failed_tables"].map(|count| summary[count].as_u64())
+    };
+    assert_eq!((&first["runtimeStatus"], counts(&first)), (&json!("Completed"), [Some(1), Some(1)]), "{first:#}");
+    assert_eq!(app.rows(TABLE), 300);
+
+    app.cloud.faults().never();
+    assert_eq!(control(&app, &id, "rewind?reason=granted").await, 202);
+    let second = app.ended(&id).await;
+    assert_eq!((&second["runtimeStatus"], counts(&second)), (&json!("Completed"), [Some(1), Some(0)]), "{second:#}");
+    app.assert_equal(TABLE, TABLE);
+    assert_eq!((app.rows(TABLE), app.rows(OTHER)), (340, 100));
+    let repaired = app.adx("meta_ChunkIngestionFailures | where reprocess_success | count");
+    assert_ne!(repaired[0][0], 0, "what had failed is dispatched again\n{}", app.tail());
+    assert_eq!(control(&app, &id, "rewind").await, 410, "nothing failed any more");
 }
 
 pub async fn a_client_of_the_durable_functions_api_starts_polls_terminates_lists_and_purges(store: Store) {

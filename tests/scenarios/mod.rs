@@ -76,6 +76,7 @@ macro_rules! system_tests {
             a_run_that_is_suspended_and_resumed_again_and_again_ends_equal_all_the_same,
             a_terminated_run_that_is_restarted_as_itself_copies_what_is_missing,
             a_run_that_could_not_begin_is_rewound_once_its_cause_is_gone,
+            a_completed_run_is_rewound_with_the_windows_of_it_that_failed,
             a_window_that_a_person_removed_is_pulled_again_under_another_id,
             a_second_copy_that_lands_after_the_proof_is_found_by_the_next_run,
             a_client_of_the_durable_functions_api_starts_polls_terminates_lists_and_purges,

@@ -30,6 +30,7 @@ mod refused;
 mod schedule;
 mod sizes;
 mod snapshots;
+mod stopped;
 mod store;
 mod tenant;
 mod whole_tables;

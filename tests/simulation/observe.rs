@@ -1,6 +1,7 @@
 //! Watches every write to the state store, after whatever became of its answer: no transition outside the state machine, no
 //! content that changes under an id, no watermark that moves back, no run that ends twice.
 
+use adxingestor::orchestration::ids::InstanceId;
 use adxingestor::orchestration::instance::Instance;
 use adxingestor::orchestration::ledger::Head;
 use adxingestor::orchestration::window::{Window, WindowState};
@@ -18,9 +19,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use url::Url;
 
-/// How much later than its table's stop a claim may be stored whose decision was made before: the longest delay of an effect,
-/// and what a process may know of a row that it only looks at.
-const CLAIM_UNDER_WAY: Duration = Duration::from_secs(120);
+/// How much later than its table's stop, or than the answer to whoever stopped its run, a claim or a seal may be stored whose
+/// decision was made before: the longest delay of an effect, and what a process may know of a row that it only looks at.
+const UNDER_WAY: Duration = Duration::from_secs(120);
 
 /// How far the clocks of two processes may be apart.
 const CLOCKS_APART: Duration = Duration::from_secs(125);
@@ -31,6 +32,8 @@ pub struct Seen {
     violations: Mutex<Vec<String>>,
     /// Since when a table takes no claims, by its partition.
     stopped: Mutex<BTreeMap<String, Timestamp>>,
+    /// Since when the client of a run knows that it stands still.
+    standing: Mutex<BTreeMap<String, Timestamp>>,
     /// A hash of what was written to a blob, by its name, or to a block of one.
     blobs: Mutex<BTreeMap<String, u64>>,
     /// The blob that was posted for a window, by the part of its name that is the window's.
@@ -64,6 +67,16 @@ impl Seen {
         if before != name {
             self.violations.lock().unwrap().push(format!("{before} and {name} are posted for one window"));
         }
+    }
+
+    /// The client of a run was told at `now` that it stands still, and all its tables know.
+    pub fn stands_still(&self, id: &InstanceId, now: Timestamp) {
+        self.standing.lock().unwrap().insert(id.to_string(), now);
+    }
+
+    /// A run is about to go on.
+    pub fn goes_on(&self, id: &InstanceId) {
+        self.standing.lock().unwrap().remove(id.as_str());
     }
 
     /// How many transactions were carried out so far: while it stays the same, so do all rows.
@@ -129,8 +142,10 @@ impl Watched {
             if old.is_none() && key.row().contains(".a") && new.as_ref().is_some_and(|new| new.seal.is_none()) {
                 return;
             }
+            let old: Option<Window> = old.map(record);
             self.claim_in_time(key, new.as_ref())
-                .or_else(|| window(old.map(record), new, Clock::now(&*self.store.clock)))
+                .or_else(|| self.stands_still(old.as_ref(), new.as_ref()))
+                .or_else(|| window(old, new, Clock::now(&*self.store.clock)))
         } else if key.row() == "h" {
             self.head(key, old.map(record), new.map(record))
         } else if key.row() == "i" {
@@ -146,8 +161,20 @@ impl Watched {
     fn claim_in_time(&self, key: &Key, new: Option<&Window>) -> Option<String> {
         new.filter(|window| window.state == WindowState::Claimed)?;
         let stopped = *self.seen.stopped.lock().unwrap().get(key.partition())?;
-        let late = Clock::now(&*self.store.clock) > stopped + CLAIM_UNDER_WAY;
+        let late = Clock::now(&*self.store.clock) > stopped + UNDER_WAY;
         late.then(|| format!("claimed although its table was stopped at {stopped}"))
+    }
+
+    /// A claim of a run whose client was told that it stands still, or a seal: what is sealed is ingested.
+    fn stands_still(&self, old: Option<&Window>, new: Option<&Window>) -> Option<String> {
+        let new = new.filter(|new| match new.state {
+            WindowState::Claimed => true,
+            WindowState::Sealed => old.is_some_and(|old| old.state == WindowState::Claimed),
+            _ => false,
+        })?;
+        let since = *self.seen.standing.lock().unwrap().get(new.run.as_ref()?.as_str())?;
+        let late = Clock::now(&*self.store.clock) > since + UNDER_WAY;
+        late.then(|| format!("{:?} although its run was said to stand still at {since}", new.state))
     }
 
     fn head(&self, key: &Key, old: Option<Head>, new: Option<Head>) -> Option<String> {

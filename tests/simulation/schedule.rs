@@ -4,7 +4,9 @@ use super::gate::Odds;
 use super::oracle::Copied;
 use super::world::{SECOND, Setting, SimulatedTable, World};
 use adxingestor::orchestration::head::survey::is_draft;
+use adxingestor::orchestration::ids::InstanceId;
 use adxingestor::orchestration::instance::RuntimeStatus;
+use adxingestor::orchestration::ledger::TableState;
 use localcloud::adx::ingestion::Mishap;
 use localcloud::clock::Clock;
 use localcloud::faults::{Area, Fault, Plan};
@@ -247,8 +249,7 @@ impl Schedule {
         let mut world = World::new(&self.setting);
         let began = Clock::now(&world.clock);
         let id = world.start().await;
-        self.interfere(&mut world, &id).await;
-        let mut findings = Vec::new();
+        let mut findings = self.interfere(&mut world, &id).await;
         let Some(first) = world.ended(&id, PATIENCE).await else {
             findings.push(format!("the run {id} does not end"));
             return (findings, world);
@@ -284,13 +285,15 @@ impl Schedule {
         }
     }
 
-    async fn interfere(&self, world: &mut World, id: &impl std::fmt::Display) {
+    /// What was found wrong in the answers to it.
+    async fn interfere(&self, world: &mut World, id: &InstanceId) -> Vec<String> {
+        let mut findings = Vec::new();
         if self.aftermath == Aftermath::LostBlobs {
             world.pass(self.acts_after).await;
             world.cloud.storage().lose_blobs();
         }
         if self.person == Person::Watches {
-            return;
+            return findings;
         }
         world.pass(self.acts_after).await;
         let path = |operation: &str| format!("/api/instances/{id}/{operation}?reason=simulated");
@@ -299,17 +302,40 @@ impl Schedule {
             Person::Terminates => {
                 let (status, body) = world.call("POST", &path("terminate"), &Value::Null).await;
                 assert!(matches!(status, 202 | 410), "{status} {body}");
+                findings.extend(self.stood_still(world, id, status).await);
             }
             Person::Suspends => {
                 let (status, body) = world.call("POST", &path("suspend"), &Value::Null).await;
                 assert!(matches!(status, 202 | 410), "{status} {body}");
+                findings.extend(self.stood_still(world, id, status).await);
                 world.pass(self.acts_after * 20).await;
+                world.seen.goes_on(id);
                 let (status, body) = world.call("POST", &path("resume"), &Value::Null).await;
                 assert!(matches!(status, 202 | 410), "{status} {body}");
             }
             Person::UpdatesTheApp => world.restart_all(),
             Person::Reconfigures => self.reconfigure(world),
         }
+        findings
+    }
+
+    /// From the answer to whoever stops or holds a run on, no table of it takes claims: the answer comes when they know. Where
+    /// requests to the store go wrong it may come before, and the message tells them.
+    async fn stood_still(&self, world: &World, id: &InstanceId, status: u16) -> Option<String> {
+        if status != 202 {
+            return None;
+        }
+        for copy in self.copies() {
+            let head = world.ledger(copy).await.map(|ledger| ledger.head);
+            // A plan that is being made asks whether its run goes on before it hands a window out.
+            let at_work = head.filter(|head| head.run.as_ref() == Some(id) && head.state == TableState::Running);
+            if at_work.is_some_and(|head| !head.stop) {
+                let undisturbed = self.setting.odds == Odds::default();
+                return undisturbed.then(|| format!("{} is not told that its run stands still", copy.destination));
+            }
+        }
+        world.seen.stands_still(id, world.records().now());
+        None
     }
 
     /// Two more runs in which nothing goes wrong: the first mends what is left, the second finds nothing amiss. Each has a range of

@@ -12,11 +12,11 @@ use super::Failed;
 use super::envelope::Invocation;
 use super::hunting::RENEWAL_WAIT;
 use crate::app::{App, Services};
-use crate::orchestration::chunk::{Delivery, Over, Received, may_claim, receive};
+use crate::orchestration::chunk::{Delivery, Over, Received, may_claim, may_seal, not_sealed, receive};
 use crate::orchestration::fan_in::WindowEnd;
 use crate::orchestration::ids::TableKey;
 use crate::orchestration::ledger::{Head, Shape};
-use crate::orchestration::limits::KNOWN_FOR;
+use crate::orchestration::limits::{KNOWN_BEFORE_SEAL, KNOWN_FOR};
 use crate::orchestration::message::ChunkMessage;
 use crate::orchestration::sizing::{Measured, Seen};
 use crate::orchestration::window::{Seal, Window};
@@ -143,6 +143,15 @@ async fn look(app: &App, message: &ChunkMessage, as_known: bool) -> Result<Optio
     Ok(head.zip(window).map(|(head, window)| Look { head: head.record, window, from_memory: false }))
 }
 
+/// Whether the table still wants what was pulled. What this process knows may say yes; for a no it is read.
+async fn is_wanted(app: &App, table: &TableKey) -> Result<bool, Error> {
+    let wants = |head: Option<Stored<Head>>| head.is_some_and(|head| may_seal(&head.record));
+    if wants(app.state.recent_head(table, KNOWN_BEFORE_SEAL).await?) {
+        return Ok(true);
+    }
+    Ok(wants(app.state.head(table).await?))
+}
+
 /// Whether the window's permit is void and the next one so far off that the message waits better than its worker.
 fn comes_too_early(app: &App, message: &ChunkMessage) -> bool {
     !message.permit.is_some_and(|permit| app.state.may_hold(permit)) && app.state.next_permit_in() > RENEWAL_WAIT
@@ -177,6 +186,9 @@ async fn run_job(app: &App, mut job: Job, head: &Head) -> Result<(), Error> {
 }
 
 async fn seal_and_post(app: &App, job: Job, head: &Head, seal: Seal, answer: Measured) -> Result<(), Error> {
+    if !is_wanted(app, &job.message.table).await? {
+        return give_back(app, job, not_sealed()).await;
+    }
     let sealed = match job.window.record.sealed(seal, app.state.now()) {
         Ok(sealed) => sealed,
         Err(error) => {

@@ -124,6 +124,26 @@ async fn a_table_that_another_process_stopped_takes_no_claim_from_an_old_head() 
     assert_eq!(window.state, WindowState::Planned);
 }
 
+#[tokio::test(start_paused = true)]
+async fn what_was_pulled_is_not_sealed_once_another_process_has_stopped_the_table() {
+    let storage = memory(Arc::new(SystemClock));
+    let (one, other) = (process(&storage), process(&storage));
+    planned(&one, TableState::Running).await;
+    let swap = async |stop| {
+        let head = other.state.head(&table()).await.unwrap().unwrap();
+        let next = Head { stop, ..head.record };
+        let swap = Transaction::new().head(&table(), &next, Some(&head.etag)).unwrap();
+        other.state.commit(swap).await.unwrap();
+    };
+    assert!(is_wanted(&one, &table()).await.unwrap());
+    swap(true).await;
+    assert!(!is_wanted(&other, &table()).await.unwrap(), "the process that stopped it knows at once");
+    tokio::time::advance(KNOWN_BEFORE_SEAL + Duration::from_millis(1)).await;
+    assert!(!is_wanted(&one, &table()).await.unwrap());
+    swap(false).await;
+    assert!(is_wanted(&one, &table()).await.unwrap(), "that it is stopped is never taken from memory");
+}
+
 #[tokio::test]
 async fn debts_that_another_process_could_not_pay_are_paid_however_far_the_next_permit_is() {
     let storage = memory(Arc::new(SystemClock));

@@ -1,8 +1,10 @@
-//! Suspending and resuming a run. The message goes first, then the run is swapped; the message's handler does that
-//! again and tells the tables.
+//! Suspending and resuming a run. The message goes first, then the run is swapped, and of one that is suspended the tables
+//! are told; the message's handler does all of that again.
 
 use super::release;
+use super::tell::tell;
 use crate::app::App;
+use crate::orchestration::head::hold::hold;
 use crate::orchestration::ids::InstanceId;
 use crate::orchestration::instance::Instance;
 use crate::orchestration::run::suspend::{Asked, Move, Refused};
@@ -21,7 +23,9 @@ pub async fn suspend(app: &App, id: &InstanceId, reason: &str) -> Result<Result<
         Err(refused) => return Ok(Err(refused)),
     };
     app.state.pay(&[debt]).await?;
-    apply_suspension(app, id, number, Some(created), reason).await?;
+    if apply_suspension(app, id, number, Some(created), reason).await?.is_some() {
+        tell(app, id, |head, now| hold(head, id, number, now)).await;
+    }
     answer(app, id).await
 }
 

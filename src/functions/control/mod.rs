@@ -5,12 +5,13 @@ mod hold;
 mod place;
 mod purge;
 mod start;
+mod tell;
 mod terminate;
 
 pub use again::begin_again;
 pub use hold::{apply_resumption, apply_suspension, resume, suspend};
 pub use place::{confirm, release};
-pub use purge::{Purged, purge, purge_matching, purge_old};
+pub use purge::{Purged, Swept, purge, purge_matching, purge_old};
 pub use start::{Started, start, start_as};
 pub use terminate::{Terminated, mark_terminated, terminate};
 

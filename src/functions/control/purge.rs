@@ -4,12 +4,14 @@
 use super::again::leave;
 use super::place::release;
 use crate::app::App;
-use crate::orchestration::ids::InstanceId;
+use crate::functions::orchestrator::purge_table;
+use crate::orchestration::ids::{InstanceId, TableKey};
 use crate::orchestration::instance::Instance;
-use crate::orchestration::run::listed::{Filter, Listed};
+use crate::orchestration::run::listed::{Filter, Listed, Place};
 use crate::orchestration::run::purge::{batches, is_old, may_go};
 use crate::state::{Error, State, Stored, Stretch, Transaction, readable};
 use crate::storage::ETag;
+use std::collections::HashSet;
 use tokio::time::Instant;
 
 /// What became of a request to forget a run.
@@ -46,42 +48,81 @@ pub async fn purge(app: &App, id: &InstanceId) -> Result<Purged, Error> {
     }
 }
 
-/// Forgets the runs that are over and that the filter wants, as many as fit before `deadline`; gives their number.
+/// What a look through the list of runs came to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Swept {
+    /// How many runs are forgotten.
+    pub gone: u64,
+    /// Whether time ran out before the end of the list.
+    pub more: bool,
+    /// The last place that was looked at: where to go on behind.
+    pub after: Option<Place>,
+}
+
+/// Forgets the runs behind `after` that are over and that the filter wants, as many as fit before `deadline`.
 ///
 /// # Errors
 /// The state store's.
-pub async fn purge_matching(app: &App, filter: &Filter, deadline: Instant) -> Result<u64, Error> {
+pub async fn purge_matching(
+    app: &App,
+    filter: &Filter,
+    after: Option<Place>,
+    deadline: Instant,
+) -> Result<Swept, Error> {
     let wanted = |run: &Instance| may_go(run) && filter.wants(run);
-    sweep(app, filter, deadline, wanted, false).await
+    sweep(app, filter, after, deadline, wanted, None).await
 }
 
-/// Forgets the runs that ended longer ago than the history goes back, and entries that never had a run, as many as
-/// fit before `deadline`; gives the number of runs.
+/// Forgets the runs that ended longer ago than the history goes back, with the old windows of their tables, and entries
+/// that never had a run, as many as fit before `deadline`; gives the number of runs.
 ///
 /// # Errors
 /// The state store's.
 pub async fn purge_old(app: &App, deadline: Instant) -> Result<u64, Error> {
     let (now, history) = (app.state.now(), app.limits.history);
     let filter = Filter { created_to: Some(now - history), ..Filter::default() };
-    sweep(app, &filter, deadline, |run| is_old(run, now, history), true).await
+    let retention = Some(Retention::default());
+    Ok(sweep(app, &filter, None, deadline, |run| is_old(run, now, history), retention).await?.gone)
+}
+
+/// What goes besides the runs when they are forgotten for their age.
+#[derive(Default)]
+struct Retention {
+    /// The tables whose windows were looked at already.
+    looked_at: HashSet<TableKey>,
+}
+
+impl Retention {
+    /// Removes the old windows of a run's tables: for those that no run plans any more nobody else would. Before the run
+    /// goes, as nobody knows of them after that; gives false when time runs out.
+    async fn purge_windows(&mut self, app: &App, run: &Instance, deadline: Instant) -> Result<bool, Error> {
+        let Some(tables) = readable(app.state.tables(&run.id).await)? else { return Ok(true) };
+        for key in tables.into_iter().map(|table| table.record.key) {
+            if self.looked_at.insert(key.clone()) {
+                readable(purge_table(app, &key, deadline).await)?;
+            }
+        }
+        Ok(Instant::now() < deadline)
+    }
 }
 
 async fn sweep(
     app: &App,
     filter: &Filter,
+    after: Option<Place>,
     deadline: Instant,
     wanted: impl Fn(&Instance) -> bool,
-    without_run: bool,
-) -> Result<u64, Error> {
+    mut retention: Option<Retention>,
+) -> Result<Swept, Error> {
     let state = &app.state;
-    let mut stretch = Stretch { created_from: filter.created_from, created_to: filter.created_to, after: None };
+    let mut stretch = Stretch { created_from: filter.created_from, created_to: filter.created_to, after };
     let mut gone = 0;
     loop {
         let (entries, more) = state.listed(&stretch).await?;
         for entry in &entries {
             if Instant::now() >= deadline {
                 tracing::info!(gone, "not all runs were purged in the time of one call; the next call goes on");
-                return Ok(gone);
+                return Ok(Swept { gone, more: true, after: stretch.after });
             }
             stretch.after = Some(entry.record.place());
             if !filter.may_want(&entry.record) {
@@ -92,18 +133,26 @@ async fn sweep(
             let run = run.filter(|run| entry.record.is_of(&run.record));
             let Some(run) = run else {
                 // Broken off before its run was written, or the entry of a former life.
-                if without_run {
+                if retention.is_some() {
                     unlist(state, entry).await?;
                 }
                 continue;
             };
-            if wanted(&run.record) && readable(forgotten(app, run).await)?.unwrap_or_default() {
+            if !wanted(&run.record) {
+                continue;
+            }
+            if let Some(retention) = &mut retention
+                && !retention.purge_windows(app, &run.record, deadline).await?
+            {
+                continue;
+            }
+            if readable(forgotten(app, run).await)?.unwrap_or_default() {
                 unlist(state, entry).await?;
                 gone += 1;
             }
         }
         if !more {
-            return Ok(gone);
+            return Ok(Swept { gone, more: false, after: None });
         }
     }
 }
@@ -152,11 +201,12 @@ mod tests {
     use super::*;
     use crate::functions::control::{Started, begin_again, start};
     use crate::functions::testing::World;
-    use crate::orchestration::head::testing::{head, id, table};
+    use crate::orchestration::head::testing::{head, id, long_copied, table};
     use crate::orchestration::instance::{RuntimeStatus, StartInput};
     use crate::orchestration::ledger::{Head, TableState};
     use crate::orchestration::run::restart;
     use serde_json::{Value, json};
+    use std::time::Duration;
 
     /// A run that was terminated and then began again, as it was read before that; and the head that its new life has
     /// taken.
@@ -179,6 +229,46 @@ mod tests {
         let (read, taken) = begun_again(&world).await;
         assert!(!forgotten(&world.app, read).await.unwrap());
         assert_eq!(world.app.state.head(&table().key).await.unwrap().unwrap().record, taken);
+    }
+
+    /// A run that was accepted a second later than the one before, and is over.
+    async fn over(world: &World) -> InstanceId {
+        world.clock.forward(1);
+        let Started::New(id) = start(&world.app, StartInput::default(), json!({})).await.unwrap() else { panic!() };
+        world.change(&id, |run| run.status = RuntimeStatus::Completed).await;
+        release(&world.app, &id).await.unwrap();
+        id
+    }
+
+    #[tokio::test]
+    async fn a_purge_that_ran_out_of_time_goes_on_where_it_ended() {
+        let world = World::new();
+        let (all, soon) = (Filter::default(), Instant::now() + Duration::from_secs(60));
+        let (first, second, newest) = (over(&world).await, over(&world).await, over(&world).await);
+        let late = purge_matching(&world.app, &all, None, Instant::now()).await.unwrap();
+        assert_eq!(late, Swept { gone: 0, more: true, after: None });
+        let behind = Listed::of(&world.run(&newest).await.unwrap()).place();
+        let rest = purge_matching(&world.app, &all, Some(behind), soon).await.unwrap();
+        assert_eq!(rest, Swept { gone: 2, more: false, after: None });
+        assert!(world.run(&first).await.is_none() && world.run(&second).await.is_none());
+        assert!(world.run(&newest).await.is_some(), "the call before had passed it over");
+    }
+
+    #[tokio::test]
+    async fn old_windows_of_a_table_that_no_run_plans_any_more_go_with_the_last_run_it_was_in() {
+        let world = World::new();
+        let state = &world.app.state;
+        let (idle, windows) = long_copied();
+        state.commit(Transaction::new().head(&table().key, &idle, None).unwrap()).await.unwrap();
+        for made in windows {
+            let write = Transaction::new().window(&table().key, &made.name, &made.window, None).unwrap();
+            state.commit(write).await.unwrap();
+        }
+        let id = over(&world).await;
+        state.commit(Transaction::new().table(&id, &table(), None).unwrap()).await.unwrap();
+        world.clock.forward(31 * 86_400);
+        assert_eq!(purge_old(&world.app, Instant::now() + Duration::from_secs(60)).await.unwrap(), 1);
+        assert_eq!(state.windows(&table().key).await.unwrap().len(), 50, "those above the watermark stay");
     }
 
     #[tokio::test]

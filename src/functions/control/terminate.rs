@@ -1,7 +1,9 @@
 //! Terminating a run.
 
+use super::tell::tell;
 use super::{release, status_of};
 use crate::app::App;
+use crate::orchestration::head::stop::stop;
 use crate::orchestration::ids::InstanceId;
 pub use crate::orchestration::run::terminate::Terminated;
 use crate::orchestration::run::terminate::{answer, is_meant, request};
@@ -9,7 +11,7 @@ use crate::state::{Error, Stored, Transaction};
 use crate::timestamp::Timestamp;
 
 /// Terminates a run: the message that stops its tables first, then the run, so that a crash in between loses
-/// nothing.
+/// nothing; then its tables, which the message stops again.
 ///
 /// # Errors
 /// The state store's.
@@ -20,7 +22,9 @@ pub async fn terminate(app: &App, id: &InstanceId, reason: &str) -> Result<Termi
         Err(at_once) => return Ok(at_once),
     }
     let (life, created) = run.map_or((0, None), |run| (run.lives, Some(run.created)));
-    mark_terminated(app, id, life, created, reason).await?;
+    if mark_terminated(app, id, life, created, reason).await? {
+        tell(app, id, |head, now| stop(head, id, life, now)).await;
+    }
     Ok(answer(status_of(app, id).await?))
 }
 

@@ -68,6 +68,13 @@ impl Call {
         self.headers.get(name).map(String::as_str)
     }
 
+    /// Whether the caller sent a body in chunks and none came with the call: the Functions host drops such a body from its
+    /// envelopes and keeps the header (azure-functions-host issue 4926).
+    pub fn has_lost_its_body(&self) -> bool {
+        let in_chunks = |value: &str| value.to_ascii_lowercase().contains("chunked");
+        self.body.is_empty() && self.header("transfer-encoding").is_some_and(in_chunks)
+    }
+
     /// A call of a URL, for tests.
     #[cfg(test)]
     pub fn of(method: &str, url: &str) -> Self {

@@ -13,7 +13,8 @@ use futures_util::stream::{self, StreamExt, TryStreamExt};
 use serde_json::Value;
 use tokio::time::Instant;
 
-const TOKEN: &str = "x-ms-continuation-token";
+/// The header that says where a call goes on, of the request and of the answer.
+pub(super) const TOKEN: &str = "x-ms-continuation-token";
 /// Runs in a page, unless the call says otherwise.
 const PAGE: usize = 100;
 const LARGEST_PAGE: usize = 1_000;
@@ -47,12 +48,18 @@ pub async fn handle(app: &App, call: &Call) -> Result<Answer, Error> {
 
 fn wanted(call: &Call) -> Result<Wanted, String> {
     let top = call.query("top").and_then(|text| text.trim().parse::<usize>().ok()).filter(|top| *top > 0);
-    let after = match call.header(TOKEN).map(str::trim).filter(|text| !text.is_empty()) {
-        None => None,
-        Some(text) => Some(text.parse().map_err(|error| format!("{TOKEN}: {error}"))?),
-    };
+    let after = behind(call)?;
     let shows = Shows { name: true, history: false, history_output: false, ..Shows::asked(call) };
     Ok(Wanted { filter: filter(call, Unread::LeftOut)?, shows, top: top.unwrap_or(PAGE).min(LARGEST_PAGE), after })
+}
+
+/// Where a call goes on.
+///
+/// # Errors
+/// A token that is none of ours.
+pub(super) fn behind(call: &Call) -> Result<Option<Place>, String> {
+    let text = call.header(TOKEN).map(str::trim).filter(|text| !text.is_empty());
+    text.map(|text| text.parse().map_err(|error| format!("{TOKEN}: {error}"))).transpose()
 }
 
 /// The runs of a page as they are shown, and where the next one begins. Something is looked at however late it is.

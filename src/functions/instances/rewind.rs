@@ -1,5 +1,6 @@
-//! POST `instances/{id}/rewind?reason=`: a failed run begins again. The contract has no word for a run that is
-//! completed although tables of it failed: that is gone, as every completed one, and a restart is what mends it.
+//! POST `instances/{id}/rewind?reason=`: a failed run begins again from what failed. The contract has no word for a run that
+//! is completed although tables of it failed: those of it are begun again, and any other completed run is gone, as
+//! there (docs/decisions/0010).
 
 use super::{accepted, not_found};
 use crate::app::App;
@@ -7,6 +8,7 @@ use crate::functions::adxingestor::refused;
 use crate::functions::control::begin_again;
 use crate::functions::http::{Answer, Call};
 use crate::orchestration::ids::InstanceId;
+use crate::orchestration::instance::{RuntimeStatus, TableRun};
 use crate::orchestration::run::rewind::{Refused, request};
 use crate::state::{Error, Stored};
 use axum::http::StatusCode;
@@ -17,14 +19,18 @@ use axum::http::StatusCode;
 /// The state store's.
 pub async fn handle(app: &App, call: &Call, id: &InstanceId) -> Result<Answer, Error> {
     let Some(Stored { record: run, etag }) = app.state.instance(id).await? else { return Ok(not_found()) };
-    let again = match request(Some(&run), app.state.now()) {
+    let tables: Vec<TableRun> = match run.status {
+        RuntimeStatus::Completed => app.state.tables(id).await?.into_iter().map(|table| table.record).collect(),
+        _ => Vec::new(),
+    };
+    let again = match request(Some(&run), &tables, app.state.now()) {
         Ok(again) => again,
         Err(Refused::Unknown) => return Ok(not_found()),
         Err(Refused::TooLate) => {
             return Ok(Answer::error(
                 StatusCode::GONE,
                 format!(
-                    "Instance {id} is {}; only a failed run is rewound. What its tables lack is taken up first by the next run: restart it, or start another",
+                    "Instance {id} is {}, and only a failed run is rewound, or one with failed tables. What other tables lack is taken up first by the next run: restart it, or start another",
                     run.status.name()
                 ),
             ));

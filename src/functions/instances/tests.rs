@@ -3,7 +3,8 @@
 use super::*;
 use crate::functions::testing::World;
 use crate::orchestration::head::testing::{head, table};
-use crate::orchestration::instance::{RuntimeStatus, TableRun};
+use crate::orchestration::ids::TableKey;
+use crate::orchestration::instance::{RuntimeStatus, TableConfig, TableResult, TableRun};
 use crate::orchestration::ledger::{Head, TableState};
 use crate::orchestration::message::ControlMessage;
 use crate::orchestration::run::listed::Listed;
@@ -172,12 +173,35 @@ async fn only_a_failed_run_is_rewound() {
 }
 
 #[tokio::test]
+async fn a_run_that_came_to_its_end_is_rewound_with_the_tables_of_it_that_failed() {
+    let world = World::new();
+    let id = world.ended(RuntimeStatus::Completed).await;
+    world.messages().await;
+    let row = |source: &str, success| {
+        let config = TableConfig { source: source.into(), destination: source.into(), ..table().config };
+        let result = TableResult { success, ..TableResult::default() };
+        let key = TableKey::new("t", source, "c", "d", source);
+        TableRun { key, config, started: true, result: Some(result), ..table() }
+    };
+    let insert = async |row: &TableRun| {
+        world.app.state.commit(Transaction::new().table(&id, row, None).unwrap()).await.unwrap();
+    };
+    insert(&row("Good", true)).await;
+    assert_eq!(world.code("POST", &format!("/{id}/rewind")).await, 410, "nothing failed");
+    insert(&row("Bad", false)).await;
+    assert_eq!(world.code("POST", &format!("/{id}/rewind")).await, 202);
+    let run = world.run(&id).await.unwrap();
+    assert_eq!((run.status, run.asked_for()), (RuntimeStatus::Pending, Some(&["Bad".to_owned()][..])));
+    assert!(matches!(&world.messages().await[..], [ControlMessage::Start { instance, .. }] if *instance == id));
+}
+
+#[tokio::test]
 async fn a_place_that_was_just_taken_to_begin_again_is_not_freed_by_a_late_message() {
     let world = World::new();
     let failed = world.ended(RuntimeStatus::Failed).await;
     let run = world.app.state.instance(&failed).await.unwrap().unwrap();
     world.clock.forward(1);
-    let again = crate::orchestration::run::rewind::request(Some(&run.record), world.app.state.now()).unwrap();
+    let again = crate::orchestration::run::rewind::request(Some(&run.record), &[], world.app.state.now()).unwrap();
     let place = Transaction::new().active(&again.place, None).unwrap();
     world.app.state.commit(place).await.unwrap();
     crate::functions::control::release(&world.app, &failed).await.unwrap();

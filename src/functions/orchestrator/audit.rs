@@ -125,9 +125,9 @@ mod tests {
     fn every_life_of_a_run_writes_audit_rows_of_its_own() {
         let first = Instance::pending(id(1), StartInput::default(), Value::Null, now());
         let failed = first.failed("no cluster", later(1)).unwrap();
-        let rewound = rewind::request(Some(&failed), later(2)).unwrap().run;
+        let rewound = rewind::request(Some(&failed), &[], later(2)).unwrap().run;
         let restarted = restart::request(&failed, later(2)).unwrap().run;
-        let again = rewind::request(Some(&rewound.failed("x", later(3)).unwrap()), later(4)).unwrap().run;
+        let again = rewind::request(Some(&rewound.failed("x", later(3)).unwrap()), &[], later(4)).unwrap().run;
         let mut tags: Vec<String> = [&first, &rewound, &restarted, &again].map(|run| tag_of(run, &table())).to_vec();
         assert_eq!(tag_of(&failed, &table()), tags[0], "one life, one row, whatever repeats");
         tags.sort();

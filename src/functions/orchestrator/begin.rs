@@ -124,7 +124,7 @@ fn tables_of(services: &Services, run: &Instance, rows: Vec<ConfigRow>, high: Ti
     let key = |source: &str, destination: &str| settings.table_key(source, destination);
     let active = rows.into_iter().filter(|row| row.is_active == Some(true)).map(validated).collect();
     let places = Places { view: settings.names.config_view.as_str(), table: settings.names.config_table.as_str() };
-    let mut tables = begin::tables(&run.input, active, high, places, key);
+    let mut tables = begin::tables(run.asked_for(), active, high, places, key);
     for table in tables.iter_mut().filter(|table| table.config.load_type == Some(LoadType::Snapshot)) {
         table.high = run.created;
     }

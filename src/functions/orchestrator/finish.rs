@@ -1,6 +1,7 @@
 //! The end of a table in a run: watermark, audit, result; and with the last table the end of the run. Every write
 //! is repeatable: a redelivery goes through all of it again and changes nothing.
 
+use super::purge::purge_windows;
 use super::snapshot::{Ending, Settled};
 use super::verify::pay_for;
 use super::{audit, is_transient, store};
@@ -12,7 +13,6 @@ use crate::orchestration::adoption::watch::foreign;
 use crate::orchestration::head::finish::{
     Watermark, audited as audited_rows, is_due, is_work_of, let_go, may_wait, postponed, result,
 };
-use crate::orchestration::head::purge::{old_ones, purge};
 use crate::orchestration::head::verify::Count;
 use crate::orchestration::ids::{InstanceId, TableKey};
 use crate::orchestration::instance::{Instance, TableResult, TableRun};
@@ -21,9 +21,7 @@ use crate::orchestration::message::Debt;
 use crate::orchestration::run::count::{Counting, count};
 use crate::orchestration::snapshot::publish::proved_up_to;
 use crate::orchestration::window::Window;
-use crate::orchestration::write::Seen;
-use crate::state::{Error, Stored};
-use crate::storage::ETag;
+use crate::state::Error;
 use crate::timestamp::Timestamp;
 use std::fmt::Display;
 use tokio::time::Instant;
@@ -97,33 +95,6 @@ async fn finish_later(
     let end = Count { number: head.verify_number, message: by };
     store::move_head(app, key, |head, now| postponed(key, head, run, end, now, &app.limits)).await?;
     pay_for(app, key, end).await
-}
-
-/// Removes old windows from a table that its run has left. What does not fit the time is for the next run's end.
-async fn purge_windows(app: &App, key: &TableKey, windows: Vec<Seen<ETag>>, deadline: Instant) -> Result<(), Error> {
-    let now = app.state.now();
-    let mut windows = old_ones(windows, now, &app.limits);
-    if windows.is_empty() {
-        return Ok(());
-    }
-    let Some(Stored { record: mut head, mut etag }) = app.state.head(key).await? else { return Ok(()) };
-    while Instant::now() < deadline
-        && let Some(write) = purge(&head, &mut windows, now, &app.limits)
-    {
-        match store::table(app, key, &write, &etag).await {
-            Ok(next) => etag = next,
-            // Another run has the table.
-            Err(Error::Conflict) => break,
-            Err(error) => return Err(error),
-        }
-        tracing::info!(
-            table = head.source,
-            windows = write.windows.len(),
-            "windows older than HISTORY_DAYS are purged"
-        );
-        head = write.head;
-    }
-    Ok(())
 }
 
 /// Goes again through the end of a table that has its result.
@@ -241,61 +212,4 @@ fn unaudited(table: &mut TableRun, error: &adx::Error) {
 /// Lets go of the head and keeps how far it is proved.
 async fn leave_table(app: &App, run: &Instance, key: &TableKey, verified_up_to: Timestamp) -> Result<(), Error> {
     store::move_head(app, key, |head, now| let_go(head, run, verified_up_to, now)).await
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::functions::testing::World;
-    use crate::orchestration::head::testing::{key, long_copied};
-    use crate::state::Transaction;
-    use std::time::Duration;
-
-    #[tokio::test]
-    async fn old_windows_below_the_watermark_leave_the_store_and_stay_counted() {
-        let world = World::new();
-        let state = &world.app.state;
-        let (idle, windows) = long_copied();
-        state.commit(Transaction::new().head(&key(), &idle, None).unwrap()).await.unwrap();
-        for made in windows {
-            let write = Transaction::new().window(&key(), &made.name, &made.window, None).unwrap();
-            state.commit(write).await.unwrap();
-        }
-        let deadline = Instant::now() + Duration::from_secs(60);
-        let purge = async || {
-            let windows = store::windows(&world.app, &key()).await.unwrap();
-            purge_windows(&world.app, &key(), windows, deadline).await.unwrap();
-            store::windows(&world.app, &key()).await.unwrap().len()
-        };
-        assert_eq!(purge().await, 200, "none is old yet");
-        world.clock.forward(31 * 86_400);
-        assert_eq!(purge().await, 50, "above the watermark they stay");
-        assert_eq!(state.head(&key()).await.unwrap().unwrap().record.purged.verified, 150);
-    }
-
-    #[tokio::test]
-    async fn a_purge_of_windows_that_runs_out_of_time_goes_on_the_next_time() {
-        let world = World::new();
-        let state = &world.app.state;
-        let (idle, windows) = long_copied();
-        state.commit(Transaction::new().head(&key(), &idle, None).unwrap()).await.unwrap();
-        for made in windows {
-            let write = Transaction::new().window(&key(), &made.name, &made.window, None).unwrap();
-            state.commit(write).await.unwrap();
-        }
-        world.clock.forward(31 * 86_400);
-        let left = async |deadline| {
-            let windows = store::windows(&world.app, &key()).await.unwrap();
-            purge_windows(&world.app, &key(), windows, deadline).await.unwrap();
-            store::windows(&world.app, &key()).await.unwrap().len()
-        };
-        assert_eq!(left(Instant::now()).await, 200, "no time is left");
-        // Broken off after its first transaction.
-        let mut seen = store::windows(&world.app, &key()).await.unwrap();
-        let head = state.head(&key()).await.unwrap().unwrap();
-        let first = purge(&head.record, &mut seen, state.now(), &world.app.limits).unwrap();
-        store::table(&world.app, &key(), &first, &head.etag).await.unwrap();
-        assert_eq!(left(Instant::now() + Duration::from_secs(60)).await, 50);
-        assert_eq!(state.head(&key()).await.unwrap().unwrap().record.purged.verified, 150);
-    }
 }

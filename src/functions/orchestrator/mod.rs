@@ -7,6 +7,7 @@ mod begin;
 mod finish;
 mod hold;
 mod plan;
+mod purge;
 mod snapshot;
 mod stop;
 mod store;
@@ -122,4 +123,5 @@ fn is_transient(error: &crate::adx::Error) -> bool {
 
 /// For a plan whose message was poisoned.
 pub(super) use plan::give_up as give_up_plan;
+pub(super) use purge::purge_table;
 pub(super) use store::{head as swap_head, move_head, swap_run};

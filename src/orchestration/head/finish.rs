@@ -13,10 +13,9 @@ use crate::orchestration::window::{Window, WindowState};
 use crate::remedy;
 use crate::timestamp::Timestamp;
 
-/// Windows with a second copy that a result spells out.
-const MOST_DOUBLED: usize = 10;
-/// Ranges whose rows had left the source that a result spells out.
-const MOST_RANGES: usize = 10;
+/// Windows of a kind that a result spells out: those with a second copy, those that expired, those whose rows had left the
+/// source. A result is kept with its run, and a month of windows may be gone at once.
+const MOST_SPELLED_OUT: usize = 10;
 
 /// What became of the watermark in the configuration table.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -125,7 +124,7 @@ fn errors(head: &Head, windows: &[Window], verified_up_to: Timestamp, watermark:
         ));
     }
     let doubled = windows.iter().filter(|window| window.state == WindowState::Verified);
-    errors.extend(doubled.filter_map(|window| window.error.clone()).take(MOST_DOUBLED));
+    errors.extend(spelled_out(doubled, "windows are there twice"));
     match watermark {
         Watermark::Failed(error) => errors.push(format!(
             "everything up to {verified_up_to} is proved, but the watermark could not be written ({error}); the next run writes it"
@@ -154,7 +153,7 @@ fn warnings(head: &Head, table: &TableRun, windows: &[Window], watermark: &Water
         return warnings;
     }
     let expired = windows.iter().filter(|w| w.state == WindowState::Expired && w.run == head.run);
-    warnings.extend(expired.filter_map(|window| window.error.clone()));
+    warnings.extend(spelled_out(expired, "windows expired"));
     warnings.extend(head.notes.iter().cloned());
     if head.shape.as_ref().is_some_and(|shape| shape.row_format.is_plain()) {
         warnings.push(
@@ -186,6 +185,17 @@ fn warnings(head: &Head, table: &TableRun, windows: &[Window], watermark: &Water
     warnings
 }
 
+/// What windows of a kind say, and of how many more the same is true.
+fn spelled_out<'a>(windows: impl Iterator<Item = &'a Window>, of_more: &str) -> Vec<String> {
+    let mut said: Vec<String> = windows.filter_map(|window| window.error.clone()).collect();
+    let more = said.len().saturating_sub(MOST_SPELLED_OUT);
+    said.truncate(MOST_SPELLED_OUT);
+    if more > 0 {
+        said.push(format!("and {more} more {of_more}"));
+    }
+    said
+}
+
 /// Where rows of this run had left the source.
 fn ranges_of_vanished(head: &Head, windows: &[Window]) -> String {
     let lost = |window: &Window| match (&window.seal, window.state) {
@@ -197,9 +207,9 @@ fn ranges_of_vanished(head: &Head, windows: &[Window]) -> String {
     let all: Vec<(u64, &WindowId)> =
         of_run.map(|window| (lost(window), &window.id)).filter(|(rows, _)| *rows > 0).collect();
     let mut named: Vec<String> =
-        all.iter().take(MOST_RANGES).map(|(rows, id)| format!("{rows} of ({}, {}]", id.low, id.high)).collect();
-    if all.len() > MOST_RANGES {
-        named.push(format!("and those of {} more windows", all.len() - MOST_RANGES));
+        all.iter().take(MOST_SPELLED_OUT).map(|(rows, id)| format!("{rows} of ({}, {}]", id.low, id.high)).collect();
+    if all.len() > MOST_SPELLED_OUT {
+        named.push(format!("and those of {} more windows", all.len() - MOST_SPELLED_OUT));
     }
     if named.is_empty() { String::new() } else { format!(": {}", named.join(", ")) }
 }
@@ -282,6 +292,28 @@ mod tests {
         let said = result(&head, &table(), &windows, at(30), &Watermark::Moved).warnings.join("\n");
         let ranges = format!("pulled: 2 of ({}, {}], 4 of ({}, {}]", at(10), at(20), at(20), at(30));
         assert!(said.starts_with("6 rows") && said.ends_with(&ranges), "{said}");
+    }
+
+    #[test]
+    fn of_a_month_of_windows_that_expired_or_are_there_twice_the_first_are_spelled_out_and_the_rest_is_counted() {
+        let head = Head { run: Some(id(1)), ..finishing(30) };
+        let of = |state| {
+            move |low| {
+                let error = Some(format!("window {low}"));
+                Window { error, run: Some(id(1)), ..seen(low, state).window }
+            }
+        };
+        let expired = (0..5_000).map(of(WindowState::Expired)).collect::<Vec<_>>();
+        let said = result(&head, &table(), &expired, at(30), &Watermark::Moved).warnings;
+        assert_eq!(
+            (said.len(), said[9].as_str(), said[10].as_str()),
+            (11, "window 9", "and 4990 more windows expired")
+        );
+        let said = result(&head, &table(), &expired[..10], at(30), &Watermark::Moved).warnings;
+        assert_eq!(said.len(), 10);
+        let twice = (0..12).map(of(WindowState::Verified)).collect::<Vec<_>>();
+        let error = result(&head, &table(), &twice, at(30), &Watermark::Moved).error.unwrap();
+        assert!(error.ends_with("window 9; and 2 more windows are there twice"), "{error}");
     }
 
     #[test]

@@ -10,10 +10,11 @@ use crate::orchestration::difference::Difference;
 use crate::orchestration::fan_in::{begin, make_ready};
 use crate::orchestration::ids::{InstanceId, Part, TableKey, WindowId, WindowName};
 use crate::orchestration::instance::{LoadType, RuntimeStatus, TableRun};
-use crate::orchestration::ledger::{Counts, Head, TableState};
+use crate::orchestration::ledger::{Counts, Head, TableState, verified_prefix};
 use crate::orchestration::limits::{Limits, PLAN_ATTEMPTS, TRANSACTION_WINDOWS};
 use crate::orchestration::message::{ControlMessage, Debt};
 use crate::orchestration::plan::Piece;
+use crate::orchestration::snapshot::is_whole;
 use crate::orchestration::window::{Window, WindowState};
 use crate::orchestration::write::{Seen, TableWrite, WindowWrite};
 use crate::timestamp::Timestamp;
@@ -176,6 +177,10 @@ pub fn lay_out<V>(
     // Where they lie does not tell drafts of these from what a completed plan left: none is written before the plan is valid.
     let is_told = |window: &Window| !window.id.is_null_axis() && window.state != WindowState::Expired;
     let together = planned.iter().rev().take_while(|(_, window)| !is_told(window)).count();
+    if !is_whole(&draft.head) {
+        // A run that was broken off behind its last result has not told the head what its windows prove.
+        draft.head.verified_up_to = verified_prefix(draft.head.verified_up_to, &found.windows);
+    }
     let mut counts = found.counts;
     for seen in found.left {
         draft.take_up(key, id, seen, &mut counts, now, limits);
@@ -382,6 +387,30 @@ mod tests {
         assert_eq!((write.head.counts.open, write.head.lanes(), write.head.more), (250, 2, true));
         assert_eq!(write.head.ready.len(), READY_NAMES - 2);
         assert_eq!(write.head.planned_to, Timestamp::from_ticks(9_000));
+    }
+
+    /// The run before has written HighWatermark and counted its result, and died before it let go of the head.
+    #[test]
+    fn a_watermark_that_a_run_wrote_before_it_was_broken_off_is_not_taken_for_a_users() {
+        use crate::orchestration::head::finish::{Watermark, result};
+        let at = Timestamp::from_ticks;
+        let head = Head {
+            plan: Some("old".into()),
+            planned_to: at(120),
+            verified_up_to: at(100),
+            shape: Some(shape()),
+            ..head(TableState::Planning)
+        };
+        let windows = vec![seen(100, WindowState::Verified), seen(110, WindowState::Verified)];
+        let content = Content { found: survey(&head, windows), planned: Vec::new(), end: Some(at(130)) };
+        let Completed { write, .. } = completed(lay_out(&key(), &id(1), head, content, later(1), &limits()).unwrap());
+        assert_eq!(write.head.verified_up_to, at(120));
+        let said = |high_watermark| {
+            let table = TableRun { config: TableConfig { high_watermark, ..table().config }, ..table() };
+            result(&write.head, &table, &[], at(130), &Watermark::Moved).warnings
+        };
+        assert_eq!(said(Some(at(120))), Vec::<String>::new());
+        assert_eq!(said(Some(at(125))).len(), 1, "that one is a user's");
     }
 
     #[test]

@@ -14,7 +14,7 @@ use crate::timestamp::Timestamp;
 /// The next transaction that removes old windows from a table that no run holds; `None` when there is nothing to
 /// remove. It takes them out of `windows`.
 pub fn purge<V>(head: &Head, windows: &mut Vec<Seen<V>>, now: Timestamp, limits: &Limits) -> Option<TableWrite<V>> {
-    if head.run.is_some() || head.state != TableState::Idle {
+    if !is_at_rest(head) {
         return None;
     }
     let mut next = Head { updated: now, ..head.clone() };
@@ -25,6 +25,11 @@ pub fn purge<V>(head: &Head, windows: &mut Vec<Seen<V>>, now: Timestamp, limits:
         removed.push(WindowWrite::Delete(name, version));
     }
     (!removed.is_empty()).then_some(TableWrite { head: next, windows: removed })
+}
+
+/// Whether no run is at the table: nothing is removed while one is.
+pub fn is_at_rest(head: &Head) -> bool {
+    head.run.is_none() && head.state == TableState::Idle
 }
 
 /// Those of a table's windows that are old, and that no other one is compared with which is not over; whether they may go is for

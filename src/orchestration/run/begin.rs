@@ -3,7 +3,7 @@
 
 use crate::orchestration::IllegalTransition;
 use crate::orchestration::ids::{InstanceId, TableKey};
-use crate::orchestration::instance::{Instance, RuntimeStatus, StartInput, TableConfig, TableResult, TableRun};
+use crate::orchestration::instance::{Instance, RuntimeStatus, TableConfig, TableResult, TableRun};
 use crate::orchestration::limits::{Limits, START_ATTEMPTS, TRANSACTION_WINDOWS};
 use crate::orchestration::message::{ControlMessage, Debt};
 use crate::orchestration::write::{RowWrite, RunWrite};
@@ -58,15 +58,15 @@ pub struct Places<'a> {
 }
 
 /// The tables of a run from the active rows. What is wrong with a row is that table's result and never the others'; a
-/// table that was asked for and is not there is one more result. `key` makes the key of a source and a destination.
+/// table that was asked for and is not there is one more result. `wanted` are the source tables that were asked for, all where
+/// none are named; `key` makes the key of a source and a destination.
 pub fn tables(
-    input: &StartInput,
+    wanted: Option<&[String]>,
     rows: Vec<Row>,
     high: Timestamp,
     places: Places<'_>,
     key: impl Fn(&str, &str) -> TableKey,
 ) -> Vec<TableRun> {
-    let wanted = input.tables.as_ref();
     let mut tables: Vec<TableRun> = Vec::new();
     let mut seen = HashSet::new();
     let mut add = |own: TableKey, config: TableConfig, problem: Option<String>| {
@@ -164,6 +164,7 @@ pub fn begin<V>(
 mod tests {
     use super::*;
     use crate::orchestration::head::testing::{id, later, now, table};
+    use crate::orchestration::instance::StartInput;
     use serde_json::Value;
 
     const PLACES: Places<'static> = Places { view: "the_view", table: "the_table" };
@@ -181,7 +182,7 @@ mod tests {
     }
 
     fn of(names: std::ops::Range<u32>) -> Vec<TableRun> {
-        tables(&StartInput::default(), names.map(|n| row(&n.to_string())).collect(), now(), PLACES, key)
+        tables(None, names.map(|n| row(&n.to_string())).collect(), now(), PLACES, key)
     }
 
     fn error(table: &TableRun) -> &str {
@@ -191,7 +192,7 @@ mod tests {
     #[test]
     fn what_is_wrong_with_one_row_is_no_other_tables_result() {
         let bad = Row { problem: Some("LoadType".into()), ..row("b") };
-        let tables = tables(&StartInput::default(), vec![row("a"), bad, row("a")], now(), PLACES, key);
+        let tables = tables(None, vec![row("a"), bad, row("a")], now(), PLACES, key);
         assert_eq!(tables.iter().map(error).collect::<Vec<_>>(), ["", "LoadType", "a to x stands twice in the_view"]);
         assert_eq!(tables.iter().map(|table| table.ordinal).collect::<Vec<_>>(), [0, 1, 2]);
         assert_ne!(tables[0].key, tables[2].key);
@@ -200,8 +201,7 @@ mod tests {
     #[test]
     fn a_table_that_was_asked_for_and_is_not_there_is_said_once() {
         let names = ["b", "nowhere", "nowhere"].map(str::to_owned);
-        let input = StartInput { tables: Some(names.to_vec()), force: false };
-        let tables = tables(&input, vec![row("a"), row("b")], now(), PLACES, key);
+        let tables = tables(Some(&names), vec![row("a"), row("b")], now(), PLACES, key);
         assert_eq!(tables.iter().map(|table| table.config.source.as_str()).collect::<Vec<_>>(), ["b", "nowhere"]);
         assert!(error(&tables[1]).contains("add a row to the_table"));
     }

@@ -2,6 +2,7 @@
 //! (`orchestration::head::unplanned`). Knows nothing of how a plan is made.
 
 use super::super::finish::{end_again, end_table};
+use super::super::purge::purge_table;
 use super::super::store;
 use crate::app::App;
 use crate::functions::control::status_of;
@@ -11,6 +12,7 @@ use crate::orchestration::ids::{InstanceId, TableKey};
 use crate::orchestration::instance::{Instance, TableResult, TableRun};
 use crate::orchestration::ledger::Head;
 use crate::state::{Error, Stored};
+use tokio::time::Instant;
 
 /// A table of a run that goes on, without a result so far.
 pub(super) struct Asked<'a> {
@@ -135,14 +137,15 @@ impl<'a> Asked<'a> {
         self.count(result).await
     }
 
-    /// Counts the table's result in the run, then lets go of the head that keeps it.
+    /// Counts the table's result in the run, then lets go of the head that keeps it. Its old windows go with no plan, too.
     ///
     /// # Errors
     /// The state store's.
     pub async fn count(&self, result: TableResult) -> Result<(), Error> {
         let services = self.app.services.as_deref().ok();
         end_table(self.app, services, self.id(), &self.table, result).await?;
-        self.let_go().await
+        self.let_go().await?;
+        purge_table(self.app, self.key(), Instant::now() + self.app.limits.invocation_deadline / 16).await
     }
 
     async fn let_go(&self) -> Result<(), Error> {
