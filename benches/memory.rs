@@ -7,6 +7,7 @@
 #![allow(clippy::unwrap_used, reason = "a benchmark fails by panicking")]
 
 #[path = "../tests/heavy/mod.rs"]
+#[allow(dead_code, reason = "repairs are counted by the test alone")]
 mod heavy;
 
 use heavy::{ANSWER_BYTES, Heavy, Rows};

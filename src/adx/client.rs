@@ -79,7 +79,7 @@ impl Default for Pace {
 
 impl Pace {
     /// Runs `attempt` until it succeeds, fails in a way that `again` does not take, or the deadline would pass
-    /// during the wait. A time that a throttling service names is waited out.
+    /// during the wait. A time that the service names is waited out.
     pub(super) async fn run<T, F, Fut>(
         &self,
         seed: u64,
@@ -123,8 +123,7 @@ pub(super) struct Waits(ExponentialBackoff);
 impl Waits {
     /// How long to wait after `error`, or `None` when there is no attempt left, or no time before the deadline.
     pub fn next_after(&mut self, error: &Error, deadline: Instant) -> Option<Duration> {
-        let asked = if let Error::Throttled { after, .. } = error { after.unwrap_or_default() } else { Duration::ZERO };
-        let wait = self.0.next()?.max(asked);
+        let wait = self.0.next()?.max(error.asked_pause().unwrap_or_default());
         Instant::now().checked_add(wait).is_some_and(|end| end < deadline).then_some(wait)
     }
 }
@@ -400,7 +399,7 @@ fn default_scope() -> String {
 
 /// A request that got no status. Before a connection stands, nothing can have been done.
 pub(super) fn lost_on_the_way(error: Unanswered, text: &RequestText<'_>) -> Error {
-    if error.unconnected { Error::Unavailable { message: error.message } } else { text.lost(error.message) }
+    if error.unconnected { Error::unavailable(error.message) } else { text.lost(error.message) }
 }
 
 fn at_path(endpoint: &Url, path: &str) -> Url {

@@ -27,6 +27,8 @@ pub enum Error {
     /// The service could not be reached or could not answer, and nothing was changed.
     #[error("ADX is unavailable: {message}")]
     Unavailable {
+        /// When the service named a time.
+        after: Option<Duration>,
         /// What happened.
         message: String,
     },
@@ -61,6 +63,8 @@ pub enum Error {
     /// A request that changes something was sent and its answer was lost: it may have been done.
     #[error("the outcome is unknown: {message}; look before repeating")]
     OutcomeUnknown {
+        /// When the service named a time.
+        after: Option<Duration>,
         /// What happened.
         message: String,
     },
@@ -81,7 +85,17 @@ impl Error {
     }
 
     pub(crate) fn unavailable(message: impl Into<String>) -> Self {
-        Self::Unavailable { message: message.into() }
+        Self::Unavailable { after: None, message: message.into() }
+    }
+
+    /// The time that the service asked to be left alone for (`Retry-After`), whatever it failed for.
+    pub fn asked_pause(&self) -> Option<Duration> {
+        match self {
+            Self::Throttled { after, .. } | Self::Unavailable { after, .. } | Self::OutcomeUnknown { after, .. } => {
+                *after
+            }
+            _ => None,
+        }
     }
 
     /// Something that this side gets wrong before anything is sent.
@@ -177,9 +191,9 @@ impl ServiceError {
             _ if status == 403 || self.is_denied() => Error::Denied { message: request.denial(&message) },
             404 => Error::NotFound { what: message },
             // What failed on its way may have been done, however sure the service is that it will fail again.
-            408 | 500.. if request.changes => request.lost(format!("status {status}: {message}")),
+            408 | 500.. if request.changes => request.failed(after, format!("status {status}: {message}")),
             _ if self.permanent == Some(true) => Error::Refused { code: self.code, message, permanent: true },
-            408 | 500.. => request.lost(format!("status {status}: {message}")),
+            408 | 500.. => request.failed(after, format!("status {status}: {message}")),
             _ => Error::Refused { code: self.code, message, permanent: self.permanent.unwrap_or(status != 200) },
         }
     }
@@ -211,14 +225,22 @@ impl RequestText<'_> {
             403 => Error::Denied { message: self.denial(&message) },
             404 => Error::NotFound { what: format!("the address asked ({message})") },
             429 => Error::Throttled { after, message },
-            408 | 500.. => self.lost(message),
+            408 | 500.. => self.failed(after, message),
             _ => Error::Refused { code: format!("HTTP {status}"), message, permanent: true },
         }
     }
 
     /// The error of an answer that did not come.
     pub fn lost(&self, message: String) -> Error {
-        if self.changes { Error::OutcomeUnknown { message } } else { Error::Unavailable { message } }
+        self.failed(None, message)
+    }
+
+    /// The error of a request that failed at the service, which may have said until when.
+    pub fn failed(&self, after: Option<Duration>, message: String) -> Error {
+        match self.changes {
+            true => Error::OutcomeUnknown { after, message },
+            false => Error::Unavailable { after, message },
+        }
     }
 
     fn denial(&self, message: &str) -> String {

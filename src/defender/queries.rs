@@ -143,6 +143,7 @@ pub const FRAME_BYTES: u64 = 11;
 /// Row hashes are below this: sums of them stay below 2^63 for two thousand million rows.
 const ROW_HASHES: u64 = 1 << 32;
 const COLUMNS: &str = r#"getschema | summarize Columns = make_list(strcat(ColumnName, " ", ColumnType))"#;
+const HOUR: Duration = Duration::from_secs(3_600);
 const ARRIVAL_TIME: &str = "ingestion_time()";
 /// A text in a JSON answer, where quotes and backslashes take two bytes; what frames it comes on top ([`FRAME_BYTES`]).
 const WIRE_BYTES: &str = r#"string_size(Row) + countof(Row, '"') + countof(Row, '\\')"#;
@@ -235,19 +236,26 @@ pub fn bounds(source: &Source, slice: &Slice, column: &Identifier) -> String {
 }
 
 /// What the packed rows of a slice, or of one partition of it, weigh: how many they are (`Rows`), their bytes (`Bytes`), their
-/// bytes as text of a JSON answer (`Wire`) and the sum of the squares of those (`Squares`), and the largest (`Biggest`).
+/// bytes as text of a JSON answer (`Wire`) and the sum of the squares of those (`Squares`), and the largest (`Biggest`); of a
+/// range by the hour in which they lie (`Bin`).
 ///
 /// `estimate_data_size` would not do: it knows neither names, quotes nor escapes (dataexplorer-docs
 /// `query/estimate-data-size-function.md`).
 pub fn sample(source: &Source, slice: &Slice, partition: Option<&Partition>, chunk_id: Option<&str>) -> String {
     let mut query = slice_of(source, slice, partition);
     added_columns(&mut query, source, chunk_id);
-    pack(&mut query, source);
-    line(&mut query, format_args!("project Bytes = string_size(Row), Wire = {WIRE_BYTES}"));
+    line(&mut query, format_args!("extend Row = {}", packed(source)));
+    let axis = &source.axis;
+    let has_times = matches!(slice, Slice::Range(_)) && *axis != Axis::None;
+    if has_times {
+        line(&mut query, format_args!("extend Bin = bin({axis}, {})", Timespan(HOUR)));
+    }
+    let (bin, by) = if has_times { (", Bin", " by Bin") } else { ("", "") };
+    line(&mut query, format_args!("project Bytes = string_size(Row), Wire = {WIRE_BYTES}{bin}"));
     line(
         &mut query,
         format_args!(
-            "summarize Rows = count(), Bytes = sum(Bytes), Wire = sum(Wire), Squares = sum(1.0 * Wire * Wire), Biggest = max(Bytes)"
+            "summarize Rows = count(), Bytes = sum(Bytes), Wire = sum(Wire), Squares = sum(1.0 * Wire * Wire), Biggest = max(Bytes){by}"
         ),
     );
     query

@@ -7,13 +7,12 @@ pub use timespan::Known as KnownTimespan;
 
 use crate::app::{App, Services};
 use crate::defender::{Error as HuntingError, Packed, Query, Rows};
+use crate::orchestration::limits::LONGEST_ASKED;
 use crate::state::Error as StateError;
 use crate::timestamp::{Timestamp, ticks_of};
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// A longer `Retry-After` is not believed: the call is tried again after this.
-const LONGEST_PAUSE: Duration = Duration::from_secs(3600);
 /// CPU quota is handed out by the quarter hour (learn.microsoft.com "Advanced hunting quotas").
 const CPU_CYCLE: Duration = Duration::from_secs(15 * 60);
 /// What a window's first call waits for a permit in place; for a later one its message goes back.
@@ -73,7 +72,7 @@ impl Error {
     /// The pause that a service which is out of order asked for.
     pub fn service_pause(&self) -> Option<Duration> {
         match self {
-            Self::Call(HuntingError::Unavailable { after, .. }) => after.map(|after| after.min(LONGEST_PAUSE)),
+            Self::Call(HuntingError::Unavailable { after, .. }) => after.map(|after| after.min(LONGEST_ASKED)),
             _ => None,
         }
     }
@@ -187,7 +186,7 @@ impl<'a> Hunting<'a> {
         let HuntingError::Throttled { after, cpu, .. } = &error else { return error.into() };
         let now = self.app.state.now();
         let asked = match (after, cpu) {
-            (Some(after), _) => Some((*after).min(LONGEST_PAUSE)),
+            (Some(after), _) => Some((*after).min(LONGEST_ASKED)),
             (None, true) => Some(next_cpu_cycle(now).since(now)),
             (None, false) => None,
         };

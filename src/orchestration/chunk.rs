@@ -2,6 +2,7 @@
 //! asks, streams and stores.
 
 use super::IllegalTransition;
+use super::adoption::watch::is_posted;
 use super::fan_in::WindowEnd;
 use super::ids::{TableKey, WindowId, WindowName};
 use super::ledger::{Head, Shape, TableState};
@@ -65,6 +66,7 @@ pub fn not_sealed() -> Later {
         error: "the run was stopped or held before the window was sealed".to_owned(),
         own_fault: false,
         pause: None,
+        before: None,
     }
 }
 
@@ -115,15 +117,13 @@ fn go_back(table: &TableKey, name: &WindowName, window: &Window, delivery: Deliv
     }
     let (owner, delivery) = (Some(delivery.message.to_owned()), delivery.number);
     let window = Window { owner, delivery, updated: now, ..window.clone() };
-    let (window, _) = sent_back(window, Debt::chunk(table, name.clone()));
-    Received::GoBack(Box::new(window))
+    Received::GoBack(Box::new(sent_back(window, Debt::chunk(table, name.clone()))))
 }
 
-/// The window whose message goes back as `again`, and that message with its turn.
-fn sent_back(window: Window, again: Debt) -> (Window, Debt) {
+/// The window whose message goes back as `again`, with its turn.
+fn sent_back(window: Window, again: Debt) -> Window {
     let turn = window.turn.saturating_add(1);
-    let again = again.in_turn(Some(turn));
-    (Window { turn, owed: vec![again.clone()], ..window }, again)
+    Window { turn, owed: vec![again.in_turn(Some(turn))], ..window }
 }
 
 /// What is still right when no run drives the table: paying debts of its own and handing over what is sealed.
@@ -197,16 +197,44 @@ pub enum Met {
     TooLarge(String),
     /// The answer broke on its way, or went on beyond what is ever read: worth another attempt, and a smaller window after that.
     Broken(String),
-    /// The blob could not be written.
-    NotStored(String),
     /// The tenant's quota is used up, or the service asked for a pause.
     Quota(String),
     /// The tenant's budget could not be had from the state store.
     Budget(String),
     /// The service was out of order; it may have said for how long.
     Unavailable(String, Option<Duration>),
+    /// Another window has to be over first, and will be.
+    Waits(Wait),
     /// Another attempt would be refused, too.
     Refused(String),
+}
+
+/// What a window waits for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Wait {
+    /// Why.
+    pub why: String,
+    /// Until when it is looked at again.
+    pub pause: Duration,
+    /// The other window, where nobody has it in hand: its turn may come only once this one's lane is free.
+    pub before: Option<WindowName>,
+}
+
+/// What a window meets whose rows are to be compared with those of `other`, which is not over: as long as that is alive it waits,
+/// however long that takes.
+pub fn not_yet(head: &Head, window: &Window, (name, other): (&WindowName, &Window), limits: &Limits) -> Met {
+    let why = format!("window {} has rows of the same range and is not proved yet", other.id);
+    if other.state == WindowState::Failed {
+        let error = other.error.as_deref().unwrap_or_default();
+        return Met::Refused(format!("{why}: it failed in this run ({error}). The next run goes on with both"));
+    }
+    // Nothing waits for each other: one that was not posted waits for those of before alone.
+    if other.id.repair >= window.id.repair && !is_posted(other) {
+        return Met::Unavailable(why, None);
+    }
+    let in_hand = other.state != WindowState::Planned || head.out.contains(name);
+    let pause = limits.retry_pause(window.turn).min(limits.verify_longest);
+    Met::Waits(Wait { why, pause, before: (!in_hand).then(|| name.clone()) })
 }
 
 /// What follows a pull that came to no seal.
@@ -236,6 +264,8 @@ pub struct Later {
     pub own_fault: bool,
     /// When, if that is known. Zero for the quota: the message gets a permit, which has the time.
     pub pause: Option<Duration>,
+    /// Another window that has to be over first, and whose message is sent beside this one's.
+    pub before: Option<WindowName>,
 }
 
 /// How a window ends that is a part by a hash which nobody can ask for any more.
@@ -312,17 +342,20 @@ fn may_be_gone(window: &Window, now: Timestamp) -> bool {
 
 /// Decides on a pull that met something else than a complete answer.
 pub fn after(window: &Window, met: Met) -> Next {
-    let later = |error, own_fault, pause| Next::Over(Over::Later(Later { error, own_fault, pause }));
+    let later = |error, own_fault, pause| Next::Over(Over::Later(Later { error, own_fault, pause, before: None }));
     let split = |text, size| Next::Split(Reason { text, size, asked: true });
     match met {
         Met::TooMuch(reason) => split(reason, false),
         Met::TooLarge(reason) => split(reason, true),
         // A second broken answer is taken for one that is too large to arrive whole.
         Met::Broken(reason) if window.attempts > 0 => split(reason, false),
-        Met::Broken(error) | Met::NotStored(error) => later(error, true, None),
+        Met::Broken(error) => later(error, true, None),
         Met::Quota(error) => later(error, false, Some(Duration::ZERO)),
         Met::Budget(error) => later(error, false, None),
         Met::Unavailable(error, pause) => later(error, true, pause),
+        Met::Waits(Wait { why: error, pause, before }) => {
+            Next::Over(Over::Later(Later { error, own_fault: false, pause: Some(pause), before }))
+        }
         Met::Refused(error) => Next::Over(Over::End(WindowEnd::Failed(error))),
     }
 }
@@ -330,8 +363,8 @@ pub fn after(window: &Window, met: Met) -> Next {
 /// What becomes of a claim that is given back.
 #[derive(Debug, Clone, PartialEq)]
 pub enum GivenBack {
-    /// Swap the window to this, then send its message again.
-    Again(Box<Window>, Debt),
+    /// Swap the window to this, then send what it owes: its own message again, first of all.
+    Again(Box<Window>),
     /// Its attempts are used up: it ends.
     Failed(WindowEnd),
 }
@@ -353,6 +386,7 @@ pub fn give_back(
         return Ok(GivenBack::Failed(WindowEnd::Failed(reason)));
     };
     let pause = later.pause.unwrap_or_else(|| limits.retry_pause(retried.attempts));
-    let (window, again) = sent_back(retried, Debt::chunk_later(table, name.clone(), pause));
-    Ok(GivenBack::Again(Box::new(window), again))
+    let mut window = sent_back(retried, Debt::chunk_later(table, name.clone(), pause));
+    window.owed.extend(later.before.clone().map(|before| Debt::chunk(table, before)));
+    Ok(GivenBack::Again(Box::new(window)))
 }

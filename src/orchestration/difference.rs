@@ -61,12 +61,12 @@ impl Difference {
 }
 
 /// What a difference is made against.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum Against {
     /// These windows of the ledger.
     Windows(Vec<Counted>),
     /// This one is not over: its rows are not all there.
-    NotYet(WindowId),
+    NotYet(Box<Window>),
     /// It is a repair of windows that are not on record any more: what the destination holds of its range is not known.
     Unknown,
 }
@@ -99,7 +99,7 @@ pub fn against(window: &Window, ledger: &[Window], now: Timestamp) -> Against {
             WindowState::Split | WindowState::Empty | WindowState::Expired => {}
             // Nothing of it can be there; when it is pulled it is compared with this one.
             _ if is_later && !is_posted(other) => {}
-            _ => return Against::NotYet(other.id),
+            _ => return Against::NotYet(Box::new(other.clone())),
         }
     }
     if has_base(window, ledger) { Against::Windows(counted) } else { Against::Unknown }
@@ -197,7 +197,7 @@ mod tests {
     fn found(window: &Window, ledger: &[Window]) -> Result<Vec<u16>, WindowId> {
         match against(window, ledger, later(60)) {
             Against::Windows(windows) => Ok(windows.iter().map(|counted| counted.id.repair).collect()),
-            Against::NotYet(id) => Err(id),
+            Against::NotYet(other) => Err(other.id),
             Against::Unknown => panic!("{} has no base", window.id),
         }
     }

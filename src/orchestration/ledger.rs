@@ -4,6 +4,7 @@
 use super::ids::{InstanceId, LedgerId, Part, WindowName};
 use super::instance::TableResult;
 use super::message::Debt;
+use super::sizing::Hours;
 use super::snapshot::Snapshots;
 use super::window::{Window, WindowState};
 use crate::timestamp::Timestamp;
@@ -312,6 +313,9 @@ pub struct Head {
     /// Response bytes per row, learned.
     #[serde(default)]
     pub bytes_per_row: Option<f64>,
+    /// How that differs by the hour of the day, learned.
+    #[serde(default)]
+    pub hours: Hours,
     /// The part of the byte cap that windows leave free, learned.
     #[serde(default)]
     pub margin: Option<f64>,
@@ -434,6 +438,7 @@ impl Head {
             shape: None,
             snapshots: None,
             bytes_per_row: None,
+            hours: Hours::default(),
             margin: None,
             rows_per_day: None,
             state: TableState::Idle,

@@ -28,6 +28,8 @@ pub const MOST_SPLITS: u32 = 8;
 pub const START_ATTEMPTS: u32 = 3;
 /// Attempts of a plan before its error is the table's result.
 pub const PLAN_ATTEMPTS: u32 = 5;
+/// A service that asks to be left alone for longer is not believed: it is tried again after this.
+pub const LONGEST_ASKED: Duration = Duration::from_secs(3600);
 /// Window ids in one count query.
 pub const COUNT_BATCH: usize = 500;
 /// Row operations beside the head in one transaction of 100.

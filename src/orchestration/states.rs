@@ -2,12 +2,13 @@
 //! and what it changes must be what the diagram shows. Loops, which leave a state as it is, are not drawn.
 
 use super::fan_in::{WindowEnd, end};
+use super::head::merge::{Terms, merged};
 use super::head::testing::{head, id, key, later, now, run as starter, seal, seen, table};
 use super::head::verify::{Count, Judged, Part, record};
 use super::head::{finish, gap, hold, plan, survey, take, unplanned};
 use super::instance::{Instance, RuntimeStatus, StartInput, TableResult};
 use super::ledger::{Counts, Head, TableState, VerifyDue};
-use super::limits::Limits;
+use super::limits::{Limits, MOST_SPLITS};
 use super::message::Debt;
 use super::plan::Piece;
 use super::run::{restart, rewind};
@@ -15,7 +16,7 @@ use super::snapshot;
 use super::verification::{Verdict, settle};
 use super::watchdog::{Action, Calls, Sight, diagnose};
 use super::window::{Claim, Window, WindowState};
-use super::write::Seen;
+use super::write::{Seen, WindowWrite};
 use crate::timestamp::Timestamp;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -96,6 +97,7 @@ fn moved(window: &Window) -> Vec<(&'static str, WindowState)> {
     to("sealed", window.sealed(seal(), now()).ok());
     to("retried", window.retried("reset", true, now()).ok().flatten());
     to("taken_up", window.taken_up(later(9_999), &limits));
+    to("merged", merged_with_a_neighbour(window));
     to("gone", gap::gone(&head(TableState::Planning), window, now(), &limits));
     to("superseded", snapshot::plan::superseded(window, &id(2), now()));
     for (event, how) in [
@@ -123,6 +125,21 @@ fn moved(window: &Window) -> Vec<(&'static str, WindowState)> {
         to(event, settle(&mut head(TableState::Running), &gone, &verdict, now()).ok());
     }
     moved
+}
+
+fn merged_with_a_neighbour(window: &Window) -> Option<Window> {
+    let (mut one, mut other) = (seen(10, window.state), seen(20, window.state));
+    one.window = Window { splits: if window.state == WindowState::Failed { MOST_SPLITS } else { 0 }, ..window.clone() };
+    other.window = Window { id: other.window.id, ..one.window.clone() };
+    let limits = limits();
+    let terms =
+        Terms { run: &id(1), byte_cap: 50_000_000, now: Timestamp::from_ticks(20_000_000_000), limits: &limits };
+    let all = [one.window.clone(), other.window.clone()];
+    let writes = merged(&head(TableState::Planning), &[one, other], &all, terms);
+    writes.into_iter().flat_map(|write| write.windows).find_map(|change| match change {
+        WindowWrite::Swap(_, window, _) => Some(window),
+        _ => None,
+    })
 }
 
 #[test]

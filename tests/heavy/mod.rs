@@ -8,9 +8,10 @@ mod wiring;
 
 use adxingestor::app::App;
 use adxingestor::functions::router;
-use adxingestor::orchestration::ids::WindowName;
+use adxingestor::orchestration::difference::Difference;
+use adxingestor::orchestration::ids::{WindowId, WindowName};
 use adxingestor::orchestration::ledger::RowFormat;
-use adxingestor::orchestration::window::{Window, WindowState};
+use adxingestor::orchestration::window::{Seal, Window, WindowState};
 use adxingestor::outbound::{Exchange, Outbound, Unanswered, http_client};
 use adxingestor::state::{State, Transaction};
 use adxingestor::timestamp::Timestamp;
@@ -27,7 +28,7 @@ use futures_util::stream;
 use one_table::{id, key, running};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
-use serde_json::json;
+use serde_json::{Value, json};
 use std::convert::Infallible;
 use std::io::Write;
 use std::sync::Arc;
@@ -62,6 +63,8 @@ struct Block {
     bytes: Bytes,
     rows: u64,
     gzip: bool,
+    /// The rows as they are copied.
+    packed: Vec<String>,
 }
 
 impl Block {
@@ -69,19 +72,19 @@ impl Block {
         let mut random = StdRng::seed_from_u64(7);
         let mut word = || format!("{:016x}", random.random::<u64>());
         let mut text = String::new();
-        let mut count = 0;
+        let mut packed = Vec::new();
         while text.len() < BLOCK_BYTES {
             let command: String = (0..20).map(|_| word()).collect();
             let row = json!({"Timestamp": "2026-07-23T18:03:20.9280000Z", "DeviceId": word() + &word(), "DeviceName": "host",
                 "ActionType": "ProcessCreated", "FolderPath": r"C:\Windows\System32\svchost.exe", "Hash": word(), "ProcessCommandLine": command,
                 "ReportId": 639_199_803_770_463_703_i64, "AdditionalFields": {"Id": word(), "Flags": [1, 2, 3]}});
+            packed.push(row.to_string());
             let row = match rows {
                 Rows::Packed | Rows::Gzip => json!({"Row": row.to_string()}),
                 Rows::Plain => row,
             };
             text.push_str(&row.to_string());
             text.push(',');
-            count += 1;
         }
         let head = match rows {
             Rows::Packed | Rows::Gzip => r#"{"schema":[{"name":"Row","type":"String"}],"results":["#,
@@ -89,11 +92,41 @@ impl Block {
                 r#"{"schema":[{"name":"Timestamp","type":"DateTime"},{"name":"DeviceId","type":"String"},{"name":"ReportId","type":"Int64"},{"name":"AdditionalFields","type":"Object"}],"results":["#
             }
         };
-        Self { head, bytes: text.into(), rows: count, gzip: rows == Rows::Gzip }
+        Self { head, bytes: text.into(), rows: packed.len() as u64, gzip: rows == Rows::Gzip, packed }
     }
 
     fn blocks() -> usize {
         ANSWER_BYTES.div_ceil(BLOCK_BYTES)
+    }
+
+    /// The rows of half an answer, as the destination holds them: those of one page of several, each piece made when it is asked
+    /// for, or how many there are.
+    fn held(&self, asked: &str) -> reqwest::Body {
+        let copies = Self::blocks() / 2;
+        let (columns, rows): (Value, Vec<Bytes>) = if asked.contains("summarize N = count()") {
+            let characters: usize = self.packed.iter().map(String::len).sum();
+            let columns =
+                json!([{"ColumnName": "N", "ColumnType": "long"}, {"ColumnName": "Bytes", "ColumnType": "long"}]);
+            (columns, vec![json!([self.packed.len() * copies, characters * copies]).to_string().into()])
+        } else {
+            let (_, paged) = asked.split_once("hash_xxhash64(Row, ").unwrap();
+            let mut numbers = paged.split(|c: char| !c.is_ascii_digit()).filter(|part| !part.is_empty());
+            let [pages, page]: [usize; 2] = std::array::from_fn(|_| numbers.next().unwrap().parse().unwrap());
+            let of_page = self.packed.iter().skip(page).step_by(pages);
+            let rows = of_page.map(|row| Bytes::from(json!([row]).to_string()));
+            (
+                json!([{"ColumnName": "Row", "ColumnType": "string"}]),
+                rows.flat_map(|row| std::iter::repeat_n(row, copies)).collect(),
+            )
+        };
+        let head = format!(
+            r#"[{{"FrameType":"DataSetHeader"}},{{"FrameType":"DataTable","TableId":1,"TableKind":"PrimaryResult","TableName":"P","Columns":{columns},"Rows":["#
+        );
+        let end = r#"]},{"FrameType":"DataSetCompletion","HasErrors":false,"Cancelled":false}]"#;
+        let between = |(at, row): (usize, Bytes)| [Bytes::from_static(if at > 0 { b"," } else { b"" }), row];
+        let rows = rows.into_iter().enumerate().flat_map(between);
+        let whole = std::iter::once(Bytes::from(head)).chain(rows).chain([Bytes::from_static(end.as_bytes())]);
+        reqwest::Body::wrap_stream(stream::iter(whole.map(Ok::<_, Infallible>)))
     }
 
     /// The answer, each piece made when it is asked for.
@@ -141,13 +174,15 @@ impl Exchange for Network {
             "{} {} {}",
             request.method(),
             request.url().path(),
-            String::from_utf8_lossy(&sent[..sent.len().min(300)])
+            String::from_utf8_lossy(&sent[..sent.len().min(2_000)])
         );
         if request.method() == reqwest::Method::PUT || asked.starts_with("POST /queue") {
             self.uploaded.fetch_add(sent.len() as u64, Ordering::Relaxed);
         }
         let (status, body) = if asked.contains("/runHuntingQuery") {
             (200, self.block.answer())
+        } else if asked.contains("/rest/query") {
+            (200, self.block.held(&asked))
         } else {
             let (status, body) = one_table::answer(URL, &asked);
             (status, body.to_string().into())
@@ -175,12 +210,17 @@ pub struct Heavy {
     router: Router,
     state: State,
     windows: u64,
+    /// Rows that each of them brings.
     rows: u64,
     network: Arc<Network>,
 }
 
 fn name(window: u64) -> WindowName {
-    WindowName::new(Timestamp::from_ticks(10 * (window + 1)), "0")
+    named(window, "0")
+}
+
+fn named(window: u64, path: &str) -> WindowName {
+    WindowName::new(Timestamp::from_ticks(10 * (window + 1)), path)
 }
 
 impl Heavy {
@@ -192,6 +232,34 @@ impl Heavy {
         let rows_of_each = network.block.rows * Block::blocks() as u64;
         let heavy = Self { router: router(app), state, windows, rows: rows_of_each, network };
         heavy.plan(rows).await;
+        heavy
+    }
+
+    /// The same, of windows of whose rows the destination holds the half already.
+    pub async fn repairs(rows: Rows, windows: u64) -> Self {
+        let mut heavy = Self::new(rows, windows).await;
+        let shown = heavy.rows;
+        let held = heavy.network.block.rows * (Block::blocks() as u64 / 2);
+        heavy.rows = shown - held;
+        for window in 0..windows {
+            let planned = heavy.state.window(&key(), &name(window)).await.unwrap().unwrap();
+            let base = Window { state: WindowState::Verified, landed_rows: held, ..planned.record.clone() };
+            let seal = Seal {
+                blob: "b".into(),
+                rows: held,
+                raw_bytes: 1,
+                compressed_bytes: 1,
+                longest_row_bytes: 1,
+                sha256: String::new(),
+            };
+            let base = Window { seal: Some(seal), posts: 1, last_post: Some(heavy.state.now()), ..base };
+            let id = WindowId { repair: 1, ..base.id };
+            let difference = Some(Difference::of(shown));
+            let repair = Window { id, difference, planned_rows: shown - held, ..planned.record };
+            let swap = Transaction::new().window(&key(), &named(window, "base"), &base, None).unwrap();
+            let swap = swap.window(&key(), &name(window), &repair, Some(&planned.etag)).unwrap();
+            heavy.state.commit(swap).await.unwrap();
+        }
         heavy
     }
 

@@ -218,6 +218,8 @@ fn window(old: Option<Window>, new: Option<Window>, now: Timestamp) -> Option<St
     let lawful = match (old.state, new.state) {
         (from, to) if from == to => true,
         (Planned, Claimed | Failed | Expired) => true,
+        // A larger one that was never sealed either takes its place.
+        (Planned | Failed, Split) => old.seal.is_none() && old.posts == 0,
         (Claimed, Planned | Sealed | Empty | Split | Expired | Failed) => true,
         // A later snapshot takes the place of what it is a part of.
         (Sealed | Submitted, Expired) => true,

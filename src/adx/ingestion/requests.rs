@@ -95,7 +95,7 @@ pub(super) async fn send(
         429 => Refusal::Other(Error::Throttled { after, message }),
         // Storage says that it did nothing; a 503 of anyone else on the way does not.
         503 if code == "ServerBusy" => Refusal::Other(Error::Throttled { after, message }),
-        408 | 500.. => Refusal::Other(text.lost(message)),
+        408 | 500.. => Refusal::Other(text.failed(after, message)),
         _ => Refusal::Other(Error::Refused { code: code.to_owned(), message, permanent: true }),
     })
 }

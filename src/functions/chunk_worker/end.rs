@@ -32,7 +32,7 @@ pub async fn commit_end(
         let Some(head) = app.state.recent_head(table, Duration::MAX).await? else { return Ok(()) };
         let mut known = head.record;
         refill(app, table, &mut known).await?;
-        let known = sizing::taken_in(known, seen);
+        let known = sizing::taken_in(known, seen, (window.record.id.low, window.record.id.high));
         let ended = match end(table, &message.window, &known, &window.record, how.clone(), app.state.now(), &app.limits)
         {
             Ok(ended) => ended,
@@ -143,19 +143,24 @@ pub async fn give_back(app: &App, job: Job, later: Later) -> Result<(), Error> {
     let Job { message, window: read, .. } = job;
     let (table, name) = (&message.table, &message.window);
     let later = spread(app, later, read.record.attempts);
-    let (window, again) = match chunk::give_back(table, name, &read.record, &later, app.state.now(), &app.limits) {
-        Ok(GivenBack::Again(window, again)) => (window, again),
+    let window = match chunk::give_back(table, name, &read.record, &later, app.state.now(), &app.limits) {
+        Ok(GivenBack::Again(window)) => window,
         Ok(GivenBack::Failed(end)) => return commit_end(app, &message, read, end, None).await,
         Err(error) => {
             tracing::error!(%error, "a window could not be given back");
             return Ok(());
         }
     };
-    let Later { error, own_fault, .. } = later;
-    tracing::warn!(error, own_fault, pause_s = again.delay.as_secs_f64(), "a window is tried again later");
+    let Later { error, own_fault, pause, .. } = later;
+    tracing::warn!(
+        error,
+        own_fault,
+        pause_s = pause.unwrap_or_default().as_secs_f64(),
+        "a window is tried again later"
+    );
     let transaction = Transaction::new().window(table, name, &window, Some(&read.etag))?;
     match app.state.commit(transaction).await {
-        Ok(_) => app.state.pay(&[again]).await,
+        Ok(_) => app.state.pay(&window.owed).await,
         Err(Error::Conflict) => Ok(()),
         Err(error) => Err(error),
     }

@@ -5,7 +5,7 @@ use super::Job;
 use crate::adx::catalog::{Held, HeldSize, MAX_IDS, Page};
 use crate::app::App;
 use crate::kql::Identifier;
-use crate::orchestration::chunk::Met;
+use crate::orchestration::chunk::{Met, not_yet};
 use crate::orchestration::difference::{Against, Counted, Difference, Unmarked, against};
 use crate::orchestration::ledger::Head;
 use crate::orchestration::window::Window;
@@ -15,7 +15,7 @@ use std::cmp::Ordering;
 use tokio::time::Instant;
 
 /// Characters of rows in one answer: small beside the rest of what a worker needs, as several workers may read.
-const PAGE_CHARACTERS: u64 = 4 * 1024 * 1024;
+const PAGE_CHARACTERS: u64 = 2 * 1024 * 1024;
 /// The most rows that are compared at once: 20 bytes each.
 const MOST_ROWS: u64 = 2_000_000;
 /// Looks at the destination until rows that it does not show are taken for removed.
@@ -28,13 +28,14 @@ const LOOKS: u32 = 2;
 pub async fn sieve(app: &App, job: &mut Job, head: &Head, until: Instant) -> Result<Result<Option<Sieve>, Met>, Error> {
     let window = &job.window.record;
     let Some(difference) = &window.difference else { return Ok(Ok(None)) };
-    let ledger = app.state.windows(&job.message.table).await?;
-    let ledger: Vec<_> = ledger.into_iter().map(|(_, stored)| stored.record).collect();
+    let (names, ledger): (Vec<_>, Vec<_>) =
+        app.state.windows(&job.message.table).await?.into_iter().map(|(name, stored)| (name, stored.record)).unzip();
     let windows = match against(window, &ledger, app.state.now()) {
         Against::Windows(windows) => windows,
         Against::NotYet(other) => {
-            let why = format!("window {other} has rows of the same range and is not proved yet");
-            return Ok(Err(Met::Unavailable(why, None)));
+            let at = ledger.iter().position(|window| window.id == other.id);
+            let name = at.and_then(|at| names.get(at)).unwrap_or(&job.message.window);
+            return Ok(Err(not_yet(head, window, (name, &other), &app.limits)));
         }
         Against::Unknown => {
             let (low, high, source, destination) = (window.id.low, window.id.high, &head.source, &head.destination);
@@ -112,8 +113,7 @@ impl Reading<'_> {
     /// Takes rows in; gives how many.
     async fn take(&mut self, held: Held<'_>) -> Result<u64, Met> {
         let (services, mode) = (&self.job.services, self.job.services.chunk_id_mode(self.head));
-        let failed = |error: crate::adx::Error| Met::NotStored(error.to_string());
-        let size = services.catalog.held_size(&self.table, mode, held, self.until).await.map_err(failed)?;
+        let size = services.catalog.held_size(&self.table, mode, held, self.until).await?;
         let HeldSize { rows, characters } = size;
         if self.hashes.len() as u64 + rows > MOST_ROWS {
             let (table, id) = (&self.head.destination, self.job.window.record.id);
@@ -126,7 +126,7 @@ impl Reading<'_> {
         self.hashes.reserve_exact(usize::try_from(rows).unwrap_or_default());
         for index in 0..count {
             let page = Page { index, count };
-            let texts = services.catalog.held_rows(&self.table, mode, held, page, self.until).await.map_err(failed)?;
+            let texts = services.catalog.held_rows(&self.table, mode, held, page, self.until).await?;
             there += texts.len() as u64;
             for text in texts.iter().filter(|text| !text.is_empty()) {
                 // A row of another app that is no object is none of the source's.

@@ -14,7 +14,7 @@ use crate::functions::source;
 use crate::kql::InvalidName;
 use crate::orchestration::chunk::{self, Answer, Counted, Judged, Met, Next, Over, Reason, Split, Terms};
 use crate::orchestration::ledger::{ChunkIdPlace, CutAxis, Head};
-use crate::orchestration::limits::MAX_DYNAMIC_BYTES;
+use crate::orchestration::limits::{LONGEST_ASKED, MAX_DYNAMIC_BYTES};
 use crate::orchestration::plan::Piece;
 use crate::orchestration::sizing::{Measured, Seen};
 use crate::orchestration::window::Seal;
@@ -49,6 +49,14 @@ impl From<InvalidName> for Met {
     /// A name in the ledger that is none.
     fn from(error: InvalidName) -> Self {
         Self::Refused(error.to_string())
+    }
+}
+
+impl From<crate::adx::Error> for Met {
+    /// What was wanted of ADX or its storage did not come about.
+    fn from(error: crate::adx::Error) -> Self {
+        let asked = error.asked_pause().map(|asked| asked.min(LONGEST_ASKED));
+        Self::Unavailable(error.to_string(), asked)
     }
 }
 
@@ -180,7 +188,7 @@ async fn answer(
     let (query, reader) = source::pull(&job.shape, &source, &slice, partition.as_ref(), chunk_id, dialect);
 
     let packed = hunting.packed(&query).await?;
-    let mut upload = job.services.ingestor.begin(blob_name(job, head, &id), job.deadline).await.map_err(not_stored)?;
+    let mut upload = job.services.ingestor.begin(blob_name(job, head, &id), job.deadline).await?;
     let Squeezed { scan, passed, sha256 } = stream(packed, Squeezer::new(reader, sieve), &mut upload).await?;
     let passed = passed.unwrap_or_else(|| all_of(&scan));
 
@@ -210,7 +218,7 @@ async fn answer(
         Judged::Next(next) => return Ok(Pulled::Next(next)),
         Judged::Count => return Err(Met::Broken("the answer was counted and is still to be counted".to_owned())),
     }
-    let stored = upload.commit().await.map_err(not_stored)?;
+    let stored = upload.commit().await?;
     let seal = Seal {
         blob: stored.url,
         rows: passed.rows,
@@ -221,10 +229,6 @@ async fn answer(
     };
     let answer = Measured { rows: scan.rows, bytes: scan.response_bytes, cap: hunting.byte_cap() };
     Ok(Pulled::Sealed(Outcome::Sealed { seal, answer }))
-}
-
-fn not_stored(error: crate::adx::Error) -> Met {
-    Met::NotStored(error.to_string())
 }
 
 /// The blob's name is the claim's own, so that a worker that was overtaken cannot write over a sealed one.
@@ -250,7 +254,7 @@ async fn stream(mut packed: Packed, mut squeezer: Squeezer, upload: &mut Upload)
     squeezer = squeeze(squeezer, gathered.freeze(), upload).await?;
     let (last, squeezed) =
         off_executor(move || squeezer.finish()).await?.map_err(|error| Met::Broken(error.to_string()))?;
-    upload.write(last).await.map_err(not_stored)?;
+    upload.write(last).await?;
     Ok(squeezed)
 }
 
@@ -261,7 +265,7 @@ async fn squeeze(mut squeezer: Squeezer, piece: Bytes, upload: &mut Upload) -> R
     })
     .await?;
     let ready = ready.map_err(|error| Met::Broken(error.to_string()))?;
-    upload.write(ready).await.map_err(not_stored)?;
+    upload.write(ready).await?;
     Ok(squeezer)
 }
 

@@ -49,7 +49,7 @@ pub async fn handle(app: &App, id: &InstanceId, attempt: u32) -> Result<(), Erro
     let rows = match services.catalog.read_config(deadline).await {
         Ok(rows) => rows,
         Err(error) => {
-            let again = begin::retry(id, attempt, &app.limits).filter(|_| is_transient(&error));
+            let again = begin::retry(id, attempt, error.asked_pause(), &app.limits).filter(|_| is_transient(&error));
             let Some(again) = again else {
                 return fail(app, &run, &format!("the configuration cannot be read: {error}")).await;
             };

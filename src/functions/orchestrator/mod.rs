@@ -17,6 +17,7 @@ use super::Failed;
 use super::envelope::Invocation;
 use crate::adx::catalog::DestinationError;
 use crate::app::App;
+use crate::orchestration::head::plan::Pause;
 use crate::orchestration::head::verify::Count;
 use crate::orchestration::message::ControlMessage;
 
@@ -54,12 +55,12 @@ pub(super) async fn handle(app: &App, invocation: &Invocation) -> Result<(), Fai
 pub(super) enum StepError {
     /// The state store failed.
     State(crate::state::Error),
-    /// Worth another attempt; with a pause, for the quota, one that does not count.
+    /// Worth another attempt.
     Later {
         /// Why.
         error: String,
-        /// When, if that is known.
-        pause: Option<std::time::Duration>,
+        /// When.
+        pause: Pause,
     },
     /// For a person.
     Failed(String),
@@ -70,7 +71,7 @@ pub(super) type Step<T> = Result<T, StepError>;
 
 impl StepError {
     fn later(error: String) -> Self {
-        Self::Later { error, pause: None }
+        Self::Later { error, pause: Pause::Unknown }
     }
 
     fn name(error: crate::kql::InvalidName) -> Self {
@@ -86,15 +87,17 @@ impl From<crate::state::Error> for StepError {
 
 impl From<super::hunting::Error> for StepError {
     fn from(error: super::hunting::Error) -> Self {
-        let (message, pause) = (error.to_string(), error.quota_pause());
+        let message = error.to_string();
+        let asked = error.service_pause().map_or(Pause::Unknown, Pause::Asked);
+        let pause = error.quota_pause().map_or(asked, Pause::Quota);
         if error.is_transient() { Self::Later { error: message, pause } } else { Self::Failed(message) }
     }
 }
 
 impl From<crate::adx::Error> for StepError {
     fn from(error: crate::adx::Error) -> Self {
-        let message = error.to_string();
-        if is_transient(&error) { Self::later(message) } else { Self::Failed(message) }
+        let (message, pause) = (error.to_string(), error.asked_pause().map_or(Pause::Unknown, Pause::Asked));
+        if is_transient(&error) { Self::Later { error: message, pause } } else { Self::Failed(message) }
     }
 }
 

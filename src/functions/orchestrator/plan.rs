@@ -21,7 +21,8 @@ use crate::functions::hunting::{Hunting, jittered};
 use crate::kql::Identifier;
 use crate::orchestration::adoption::watch::doubted;
 use crate::orchestration::head::hold::{WentOn, go_on};
-use crate::orchestration::head::plan::{self, Completed, Content, Retry, Scope};
+use crate::orchestration::head::merge::{Terms, merged};
+use crate::orchestration::head::plan::{self, Completed, Content, Pause, Retry, Scope};
 use crate::orchestration::head::survey::{Survey, survey};
 use crate::orchestration::head::take::{Take, held_by};
 use crate::orchestration::ids::{InstanceId, TableKey};
@@ -171,7 +172,7 @@ impl Planning<'_> {
             StepError::Failed(error) => return self.without_plan(draft, leftovers, &error, hunting.take_calls()).await,
             StepError::Later { error, pause } => (error, pause),
         };
-        let is_for_quota = pause.is_some();
+        let is_for_quota = matches!(pause, Pause::Quota(_));
         match plan::retry(self.asked.id(), self.key(), attempt, pause, &self.app.limits) {
             Retry::GiveUp => self.without_plan(draft, leftovers, &error, hunting.take_calls()).await,
             Retry::Later { again, pause } => {
@@ -288,6 +289,7 @@ impl Planning<'_> {
             // Of two ledgers that claim at once, each may have read its own claim alone. By now both are to be read.
             ownership::refuse_foreign(services, &head.record, self.deadline).await?;
         }
+        self.merge(&mut head, &mut found, hunting.byte_cap()).await?;
         let end = plan::end(scope, table, &head.record);
         self.write(head, Content { found, planned, end }).await?;
         if let Some(look) = look {
@@ -310,6 +312,25 @@ impl Planning<'_> {
             head.etag = store::table(self.app, self.key(), deletion, &head.etag).await?;
         }
         Ok(found)
+    }
+
+    /// Replaces windows of earlier runs by larger ones, where that saves calls or nobody can ask for them any more.
+    async fn merge(&self, head: &mut Stored<Head>, found: &mut Survey<ETag>, byte_cap: u64) -> Step<()> {
+        let (run, now, limits) = (self.asked.id(), self.app.state.now(), &self.app.limits);
+        let terms = Terms { run, byte_cap, now, limits };
+        let writes = merged(&head.record, &found.left, &found.windows, terms);
+        if writes.is_empty() {
+            return Ok(());
+        }
+        let windows: usize = writes.iter().map(|write| write.windows.len() - 1).sum();
+        tracing::info!(table = head.record.source, windows, merged = writes.len(), "windows that were left are merged");
+        for write in writes {
+            head.etag = store::table(self.app, self.key(), &write, &head.etag).await?;
+            head.record.counts = write.head.counts;
+        }
+        let again = self.survey(head).await?;
+        *found = Survey { recount_from: found.recount_from, others: found.others.take(), ..again };
+        Ok(())
     }
 
     /// Writes the plan; only the last transaction makes it valid, and owes its messages.

@@ -5,6 +5,7 @@ use super::super::hunting::Error;
 use crate::defender::Rows;
 use crate::defender::queries::{FRAME_BYTES, Range};
 use crate::orchestration::plan::Bin;
+use crate::orchestration::sizing::Stretch;
 use crate::timestamp::Timestamp;
 use serde_json::{Map, Value};
 use std::time::Duration;
@@ -58,6 +59,14 @@ pub fn take_columns(rows: &mut Rows) -> Option<Columns> {
         .and_then(|row| row.get("Columns")?.as_array()?.iter().map(column).collect());
     rows.rows.retain(|row| !told(row));
     columns
+}
+
+/// Bins with what their rows weigh, as `each` says of a stretch.
+pub fn weighed_by(mut bins: Vec<Bin>, each: &impl Fn(Stretch) -> f64) -> Vec<Bin> {
+    for bin in &mut bins {
+        bin.bytes = (bin.rows as f64 * each((bin.start.before(), bin.end().before()))) as u64;
+    }
+    bins
 }
 
 /// Bins that others were divided into, with the bytes that those were measured to have, by rows.

@@ -13,6 +13,7 @@ use crate::orchestration::ids::Part;
 use crate::orchestration::limits::ROW_CAP;
 use crate::orchestration::plan::{Aim, Bin, Caps, MAX_PARTS, Piece, bin_width, joined, more_parts, pack, parts_for};
 use crate::orchestration::refine::{Stretch, stretches};
+use crate::orchestration::sizing;
 use crate::timestamp::Timestamp;
 use bins::{Counts, corrupt, part_counts, take_columns};
 use std::time::Duration;
@@ -141,15 +142,27 @@ impl<'p, 'a> Planner<'p, 'a> {
     /// # Errors
     /// [`Error`] of a hunting call.
     pub async fn cut(&mut self, histogram: Histogram, target: u64) -> Result<Vec<Piece>, Error> {
+        self.cut_below(histogram, Caps::of_rows(target), |_| 0.0).await
+    }
+
+    /// The same into pieces below `caps`, where `each` says what a row of a stretch weighs.
+    ///
+    /// # Errors
+    /// [`Error`] of a hunting call.
+    pub async fn cut_below(
+        &mut self,
+        histogram: Histogram,
+        caps: Caps,
+        each: impl Fn(sizing::Stretch) -> f64,
+    ) -> Result<Vec<Piece>, Error> {
         let Histogram { low, high, bins, .. } = histogram;
-        let caps = Caps::of_rows(target);
-        let bins = self.refined(bins, caps, true).await?;
+        let bins =
+            self.refined(bins::weighed_by(bins, &each), caps, true, |finer, _| bins::weighed_by(finer, &each)).await?;
         let mut pieces = Vec::new();
         for piece in joined(pack(low, high, &bins, caps), caps) {
-            if piece.rows > target {
-                pieces.extend(self.divide_at_once(piece, caps).await?);
-            } else {
-                pieces.push(piece);
+            match too_much(&piece, &bins, caps) {
+                Some(most) => pieces.extend(self.divide_at_once(piece, Caps::of_rows(most)).await?),
+                None => pieces.push(piece),
             }
         }
         Ok(pieces)
@@ -192,7 +205,7 @@ impl<'p, 'a> Planner<'p, 'a> {
         let counted = self.counts(range, span, DIVIDE_BINS, query).await?;
         let (rows, bytes) = counted.bins.iter().fold((0, 0), |all, bin| (all.0 + bin.rows, all.1 + bin.bytes));
         let caps = aim.caps(rows, bytes);
-        let bins = self.refined(counted.bins, caps, false).await?;
+        let bins = self.refined(counted.bins, caps, false, bins::weighed_like).await?;
         let pieces = match bins.as_slice() {
             // All at one instant: no time divides them.
             [_] => self.divide_by_hash(Piece { rows, ..piece }, aim).await?,
@@ -201,8 +214,15 @@ impl<'p, 'a> Planner<'p, 'a> {
         Ok(Divided { pieces, bytes: weigh.is_some().then_some(bytes), rows })
     }
 
-    /// The bins with those counted again that have to be, or that it pays to, until none is left.
-    async fn refined(&mut self, mut bins: Vec<Bin>, caps: Caps, mut coarse: bool) -> Result<Vec<Bin>, Error> {
+    /// The bins with those counted again that have to be, or that it pays to, until none is left. `weighed` says what finer
+    /// bins weigh in the place of others.
+    async fn refined(
+        &mut self,
+        mut bins: Vec<Bin>,
+        caps: Caps,
+        mut coarse: bool,
+        weighed: impl Fn(Vec<Bin>, &[Bin]) -> Vec<Bin>,
+    ) -> Result<Vec<Bin>, Error> {
         loop {
             let found = stretches(&bins, caps, MOST_BINS, coarse);
             coarse = false;
@@ -215,8 +235,8 @@ impl<'p, 'a> Planner<'p, 'a> {
                 let (source, range) = (self.source, Range { low, high });
                 let query = |width| queries::close_histogram(source, &range, width);
                 let finer = self.counts(range, high.since(low), MOST_BINS, query).await?.bins;
-                let weighed = bins::weighed_like(finer, &bins[stretch.clone()]);
-                bins.splice(stretch, weighed);
+                let finer = weighed(finer, &bins[stretch.clone()]);
+                bins.splice(stretch, finer);
             }
         }
     }
@@ -317,6 +337,13 @@ impl<'p, 'a> Planner<'p, 'a> {
         }
         Ok(Some(parts))
     }
+}
+
+/// How many rows of a piece are below `caps`, where it is a bin that is not.
+fn too_much(piece: &Piece, bins: &[Bin], caps: Caps) -> Option<u64> {
+    let bin = bins.get(bins.partition_point(|bin| bin.start <= piece.low))?;
+    let share = if bin.start <= piece.high { caps.share(bin) } else { 0.0 };
+    (share > 1.0).then(|| (bin.rows as f64 / share) as u64)
 }
 
 /// The bins of the past are as wide as the others where that does not make too many of them: edges of windows are edges of

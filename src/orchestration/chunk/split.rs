@@ -29,13 +29,14 @@ pub struct Reason {
 
 /// How a window is to be divided for this reason, where an answer may have `byte_cap`.
 pub fn aim(head: &Head, window: &Window, reason: &Reason, limits: &Limits, byte_cap: u64) -> Aim {
-    let bytes = sizing::target_bytes(head, byte_cap).max(1);
     if reason.size {
         // Their weight says into how many.
         let parts = if reason.asked { SPLIT_INTO } else { 1 };
+        let bytes = sizing::measured_bytes(byte_cap).max(1);
         return Aim { most: Caps { rows: limits.window_rows, bytes }, parts };
     }
-    let rows = sizing::target_rows(head, limits, byte_cap);
+    let bytes = sizing::target_bytes(head, byte_cap).max(1);
+    let rows = sizing::target_rows_in(head, limits, byte_cap, (window.id.low, window.id.high));
     Aim { most: Caps { rows, bytes }, parts: window.expected_rows().div_ceil(rows).max(SPLIT_INTO) }
 }
 
@@ -49,7 +50,7 @@ pub fn too_much_already(head: &Head, window: &Window, byte_cap: u64) -> Option<R
     }
     let WindowId { low, high, part, .. } = window.id;
     let whole = part == Part::WHOLE && !Piece::whole(low, high, rows).is_single_tick();
-    let heavy = whole && window.attempts == 0 && sizing::is_hopeless(head, rows, byte_cap);
+    let heavy = whole && window.attempts == 0 && sizing::is_hopeless(head, rows, (low, high), byte_cap);
     let text = || format!("{rows} rows are expected to take more than the {byte_cap} bytes that an answer may have");
     heavy.then(|| Reason { text: text(), size: true, asked: false })
 }
@@ -99,6 +100,7 @@ pub fn divided(window: &Window, split: Split<'_>, cut: Result<Vec<Piece>, Met>, 
             error: format!("{reason}; the source now counts {} rows", only.rows),
             own_fault: true,
             pause: None,
+            before: None,
         }),
         [_] | [] => Over::End(WindowEnd::Failed(format!(
             "{reason}; window {} cannot be cut further by time or by a hash of {}",
@@ -111,16 +113,21 @@ pub fn divided(window: &Window, split: Split<'_>, cut: Result<Vec<Piece>, Met>, 
 fn undivided(window: &Window, reason: &Reason, met: Met) -> Over {
     match met {
         // Where it was asked for, the attempt is spent: a window that is always too slow must come to an end.
-        Met::Quota(_) => {
-            Over::Later(Later { error: reason.text.clone(), own_fault: reason.asked, pause: Some(Duration::ZERO) })
-        }
+        Met::Quota(_) => Over::Later(Later {
+            error: reason.text.clone(),
+            own_fault: reason.asked,
+            pause: Some(Duration::ZERO),
+            before: None,
+        }),
         // What is too much for a histogram is not split once more.
         Met::TooMuch(error) | Met::TooLarge(error) | Met::Broken(error) => {
-            Over::Later(Later { error, own_fault: true, pause: None })
+            Over::Later(Later { error, own_fault: true, pause: None, before: None })
         }
         met => match after(window, met) {
             Next::Over(over) => over,
-            Next::Split(Reason { text: error, .. }) => Over::Later(Later { error, own_fault: true, pause: None }),
+            Next::Split(Reason { text: error, .. }) => {
+                Over::Later(Later { error, own_fault: true, pause: None, before: None })
+            }
         },
     }
 }
@@ -129,7 +136,7 @@ fn children(window: &Window, split: Split<'_>, pieces: &[Piece], now: Timestamp)
     let path = split.name.path();
     let splits = window.splits + u32::from(split.reason.asked);
     let child = |(index, piece): (usize, &Piece)| {
-        let id = WindowId { low: piece.low, high: piece.high, part: piece.part, generation: 0, ..window.id };
+        let id = WindowId { low: piece.low, high: piece.high, part: piece.part, ..window.id };
         // Counted now, and nothing there: nothing is to be pulled.
         let state = if piece.rows == 0 { WindowState::Empty } else { WindowState::Planned };
         let planned = window.difference.as_ref().map_or(piece.rows, |_| piece.rows.min(window.planned_rows));

@@ -106,11 +106,15 @@ fn what_a_pull_met_decides_what_follows() {
         (Met::TooMuch(e()), "split", "split"),
         (Met::TooLarge(e()), "split by weight", "split by weight"),
         (Met::Broken(e()), "again after backoff!", "split"),
-        (Met::NotStored(e()), "again after backoff!", "again after backoff!"),
         (Met::Quota(e()), "again after 0 s", "again after 0 s"),
         (Met::Budget(e()), "again after backoff", "again after backoff"),
         (Met::Unavailable(e(), None), "again after backoff!", "again after backoff!"),
         (Met::Unavailable(e(), Some(Duration::from_secs(7))), "again after 7 s!", "again after 7 s!"),
+        (
+            Met::Waits(Wait { why: e(), pause: Duration::from_secs(4), before: None }),
+            "again after 4 s",
+            "again after 4 s",
+        ),
         (Met::Refused(e()), "failed", "failed"),
     ] {
         for (attempts, expected) in [(0, first), (1, second)] {
@@ -255,13 +259,13 @@ fn children_cover_their_parent_under_its_plan_and_path() {
 
 #[test]
 fn a_claim_that_is_given_back_is_sent_again_until_its_attempts_are_used_up() {
-    let later = |own_fault, pause| Later { error: "reset".into(), own_fault, pause };
+    let later = |own_fault, pause| Later { error: "reset".into(), own_fault, pause, before: None };
     let back = |attempts, later: &Later| give_back(&key(), &name(), &window(5, attempts), later, now(), &limits());
-    let Ok(GivenBack::Again(again, debt)) = back(0, &later(true, None)) else { panic!("not again") };
-    assert_eq!((again.state, again.attempts, again.owed.clone()), (WindowState::Planned, 1, vec![debt.clone()]));
-    assert_eq!(debt.delay, limits().retry_pause(1));
+    let Ok(GivenBack::Again(again)) = back(0, &later(true, None)) else { panic!("not again") };
+    let sent = Debt::chunk_later(&key(), name(), limits().retry_pause(1)).in_turn(Some(1));
+    assert_eq!((again.state, again.attempts, again.owed), (WindowState::Planned, 1, vec![sent]));
     let quota = back(WINDOW_ATTEMPTS - 1, &later(false, Some(Duration::ZERO)));
-    assert!(matches!(quota, Ok(GivenBack::Again(_, debt)) if debt.wants_permit()), "the quota is no attempt");
+    assert!(matches!(quota, Ok(GivenBack::Again(again)) if again.owed[0].wants_permit()), "the quota is no attempt");
     let Ok(GivenBack::Failed(WindowEnd::Failed(reason))) = back(WINDOW_ATTEMPTS - 1, &later(true, None)) else {
         panic!("not failed")
     };
@@ -358,14 +362,61 @@ fn of_the_copies_of_a_message_that_goes_back_only_the_last_one_goes_on() {
     assert_eq!(waits[0].clone().in_turn(None), Debt::chunk_later(&key(), name(), waits[0].delay));
     assert_eq!(waits[0].message, next(2)[0].message);
 
-    let later = Later { error: "paused".into(), own_fault: false, pause: Some(Duration::ZERO) };
+    let later = Later { error: "paused".into(), own_fault: false, pause: Some(Duration::ZERO), before: None };
     let claimed = Window { turn: 4, owner: Some("m".into()), ..window(5, 0) };
-    let Ok(GivenBack::Again(again, debt)) = give_back(&key(), &name(), &claimed, &later, now(), &limits()) else {
-        panic!()
-    };
-    assert_eq!((again.turn, &debt), (5, &next(5)[0]));
+    let Ok(GivenBack::Again(again)) = give_back(&key(), &name(), &claimed, &later, now(), &limits()) else { panic!() };
+    assert_eq!((again.turn, again.owed.clone()), (5, next(5)));
     assert_eq!(finds("m", Some(4), true, &again), Received::Pay(next(5)));
     assert_eq!(finds("copy of m", Some(4), true, &again), Received::Pay(vec![]));
+}
+
+#[test]
+fn a_repair_waits_for_the_proof_of_another_window_as_long_as_that_is_alive_and_no_longer() {
+    let running = Head { out: vec![seen(20, WindowState::Planned).name], ..head(TableState::Running) };
+    let base = |state| seen(20, state).window;
+    let met = |repair: &Window, other: &Window| {
+        not_yet(&running, repair, (&seen(20, WindowState::Planned).name, other), &limits())
+    };
+    let mut repair = window(5, WINDOW_ATTEMPTS - 1);
+    repair.id.repair = 1;
+    for look in 0..30 {
+        let Next::Over(Over::Later(later)) = after(&repair, met(&repair, &base(WindowState::Submitted))) else {
+            panic!("look {look}")
+        };
+        assert!(later.pause <= Some(limits().verify_longest) && later.before.is_none(), "look {look}: {later:?}");
+        let Ok(GivenBack::Again(again)) = give_back(&key(), &name(), &repair, &later, now(), &limits()) else {
+            panic!("look {look}")
+        };
+        assert!(!again.owed[0].wants_permit(), "no call is made while it waits");
+        repair = Window { state: WindowState::Claimed, ..*again };
+    }
+    for (state, expected) in [
+        (WindowState::Planned, "again after 60 s"),
+        (WindowState::Claimed, "again after 60 s"),
+        (WindowState::Sealed, "again after 60 s"),
+        (WindowState::Failed, "failed"),
+    ] {
+        assert_eq!(next_word(&after(&repair, met(&repair, &base(state)))), expected, "{state:?}");
+    }
+    let mut beside = base(WindowState::Planned);
+    beside.id.repair = 1;
+    let met_beside = next_word(&after(&repair, met(&repair, &beside)));
+    assert_eq!(met_beside, "again after backoff!", "two that wait for each other come to an end");
+}
+
+#[test]
+fn a_window_that_nobody_has_in_hand_is_handed_out_by_what_waits_for_it() {
+    let (running, mut repair) = (head(TableState::Running), window(5, 0));
+    repair.id.repair = 1;
+    let other = seen(20, WindowState::Planned);
+    let Next::Over(Over::Later(later)) =
+        after(&repair, not_yet(&running, &repair, (&other.name, &other.window), &limits()))
+    else {
+        panic!("does not wait")
+    };
+    let Ok(GivenBack::Again(again)) = give_back(&key(), &name(), &repair, &later, now(), &limits()) else { panic!() };
+    assert_eq!(again.owed.len(), 2);
+    assert_eq!(again.owed[1], Debt::chunk(&key(), other.name), "else all lanes may wait for it");
 }
 
 /// A window of more than an instant.
@@ -397,6 +448,6 @@ fn a_window_is_divided_by_the_weight_of_its_rows_or_by_what_is_known_of_it() {
     };
     assert_eq!([10, 80_000, 99_000].map(|rows| aim(rows, false, true).parts), [2, 2, 3]);
     assert_eq!((aim(99_000, true, true).parts, aim(99_000, true, false).parts), (2, 1));
-    assert_eq!(aim(99_000, true, true).most, Caps { rows: 99_000, bytes: 45_000_000 });
+    assert_eq!(aim(99_000, true, true).most, Caps { rows: 99_000, bytes: 48_500_000 }, "they are weighed");
     assert_eq!(aim(99_000, false, true).most.rows, 45_000);
 }

@@ -14,6 +14,7 @@ pub mod handover;
 pub mod hold;
 pub mod learn;
 pub mod lost;
+pub mod merge;
 pub mod nulls;
 pub mod plan;
 pub mod purge;

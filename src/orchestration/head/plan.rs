@@ -11,7 +11,7 @@ use crate::orchestration::fan_in::{begin, make_ready};
 use crate::orchestration::ids::{InstanceId, Part, TableKey, WindowId, WindowName};
 use crate::orchestration::instance::{LoadType, RuntimeStatus, TableRun};
 use crate::orchestration::ledger::{Counts, Head, TableState, verified_prefix};
-use crate::orchestration::limits::{Limits, PLAN_ATTEMPTS, TRANSACTION_WINDOWS};
+use crate::orchestration::limits::{LONGEST_ASKED, Limits, PLAN_ATTEMPTS, TRANSACTION_WINDOWS};
 use crate::orchestration::message::{ControlMessage, Debt};
 use crate::orchestration::plan::Piece;
 use crate::orchestration::snapshot::is_whole;
@@ -309,14 +309,32 @@ pub enum Retry {
     GiveUp,
 }
 
-/// Decides on another attempt. `pause` is set when the attempt failed for the quota: that does not count.
-pub fn retry(id: &InstanceId, table: &TableKey, attempt: u32, pause: Option<Duration>, limits: &Limits) -> Retry {
-    if pause.is_none() && attempt + 1 >= PLAN_ATTEMPTS {
+/// What is known of the pause before another attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pause {
+    /// Nothing: it is the protocol's.
+    Unknown,
+    /// A service asked for it, so that no attempt is made before.
+    Asked(Duration),
+    /// It is for the tenant's quota: the attempt does not count.
+    Quota(Duration),
+}
+
+/// Decides on another attempt.
+pub fn retry(id: &InstanceId, table: &TableKey, attempt: u32, pause: Pause, limits: &Limits) -> Retry {
+    let counts = !matches!(pause, Pause::Quota(_));
+    if counts && attempt + 1 >= PLAN_ATTEMPTS {
         return Retry::GiveUp;
     }
-    let attempt = attempt + u32::from(pause.is_none());
+    let attempt = attempt + u32::from(counts);
     let again = ControlMessage::Plan { instance: id.clone(), table: table.clone(), attempt };
-    Retry::Later { again, pause: pause.unwrap_or_else(|| limits.retry_pause(attempt)) }
+    let ours = limits.retry_pause(attempt);
+    let pause = match pause {
+        Pause::Unknown => ours,
+        Pause::Asked(asked) => asked.min(LONGEST_ASKED).max(ours),
+        Pause::Quota(pause) => pause,
+    };
+    Retry::Later { again, pause }
 }
 
 /// The head while its plan waits until `until`.
@@ -610,9 +628,22 @@ mod tests {
             Retry::Later { again: ControlMessage::Plan { attempt, .. }, .. } => Some(attempt),
             _ => None,
         };
-        let pause = Some(Duration::from_secs(9));
+        let pause = Pause::Quota(Duration::from_secs(9));
         assert_eq!(attempt(retry(&id(1), &key(), PLAN_ATTEMPTS, pause, &limits())), Some(PLAN_ATTEMPTS));
-        assert_eq!(attempt(retry(&id(1), &key(), 0, None, &limits())), Some(1));
-        assert_eq!(retry(&id(1), &key(), PLAN_ATTEMPTS - 1, None, &limits()), Retry::GiveUp);
+        assert_eq!(attempt(retry(&id(1), &key(), 0, Pause::Unknown, &limits())), Some(1));
+        assert_eq!(retry(&id(1), &key(), PLAN_ATTEMPTS - 1, Pause::Unknown, &limits()), Retry::GiveUp);
+    }
+
+    #[test]
+    fn a_service_is_left_alone_for_as_long_as_it_asked_within_reason() {
+        let paused = |attempt, asked| match retry(&id(1), &key(), attempt, Pause::Asked(asked), &limits()) {
+            Retry::Later { pause, .. } => pause,
+            Retry::GiveUp => panic!("given up"),
+        };
+        assert_eq!(paused(0, Duration::from_secs(90)), Duration::from_secs(90));
+        assert_eq!(paused(2, Duration::from_secs(1)), limits().retry_pause(3), "an early attempt is no better");
+        assert_eq!(paused(0, Duration::from_secs(1_000_000)), LONGEST_ASKED);
+        let last = retry(&id(1), &key(), PLAN_ATTEMPTS - 1, Pause::Asked(Duration::from_secs(90)), &limits());
+        assert_eq!(last, Retry::GiveUp, "what a service says does not make attempts endless");
     }
 }

@@ -9,6 +9,7 @@ use crate::orchestration::message::{ControlMessage, Debt};
 use crate::orchestration::write::{RowWrite, RunWrite};
 use crate::timestamp::Timestamp;
 use std::collections::HashSet;
+use std::time::Duration;
 
 /// What a start message finds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,10 +34,12 @@ pub fn look(run: &Instance) -> Look {
     }
 }
 
-/// The start message of another attempt, delayed, or `None` when the attempts are used up.
-pub fn retry(id: &InstanceId, attempt: u32, limits: &Limits) -> Option<Debt> {
+/// The start message of another attempt, delayed, for as long as the service `asked` where a start that waits is not taken for a
+/// lost one by then; `None` when the attempts are used up.
+pub fn retry(id: &InstanceId, attempt: u32, asked: Option<Duration>, limits: &Limits) -> Option<Debt> {
     let again = ControlMessage::Start { instance: id.clone(), attempt: attempt + 1 };
-    (attempt + 1 < START_ATTEMPTS).then(|| Debt::control(again, limits.retry_pause(attempt)))
+    let pause = limits.retry_pause(attempt).max(asked.unwrap_or_default().min(limits.lost_after / 2));
+    (attempt + 1 < START_ATTEMPTS).then(|| Debt::control(again, pause))
 }
 
 /// An active row of the configuration and the first thing that is wrong with it.
@@ -251,7 +254,14 @@ mod tests {
     #[test]
     fn a_configuration_that_cannot_be_read_is_tried_three_times() {
         let limits = Limits::scaled(1.0);
-        assert!(retry(&id(1), 0, &limits).is_some() && retry(&id(1), 1, &limits).is_some());
-        assert_eq!(retry(&id(1), 2, &limits), None);
+        let pause = |attempt, asked| retry(&id(1), attempt, asked, &limits).map(|again| again.delay);
+        assert!(pause(0, None).is_some() && pause(1, None).is_some());
+        assert_eq!(pause(2, None), None);
+        assert_eq!(
+            pause(0, Some(Duration::from_secs(50))),
+            Some(Duration::from_secs(50)),
+            "when the service asked for it"
+        );
+        assert_eq!(pause(0, Some(Duration::MAX)), Some(limits.lost_after / 2));
     }
 }

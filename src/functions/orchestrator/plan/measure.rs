@@ -15,7 +15,7 @@ use crate::orchestration::ledger::{ChunkIdPlace, Head, RowFormat, Shape};
 use crate::orchestration::limits::{MAX_DYNAMIC_BYTES, SAMPLE_ROWS};
 use crate::orchestration::sizing::{self, Sample};
 use crate::timestamp::Timestamp;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 /// The most rows of a sample that is not weighed at the source.
 const PLAIN_ROWS: u32 = 1_000;
@@ -46,7 +46,7 @@ pub async fn weigh(
             }
         }
     };
-    *head = sizing::sampled(head.clone(), shape, sampled, hunting.byte_cap());
+    *head = sizing::sampled(head.clone(), shape, &sampled, hunting.byte_cap());
     Ok(())
 }
 
@@ -62,6 +62,9 @@ fn next_format(error: &Error, wanted: RowFormat, tried: RowFormat, ours_to_choos
     }
 }
 
+/// A sample, by where parts of it lie; empty where there are no rows, or too many to be weighed.
+type Parts = Vec<(Timestamp, Sample)>;
+
 struct Sampling<'h, 'a> {
     head: &'h Head,
     slice: Slice,
@@ -73,7 +76,7 @@ struct Sampling<'h, 'a> {
 impl Sampling<'_, '_> {
     /// A sample of some [`SAMPLE_ROWS`] rows, by the hash that also divides windows: of more, should that part of them hold
     /// nothing, and of fewer, should they be too much for the service.
-    async fn sample(&mut self, shape: &Shape) -> Result<Option<Sample>, Error> {
+    async fn sample(&mut self, shape: &Shape) -> Result<Parts, Error> {
         let name = |error: crate::kql::InvalidName| HuntingError::Refused {
             code: "Name".to_owned(),
             message: error.to_string(),
@@ -92,9 +95,8 @@ impl Sampling<'_, '_> {
         loop {
             let partition = (parts > 1).then(|| Partition { index: 0, count: parts, by: by.clone() });
             match self.weighed(&source, partition, chunk_id).await {
-                Ok(Some(sample)) => return Ok(Some(sample)),
-                Ok(None) if parts == 1 || narrowed => return Ok(None),
-                Ok(None) => {
+                Ok(sample) if !sample.is_empty() || parts == 1 || narrowed => return Ok(sample),
+                Ok(_) => {
                     widened = true;
                     parts = (u64::from(parts) / STEP).max(1) as u32;
                 }
@@ -103,32 +105,28 @@ impl Sampling<'_, '_> {
                     parts = parts.saturating_mul(STEP as u32);
                 }
                 // All rows are in a few parts, each too much: the first answers will tell.
-                Err(Error::Call(error)) if is_too_much(&error) => return Ok(None),
+                Err(Error::Call(error)) if is_too_much(&error) => return Ok(Parts::new()),
                 Err(error) => return Err(error),
             }
         }
     }
 
     /// The weight of rows that the service does not pack, by the answer that holds some of them: fewer, where they are large.
-    async fn measured(
-        &mut self,
-        source: &Source,
-        chunk_id: Option<&str>,
-        compact: bool,
-    ) -> Result<Option<Sample>, Error> {
+    async fn measured(&mut self, source: &Source, chunk_id: Option<&str>, compact: bool) -> Result<Parts, Error> {
         let mut take = PLAIN_ROWS;
         let scan = loop {
             let query = queries::plain_sample(source, &self.slice, take, chunk_id);
             match self.read(&query, Reader::plain(self.dialect, compact)).await {
                 Err(Error::Call(error)) if is_too_much(&error) && take > 1 => take /= 10,
-                Err(Error::Call(error)) if is_too_much(&error) => return Ok(None),
+                Err(Error::Call(error)) if is_too_much(&error) => return Ok(Parts::new()),
                 Err(error) => return Err(error),
                 Ok(scan) => break scan,
             }
         };
         let (rows, bytes) = (scan.rows as f64, scan.response_bytes as f64);
         // How the rows vary is not known: as much as they weigh.
-        Ok((scan.rows > 0).then_some(Sample { rows: scan.rows, bytes, squares: 2.0 * bytes * bytes / rows }))
+        let sample = Sample { rows: scan.rows, bytes, squares: 2.0 * bytes * bytes / rows.max(1.0) };
+        Ok((scan.rows > 0).then_some((Timestamp::MIN, sample)).into_iter().collect())
     }
 
     async fn read(&mut self, query: &str, mut reader: Reader) -> Result<Scan, Error> {
@@ -141,20 +139,16 @@ impl Sampling<'_, '_> {
         Ok(reader.finish().map_err(HuntingError::from)?)
     }
 
-    /// The weight of a part of the rows.
+    /// The weight of a part of the rows, by the hours in which they lie.
     async fn weighed(
         &mut self,
         source: &Source,
         partition: Option<Partition>,
         chunk_id: Option<&str>,
-    ) -> Result<Option<Sample>, Error> {
+    ) -> Result<Parts, Error> {
         let answer = self.hunting.rows(&queries::sample(source, &self.slice, partition.as_ref(), chunk_id)).await?;
-        let value = |column: &str| answer.rows.first()?.get(column)?.as_f64();
-        let rows = answer.rows.first().and_then(|row| row.get("Rows")).and_then(Value::as_u64).unwrap_or_default();
-        let (Some(wire), Some(squares)) = (value("Wire").filter(|_| rows > 0), value("Squares")) else {
-            return Ok(None);
-        };
-        let biggest = value("Biggest").unwrap_or_default();
+        let value = |row: &Map<String, Value>, column: &str| row.get(column).and_then(Value::as_f64);
+        let biggest = answer.rows.iter().filter_map(|row| value(row, "Biggest")).fold(0.0, f64::max);
         if biggest > MAX_DYNAMIC_BYTES as f64 {
             tracing::warn!(
                 table = self.head.source,
@@ -162,10 +156,16 @@ impl Sampling<'_, '_> {
                 "there are rows above 1 MiB: see OVERSIZE_ROWS"
             );
         }
-        // Each row is larger by its frame, and so are the squares.
-        let (count, frame) = (rows as f64, FRAME_BYTES as f64);
-        let (bytes, squares) = (wire + count * frame, squares + 2.0 * frame * wire + count * frame * frame);
-        Ok(Some(Sample { rows, bytes, squares }))
+        let part = |row: &Map<String, Value>| {
+            let rows = row.get("Rows").and_then(Value::as_u64).filter(|rows| *rows > 0)?;
+            let (wire, squares) = (value(row, "Wire")?, value(row, "Squares")?);
+            let at = row.get("Bin").and_then(Value::as_str).and_then(|at| at.parse().ok()).unwrap_or(Timestamp::MIN);
+            // Each row is larger by its frame, and so are the squares.
+            let (count, frame) = (rows as f64, FRAME_BYTES as f64);
+            let (bytes, squares) = (wire + count * frame, squares + 2.0 * frame * wire + count * frame * frame);
+            Some((at, Sample { rows, bytes, squares }))
+        };
+        Ok(answer.rows.iter().filter_map(part).collect())
     }
 }
 

@@ -47,7 +47,8 @@ impl Planning<'_> {
         let range = Range { low: gap.unwrap_or(low), high };
         let (counted, look) = self.count(head, range, past.as_ref(), hunting).await?;
         let source = self.weigh(head, &counted, range, hunting).await?;
-        let target = sizing::target_rows(head, limits, hunting.byte_cap());
+        let byte_cap = hunting.byte_cap();
+        let target = sizing::target_rows(head, limits, byte_cap);
         let mut windows = self.came_late(head, found, past.as_ref(), &counted, hunting).await?;
         let (shape, draft) = (shape_of(head)?, draft_of(head)?);
         let taking = Taking { head, shape, ledger: &found.windows, draft, now, limits };
@@ -55,7 +56,8 @@ impl Planning<'_> {
         let hashing = source::hashing(shape).map_err(StepError::name)?;
         let null_rows = counted.null_rows;
         let mut planner = Planner::new(hunting, &source, &hashing);
-        let mut pieces = planner.cut(counted, target).await?;
+        let (caps, each) = sizing::caps(head, limits, byte_cap);
+        let mut pieces = planner.cut_below(counted, caps, each).await?;
         let whole = Piece::whole(Timestamp::MIN, Timestamp::MIN, null_rows);
         let judged = nulls::judge(&found.windows, null_rows, now);
         let nulls = match judged {
