@@ -63,6 +63,15 @@ pub enum OversizeRows {
     Ingest,
 }
 
+/// What the app does about a window that landed otherwise than it was sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Repair {
+    /// It names the command that a person runs.
+    Off,
+    /// It removes the rows itself.
+    Delete,
+}
+
 /// What a run works with.
 #[derive(Debug, Clone)]
 pub struct Settings {
@@ -88,6 +97,8 @@ pub struct Settings {
     pub row_format: Option<RowFormat>,
     /// What to do with rows above 1 MiB.
     pub oversize_rows: OversizeRows,
+    /// `REPAIR`
+    pub repair: Repair,
     /// Where the window id goes in tables that are copied for the first time.
     pub chunk_id: ChunkIdPlace,
     /// What is asked of destinations.
@@ -224,6 +235,7 @@ impl Settings {
             OversizeRows::Fail,
             &[("fail", OversizeRows::Fail), ("ingest", OversizeRows::Ingest)],
         );
+        let repair = reader.choice("REPAIR", Repair::Off, &[("off", Repair::Off), ("delete", Repair::Delete)]);
         let chunk_id = reader.choice(
             "CHUNK_ID",
             ChunkIdPlace::Column,
@@ -267,6 +279,7 @@ impl Settings {
                 trusted_hosts,
                 row_format,
                 oversize_rows,
+                repair,
                 chunk_id,
                 tables,
                 limits,

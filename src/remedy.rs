@@ -18,7 +18,7 @@ impl Display for Named<'_> {
 }
 
 /// Where a row holds the id of its window.
-fn held_in(id_in_row: bool) -> &'static str {
+pub(crate) fn held_in(id_in_row: bool) -> &'static str {
     if id_in_row { "tostring(RawData._ChunkId)" } else { "ChunkId" }
 }
 

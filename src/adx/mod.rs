@@ -5,6 +5,7 @@
 pub mod answer;
 pub mod catalog;
 pub mod client;
+mod codes;
 mod denial;
 pub mod error;
 pub mod ingestion;

@@ -15,6 +15,7 @@ mod notes;
 mod orchestrator;
 mod orchestrators;
 mod planner;
+mod posting;
 mod source;
 mod terminate_orchestration;
 #[cfg(test)]

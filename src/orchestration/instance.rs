@@ -2,6 +2,7 @@
 
 use super::IllegalTransition;
 use super::ids::{InstanceId, TableKey};
+use super::ledger::ProofFigures;
 use super::message::{ControlMessage, Debt};
 use super::repairs::Repairs;
 use super::snapshot::result::SnapshotResult;
@@ -175,6 +176,9 @@ pub struct TableResult {
     pub repaired: u64,
     /// Hunting calls.
     pub calls: u64,
+    /// What the proof of its windows took.
+    #[serde(default)]
+    pub proof: ProofFigures,
     /// The attempts of a table that is copied whole.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub snapshots: Vec<SnapshotResult>,

@@ -259,6 +259,38 @@ pub struct Progress {
     pub bytes: u64,
     /// Hunting calls.
     pub calls: u64,
+    /// What the proof of its windows has taken.
+    #[serde(default)]
+    pub proof: ProofFigures,
+}
+
+/// What the proof of the windows of a table takes in a run.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProofFigures {
+    /// Count queries.
+    #[serde(default)]
+    pub queries: u64,
+    /// Commands beside them: looks at failures and policies.
+    #[serde(default)]
+    pub commands: u64,
+    /// Windows proved.
+    #[serde(default)]
+    pub windows: u64,
+    /// From the submission of a window to its proof, of all together.
+    #[serde(default)]
+    pub total_ms: u64,
+    /// The longest of these times.
+    #[serde(default)]
+    pub longest_ms: u64,
+}
+
+impl ProofFigures {
+    /// Takes in how long a window waited for its proof.
+    pub fn took(&mut self, ms: u64) {
+        self.windows += 1;
+        self.total_ms = self.total_ms.saturating_add(ms);
+        self.longest_ms = self.longest_ms.max(ms);
+    }
 }
 
 /// When a table is counted next.

@@ -1,5 +1,5 @@
-//! The commands by which a person removes rows of a window from its destination. Nothing here is ever run by the app: rows
-//! that are deleted are gone (dataexplorer-docs `concepts/data-soft-delete`).
+//! The commands by which a person removes rows of a window from its destination. Rows that are deleted are gone (dataexplorer-docs
+//! `concepts/data-soft-delete`): the app runs them by itself only where a setting says so, as `repair` decides.
 
 use super::ids::WindowId;
 use super::ledger::{ChunkIdPlace, Head};

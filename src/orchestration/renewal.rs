@@ -6,7 +6,8 @@
 //! not outlive the longest command. Only after both, and with a count made after both that shows nothing, is
 //! the window planned again, as another generation: under another id, tag and blob. Until then it fails, and says when.
 //!
-//! The other way to another generation: rows of the window had landed, and a person has removed them as a failure of it asked.
+//! The other way to another generation: rows of the window had landed, and a person has removed them as a failure of it asked, or
+//! the app where it may (`repair`).
 //! Their tag stays, so a post of the old generation brings nothing (docs/decisions/0005-removed-rows-are-pulled-again.md).
 
 use super::IllegalTransition;
@@ -83,6 +84,7 @@ pub fn renewed(window: &Window, now: Timestamp) -> Result<Window, IllegalTransit
         run: window.run.clone(),
         calls: window.calls,
         parting: window.parting,
+        removal: window.removal.clone(),
         ..Window::planned(id, &window.plan, window.handover, window.planned_rows, now)
     })
 }

@@ -2,7 +2,7 @@
 //! those of the Python app, with more beside them.
 
 use super::instance::{Instance, RuntimeStatus, TableResult, TableRun};
-use super::ledger::{Head, TableState};
+use super::ledger::{Head, ProofFigures, TableState};
 use crate::timestamp::Timestamp;
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -37,6 +37,7 @@ pub fn output(run: &Instance, tables: &[TableRun]) -> Value {
                 "chunks_processed": result.windows_done,
                 "chunks_failed": result.windows_failed,
                 "hunting_calls": result.calls,
+                "proof": proof(&result.proof),
                 "high_watermark": result.verified_up_to,
                 "warnings": result.warnings,
                 "error": result.error,
@@ -215,6 +216,17 @@ fn state(run: &Instance, head: &Head) -> &'static str {
         TableState::Running => "copying",
         TableState::Finishing => "finishing",
     }
+}
+
+/// What the proof of a table's windows took, in the words of the output.
+pub fn proof(figures: &ProofFigures) -> Value {
+    let mean = figures.total_ms.checked_div(figures.windows).unwrap_or_default();
+    json!({
+        "count_queries": figures.queries,
+        "commands": figures.commands,
+        "submit_to_verified_ms_mean": mean,
+        "submit_to_verified_ms_longest": figures.longest_ms,
+    })
 }
 
 #[cfg(test)]

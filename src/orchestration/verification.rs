@@ -4,8 +4,10 @@ use super::IllegalTransition;
 use super::adoption;
 use super::ledger::Head;
 use super::limits::{Limits, SOURCE_KEPT, WINDOW_ATTEMPTS};
+use super::outcome::{Outcome, Standing, is_due_again, is_given_up};
 use super::removal::Place;
 use super::renewal;
+use super::repair::{self, Removal};
 use super::window::{Window, WindowState};
 use crate::remedy;
 use crate::timestamp::Timestamp;
@@ -50,6 +52,8 @@ pub enum Verdict {
     Failed(String),
     /// It was proved, and more rows than were sent are there now: for a person. It stays proved, and the watermark where it is.
     Doubled(String),
+    /// It landed otherwise than it was sent, and the app may mend that: record what it removes, then remove it, then count.
+    Remove(Removal),
     /// It was proved, and a count made again shows no second copy: a person has removed one, or none can land any more.
     Single {
         /// Whether none can land any more.
@@ -84,14 +88,13 @@ pub fn judge(
     if found.rows == 0 && window.landed_rows > 0 {
         return Verdict::Renew;
     }
-    if waited(window, now) > limits.verify_deadline {
+    if found.rows == 0 && window.outcome.standing == Standing::Hopeless {
+        return Verdict::Failed(hopeless(place, window));
+    }
+    if waited(window, now) > limits.verify_deadline || found.rows == 0 && is_given_up(window, now, limits) {
         return Verdict::Failed(missing(place, window, found, seal.rows, now));
     }
-    let post_age = now.since(window.last_post.unwrap_or(window.updated));
-    if found.rows == 0 && post_age > limits.resubmit_after && window.attempts + 1 < WINDOW_ATTEMPTS {
-        return Verdict::Repost;
-    }
-    Verdict::Wait
+    if found.rows == 0 && is_due_again(window, now, limits) { Verdict::Repost } else { Verdict::Wait }
 }
 
 /// How long it has been counted.
@@ -99,13 +102,21 @@ fn waited(window: &Window, now: Timestamp) -> Duration {
     now.since(window.counting_since.or(window.last_post).unwrap_or(window.updated))
 }
 
+/// A post that was refused for good: another one would be too.
+fn hopeless(place: &Place, window: &Window) -> String {
+    let error = window.outcome.error.as_deref().unwrap_or("no reason was given");
+    format!("window {} could not be posted to {}: {error}", window.id, place.table)
+}
+
 fn missing(place: &Place, window: &Window, found: Found, sealed: u64, now: Timestamp) -> String {
     let (table, id) = (&place.table, window.id);
     let shown = format!(
-        "{table} shows {} of the {sealed} rows of window {id} after {} s of counting ({} posts)",
+        "{table} shows {} of the {sealed} rows of window {id} after {} s of counting ({} {}{})",
         found.rows,
         waited(window, now).as_secs(),
-        window.posts
+        window.posts,
+        if window.posts == 1 { "post" } else { "posts" },
+        window.outcome.error.as_ref().map_or_else(String::new, |error| format!("; last: {error}")),
     );
     match found.rows {
         0 => shown,
@@ -224,7 +235,11 @@ pub fn settle(
     verdict: &Verdict,
     now: Timestamp,
 ) -> Result<Window, IllegalTransition> {
-    let counted_again = matches!(verdict, Verdict::Doubled(_) | Verdict::Single { .. });
+    let counted_again = match verdict {
+        Verdict::Doubled(_) | Verdict::Single { .. } => true,
+        Verdict::Remove(_) => window.state == WindowState::Verified,
+        _ => false,
+    };
     window.expect(if counted_again { WindowState::Verified } else { WindowState::Submitted }, "be judged")?;
     let settled = match verdict {
         Verdict::Verified => {
@@ -233,7 +248,9 @@ pub fn settle(
             head.progress.rows += rows;
             head.unaudited_rows += rows;
             head.progress.repaired += u64::from(window.failures > 0);
-            Window { state: WindowState::Verified, error: None, ..window.clone() }
+            let waited = u64::try_from(waited(window, now).as_millis()).unwrap_or(u64::MAX);
+            head.progress.proof.took(waited);
+            Window { state: WindowState::Verified, error: None, outcome: Outcome::default(), ..window.clone() }
         }
         Verdict::Failed(reason) => {
             head.progress.failed += 1;
@@ -248,6 +265,12 @@ pub fn settle(
         Verdict::Renew => renewal::renewed(window, now)?,
         Verdict::Repost => window.reposted(now)?,
         Verdict::Doubled(reason) => Window { error: Some(reason.clone()), run: head.run.clone(), ..window.clone() },
+        Verdict::Remove(removal) if counted_again => {
+            let error = format!("{} rows of it are there a second time, and are being removed", removal.rows);
+            let run = head.run.clone();
+            Window { error: Some(error), run, ..repair::intended(window, removal) }
+        }
+        Verdict::Remove(removal) => repair::intended(window, removal),
         Verdict::Single { settled } => {
             // One that was never doubled is no work of this run.
             let run = if window.error.is_some() { &head.run } else { &window.run };
@@ -412,6 +435,31 @@ mod tests {
         assert_eq!(judged(&leftover, 9, 0, 0, day + 1), Verdict::Wait);
         assert_eq!(uncounted(&leftover, "503", at(day + 1), &Limits::scaled(1.0)), Verdict::Wait);
         assert!(matches!(uncounted(&leftover, "503", at(day + 1_801), &Limits::scaled(1.0)), Verdict::Failed(_)));
+    }
+
+    #[test]
+    fn a_refusal_for_good_fails_the_window_at_once_with_its_words_but_not_before_a_count() {
+        use crate::orchestration::outcome::Post;
+        let refused = Post::Refused { reason: "no such role".into(), permanent: true };
+        let hopeless = Window { outcome: Outcome::default().after(&refused), ..window() };
+        assert!(reason(judged(&hopeless, 0, 0, 0, 1)).ends_with("could not be posted to T: no such role"));
+        assert_eq!(judged(&hopeless, 10, 0, 0, 1), Verdict::Verified, "an earlier post has landed");
+        assert_eq!(judged(&hopeless, 4, 0, 0, 1), Verdict::Wait);
+        let next = hopeless.taken_up(at(9), &Limits::scaled(1.0)).unwrap();
+        assert_eq!(judged(&next, 0, 0, 0, 10), Verdict::Repost);
+        let reposted = next.reposted(at(10)).unwrap();
+        assert_eq!(judged(&reposted, 0, 0, 0, 610), Verdict::Wait);
+        let said = reason(judged(&reposted, 0, 0, 0, 611));
+        assert!(said.ends_with("(2 posts; last: no such role)"), "{said}");
+    }
+
+    #[test]
+    fn a_post_without_an_answer_is_told_where_nothing_landed() {
+        use crate::orchestration::outcome::Post;
+        let outcome = Outcome::default().after(&Post::Unknown("504".into()));
+        let lost = Window { outcome, posts: 3, attempts: 4, ..window() };
+        let said = reason(judged(&lost, 0, 0, 0, 1801));
+        assert!(said.contains("shows 0 of the 10 rows") && said.ends_with("(3 posts; last: 504)"), "{said}");
     }
 
     #[test]

@@ -15,6 +15,8 @@ use super::difference::Difference;
 use super::ids::{InstanceId, WindowId, WindowName};
 use super::limits::{Limits, WINDOW_ATTEMPTS};
 use super::message::Debt;
+use super::outcome::Outcome;
+use super::repair::Removal;
 use crate::timestamp::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -124,6 +126,9 @@ pub struct Window {
     /// When it was last posted, or sealed.
     #[serde(default)]
     pub last_post: Option<Timestamp>,
+    /// What is known of its posts.
+    #[serde(default)]
+    pub outcome: Outcome,
     /// Since when it is counted in this run, or was in the last: from its submission, or from when a run took it up. After the
     /// verify deadline it fails.
     #[serde(default)]
@@ -134,6 +139,9 @@ pub struct Window {
     /// The most rows of it that a count has found.
     #[serde(default)]
     pub landed_rows: u64,
+    /// What the app removes of it, or has removed.
+    #[serde(default)]
+    pub removal: Option<Removal>,
     /// Since when its blob is known to be gone: it cannot be posted again.
     #[serde(default)]
     pub gone_since: Option<Timestamp>,
@@ -192,9 +200,11 @@ impl Window {
             seal: None,
             posts: 0,
             last_post: None,
+            outcome: Outcome::default(),
             counting_since: None,
             settled: false,
             landed_rows: 0,
+            removal: None,
             gone_since: None,
             calls: 0,
             null_watermarks: None,
@@ -302,6 +312,7 @@ impl Window {
             posts: self.posts + 1,
             attempts: self.attempts + 1,
             last_post: Some(now),
+            outcome: self.outcome.reposted(),
             updated: now,
             ..self.clone()
         })
@@ -322,7 +333,12 @@ impl Window {
             updated: now,
             ..self.clone()
         };
-        let counted_anew = |window: Self| Self { counting_since: Some(now), updated: now, ..window };
+        let counted_anew = |window: Self| Self {
+            counting_since: Some(now),
+            outcome: window.outcome.taken_up(),
+            updated: now,
+            ..window
+        };
         match (self.state, &self.seal) {
             (WindowState::Submitted, _) => Some(counted_anew(Self { attempts: 0, ..self.clone() })),
             (WindowState::Failed, Some(_)) => Some(counted_anew(fresh(WindowState::Submitted))),

@@ -1,5 +1,5 @@
 use crate::fake::{Fake, Reply, appended, body, missing, soon, status, v1, v2};
-use crate::golden::{CONFIG_COLUMNS, ENTRY, at, audit_row, catalog, name};
+use crate::golden::{CONFIG_COLUMNS, ENTRY, FAILURES, at, audit_row, catalog, name};
 use adxingestor::adx::Error;
 use adxingestor::adx::catalog::{Claim, Counts, WatermarkMove};
 use adxingestor::adx::ingestion::ChunkIdMode;
@@ -227,23 +227,45 @@ async fn audit_rows_that_vanish_are_an_error_and_repeated_ones_are_not() {
 
 #[tokio::test]
 async fn a_failure_of_the_engine_is_explained_without_its_signature() {
-    let fake = Fake::start(|_| {
-        v1(
-            "FailedOn:datetime,ErrorCode:string,FailureKind:string,Details:string",
-            &json!([[
-                "2026-04-14T07:00:00Z",
-                "BadRequest_InvalidBlob",
-                "Permanent",
-                "cannot read https://a/b.gz?sig=SECRET now"
-            ]]),
-        )
-    })
-    .await;
-    let text = catalog(&fake).explain_missing(&name("T"), "0f2a", soon()).await.unwrap();
+    let rows = json!([
+        [
+            "2026-04-14T07:00:00Z",
+            "https://a/c/w1.gz",
+            "BadRequest_InvalidBlob",
+            "Permanent",
+            "cannot read https://a/b.gz?sig=SECRET now",
+            false,
+            false
+        ],
+        [
+            "2026-04-14T06:00:00Z",
+            "https://a/c/w2.gz?sig=SECRET",
+            "BadRequest_TableAccessDenied",
+            "Permanent",
+            "no",
+            false,
+            false
+        ],
+        ["2026-04-14T05:00:00Z", "w3.gz", "UpdatePolicy_BadRequest", "Permanent", "x", true, true],
+        ["2026-04-14T04:00:00Z", "w4.gz", "Stream_NoDataToIngest", "", "x", null, null],
+        ["2026-04-14T03:00:00Z", "w5.gz", "Brand_New", "Transient", "x", false, true]
+    ]);
+    let fake = Fake::start(move |_| v1(FAILURES, &rows)).await;
+    let since = at("2026-04-14T00:00:00Z");
+    let failures = catalog(&fake).ingestion_failures(&name("T"), since, soon()).await.unwrap();
+    let words: Vec<&str> = failures.iter().map(|failure| failure.words.as_str()).collect();
+    let first = "BadRequest_InvalidBlob (Permanent) at 2026-04-14T07:00:00.0000000Z: cannot read https://a/b.gz now; the service";
+    assert!(words[0].starts_with(first), "{words:#?}");
+    assert!(words[1].contains("ingestors (") && words[2].contains("(Permanent, in an update policy)"), "{words:#?}");
+    assert!(words[4].ends_with(": x"), "an unknown code has no advice: {words:#?}");
+    assert_eq!(failures[1].source, "https://a/c/w2.gz");
+    let permanent: Vec<bool> = failures.iter().map(|failure| failure.permanent).collect();
     assert_eq!(
-        text,
-        "BadRequest_InvalidBlob (Permanent) at 2026-04-14T07:00:00.0000000Z: cannot read https://a/b.gz now"
+        permanent,
+        [true, true, false, true, false],
+        "what should be tried again is not, an unsaid kind goes by its code"
     );
     let fake = Fake::start(|_| status(403)).await;
-    assert_eq!(catalog(&fake).explain_missing(&name("T"), "0f2a", soon()).await, None);
+    let denied = catalog(&fake).ingestion_failures(&name("T"), since, soon()).await.unwrap_err().to_string();
+    assert!(denied.contains("viewers ("), "{denied}");
 }

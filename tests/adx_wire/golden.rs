@@ -3,7 +3,7 @@
 use crate::fake::{Fake, Reply, Seen, appended, missing, soon, status, v1, v2};
 use adxingestor::adx::catalog::{
     AuditRow, Catalog, Claim, Destination, Encoding, FailureRow, Held, HeldSize, LedgerEntry, Names, Page, Policies,
-    Readiness, Stopped, Tags, WatermarkMove,
+    Readiness, Removed, Stopped, Tags, WatermarkMove, WindowRows,
 };
 use adxingestor::adx::ingestion::{BlobName, ChunkIdMode, Ingestor, StoredBlob, Submission};
 use adxingestor::kql::Identifier;
@@ -42,6 +42,8 @@ pub const ENTRY: LedgerEntry<'static> =
     LedgerEntry { source: "DeviceEvents", destination: "Device Events", ledger_id: "0a1b2c3d", axis: "arrival" };
 
 pub const CONFIG_COLUMNS: &str = "SourceTable:string,DestinationFolder:string,DestinationTable:string,WatermarkColumn:string,LastRefreshedTime:datetime,HighWatermark:datetime,LoadType:string,IsActive:bool";
+
+pub const FAILURES: &str = "FailedOn:datetime,IngestionSourcePath:string,ErrorCode:string,FailureKind:string,Details:string,OriginatesFromUpdatePolicy:bool,ShouldRetry:bool";
 
 struct Golden {
     folder: PathBuf,
@@ -98,7 +100,7 @@ fn obliging(seen: &Seen) -> Reply {
     } else if csl == ".show functions" {
         v1("Name:string,Body:string", &json!([]))
     } else if starts(".show ingestion failures") {
-        v1("FailedOn:datetime,ErrorCode:string,FailureKind:string,Details:string", &json!([]))
+        v1(FAILURES, &json!([]))
     } else if starts(".show") || starts(".create") {
         v1("Name:string,TableName:string", &json!([]))
     } else {
@@ -263,8 +265,27 @@ async fn proofs(golden: &mut Golden) {
     catalog(&fake).counts(&table, &watermark, ChunkIdMode::InRow, &ids[..1], soon()).await.unwrap();
     golden.csl("counts_in_row.txt", &fake);
     let fake = Fake::start(obliging).await;
-    assert_eq!(catalog(&fake).explain_missing(&table, "0f2a", soon()).await, None);
+    let since = "2026-05-01T00:00:00Z".parse().unwrap();
+    assert_eq!(catalog(&fake).ingestion_failures(&table, since, soon()).await.unwrap(), []);
     golden.csl("failures_shown.txt", &fake);
+}
+
+/// What is previewed and, if that is right, removed.
+async fn removals(golden: &mut Golden) {
+    let (table, after) = (name("Device Events"), "2026-05-01T00:00:02Z".parse().unwrap());
+    let id = "0f2a\" or 1 == 1 //";
+    let columns = "RecordsMatchPredicate:long";
+    for (file, id_in_row, after, removed) in [
+        ("removal.txt", false, None, Removed::All),
+        ("removal_by_the_id_in_the_row.txt", true, None, Removed::Otherwise { previewed: 3 }),
+        ("removal_of_a_second_copy.txt", false, Some(after), Removed::All),
+    ] {
+        let previewed = if removed == Removed::All { json!([[2], [3]]) } else { json!([[3]]) };
+        let fake = Fake::start(move |_| v1(columns, &previewed)).await;
+        let rows = WindowRows { table: &table, id, id_in_row, after };
+        assert_eq!(catalog(&fake).remove_rows(&rows, 5, soon()).await.unwrap(), removed);
+        golden.csl(file, &fake);
+    }
 }
 
 async fn ledgers(golden: &mut Golden) {
@@ -502,6 +523,7 @@ async fn everything_that_leaves_matches_its_golden_file_and_none_is_left_over() 
     proofs(&mut golden).await;
     adoptions(&mut golden).await;
     repairs(&mut golden).await;
+    removals(&mut golden).await;
     ledgers(&mut golden).await;
     audits(&mut golden).await;
     an_append_that_was_done_before(&mut golden).await;

@@ -48,6 +48,8 @@ macro_rules! system_tests {
             what_the_hunting_service_refuses_for_good_fails_its_table_with_the_reason_and_no_other,
             a_window_that_landed_twice_loses_its_younger_copy_by_the_command_that_is_said,
             a_window_of_which_a_half_landed_is_pulled_again_once_that_is_removed,
+            a_permanent_failure_is_told_with_what_to_do_and_posted_once_in_each_run_until_it_is_mended,
+            a_window_that_landed_twice_is_mended_by_the_app_where_it_may,
             a_snapshot_whose_source_changes_is_copied_again,
             a_table_that_never_stands_still_is_published_torn,
             a_table_without_a_time_says_that_it_can_be_copied_whole,

@@ -11,9 +11,13 @@ const ROWS: u64 = 300;
 const TIME_SCALE: f64 = 60.0;
 
 async fn suffering(store: Store, mishap: Mishap) -> Deployment {
+    suffering_with(store, mishap, &[]).await
+}
+
+async fn suffering_with(store: Store, mishap: Mishap, settings: &[(&str, &str)]) -> Deployment {
     let mut cloud = cloud(vec![table(TABLE, ROWS, 3)]);
     cloud.ingestion.mishaps = vec![(mishap, 1.0)];
-    Deployment::start_scaled(TIME_SCALE, store, cloud, &[Copied::incremental(TABLE)], &[]).await
+    Deployment::start_scaled(TIME_SCALE, store, cloud, &[Copied::incremental(TABLE)], settings).await
 }
 
 /// A run in which the table fails; gives what is said of it.
@@ -88,4 +92,32 @@ pub async fn a_second_copy_that_lands_after_the_proof_is_found_by_the_next_run(s
     assert_eq!(app.rows(TABLE), ROWS + 20, "{said}");
     app.completed().await;
     app.assert_equal(TABLE, TABLE);
+}
+
+pub async fn a_permanent_failure_is_told_with_what_to_do_and_posted_once_in_each_run_until_it_is_mended(store: Store) {
+    let app = suffering(store, Mishap::Permanent).await;
+    let posts = || app.cloud.ingestion().statistics().messages;
+    for run in 1..=2 {
+        let said = said(&app).await;
+        for part in ["BadRequest_InvalidBlob (Permanent) at ", "The blob was refused on purpose.", "start another run"]
+        {
+            assert!(said.contains(part), "{part}: {said}");
+        }
+        let audited = app.adx("meta_ChunkIngestionFailures | where error has 'BadRequest_InvalidBlob' | count");
+        assert_eq!((posts(), &audited[0][0]), (run, &Value::from(run)), "{said}");
+    }
+    mended(&app).await;
+    assert_eq!(posts(), 3);
+}
+
+pub async fn a_window_that_landed_twice_is_mended_by_the_app_where_it_may(store: Store) {
+    let app = suffering_with(store, Mishap::Twice, &[("REPAIR", "delete"), ("CHUNK_SIZE", "100")]).await;
+    let summary = app.completed().await;
+    app.assert_equal(TABLE, TABLE);
+    assert_eq!(app.rows(TABLE), ROWS);
+    let said = summary.to_string();
+    assert!(said.contains("REPAIR=delete removed") && said.contains("a second copy"), "{summary:#}");
+    let audited = app.adx("meta_MigrationAudit | where tostring(chunk_results) has 'removed' | count");
+    assert_eq!(audited[0][0], 1);
+    assert_eq!(app.cloud.ingestion().statistics().messages, summary["total_chunks_processed"].as_u64().unwrap());
 }

@@ -5,6 +5,7 @@ use super::oracle::Copied;
 use super::world::{Setting, SimulatedTable, World};
 use super::{each, simulated};
 use adxingestor::orchestration::instance::{Instance, RuntimeStatus};
+use localcloud::adx::ingestion::Mishap;
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
@@ -37,6 +38,8 @@ pub struct Course {
     pub before: Before,
     /// Whether the timer of the watchdog fires.
     pub watched: bool,
+    /// What every window meets, which the app mends by itself.
+    pub mishap: Option<Mishap>,
 }
 
 /// What a run does when nothing goes wrong.
@@ -57,6 +60,7 @@ impl Course {
             answer_bytes: 50_000_000,
             before: Before::Nothing,
             watched: true,
+            mishap: None,
         }
     }
 
@@ -67,6 +71,10 @@ impl Course {
         setting.points = points;
         setting.settings =
             vec![("CHUNK_SIZE", self.rows_of_a_window.to_string()), ("HUNTING_CALLS_PER_MINUTE", "6000".to_owned())];
+        if let Some(mishap) = self.mishap {
+            setting.mishaps = vec![(mishap, 1.0)];
+            setting.settings.push(("REPAIR", "delete".to_owned()));
+        }
         setting
     }
 

@@ -14,6 +14,7 @@ mod clock;
 mod columns;
 mod crashes;
 mod edge;
+mod figures;
 mod gate;
 mod handover;
 #[path = "../support/identity.rs"]
@@ -27,6 +28,7 @@ mod observe;
 mod oracle;
 mod process;
 mod refused;
+mod repair;
 mod schedule;
 mod sizes;
 mod snapshots;

@@ -136,6 +136,27 @@ impl World {
         if let Some(twice) = audit.iter().find(|row| row[1] != 1) {
             findings.push(format!("{destination}: {} audit rows of the run {}", twice[1], twice[0]));
         }
+        let failures = self.adx(&format!(
+            "meta_ChunkIngestionFailures | where table == '{destination}' \
+             | summarize Rows = count() by ingestion_id, chunk_id, low_watermark, high_watermark | where Rows > 1"
+        ));
+        if let Some(twice) = failures.first() {
+            findings.push(format!(
+                "{destination}: {} failure rows of the window {} of the run {}",
+                twice[4], twice[1], twice[0]
+            ));
+        }
+        let told = self.adx(&format!(
+            "meta_ChunkIngestionFailures | where table == '{destination}' and success | summarize count()"
+        ));
+        let repaired =
+            ledger.windows.iter().filter(|window| window.failures > 0 && window.state == WindowState::Verified);
+        let (told, repaired) = (told[0][0].as_u64().unwrap(), repaired.count() as u64);
+        if told < repaired {
+            findings.push(format!(
+                "{destination}: {told} failure rows tell of a repair, and {repaired} windows were repaired"
+            ));
+        }
         findings
     }
 }

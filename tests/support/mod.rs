@@ -324,7 +324,31 @@ impl Deployment {
 
     /// Waits until a run has ended and gives its status body.
     pub async fn ended(&self, id: &str) -> Value {
-        self.until(id, |body| !matches!(body["runtimeStatus"].as_str(), Some("Pending" | "Running"))).await
+        let status =
+            self.until(id, |body| !matches!(body["runtimeStatus"].as_str(), Some("Pending" | "Running"))).await;
+        self.assert_no_secret_is_told(&status);
+        status
+    }
+
+    /// Panics if logs, status, output or audit hold a signature or a token.
+    fn assert_no_secret_is_told(&self, status: &Value) {
+        let mut told = vec![status.to_string()];
+        told.extend((0..self.apps.len()).map(|index| self.log(index)));
+        for table in ["meta_MigrationAudit", "meta_ChunkIngestionFailures"] {
+            let rows = self.cloud.adx().run(table).map(|rows| rows.json_rows()).unwrap_or_default();
+            told.push(Value::from_iter(rows.into_iter().map(Value::from)).to_string());
+        }
+        for text in &told {
+            // A token begins with the Base64 of its header, `{"`.
+            for secret in ["sig=", "eyJ"] {
+                let found = text.find(secret).map(|at| text[..at].chars().rev().take(200).collect::<String>());
+                assert!(
+                    found.is_none(),
+                    "`{secret}` after {}",
+                    found.unwrap_or_default().chars().rev().collect::<String>()
+                );
+            }
+        }
     }
 
     /// A run that has to end well; gives its processing summary.

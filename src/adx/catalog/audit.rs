@@ -4,18 +4,19 @@
 use super::super::template::Listed;
 use super::append::{Appended, tag_of};
 use super::{Catalog, Error};
-use crate::kql::{Identifier, Literal};
+use crate::kql::{Identifier, Literal, Text};
 use crate::timestamp::Timestamp;
 use serde_json::Value;
 use std::fmt::Display;
 use tokio::time::Instant;
 
-/// The most bytes of a text in a row.
+/// The most bytes of a text in a row, as it is written.
 const MAX_TEXT_BYTES: usize = 8 * 1024;
 /// The most bytes of a dynamic value in a row; above 1 MiB the engine would store null.
 const MAX_DYNAMIC_BYTES: usize = 128 * 1024;
-/// The most bytes of the rows of one command.
-const MAX_COMMAND_BYTES: usize = 256 * 1024;
+/// The rows of one command. Parts are cut by their number, never by their size: a repetition whose texts are longer cuts where the
+/// first one did, or its tags would stand for other rows.
+const ROWS_OF_A_COMMAND: usize = 20;
 
 /// A row about a table's part in a run.
 #[derive(Debug, Clone, PartialEq)]
@@ -169,7 +170,7 @@ impl Catalog {
         let columns: Result<Vec<String>, _> =
             columns.iter().map(|(name, ty)| Identifier::new(name).map(|name| format!("{name}:{ty}"))).collect();
         let columns = Listed(columns.map_err(|error| Error::invalid(error.to_string()))?);
-        for (part, batch) in batches(rows).into_iter().enumerate() {
+        for (part, batch) in rows.chunks(ROWS_OF_A_COMMAND).map(written).enumerate() {
             let tag = tag_of("audit", &[table.as_str(), tag, &part.to_string()]);
             let values: [(&str, &(dyn Display + Sync)); 3] =
                 [("table", table), ("columns", &columns), ("rows", &batch)];
@@ -182,20 +183,10 @@ impl Catalog {
     }
 }
 
-/// The rows as text, in as many parts as the size of a command asks for.
-fn batches(rows: Vec<Vec<Literal>>) -> Vec<String> {
-    let mut batches: Vec<String> = Vec::new();
-    for row in rows {
-        let row = format!("    {}", Listed(row));
-        match batches.last_mut().filter(|batch| batch.len() + row.len() <= MAX_COMMAND_BYTES) {
-            Some(batch) => {
-                batch.push_str(",\n");
-                batch.push_str(&row);
-            }
-            None => batches.push(row),
-        }
-    }
-    batches
+/// Rows as text.
+fn written(rows: &[Vec<Literal>]) -> String {
+    let rows: Vec<String> = rows.iter().map(|row| format!("    {}", Listed(row.iter().collect()))).collect();
+    rows.join(",\n")
 }
 
 fn text(value: &str) -> Literal {
@@ -204,14 +195,23 @@ fn text(value: &str) -> Literal {
 
 fn cut(value: &str) -> String {
     const MARK: &str = " … (cut)";
-    if value.len() <= MAX_TEXT_BYTES {
-        return value.to_owned();
+    let room = MAX_TEXT_BYTES - length(MARK);
+    let (mut end, mut so_far) = (0, 0);
+    for (at, c) in value.char_indices() {
+        so_far += length(c.encode_utf8(&mut [0; 4]));
+        if so_far <= room {
+            end = at + c.len_utf8();
+        }
+        if so_far > MAX_TEXT_BYTES {
+            return format!("{}{MARK}", &value[..end]);
+        }
     }
-    let mut end = MAX_TEXT_BYTES - MARK.len();
-    while !value.is_char_boundary(end) {
-        end -= 1;
-    }
-    format!("{}{MARK}", &value[..end])
+    value.to_owned()
+}
+
+/// The bytes of a text as it is written, without its quotes.
+fn length(text: &str) -> usize {
+    Text(text).to_string().len() - 2
 }
 
 fn int(value: u64) -> Literal {
@@ -246,7 +246,7 @@ mod tests {
     #[test]
     fn long_texts_are_cut_between_characters() {
         let cut = cut(&"é".repeat(10_000));
-        assert!(cut.len() <= MAX_TEXT_BYTES && cut.ends_with("… (cut)"), "{}", cut.len());
+        assert!(length(&cut) <= MAX_TEXT_BYTES && cut.ends_with("… (cut)"), "{}", cut.len());
         assert_eq!(super::cut("short"), "short");
     }
 
@@ -261,10 +261,13 @@ mod tests {
     }
 
     #[test]
-    fn many_rows_are_several_commands() {
-        let rows = (0..200).map(|_| vec![text(&"x".repeat(8000))]).collect();
-        let batches = batches(rows);
-        assert!(batches.len() > 1 && batches.iter().all(|batch| batch.len() <= MAX_COMMAND_BYTES + 10));
+    fn a_command_is_small_whatever_its_rows_say() {
+        for text in ["x", "\u{0}", "é", "😀", "\"\\"] {
+            let rows: Vec<Vec<Literal>> =
+                (0..ROWS_OF_A_COMMAND).map(|_| vec![super::text(&text.repeat(20_000))]).collect();
+            let length = written(&rows).len();
+            assert!(length <= ROWS_OF_A_COMMAND * (MAX_TEXT_BYTES + 8), "{text}: {length}");
+        }
     }
 
     #[test]

@@ -6,6 +6,7 @@ mod audit;
 mod blockers;
 mod chunks;
 mod destination;
+mod failures;
 mod held;
 mod latest;
 mod ledger;
@@ -13,20 +14,24 @@ mod look;
 mod metadata;
 mod policies;
 mod proof;
+mod removal;
 
 pub use append::Appended;
 pub use audit::{AuditRow, FailureRow};
 pub use chunks::{Chunk, Stopped};
 pub use destination::{Destination, DestinationError, Readiness, Ready};
+pub use failures::IngestionFailure;
 pub use held::{Held, HeldSize, Page};
 pub use ledger::{Claim, LedgerEntry, LedgerOwner, WatermarkMove};
 pub use look::Hidden;
 pub use metadata::ConfigRow;
 pub use policies::{Encoding, Policies, Tags};
 pub use proof::{Counts, MAX_IDS};
+pub use removal::{Removed, WindowRows};
 
 use super::{Client, Effect, Error, Options, Table};
 use crate::kql::Identifier;
+use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::time::Instant;
 
 /// The names of the metadata tables and views, from settings.
@@ -51,8 +56,28 @@ pub struct Names {
 pub struct Catalog {
     client: Client,
     names: std::sync::Arc<Names>,
+    tally: Option<std::sync::Arc<Tally>>,
     /// Whether a refused look has been told of.
     refused: std::sync::Arc<std::sync::atomic::AtomicBool>,
+}
+
+/// How often a catalog has asked: queries and commands.
+#[derive(Debug, Default)]
+pub struct Tally {
+    queries: AtomicU64,
+    commands: AtomicU64,
+}
+
+impl Tally {
+    /// Queries so far.
+    pub fn queries(&self) -> u64 {
+        self.queries.load(Ordering::Relaxed)
+    }
+
+    /// Commands so far.
+    pub fn commands(&self) -> u64 {
+        self.commands.load(Ordering::Relaxed)
+    }
 }
 
 /// What came of a look.
@@ -69,7 +94,19 @@ const EXACT: Options = Options { strong_consistency: true, read_only: true };
 impl Catalog {
     /// The catalog of the client's database under `names`. Nothing is sent yet.
     pub fn new(client: Client, names: Names) -> Self {
-        Self { client, names: std::sync::Arc::new(names), refused: std::sync::Arc::default() }
+        Self { client, names: std::sync::Arc::new(names), tally: None, refused: std::sync::Arc::default() }
+    }
+
+    /// The same, with what it asks counted.
+    #[must_use]
+    pub fn tallied(&self, tally: &std::sync::Arc<Tally>) -> Self {
+        Self { tally: Some(tally.clone()), ..self.clone() }
+    }
+
+    fn count(&self, of: impl Fn(&Tally) -> &AtomicU64) {
+        if let Some(tally) = &self.tally {
+            of(tally).fetch_add(1, Ordering::Relaxed);
+        }
     }
 
     /// The names in use.
@@ -78,10 +115,12 @@ impl Catalog {
     }
 
     async fn query(&self, csl: &str, deadline: Instant) -> Result<Table, Error> {
+        self.count(|tally| &tally.queries);
         self.client.query(csl, EXACT, deadline).await
     }
 
     async fn show(&self, csl: &str, deadline: Instant) -> Result<Table, Error> {
+        self.count(|tally| &tally.commands);
         self.client.command(csl, Effect::Read, deadline).await
     }
 
@@ -95,7 +134,7 @@ impl Catalog {
             }
             Err(Error::Refused { code, message, permanent: true }) => {
                 // Once, not for every table of every run.
-                if !self.refused.swap(true, std::sync::atomic::Ordering::Relaxed) {
+                if !self.refused.swap(true, Ordering::Relaxed) {
                     tracing::warn!(command = csl, %code, %message, "the service refuses to show this");
                 }
                 Ok(Looked::Unseen(format!("{code}: {message}")))
@@ -113,6 +152,7 @@ impl Catalog {
     }
 
     async fn change(&self, csl: &str, deadline: Instant) -> Result<Table, Error> {
+        self.count(|tally| &tally.commands);
         self.client.command(csl, Effect::Idempotent, deadline).await
     }
 }

@@ -1,7 +1,5 @@
-//! The proof that rows have landed: counts by window id, exact and fresh. And, where they did not, what the engine
-//! says about it.
+//! The proof that rows have landed: counts by window id, exact and fresh.
 
-use super::super::denial;
 use super::super::error::clean;
 use super::super::ingestion::ChunkIdMode;
 use super::super::template::{Listed, fill};
@@ -13,10 +11,6 @@ use tokio::time::Instant;
 
 /// The most ids of one query.
 pub const MAX_IDS: usize = 500;
-
-/// Codes of an ingestion that was denied, which shows only here: the message that asked for it was taken
-/// (dataexplorer-docs `error-codes.md`).
-const DENIED: [&str; 2] = ["BadRequest_TableAccessDenied", "BadRequest_DatabaseAccessDenied"];
 
 /// What is in the destination under one window id.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -90,30 +84,5 @@ impl Catalog {
             *slot = counts;
         }
         Ok(())
-    }
-
-    /// Why the blob whose name contains `name` (a window id, say) did not land in `table`, if the engine has noted a
-    /// failure: code, kind (`Permanent` or `Transient`) and words. Best effort: nothing found proves nothing.
-    pub async fn explain_missing(&self, table: &Identifier, name: &str, deadline: Instant) -> Option<String> {
-        let csl = fill(
-            include_str!("../../../kql/proof/failures.kql"),
-            &[("table", &Text(table.as_str())), ("blob", &Text(name))],
-        );
-        let explained = async {
-            let answer = self.show(&csl, deadline).await?;
-            let (code, kind) = (answer.column("ErrorCode")?, answer.column("FailureKind")?);
-            let (details, at) = (answer.column("Details")?, answer.column("FailedOn")?);
-            let Some(row) = answer.rows().next() else { return Ok(None) };
-            let when = row.datetime(at)?.map_or_else(String::new, |at| format!(" at {at}"));
-            let (code, kind, details) = (row.text(code)?, row.text(kind)?, clean(row.text(details)?));
-            let denied = DENIED.contains(&code);
-            let role = denied.then(|| denial::ingestion(self.client.database(), self.client.application()));
-            let role = role.map_or_else(String::new, |role| format!("; {role}"));
-            Ok::<_, Error>(Some(format!("{code} ({kind}){when}: {details}{role}")))
-        };
-        explained.await.unwrap_or_else(|error| {
-            tracing::debug!(%error, %table, "the ingestion failures could not be read");
-            None
-        })
     }
 }

@@ -11,6 +11,7 @@ mod tests;
 use super::Failed;
 use super::envelope::Invocation;
 use super::hunting::RENEWAL_WAIT;
+use super::posting;
 use crate::app::{App, Services};
 use crate::orchestration::chunk::{Delivery, Over, Received, may_claim, may_seal, not_sealed, receive};
 use crate::orchestration::fan_in::WindowEnd;
@@ -201,16 +202,16 @@ async fn seal_and_post(app: &App, job: Job, head: &Head, seal: Seal, answer: Mea
     {
         let _ = job.services.post(head, &sealed, seal, job.deadline).await;
     }
-    let Some(window) = swap(app, &job.message.table, &job.message, sealed, &job.window).await? else {
+    let Some(mut window) = swap(app, &job.message.table, &job.message, sealed, &job.window).await? else {
         tracing::info!("another delivery took the window over; its blob counts, not this one");
         return Ok(());
     };
     if !mutated!(PostBeforeSeal)
         && let Some(seal) = &window.record.seal
-        && let Err(error) = job.services.post(head, &window.record, seal, job.deadline).await
     {
-        // Whether it arrived is not known. The count decides, and posts again when it may.
-        tracing::warn!(%error, "posting a window to ADX failed; the count will tell");
+        // However it ended, the count decides.
+        let posted = posting::post(&job.services, head, &window.record, seal, job.deadline).await;
+        window.record.outcome = window.record.outcome.after(&posted);
     }
     commit_end(app, &job.message, window, WindowEnd::Submitted, Some(Seen::Given(answer))).await
 }

@@ -49,7 +49,7 @@ fn audit_row(id: &InstanceId, table: &TableRun, result: &TableResult, windows: &
     let snapshots = result.snapshots.iter().map(|snapshot| json!(snapshot));
     let chunk_results =
         windows.iter().filter(|window| !matches!(window.state, WindowState::Split)).take(AUDIT_WINDOWS).map(|window| {
-            json!({
+            let mut told = json!({
                 "chunk_id": window.id.to_string(),
                 "low_watermark": window.id.low,
                 "high_watermark": window.id.high,
@@ -57,7 +57,11 @@ fn audit_row(id: &InstanceId, table: &TableRun, result: &TableResult, windows: &
                 "records_count": window.planned_rows,
                 "records_processed": proved_rows(window),
                 "error": window.error,
-            })
+            });
+            if let Some(removal) = &window.removal {
+                told["removed"] = json!(removal);
+            }
+            told
         });
     let chunk_results = snapshots.chain(chunk_results).collect();
     AuditRow {

@@ -8,12 +8,13 @@ use crate::orchestration::instance::{Instance, TableResult, TableRun};
 use crate::orchestration::ledger::{Head, HeadDebts, TableState};
 use crate::orchestration::limits::Limits;
 use crate::orchestration::message::{ControlMessage, Debt};
+use crate::orchestration::repair;
 use crate::orchestration::snapshot::{is_whole, result as snapshot};
 use crate::orchestration::window::{Window, WindowState};
 use crate::remedy;
 use crate::timestamp::Timestamp;
 
-/// Windows of a kind that a result spells out: those with a second copy, those that expired, those whose rows had left the
+/// Windows of a kind that a result spells out: those with a second copy, those of which rows were removed, those that expired, those whose rows had left the
 /// source. A result is kept with its run, and a month of windows may be gone at once.
 const MOST_SPELLED_OUT: usize = 10;
 
@@ -102,6 +103,7 @@ pub fn result(
         leftovers: progress.leftovers,
         repaired: progress.repaired,
         calls: progress.calls,
+        proof: progress.proof,
         snapshots: snapshot::results(head, *watermark == Watermark::Moved),
         verified_up_to: (verified_up_to != Timestamp::MIN).then_some(verified_up_to),
         ended: None,
@@ -145,6 +147,7 @@ fn errors(head: &Head, windows: &[Window], verified_up_to: Timestamp, watermark:
 
 fn warnings(head: &Head, table: &TableRun, windows: &[Window], watermark: &Watermark) -> Vec<String> {
     let mut warnings = head.advice.clone();
+    warnings.extend(windows.iter().filter_map(|window| repair::told(window, head.run.as_ref())).take(MOST_SPELLED_OUT));
     if *watermark == Watermark::Held {
         warnings.push("the watermark was not moved: meta_Ledger already has another range on record".to_owned());
     }

@@ -3,7 +3,7 @@
 
 use crate::orchestration::IllegalTransition;
 use crate::orchestration::fan_in::{fill_lanes, is_over, put_back, schedule_verify};
-use crate::orchestration::ids::{InstanceId, TableKey};
+use crate::orchestration::ids::{InstanceId, TableKey, WindowName};
 use crate::orchestration::ledger::{Head, HeadDebts, TableState, VerifyDue};
 use crate::orchestration::limits::{Limits, TRANSACTION_WINDOWS};
 use crate::orchestration::message::{ControlMessage, Debt};
@@ -171,7 +171,9 @@ pub struct Recorded<V> {
     /// The transaction.
     pub write: TableWrite<V>,
     /// Windows to post again once it is stored.
-    pub posts: Vec<Window>,
+    pub posts: Vec<(WindowName, Window)>,
+    /// Windows of which rows are to be removed once it is stored.
+    pub removals: Vec<(WindowName, Window)>,
     /// What to send after that; chunks before the next count, whose message then proves that they were sent.
     pub owed: Vec<Debt>,
     /// Whether all windows have ended.
@@ -199,11 +201,12 @@ pub fn record<V: Clone>(
         });
     }
     let mut head = Head { updated: now, ..head.clone() };
-    let (mut windows, mut posts) = (Vec::with_capacity(batch.len()), Vec::new());
+    let (mut windows, mut posts, mut removals) = (Vec::with_capacity(batch.len()), Vec::new(), Vec::new());
     for Judged { seen, verdict, .. } in batch {
         let settled = settle(&mut head, &seen.window, verdict, now)?;
         match verdict {
-            Verdict::Repost => posts.push(settled.clone()),
+            Verdict::Repost => posts.push((seen.name.clone(), settled.clone())),
+            Verdict::Remove(_) => removals.push((seen.name.clone(), settled.clone())),
             Verdict::Renew => put_back(&mut head, seen.name.clone()),
             _ => {}
         }
@@ -228,7 +231,7 @@ pub fn record<V: Clone>(
         head.owed_verify = Some(HeadDebts { step, by, messages: owed.clone() });
     }
     let finish = head.state == TableState::Finishing;
-    Ok(Recorded { write: TableWrite { head, windows }, posts, owed, finish })
+    Ok(Recorded { write: TableWrite { head, windows }, posts, removals, owed, finish })
 }
 
 /// 2 s rising to 60 s, whatever lands: each count reads the whole table. The end of the last window starts afresh.
@@ -241,7 +244,6 @@ fn next_pause(head: &Head, limits: &Limits) -> Duration {
 mod tests {
     use super::*;
     use crate::orchestration::head::testing::{due, id, key, later, now, seen};
-    use crate::orchestration::ids::WindowName;
     use crate::orchestration::message::Message;
 
     fn limits() -> Limits {
@@ -327,8 +329,9 @@ mod tests {
         let mut before = due(4);
         before.counts.submitted = 1;
         let Recorded { write, posts, .. } = recorded(&before, &[judged(10, Verdict::Repost)]);
-        assert_eq!((posts[0].posts, posts[0].last_post), (2, Some(later(5))));
-        assert!(matches!(&write.windows[0], WindowWrite::Swap(_, window, 10) if *window == posts[0]));
+        let (of, posted) = &posts[0];
+        assert_eq!((of, posted.posts, posted.last_post), (&name(10), 2, Some(later(5))));
+        assert!(matches!(&write.windows[0], WindowWrite::Swap(_, window, 10) if window == posted));
     }
 
     #[test]

@@ -342,14 +342,14 @@ impl Walk {
             let recorded = verify::record(&key(), &head, count, &batch, Part::Batch, self.now, &self.limits).unwrap();
             assert!(self.commit(recorded.write, Some(read)));
             self.may_die()?;
-            recorded.posts.iter().for_each(|window| self.post(window));
+            recorded.posts.iter().for_each(|(_, window)| self.post(window));
         }
         let (head, read) = self.head();
         let head = self.refilled(head);
         let recorded = verify::record(&key(), &head, count, &last, Part::Last, self.now, &self.limits).unwrap();
         assert!(self.commit(recorded.write, Some(read)));
         self.may_die()?;
-        recorded.posts.iter().for_each(|window| self.post(window));
+        recorded.posts.iter().for_each(|(_, window)| self.post(window));
         self.pay(&recorded.owed)?;
         if recorded.finish { self.finish() } else { Ok(()) }
     }

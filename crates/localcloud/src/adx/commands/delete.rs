@@ -1,5 +1,5 @@
 //! Soft delete: `.delete table T records <| T | where …`. The rows go, their extents and the tags of these stay
-//! (dataexplorer-docs `concepts/data-soft-delete`).
+//! (dataexplorer-docs `concepts/data-soft-delete`). With `whatif=true` they stay, and how many would go is told.
 
 use super::cursor::Cursor;
 use super::{Command, Error, ResultTable, evaluate, texts};
@@ -13,6 +13,8 @@ const NUMBER: &str = "_RowNumber";
 
 /// What follows `.delete table T records`.
 pub(super) fn parse<'a>(cursor: &mut Cursor<'a>, name: String) -> Result<Command<'a>, Error> {
+    let properties = cursor.properties(&["whatif"])?;
+    let preview = properties.get("whatif").is_some_and(|whatif| whatif.eq_ignore_ascii_case("true"));
     let query = cursor.input()?;
     Ok(Command::change("TableDeleteRecords", move |context| {
         let mut content = context.database.write();
@@ -29,6 +31,10 @@ pub(super) fn parse<'a>(cursor: &mut Cursor<'a>, name: String) -> Result<Command
                 _ => None,
             })
             .collect();
+        if preview {
+            let count = Value::Long(i64::try_from(gone.len()).unwrap_or(i64::MAX));
+            return Ok(ResultTable::new(&[("RecordsMatchPredicate", Type::Long)], vec![vec![count]]));
+        }
         entry.data.delete(&gone);
         let columns = [("TableName", Type::String), ("RecordsDeleted", Type::String)];
         Ok(ResultTable::new(&columns, vec![texts([&name, &gone.len().to_string()])]))

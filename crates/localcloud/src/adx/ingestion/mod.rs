@@ -201,6 +201,10 @@ async fn work(shared: &Arc<Shared>, message: Arc<Message>, manners: Vec<Manner>,
     let _permit = shared.parsers.acquire().await;
     let (mut whole, mut first) = (true, true);
     for manner in manners {
+        if !first {
+            // Two landings have each a time of its own.
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
         let (own, asked, opened) = (shared.clone(), message.clone(), opened.take());
         let landing = move || land(&own.database, &own.storage, &asked, manner, opened);
         let outcome = off_executor(landing).await;

@@ -1,0 +1,207 @@
+//! Counts windows in ADX and judges them, with what else has to be asked for that.
+
+use super::Judged;
+use super::looks::Looks;
+use super::source::{Source, Unknown, null_watermarks};
+use crate::adx::catalog::Catalog;
+use crate::app::{App, Services};
+use crate::config::Repair;
+use crate::kql::Identifier;
+use crate::orchestration::ledger::Head;
+use crate::orchestration::limits::COUNT_BATCH;
+use crate::orchestration::outcome::with_failure;
+use crate::orchestration::removal::Place;
+use crate::orchestration::renewal::{Blob, before_repost};
+use crate::orchestration::repair;
+use crate::orchestration::verification::{Found, Landing, Verdict, judge, judge_again, uncounted, with_landed};
+use crate::orchestration::window::Window;
+use crate::orchestration::write::Seen;
+use crate::storage::ETag;
+use crate::timestamp::Timestamp;
+use std::collections::HashMap;
+use tokio::time::Instant;
+
+/// What windows are counted with.
+pub struct Counting<'a> {
+    pub app: &'a App,
+    pub services: &'a Services,
+    /// The catalog, with what it asks counted.
+    pub catalog: Catalog,
+    pub head: &'a Head,
+    pub deadline: Instant,
+}
+
+/// A count that was made, or why it was not.
+struct Counted<'c, 'a> {
+    with: &'c Counting<'a>,
+    /// Before the count: a re-post is judged by one that was made after this instant.
+    now: Timestamp,
+    counts: Result<HashMap<String, Found>, String>,
+    /// Made where a window is to be posted or pulled again, or fails.
+    looks: Looks<'c>,
+}
+
+impl Counting<'_> {
+    /// Counts submitted windows.
+    pub async fn judge_all(&self, submitted: Vec<Seen<ETag>>) -> Vec<Judged> {
+        let mut judged = Vec::with_capacity(submitted.len());
+        let mut source = Source::new(self.app, self.services, self.deadline);
+        for batch in submitted.chunks(COUNT_BATCH) {
+            let now = self.app.state.now();
+            let counts = self.count(batch).await;
+            let looks = Looks::new(&self.catalog, self.head, batch, &self.app.limits, self.deadline);
+            let counted = Counted { with: self, now, counts, looks };
+            for seen in batch {
+                let (window, verdict) = counted.judge(&mut source, &seen.window).await;
+                let learned = window.null_watermarks != seen.window.null_watermarks;
+                judged.push(Judged { seen: Seen { window, ..seen.clone() }, learned, verdict });
+            }
+        }
+        judged
+    }
+
+    /// Counts proved windows that another post may have loaded again; `None` when they could not be counted.
+    pub async fn judge_all_again(&self, doubtful: Vec<Seen<ETag>>) -> Option<Vec<Judged>> {
+        if doubtful.is_empty() {
+            return Some(Vec::new());
+        }
+        let place = Place::of(self.head)?;
+        let now = self.app.state.now();
+        let counts = match self.count(&doubtful).await {
+            Ok(counts) => counts,
+            Err(error) => {
+                let table = &self.head.source;
+                tracing::warn!(error, table, "windows that were posted more than once are not counted again");
+                return None;
+            }
+        };
+        let judged = doubtful.into_iter().map(|seen| {
+            let found = found(&counts, &seen.window);
+            let verdict = judge_again(&place, &seen.window, found, now, &self.app.limits);
+            if let Verdict::Doubled(reason) = &verdict {
+                tracing::error!(window.id = %seen.window.id, reason, "a proved window is there more than once");
+            }
+            let verdict = self.repaired(&seen.window, found, verdict, now);
+            Judged { seen, learned: false, verdict }
+        });
+        Some(judged.collect())
+    }
+
+    async fn count(&self, windows: &[Seen<ETag>]) -> Result<HashMap<String, Found>, String> {
+        let ids: Vec<String> = windows.iter().map(|seen| seen.window.id.to_string()).collect();
+        let table = Identifier::new(&self.head.destination).map_err(|error| error.to_string())?;
+        let watermark = Identifier::new(&self.head.watermark_column).map_err(|error| error.to_string())?;
+        let mode = self.services.chunk_id_mode(self.head);
+        let counts = self.catalog.counts(&table, &watermark, mode, &ids, self.deadline).await;
+        let counts = counts.map_err(|error| error.to_string())?.into_iter().map(|(id, c)| {
+            let first = c.first.map(|(at, rows)| Landing { at, rows });
+            (id, Found { rows: c.rows, without_content: c.no_row, without_watermark: c.no_time, first })
+        });
+        Ok(counts.collect())
+    }
+
+    /// The verdict where the app may mend by itself what a person would be asked to.
+    fn repaired(&self, window: &Window, found: Found, verdict: Verdict, now: Timestamp) -> Verdict {
+        match (self.services.settings.repair, Place::of(self.head)) {
+            (Repair::Delete, Some(place)) => {
+                repair::instead(&place, window, found, verdict, self.head.run.as_ref(), now, &self.app.limits)
+            }
+            _ => verdict,
+        }
+    }
+}
+
+impl Counted<'_, '_> {
+    /// The verdict, and the window with what was found out about it.
+    async fn judge(&self, source: &mut Source<'_>, window: &Window) -> (Window, Verdict) {
+        let found = match &self.counts {
+            Ok(counts) => found(counts, window),
+            // Without a count nothing is proved and nothing is posted again; after the deadline a person is told.
+            Err(error) => return (window.clone(), self.without_a_count(window, error).await),
+        };
+        let mut window = window.clone();
+        let mut verdict = self.verdict(&window, found);
+        if verdict == Verdict::CountNullWatermarks {
+            verdict = match null_watermarks(source, self.with.head, &window).await {
+                Ok(counted) => {
+                    window.null_watermarks = Some(counted);
+                    self.verdict(&window, found)
+                }
+                Err(Unknown::Later) => Verdict::Wait,
+                Err(Unknown::Failed(error)) => self.uncounted(&window, &error),
+            };
+        }
+        let is_short = window.seal.as_ref().is_some_and(|seal| found.rows < seal.rows);
+        if is_short && matches!(verdict, Verdict::Repost | Verdict::Renew | Verdict::Failed(_)) {
+            match (self.looks.hidden().await, &verdict) {
+                (Ok(None), _) | (Err(_), Verdict::Failed(_)) => {}
+                // They may be there all the same: nothing is sent again, and nobody is asked to remove anything.
+                (Ok(Some(reason)) | Err(reason), _) => {
+                    let verdict = self.uncounted(&window, reason);
+                    return (window, verdict);
+                }
+            }
+        }
+        if verdict == Verdict::Repost {
+            (window, verdict) = self.looked_for_its_blob(window).await;
+        }
+        let (window, verdict) = self.explained(window, verdict, found).await;
+        let verdict = self.with.repaired(&window, found, verdict, self.now);
+        (with_landed(window, &verdict, found), verdict)
+    }
+
+    fn verdict(&self, window: &Window, found: Found) -> Verdict {
+        let Counting { head, app, .. } = self.with;
+        match Place::of(head) {
+            Some(place) => judge(&place, &head.watermark_column, window, found, self.now, &app.limits),
+            None => self.uncounted(window, "the name of its destination in the ledger is not the name of a table"),
+        }
+    }
+
+    /// What becomes of a window that is due to be posted again.
+    async fn looked_for_its_blob(&self, window: Window) -> (Window, Verdict) {
+        let Some(seal) = &window.seal else { return (window, Verdict::Repost) };
+        let blob = match self.with.services.ingestor.has(&seal.blob, self.with.deadline).await {
+            Ok(true) => Blob::There,
+            Ok(false) => Blob::Gone,
+            Err(error) => Blob::Unknown(error.to_string()),
+        };
+        tracing::warn!(window.id = %window.id, ?blob, "nothing of a window has landed");
+        before_repost(&window, &blob, self.now, &self.with.app.limits)
+    }
+
+    /// Takes in what the service has noted of a window that did not land: one that would fail again is not posted again.
+    async fn explained(&self, window: Window, verdict: Verdict, found: Found) -> (Window, Verdict) {
+        if !matches!(verdict, Verdict::Repost | Verdict::Failed(_)) {
+            return (window, verdict);
+        }
+        let limits = &self.with.app.limits;
+        match (self.looks.failure(&window).await, verdict) {
+            (Ok(failure), verdict) => with_failure(window, verdict, failure.as_ref(), found.rows, limits),
+            (Err(error), Verdict::Failed(reason)) => (window, Verdict::Failed(format!("{reason}. {error}"))),
+            (Err(_), verdict) => (window, verdict),
+        }
+    }
+
+    /// The verdict on a window that could not be counted. If it fails for that, a policy that keeps the rows from being seen is
+    /// named rather than what it made of the count.
+    async fn without_a_count(&self, window: &Window, error: &str) -> Verdict {
+        let verdict = self.uncounted(window, error);
+        match verdict {
+            Verdict::Failed(_) => match self.looks.hidden().await {
+                Ok(Some(reason)) => self.uncounted(window, reason),
+                _ => verdict,
+            },
+            other => other,
+        }
+    }
+
+    fn uncounted(&self, window: &Window, error: &str) -> Verdict {
+        tracing::warn!(window.id = %window.id, error, "a window could not be judged");
+        uncounted(window, error, self.now, &self.with.app.limits)
+    }
+}
+
+fn found(counts: &HashMap<String, Found>, window: &Window) -> Found {
+    counts.get(&window.id.to_string()).copied().unwrap_or_default()
+}
