@@ -1,7 +1,7 @@
 //! The wiring: settings to clients to functions. Everything is built once here and handed in.
 
 use crate::adx::catalog::Catalog;
-use crate::adx::ingestion::{ChunkIdMode, Ingestor, StoredBlob, Submission};
+use crate::adx::ingestion::{ChunkIdMode, Ingestor, Shelf, StoredBlob, Submission};
 use crate::adx::{self, Endpoints, FreshIds, Pace};
 use crate::config::Settings;
 use crate::defender;
@@ -13,7 +13,10 @@ use crate::orchestration::snapshot;
 use crate::orchestration::window::{Seal, Window};
 use crate::outbound::Outbound;
 use crate::state::State;
+use crate::storage::BlobStore;
 use crate::timestamp::{Clock, Timestamp};
+use async_trait::async_trait;
+use bytes::Bytes;
 use std::sync::Arc;
 use tokio::time::Instant;
 
@@ -55,7 +58,14 @@ impl Services {
         };
         let adx = adx::Client::new(outbound, endpoints, clock, ids, Pace::default());
         let catalog = Catalog::new(adx.clone(), settings.names.clone());
-        Self { settings, defender, catalog, ingestor: Ingestor::new(adx), timespan: KnownTimespan::default() }
+        let ingestor = Ingestor::new(adx, settings.ingestion);
+        Self { settings, defender, catalog, ingestor, timespan: KnownTimespan::default() }
+    }
+
+    /// The same, with `blobs` to keep what is sent inside commands to a cluster that lends no storage.
+    #[must_use]
+    pub fn keeping(self, blobs: Arc<dyn BlobStore>) -> Self {
+        Self { ingestor: self.ingestor.keeping(Arc::new(OwnStore(blobs))), ..self }
     }
 
     /// What tells the hunting endpoint from others.
@@ -86,6 +96,7 @@ impl Services {
         let submission = Submission {
             table: &table,
             window_id: &window.id.to_string(),
+            number: window.posts.max(1),
             blob: &blob,
             raw_bytes: seal.raw_bytes,
             watermark_column: &watermark_column,
@@ -99,7 +110,25 @@ impl Services {
                 .then_some(window.id.high)
                 .filter(|at| is_instant(*at)),
         };
-        self.ingestor.post(&submission, deadline).await
+        self.ingestor.post(&submission, deadline).await.map(drop)
+    }
+}
+
+/// The state store's blobs, for blobs of rows.
+struct OwnStore(Arc<dyn BlobStore>);
+
+#[async_trait]
+impl Shelf for OwnStore {
+    async fn put(&self, name: &str, content: Bytes) -> Result<(), String> {
+        self.0.put(name, content).await.map_err(|error| error.to_string())
+    }
+
+    async fn get(&self, name: &str) -> Result<Option<Bytes>, String> {
+        self.0.get(name).await.map_err(|error| error.to_string())
+    }
+
+    async fn delete(&self, name: &str) -> Result<(), String> {
+        self.0.delete(name).await.map_err(|error| error.to_string())
     }
 }
 

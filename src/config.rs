@@ -6,12 +6,14 @@ mod tables;
 pub use tables::TableSettings;
 
 use crate::adx::catalog::Names;
+use crate::adx::ingestion::Choice;
 use crate::defender::Dialect;
 use crate::kql::Identifier;
 use crate::orchestration::budget::Quota;
 use crate::orchestration::ids::TableKey;
 use crate::orchestration::ledger::{ChunkIdPlace, RowFormat};
 use crate::orchestration::limits::{Limits, MAX_ROWS};
+use crate::outbound::Cloud;
 use crate::remedy::Application;
 use std::fmt;
 use std::path::PathBuf;
@@ -95,6 +97,8 @@ pub struct Settings {
     pub trusted_hosts: Vec<String>,
     /// The format of rows in tables that we create, if set.
     pub row_format: Option<RowFormat>,
+    /// The way in which blobs get into their tables.
+    pub ingestion: Choice,
     /// What to do with rows above 1 MiB.
     pub oversize_rows: OversizeRows,
     /// `REPAIR`
@@ -204,6 +208,7 @@ impl Settings {
         let cluster = reader
             .required("ADX_CLUSTER_URI", "the query URI, such as https://cluster.region.kusto.windows.net")
             .and_then(|text| reader.url("ADX_CLUSTER_URI", &text));
+        let cluster = cluster.as_ref().map(query_uri);
         let ingest = match reader.value("ADX_INGEST_URI") {
             Some(text) => reader.url("ADX_INGEST_URI", &text),
             None => cluster.as_ref().map(ingestion_uri),
@@ -236,6 +241,7 @@ impl Settings {
             &[("fail", OversizeRows::Fail), ("ingest", OversizeRows::Ingest)],
         );
         let repair = reader.choice("REPAIR", Repair::Off, &[("off", Repair::Off), ("delete", Repair::Delete)]);
+        let ingestion = ingestion(&mut reader);
         let chunk_id = reader.choice(
             "CHUNK_ID",
             ChunkIdPlace::Column,
@@ -278,6 +284,7 @@ impl Settings {
                 },
                 trusted_hosts,
                 row_format,
+                ingestion,
                 oversize_rows,
                 repair,
                 chunk_id,
@@ -313,9 +320,20 @@ pub fn trusted_hosts(lookup: Lookup<'_>) -> Vec<String> {
     listed.split(',').map(|host| host.trim().to_owned()).filter(|host| !host.is_empty()).collect()
 }
 
+/// The cloud that `AZURE_AUTHORITY_HOST` names.
+pub fn cloud(lookup: Lookup<'_>) -> Cloud {
+    Cloud::of_authority(lookup("AZURE_AUTHORITY_HOST").as_deref())
+}
+
 /// By how much host times are divided, from [`TIME_SCALE`]; 1 in production.
 pub fn time_scale(lookup: Lookup<'_>) -> f64 {
     lookup(TIME_SCALE).and_then(|text| text.parse().ok()).filter(|scale: &f64| *scale >= 1.0).unwrap_or(1.0)
+}
+
+fn ingestion(reader: &mut Reader<'_>) -> Choice {
+    let choices =
+        [("auto", Choice::Auto), ("queued", Choice::Queued), ("rest", Choice::Rest), ("direct", Choice::Direct)];
+    reader.choice("ADX_INGESTION", Choice::Auto, &choices)
 }
 
 fn limits(reader: &mut Reader<'_>, dialect: Dialect) -> Limits {
@@ -382,18 +400,34 @@ impl fmt::Display for StateStore {
     }
 }
 
+/// What the ingestion endpoint of a cluster has before its host.
+const INGEST: &str = "ingest-";
+
+/// The host of a cluster that has an ingestion endpoint beside it: a name, and not one of this machine or of a single box.
+fn paired_host(url: &Url) -> Option<&str> {
+    let Some(url::Host::Domain(host)) = url.host() else { return None };
+    let single = host == "localhost" || host.ends_with(".localhost") || host == "onebox.dev.kusto.windows.net";
+    (!single).then_some(host)
+}
+
 /// The ingestion URI of a cluster: `ingest-` before the host, as the Kusto SDKs do it; left alone where it is
 /// there already or the host is an address or loopback.
 pub fn ingestion_uri(cluster: &Url) -> Url {
     let mut uri = cluster.clone();
-    if let Some(url::Host::Domain(host)) = cluster.host()
-        && !host.starts_with("ingest-")
-        && host != "localhost"
-        && !host.ends_with(".localhost")
-    {
-        let prefixed = format!("ingest-{host}");
+    if let Some(host) = paired_host(cluster).filter(|host| !host.starts_with(INGEST)) {
         // A host that was valid stays valid with the prefix; should it not, the cluster's own URI is kept.
-        let _ = uri.set_host(Some(&prefixed));
+        let _ = uri.set_host(Some(&format!("{INGEST}{host}")));
+    }
+    uri
+}
+
+/// The query URI of a cluster of which the ingestion URI may have been given: without `ingest-` before the host. It has to
+/// stand there, and to leave a name: a cluster may have it anywhere else in its own.
+pub fn query_uri(given: &Url) -> Url {
+    let mut uri = given.clone();
+    let name = paired_host(given).and_then(|host| host.strip_prefix(INGEST));
+    if let Some(name) = name.filter(|name| !name.starts_with('.')) {
+        let _ = uri.set_host(Some(name));
     }
     uri
 }
@@ -510,9 +544,59 @@ mod tests {
             ("https://my-ingest-c.kusto.windows.net", "https://ingest-my-ingest-c.kusto.windows.net/"),
             ("http://127.0.0.1:8080", "http://127.0.0.1:8080/"),
             ("http://localhost:8080", "http://localhost:8080/"),
+            ("http://[::1]:8080", "http://[::1]:8080/"),
+            ("https://[2001:db8::1]", "https://[2001:db8::1]/"),
+            ("https://10.0.0.1", "https://10.0.0.1/"),
+            ("https://onebox.dev.kusto.windows.net", "https://onebox.dev.kusto.windows.net/"),
         ] {
             assert_eq!(ingestion_uri(&Url::parse(cluster).unwrap()).as_str(), ingest);
         }
+    }
+
+    #[test]
+    fn queries_go_to_the_engine_whichever_of_both_addresses_is_given() {
+        for (given, cluster, ingest) in [
+            (
+                "https://ingest-c.r.kusto.windows.net",
+                "https://c.r.kusto.windows.net/",
+                "https://ingest-c.r.kusto.windows.net/",
+            ),
+            (
+                "https://INGEST-trd-1.z2.kusto.fabric.microsoft.com/",
+                "https://trd-1.z2.kusto.fabric.microsoft.com/",
+                "https://ingest-trd-1.z2.kusto.fabric.microsoft.com/",
+            ),
+            (
+                "https://c.r.kusto.windows.net",
+                "https://c.r.kusto.windows.net/",
+                "https://ingest-c.r.kusto.windows.net/",
+            ),
+            (
+                "https://my-ingest-c.r.kusto.windows.net",
+                "https://my-ingest-c.r.kusto.windows.net/",
+                "https://ingest-my-ingest-c.r.kusto.windows.net/",
+            ),
+            (
+                "https://ingest-.kusto.windows.net",
+                "https://ingest-.kusto.windows.net/",
+                "https://ingest-.kusto.windows.net/",
+            ),
+            ("http://127.0.0.1:8080", "http://127.0.0.1:8080/", "http://127.0.0.1:8080/"),
+            ("http://[::1]:8080", "http://[::1]:8080/", "http://[::1]:8080/"),
+        ] {
+            let settings = parse(&[("ADX_CLUSTER_URI", given), GOOD[1]]).unwrap();
+            assert_eq!((settings.cluster.as_str(), settings.ingest.as_str()), (cluster, ingest));
+        }
+        let given = [GOOD[0], GOOD[1], ("ADX_INGEST_URI", "https://elsewhere.kusto.windows.net")];
+        assert_eq!(parse(&given).unwrap().ingest.as_str(), "https://elsewhere.kusto.windows.net/");
+    }
+
+    #[test]
+    fn the_way_of_ingestion_is_one_of_four() {
+        let way = |text| parse(&[GOOD[0], GOOD[1], ("ADX_INGESTION", text)]).map(|settings| settings.ingestion);
+        assert_eq!(parse(&GOOD).unwrap().ingestion, Choice::Auto);
+        assert_eq!((way("REST"), way("direct")), (Ok(Choice::Rest), Ok(Choice::Direct)));
+        assert!(way("streaming").unwrap_err().to_string().contains("auto, queued, rest, direct"));
     }
 
     #[test]

@@ -10,8 +10,9 @@ use crate::secret::Secret;
 use crate::timestamp::Clock;
 use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
 use bytes::Bytes;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use reqwest::Method;
-use reqwest::header::{ACCEPT, CONTENT_TYPE};
+use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap};
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,8 +22,8 @@ use url::Url;
 
 /// The most bytes of an answer: the engine's own limit of a result (dataexplorer-docs `concepts/query-limits.md`).
 const MAX_ANSWER_BYTES: usize = 64 * 1024 * 1024;
-/// The resource of the public cloud, where the cluster does not name its own.
-const DEFAULT_RESOURCE: &str = "https://kusto.kusto.windows.net";
+/// What a part of a path is written with as it is (RFC 3986, "unreserved").
+const IN_A_PATH: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 /// The database that commands of the ingestion endpoint name.
 const NO_DATABASE: &str = "NetDefaultDB";
 
@@ -130,7 +131,8 @@ impl Waits {
 
 struct Endpoint {
     url: Url,
-    scope: OnceCell<String>,
+    /// The scope of its tokens; `None` where it wants none.
+    scope: OnceCell<Option<String>>,
 }
 
 /// The client of one database; cheap to clone.
@@ -151,14 +153,15 @@ struct Inner {
 }
 
 /// One request, before it has a token and an id.
-struct Call<'a> {
+struct Call<'a, T> {
     endpoint: &'a Endpoint,
-    path: &'static str,
+    method: Method,
+    url: Url,
     operation: &'static str,
     body: Bytes,
     read_only: bool,
     text: RequestText<'a>,
-    decode: fn(&[u8]) -> Result<Table, Failure>,
+    decode: fn(&[u8]) -> Result<T, Failure>,
 }
 
 impl Client {
@@ -222,7 +225,8 @@ impl Client {
         let body = json!({"db": inner.database, "csl": csl, "properties": properties});
         let call = Call {
             endpoint: &inner.engine,
-            path: "/v2/rest/query",
+            method: Method::POST,
+            url: at_path(&inner.engine.url, "/v2/rest/query"),
             operation: "query",
             body: body.to_string().into(),
             read_only: options.read_only,
@@ -249,6 +253,58 @@ impl Client {
         self.management(&self.inner.ingest, NO_DATABASE, csl, effect, deadline).await
     }
 
+    /// Asks the ingestion endpoint for JSON below `/v1/rest/ingestion`.
+    ///
+    /// # Errors
+    /// Any but [`Error::OutcomeUnknown`].
+    pub(super) async fn dm_get(&self, path: &[&str], query: Option<&str>, deadline: Instant) -> Result<Value, Error> {
+        self.rest(Method::GET, path, query, Bytes::new(), deadline).await
+    }
+
+    /// Sends JSON to the ingestion endpoint, once unless it says that it did nothing.
+    ///
+    /// # Errors
+    /// Any; after [`Error::OutcomeUnknown`] it may have been taken.
+    pub(super) async fn dm_post(&self, path: &[&str], body: &Value, deadline: Instant) -> Result<Value, Error> {
+        self.rest(Method::POST, path, None, body.to_string().into(), deadline).await
+    }
+
+    async fn rest(
+        &self,
+        method: Method,
+        path: &[&str],
+        query: Option<&str>,
+        body: Bytes,
+        deadline: Instant,
+    ) -> Result<Value, Error> {
+        let Inner { ingest, database, app, .. } = &*self.inner;
+        let changes = method != Method::GET;
+        let mut whole = "/v1/rest/ingestion".to_owned();
+        for part in path {
+            whole.push('/');
+            whole.extend(utf8_percent_encode(part, IN_A_PATH));
+        }
+        let mut url = at_path(&ingest.url, &whole);
+        url.set_query(query);
+        let call = Call {
+            endpoint: ingest,
+            method,
+            url,
+            operation: "ingestion",
+            body,
+            read_only: false,
+            // What is denied is denied as the command for it would be.
+            text: RequestText { csl: ".ingest", database, app, changes },
+            decode: |body| serde_json::from_slice(body).map_err(|error| Failure::Corrupt(error.to_string())),
+        };
+        self.run(&call, if changes { Effect::Once } else { Effect::Read }, deadline).await
+    }
+
+    /// Where the ingestion endpoint is.
+    pub(super) fn ingestion_url(&self) -> &Url {
+        &self.inner.ingest.url
+    }
+
     async fn management(
         &self,
         endpoint: &Endpoint,
@@ -262,7 +318,8 @@ impl Client {
         let text = RequestText { csl, database: own, app, changes: effect != Effect::Read };
         let call = Call {
             endpoint,
-            path: "/v1/rest/mgmt",
+            method: Method::POST,
+            url: at_path(&endpoint.url, "/v1/rest/mgmt"),
             operation: "command",
             body: body.to_string().into(),
             read_only: false,
@@ -272,7 +329,7 @@ impl Client {
         self.run(&call, effect, deadline).await
     }
 
-    async fn run(&self, call: &Call<'_>, effect: Effect, deadline: Instant) -> Result<Table, Error> {
+    async fn run<T>(&self, call: &Call<'_, T>, effect: Effect, deadline: Instant) -> Result<T, Error> {
         let again = |error: &Error| match error {
             // Neither means that anything was done.
             Error::Throttled { .. } | Error::Unavailable { .. } => true,
@@ -284,50 +341,75 @@ impl Client {
         self.inner.pace.run(self.seed(), deadline, again, || self.attempt(call, deadline)).await
     }
 
-    async fn attempt(&self, call: &Call<'_>, deadline: Instant) -> Result<Table, Error> {
+    async fn attempt<T>(&self, call: &Call<'_, T>, deadline: Instant) -> Result<T, Error> {
         let outbound = &self.inner.outbound;
         outbound.check(&call.endpoint.url)?;
-        let scope = self.scope(call.endpoint, deadline).await?;
+        let Some(scope) = self.scope(call.endpoint, deadline).await? else {
+            return self.send(call, None, deadline).await;
+        };
         let too_late = |_| Error::unavailable("no token in time");
         let token = timeout_at(deadline, outbound.token(scope)).await.map_err(too_late)??;
-        match self.send(call, &token, deadline).await {
+        match self.send(call, Some(&token), deadline).await {
             Err(Error::Unauthorized { message }) => {
                 let renewed = timeout_at(deadline, outbound.renewed_token(scope, &token)).await.map_err(too_late)??;
                 let Some(renewed) = renewed else { return Err(Error::Unauthorized { message }) };
-                self.send(call, &renewed, deadline).await
+                self.send(call, Some(&renewed), deadline).await
             }
             other => other,
         }
     }
 
-    async fn send(&self, call: &Call<'_>, token: &Secret, deadline: Instant) -> Result<Table, Error> {
+    async fn send<T>(&self, call: &Call<'_, T>, token: Option<&Secret>, deadline: Instant) -> Result<T, Error> {
         let inner = &self.inner;
         let id = format!("adxingestor.{};{}", call.operation, inner.ids.fresh());
         let mut request = inner
             .outbound
-            .request(Method::POST, at_path(&call.endpoint.url, call.path))
-            .bearer_auth(token.expose())
+            .request(call.method.clone(), call.url.clone())
             .header(ACCEPT, "application/json")
-            .header(CONTENT_TYPE, "application/json; charset=utf-8")
             .header("x-ms-client-request-id", &id)
             .header("x-ms-app", "adxingestor")
             .header("x-ms-client-version", concat!("adxingestor:", env!("CARGO_PKG_VERSION")));
+        if let Some(token) = token {
+            request = request.bearer_auth(token.expose());
+        }
+        if call.method != Method::GET {
+            request = request.header(CONTENT_TYPE, "application/json; charset=utf-8").body(call.body.clone());
+        }
         if call.read_only {
             request = request.header("x-ms-readonly", "true");
         }
-        let response = match timeout_at(deadline, inner.outbound.send(request.body(call.body.clone()))).await {
+        let response = match timeout_at(deadline, inner.outbound.send(request)).await {
             Err(_) => return Err(call.text.lost(format!("no answer before the deadline (request {id})"))),
             Ok(Err(error)) => return Err(lost_on_the_way(error, &call.text)),
             Ok(Ok(response)) => response,
         };
+        let activity = activity_of(response.headers());
+        let answer = self.read(call, response, &id, deadline).await;
+        answer.map_err(|error| {
+            tracing::debug!(%error, request = id, activity, "a request to ADX failed");
+            error.in_activity(&activity)
+        })
+    }
+
+    async fn read<T>(
+        &self,
+        call: &Call<'_, T>,
+        response: reqwest::Response,
+        id: &str,
+        deadline: Instant,
+    ) -> Result<T, Error> {
+        let succeeded = response.status().is_success();
         let status = response.status().as_u16();
-        let after = retry_after(response.headers(), inner.clock.now());
+        let after = retry_after(response.headers(), self.inner.clock.now());
         let body = match read_capped(response, MAX_ANSWER_BYTES, deadline).await {
             Ok(body) => body,
-            Err(error @ crate::outbound::BodyError::TooLarge { .. }) => return Err(Error::corrupt(error.to_string())),
+            // What stands in an answer to a change that cannot be read is not known.
+            Err(error @ crate::outbound::BodyError::TooLarge { .. }) if !call.text.changes => {
+                return Err(Error::corrupt(error.to_string()));
+            }
             Err(error) => return Err(call.text.lost(format!("{error} (request {id})"))),
         };
-        if status != 200 {
+        if !succeeded {
             return Err(call.text.error_of_status(status, after, &body));
         }
         (call.decode)(&body).map_err(|failure| match failure {
@@ -338,29 +420,35 @@ impl Client {
         })
     }
 
-    /// The scope of tokens for `endpoint`, as the cluster itself names it, asked once.
-    async fn scope<'a>(&self, endpoint: &'a Endpoint, deadline: Instant) -> Result<&'a str, Error> {
+    /// The scope of tokens for `endpoint`, as the cluster itself names it, asked once; `None` where it wants none.
+    async fn scope<'a>(&self, endpoint: &'a Endpoint, deadline: Instant) -> Result<Option<&'a str>, Error> {
         // Others may be asking: their wait is theirs, not ours.
         let asked = endpoint.scope.get_or_try_init(async || {
-            if let Some(scope) = self.discover_scope(&endpoint.url, deadline).await? {
-                return Ok(scope);
-            }
             let engine = &self.inner.engine;
-            if std::ptr::eq(endpoint, engine) {
-                return Ok(default_scope());
+            match self.discover_scope(&endpoint.url, deadline).await? {
+                Named::Scope(scope) => Ok(Some(scope)),
+                Named::NoToken => Ok(None),
+                Named::Nothing if std::ptr::eq(endpoint, engine) => Ok(Some(self.default_scope())),
+                // The engine's cloud is the ingestion endpoint's too.
+                Named::Nothing => {
+                    let asked = engine.scope.get_or_try_init(async || {
+                        Ok::<_, Error>(match self.discover_scope(&engine.url, deadline).await? {
+                            Named::Scope(scope) => Some(scope),
+                            Named::NoToken => None,
+                            Named::Nothing => Some(self.default_scope()),
+                        })
+                    });
+                    asked.await.cloned()
+                }
             }
-            // The engine's cloud is the ingestion endpoint's too.
-            let asked = engine.scope.get_or_try_init(async || {
-                Ok::<_, Error>(self.discover_scope(&engine.url, deadline).await?.unwrap_or_else(default_scope))
-            });
-            asked.await.cloned()
         });
         let scope = timeout_at(deadline, asked).await;
-        Ok(scope.map_err(|_| Error::unavailable("no authentication metadata before the deadline"))??)
+        let scope = scope.map_err(|_| Error::unavailable("no authentication metadata before the deadline"))??;
+        Ok(scope.as_deref())
     }
 
     /// What `endpoint` says itself. One without the address, or with something else there, says nothing.
-    async fn discover_scope(&self, endpoint: &Url, deadline: Instant) -> Result<Option<String>, Error> {
+    async fn discover_scope(&self, endpoint: &Url, deadline: Instant) -> Result<Named, Error> {
         let Inner { database, app, .. } = &*self.inner;
         let text = RequestText { csl: "", database, app, changes: false };
         let url = at_path(endpoint, "/v1/rest/auth/metadata");
@@ -373,28 +461,63 @@ impl Client {
         let after = retry_after(response.headers(), self.inner.clock.now());
         let body = read_capped(response, 64 * 1024, deadline).await.map_err(|error| text.lost(error.to_string()))?;
         match status {
-            200 => Ok(scope_of(&body)),
+            200 => {
+                let named = Named::read(&body, endpoint);
+                if let Named::Scope(scope) = &named {
+                    // A token for another service would be as good as one that was sent there.
+                    let url =
+                        Url::parse(scope).map_err(|_| Error::corrupt("authentication metadata with no resource"))?;
+                    self.inner.outbound.check(&url)?;
+                }
+                Ok(named)
+            }
             429 => Err(text.error_of_status(status, after, &body)),
-            400..500 => Ok(None),
+            400..500 => Ok(Named::Nothing),
             _ => Err(text.error_of_status(status, after, &body)),
         }
     }
-}
 
-/// The scope that authentication metadata names (`KustoServiceResourceId`; dataexplorer-docs `api/rest/authentication.md`).
-fn scope_of(metadata: &[u8]) -> Option<String> {
-    let metadata: Value = serde_json::from_slice(metadata).ok()?;
-    let directory = metadata.get("AzureAD")?;
-    let named = directory.get("KustoServiceResourceId").and_then(Value::as_str).filter(|text| !text.is_empty())?;
-    let mut resource = named.trim_end_matches('/').to_owned();
-    if directory.get("LoginMfaRequired").and_then(Value::as_bool) == Some(true) {
-        resource = resource.replacen(".kusto.", ".kustomfa.", 1);
+    fn default_scope(&self) -> String {
+        format!("{}/.default", self.inner.outbound.cloud().kusto_resource())
     }
-    Some(format!("{resource}/.default"))
 }
 
-fn default_scope() -> String {
-    format!("{DEFAULT_RESOURCE}/.default")
+/// What authentication metadata says of tokens (dataexplorer-docs `api/rest/authentication.md`).
+#[derive(Debug, PartialEq, Eq)]
+enum Named {
+    Nothing,
+    /// An emulator, which takes none and should get none.
+    NoToken,
+    Scope(String),
+}
+
+impl Named {
+    /// Reads the metadata of `endpoint`. Only a service on this machine, over plain http, may say that it wants no token.
+    fn read(metadata: &[u8], endpoint: &Url) -> Self {
+        let Ok(metadata) = serde_json::from_slice::<Value>(metadata) else { return Self::Nothing };
+        match metadata.get("AzureAD") {
+            // Plain http is trusted on loopback alone.
+            Some(Value::Null) if endpoint.scheme() == "http" => Self::NoToken,
+            Some(directory) => Self::of_directory(directory),
+            None => Self::Nothing,
+        }
+    }
+
+    fn of_directory(directory: &Value) -> Self {
+        let named = directory.get("KustoServiceResourceId").and_then(Value::as_str);
+        let Some(named) = named.filter(|text| !text.is_empty()) else { return Self::Nothing };
+        let mut resource = named.trim_end_matches('/').to_owned();
+        if directory.get("LoginMfaRequired").and_then(Value::as_bool) == Some(true) {
+            resource = resource.replacen(".kusto.", ".kustomfa.", 1);
+        }
+        Self::Scope(format!("{resource}/.default"))
+    }
+}
+
+/// By which the service's own log finds a request; empty if it gives none.
+fn activity_of(headers: &HeaderMap) -> String {
+    let id = headers.get("x-ms-activity-id").and_then(|id| id.to_str().ok()).unwrap_or_default();
+    id.chars().filter(|c| c.is_ascii_alphanumeric() || *c == '-').take(64).collect()
 }
 
 /// A request that got no status. Before a connection stands, nothing can have been done.
@@ -421,13 +544,24 @@ mod tests {
 
     #[test]
     fn the_scope_is_the_clusters_own_resource_or_the_public_clouds() {
-        let named = |text: &str| scope_of(text.as_bytes()).unwrap();
+        let cluster = Url::parse("https://c.example").unwrap();
+        let named = |text: &str| Named::read(text.as_bytes(), &cluster);
         let own = r#"{"AzureAD":{"LoginMfaRequired":false,"KustoServiceResourceId":"https://kusto.kusto.usgovcloudapi.net/"}}"#;
-        assert_eq!(named(own), "https://kusto.kusto.usgovcloudapi.net/.default");
+        assert_eq!(named(own), Named::Scope("https://kusto.kusto.usgovcloudapi.net/.default".to_owned()));
         let mfa = r#"{"AzureAD":{"LoginMfaRequired":true,"KustoServiceResourceId":"https://kusto.kusto.windows.net"}}"#;
-        assert_eq!(named(mfa), "https://kusto.kustomfa.windows.net/.default");
+        assert_eq!(named(mfa), Named::Scope("https://kusto.kustomfa.windows.net/.default".to_owned()));
         for none in [r#"{"AzureAD":null}"#, "{}", "null", r#"{"AzureAD":{}}"#, "<html>"] {
-            assert_eq!(scope_of(none.as_bytes()), None, "{none}");
+            assert_eq!(named(none), Named::Nothing, "{none}");
+        }
+    }
+
+    #[test]
+    fn only_a_service_on_this_machine_may_say_that_it_wants_no_token() {
+        let named = |text: &str, url: &str| Named::read(text.as_bytes(), &Url::parse(url).unwrap());
+        assert_eq!(named(r#"{"AzureAD":null}"#, "http://127.0.0.1:8080"), Named::NoToken);
+        assert_eq!(named(r#"{"AzureAD":null}"#, "https://c.kusto.windows.net"), Named::Nothing);
+        for silent in ["{}", r#"{"AzureAD":{}}"#, r#"{"AzureAD":""}"#, "null", ""] {
+            assert_eq!(named(silent, "http://127.0.0.1:8080"), Named::Nothing, "{silent}");
         }
     }
 

@@ -10,6 +10,9 @@ use std::time::Duration;
 /// The most characters of a service's own words that an error carries.
 const MAX_MESSAGE_CHARS: usize = 2048;
 
+/// The code of what this side refuses itself.
+const INVALID: &str = "Invalid";
+
 /// What a service may say is not there.
 const ENTITIES: [&str; 5] = ["table", "function", "entity", "view", "mapping"];
 
@@ -100,7 +103,31 @@ impl Error {
 
     /// Something that this side gets wrong before anything is sent.
     pub(crate) fn invalid(message: impl Into<String>) -> Self {
-        Self::Refused { code: "Invalid".to_owned(), message: message.into(), permanent: true }
+        Self::Refused { code: INVALID.to_owned(), message: message.into(), permanent: true }
+    }
+
+    /// Whether nothing was sent because it could only have been refused: repeating it changes nothing.
+    pub fn is_invalid(&self) -> bool {
+        matches!(self, Self::Refused { code, .. } if code == INVALID)
+    }
+
+    /// The same with the id by which the service's own log finds the request.
+    pub(super) fn in_activity(mut self, activity: &str) -> Self {
+        let (Self::Throttled { message, .. }
+        | Self::Unavailable { message, .. }
+        | Self::Refused { message, .. }
+        | Self::Denied { message }
+        | Self::Unauthorized { message }
+        | Self::NotFound { what: message }
+        | Self::OutcomeUnknown { message, .. }
+        | Self::Corrupt { message }) = &mut self
+        else {
+            return self;
+        };
+        if !activity.is_empty() {
+            message.push_str(&format!(" (activity {activity})"));
+        }
+        self
     }
 }
 

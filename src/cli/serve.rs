@@ -3,7 +3,7 @@
 use super::store::{Opened, Unusable, open};
 use adxingestor::adx::RandomIds;
 use adxingestor::app::{App, Services};
-use adxingestor::config::{Lookup, Settings, StateStore, time_scale};
+use adxingestor::config::{Lookup, Settings, StateStore, cloud, time_scale};
 use adxingestor::functions;
 use adxingestor::host::{HOST_PID, die_with_parent};
 use adxingestor::orchestration::limits::Limits;
@@ -89,11 +89,13 @@ pub fn services(
     let settings = Settings::parse_all(lookup, names).map_err(|problems| format!("settings: {problems}"))?;
     let http = http?;
     let (identity, kind) = credential(lookup, http.clone()).map_err(|error| error.to_string())?;
-    let outbound = Outbound::new(http, identity, TrustedHosts::new(settings.trusted_hosts.clone()));
+    let outbound =
+        Outbound::new(http, identity, TrustedHosts::new(settings.trusted_hosts.clone()).in_cloud(cloud(lookup)));
     for url in [&settings.cluster, &settings.ingest, &settings.hunting] {
         outbound.check(url).map_err(|error| error.to_string())?;
     }
-    let services = Services::new(settings, outbound, Arc::clone(&storage.clock), Arc::new(RandomIds));
+    let services = Services::new(settings, outbound, Arc::clone(&storage.clock), Arc::new(RandomIds))
+        .keeping(Arc::clone(&storage.blobs));
     let Services { settings, defender, .. } = &services;
     if let Some(notice) = defender.retirement_notice() {
         tracing::warn!("{notice}");

@@ -52,10 +52,10 @@ mod tests {
         };
         let refused = |permanent| Error::Refused { code: message(), message: message(), permanent };
         for (error, expected) in [
-            (Error::OutcomeUnknown { message: message() }, "unknown"),
+            (Error::OutcomeUnknown { after: None, message: message() }, "unknown"),
             (Error::Corrupt { message: message() }, "unknown"),
             (Error::Throttled { after: None, message: message() }, "refused"),
-            (Error::Unavailable { message: message() }, "refused"),
+            (Error::Unavailable { after: None, message: message() }, "refused"),
             (refused(false), "refused"),
             (refused(true), "refused for good"),
             (Error::Denied { message: message() }, "refused for good"),

@@ -2,12 +2,14 @@
 //! that gets the tokens. Knows no service's protocol.
 
 mod body;
+mod cloud;
 mod exchange;
 mod http;
 mod identity;
 mod trusted;
 
 pub use body::{BodyError, read_capped};
+pub use cloud::Cloud;
 pub use exchange::{Exchange, Unanswered};
 pub use http::{http_client, retry_after, service_time};
 pub use identity::{MANAGED_IDENTITY_RESOURCE_ID, causes, credential};
@@ -38,7 +40,7 @@ pub struct Outbound {
 pub enum Error {
     /// The URL may not be given a token.
     #[error(
-        "`{url}` is not trusted with a token; list its host in TRUSTED_HOSTS if it is yours (https, or http on loopback)"
+        "`{url}` is not trusted with a token in this cloud (AZURE_AUTHORITY_HOST); list its host in TRUSTED_HOSTS if it is yours (https, or http on loopback)"
     )]
     Untrusted {
         /// The URL without its query.
@@ -104,6 +106,11 @@ impl Outbound {
     /// [`Error::Untrusted`].
     pub fn check(&self, url: &Url) -> Result<(), Error> {
         self.trusted.check(url)
+    }
+
+    /// The cloud whose hosts are trusted.
+    pub fn cloud(&self) -> Cloud {
+        self.trusted.cloud()
     }
 
     /// A token for `scope` (`…/.default`), cached by the credential. Takes at most [`TOKEN_TIMEOUT`].

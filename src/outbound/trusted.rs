@@ -1,49 +1,15 @@
 //! Which hosts may be given a token. A token that leaks is a tenant that leaks, so the rule is a closed list:
-//! the services' own names over https, and what the operator listed. Knows no setting but its own.
+//! the names of the services of one cloud over https, and what the operator listed. Knows no setting but its own.
 
 use super::Error;
+use super::cloud::Cloud;
 use url::{Host, Url};
-
-/// Hosts of Microsoft Graph that serve advanced hunting (graph-docs `deployments`).
-const KNOWN_HOSTS: [&str; 4] =
-    ["graph.microsoft.com", "graph.microsoft.us", "dod-graph.microsoft.us", "ade.loganalytics.io"];
-
-/// Parents of hosts: the two older hunting services, and Kusto's well-known endpoints as its SDKs list them.
-const KNOWN_PARENTS: [&str; 11] = [
-    "securitycenter.microsoft.com",
-    "securitycenter.microsoft.us",
-    "security.microsoft.com",
-    "security.microsoft.us",
-    "kusto.windows.net",
-    "kusto.fabric.microsoft.com",
-    "kusto.azuresynapse.net",
-    "kusto.data.microsoft.com",
-    "kustomfa.windows.net",
-    "kusto.usgovcloudapi.net",
-    "kusto.chinacloudapi.cn",
-];
-
-/// Parents of the hosts of storage accounts in the clouds, DNS zones included (azure-docs `storage-account-overview`). They
-/// are no place for other tokens: anybody can have an account there.
-const STORAGE_PARENTS: [&str; 12] = [
-    "table.core.windows.net",
-    "queue.core.windows.net",
-    "blob.core.windows.net",
-    "table.core.usgovcloudapi.net",
-    "queue.core.usgovcloudapi.net",
-    "blob.core.usgovcloudapi.net",
-    "table.core.chinacloudapi.cn",
-    "queue.core.chinacloudapi.cn",
-    "blob.core.chinacloudapi.cn",
-    "table.storage.azure.net",
-    "queue.storage.azure.net",
-    "blob.storage.azure.net",
-];
 
 /// Hosts that may be given a token.
 #[derive(Debug, Clone, Default)]
 pub struct TrustedHosts {
     known: Known,
+    cloud: Cloud,
     listed: Vec<Listed>,
 }
 
@@ -62,18 +28,33 @@ struct Listed {
 }
 
 impl TrustedHosts {
-    /// The hosts named in the setting `TRUSTED_HOSTS`, besides the clouds' own suffixes: `host`, `host:port` or the host
+    /// The hosts named in the setting `TRUSTED_HOSTS`, besides the public cloud's own suffixes: `host`, `host:port` or the host
     /// and port of a URL, whole names only, with commas, semicolons or white space between them. One name of this machine
     /// stands for all of them. Anything else in the list, such as a pattern, matches nothing.
     pub fn new(listed: Vec<String>) -> Self {
         let entries =
             listed.iter().flat_map(|entry| entry.split(|c: char| matches!(c, ',' | ';') || c.is_whitespace()));
-        Self { known: Known::HuntingAndKusto, listed: entries.filter_map(Listed::parse).collect() }
+        Self {
+            known: Known::HuntingAndKusto,
+            cloud: Cloud::Public,
+            listed: entries.filter_map(Listed::parse).collect(),
+        }
     }
 
     /// The same for tokens of storage accounts.
     pub fn of_storage(listed: Vec<String>) -> Self {
         Self { known: Known::Storage, ..Self::new(listed) }
+    }
+
+    /// The same with the suffixes of another cloud in place of the public one's.
+    #[must_use]
+    pub fn in_cloud(self, cloud: Cloud) -> Self {
+        Self { cloud, ..self }
+    }
+
+    /// Whose suffixes they are.
+    pub fn cloud(&self) -> Cloud {
+        self.cloud
     }
 
     /// Whether `url` may be given a token.
@@ -84,7 +65,7 @@ impl TrustedHosts {
         let trusted = url.username().is_empty()
             && url.password().is_none()
             && match url.scheme() {
-                "https" => self.known.has(url) || self.lists(url),
+                "https" => self.known.has(self.cloud, url) || self.lists(url),
                 "http" => is_loopback(url) && self.lists(url),
                 _ => false,
             };
@@ -124,7 +105,7 @@ impl Listed {
 
 impl Known {
     /// A service's own name, on the port of https. `Url` has lower-cased it and turned other scripts into `xn--` labels.
-    fn has(self, url: &Url) -> bool {
+    fn has(self, cloud: Cloud, url: &Url) -> bool {
         let Some(Host::Domain(host)) = url.host() else { return false };
         let labels_are_plain = host.split('.').all(|label| {
             !label.is_empty()
@@ -132,9 +113,10 @@ impl Known {
                 && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
         });
         let below = |parent: &&str| host.strip_suffix(*parent).is_some_and(|child| child.ends_with('.'));
+        let names = cloud.names();
         let named = match self {
-            Self::HuntingAndKusto => KNOWN_HOSTS.contains(&host) || KNOWN_PARENTS.iter().any(below),
-            Self::Storage => STORAGE_PARENTS.iter().any(below),
+            Self::HuntingAndKusto => names.hosts.contains(&host) || names.parents.iter().any(below),
+            Self::Storage => names.storage.iter().any(below),
         };
         url.port().is_none() && labels_are_plain && named
     }
@@ -168,30 +150,40 @@ fn bare(url: &Url) -> String {
 mod tests {
     use super::*;
 
+    fn trusted_in(cloud: Cloud, url: &str) -> bool {
+        TrustedHosts::default().in_cloud(cloud).check(&Url::parse(url).unwrap()).is_ok()
+    }
+
     fn trusts(listed: &[&str], url: &str) -> bool {
         let hosts = TrustedHosts::new(listed.iter().map(|&host| host.to_owned()).collect());
         hosts.check(&Url::parse(url).unwrap()).is_ok()
     }
 
     #[test]
-    fn the_services_own_names_are_trusted_over_https() {
-        for url in [
-            "https://graph.microsoft.com/v1.0/security/runHuntingQuery",
-            "https://GRAPH.microsoft.com:443/",
-            "https://graph.microsoft.us",
-            "https://dod-graph.microsoft.us",
-            "https://api.security.microsoft.com/api/advancedhunting/run",
-            "https://eu.api.security.microsoft.com",
-            "https://api-gov.security.microsoft.us",
-            "https://api-us.securitycenter.microsoft.com",
-            "https://api-gcc.securitycenter.microsoft.us",
-            "https://ingest-help.westeurope.kusto.windows.net",
-            "https://trd-abc.z1.kusto.fabric.microsoft.com",
-            "https://c.r.kusto.usgovcloudapi.net",
-            "https://c.r.kusto.chinacloudapi.cn",
+    fn the_services_own_names_are_trusted_over_https_in_their_cloud_alone() {
+        let clouds = [Cloud::Public, Cloud::Government, Cloud::China, Cloud::Other];
+        for (own, url) in [
+            (Cloud::Public, "https://graph.microsoft.com/v1.0/security/runHuntingQuery"),
+            (Cloud::Public, "https://GRAPH.microsoft.com:443/"),
+            (Cloud::Public, "https://api.security.microsoft.com/api/advancedhunting/run"),
+            (Cloud::Public, "https://eu.api.security.microsoft.com"),
+            (Cloud::Public, "https://api-us.securitycenter.microsoft.com"),
+            (Cloud::Public, "https://ingest-help.westeurope.kusto.windows.net"),
+            (Cloud::Public, "https://trd-abc.z1.kusto.fabric.microsoft.com"),
+            (Cloud::Government, "https://graph.microsoft.us"),
+            (Cloud::Government, "https://dod-graph.microsoft.us"),
+            (Cloud::Government, "https://api-gov.security.microsoft.us"),
+            (Cloud::Government, "https://c.r.kusto.usgovcloudapi.net"),
+            (Cloud::China, "https://c.r.kusto.chinacloudapi.cn"),
         ] {
-            assert!(trusts(&[], url), "{url}");
+            for cloud in clouds {
+                assert_eq!(trusted_in(cloud, url), cloud == own, "{url} in {cloud:?}");
+            }
         }
+        // Its tenants have identities of the public cloud.
+        assert!(trusted_in(Cloud::Public, "https://api-gcc.securitycenter.microsoft.us"));
+        let listed = TrustedHosts::new(vec!["c.r.kusto.chinacloudapi.cn".to_owned()]);
+        assert!(listed.check(&Url::parse("https://c.r.kusto.chinacloudapi.cn").unwrap()).is_ok());
     }
 
     #[test]
@@ -200,8 +192,8 @@ mod tests {
         let others = TrustedHosts::new(vec!["10.0.0.1".to_owned()]);
         for (url, of_storage, of_others) in [
             ("https://contoso.table.core.windows.net", true, false),
-            ("https://contoso.queue.core.usgovcloudapi.net", true, false),
-            ("https://contoso.blob.core.chinacloudapi.cn", true, false),
+            ("https://contoso.queue.core.usgovcloudapi.net", false, false),
+            ("https://contoso.blob.core.chinacloudapi.cn", false, false),
             ("https://contoso.z07.blob.storage.azure.net", true, false),
             ("https://contoso.file.core.windows.net", false, false),
             ("https://core.windows.net", false, false),
@@ -216,6 +208,13 @@ mod tests {
         ] {
             let url = Url::parse(url).unwrap();
             assert_eq!((storage.check(&url).is_ok(), others.check(&url).is_ok()), (of_storage, of_others), "{url}");
+        }
+        for (cloud, url) in [
+            (Cloud::Government, "https://contoso.queue.core.usgovcloudapi.net"),
+            (Cloud::China, "https://contoso.blob.core.chinacloudapi.cn"),
+        ] {
+            let url = Url::parse(url).unwrap();
+            assert!(storage.clone().in_cloud(cloud).check(&url).is_ok() && storage.check(&url).is_err(), "{url}");
         }
     }
 

@@ -170,6 +170,30 @@ async fn nothing_goes_to_a_host_that_is_not_trusted() {
 }
 
 #[tokio::test]
+async fn no_token_is_asked_for_a_resource_that_is_not_trusted() {
+    for resource in [
+        "https://kusto.example",
+        "https://graph.microsoft.com.evil.example",
+        "https://kusto.kusto.chinacloudapi.cn",
+        "kusto",
+    ] {
+        let fake = Fake::start(|_| v2("N:long", &json!([[1]])))
+            .await
+            .authenticating(move || body(&json!({"AzureAD": {"KustoServiceResourceId": resource}})));
+        let error = fake.client().query("T", EXACT, soon()).await.unwrap_err();
+        assert!(matches!(error, Error::Outbound(_) | Error::Corrupt { .. }), "{resource}: {error}");
+        assert!(fake.tokens.scopes.lock().unwrap().is_empty() && fake.seen().is_empty(), "{resource}");
+    }
+}
+
+#[tokio::test]
+async fn the_id_of_the_services_own_log_is_told_with_a_failure() {
+    let fake = Fake::start(|_| status(400).with("x-ms-activity-id", "0a1b-2c?sig=3 x")).await;
+    let error = fake.client().query("T", EXACT, soon()).await.unwrap_err();
+    assert!(error.to_string().ends_with("(activity 0a1b-2csig3x)"), "{error}");
+}
+
+#[tokio::test]
 async fn the_scope_is_asked_for_once_and_has_a_default() {
     let fake = Fake::start(|_| v2("N:long", &json!([[1]]))).await;
     let client = fake.client();
@@ -182,14 +206,18 @@ async fn the_scope_is_asked_for_once_and_has_a_default() {
 #[tokio::test]
 async fn an_ingestion_endpoint_that_names_no_scope_takes_the_engines() {
     for (code, text) in [(404, ""), (400, "what?"), (401, ""), (200, "<html>"), (200, "{}")] {
-        let engine = Fake::start(|_| v1("N:long", &json!([[1]])))
-            .await
-            .authenticating(|| body(&json!({"AzureAD": {"KustoServiceResourceId": "https://kusto.example"}})));
+        let engine = Fake::start(|_| v1("N:long", &json!([[1]]))).await.authenticating(|| {
+            body(&json!({"AzureAD": {"KustoServiceResourceId": "https://kusto.kustomfa.windows.net"}}))
+        });
         let ingest = Fake::start(|_| v1("N:long", &json!([[1]])))
             .await
             .authenticating(move || crate::fake::Reply { body: text.to_owned(), ..status(code) });
         engine.client_ingesting_at(&ingest).dm_command(".get x", Effect::Read, soon()).await.unwrap();
-        assert_eq!(*engine.tokens.scopes.lock().unwrap(), ["https://kusto.example/.default"], "{code} {text}");
+        assert_eq!(
+            *engine.tokens.scopes.lock().unwrap(),
+            ["https://kusto.kustomfa.windows.net/.default"],
+            "{code} {text}"
+        );
     }
 }
 

@@ -1,7 +1,7 @@
 use crate::fake::{Fake, Reply, Seen, soon, status, v1};
 use crate::golden::{decoded_message, name};
 use adxingestor::adx::Error;
-use adxingestor::adx::ingestion::{BlobName, ChunkIdMode, Ingestor, StoredBlob, Submission};
+use adxingestor::adx::ingestion::{BlobName, Choice, ChunkIdMode, Ingestor, StoredBlob, Submission};
 use bytes::Bytes;
 use serde_json::{Value as Json, json};
 use std::collections::HashMap;
@@ -17,18 +17,18 @@ type Fault = Box<dyn Fn(&Seen, usize) -> Option<Reply> + Send + Sync>;
 /// Storage that works as documented, with faults of the test's own before it. Signatures are `s1`, and one higher
 /// with each set of resources that is fetched.
 #[derive(Default)]
-struct Shelf {
+pub struct Shelf {
     blocks: Mutex<HashMap<(String, String), Bytes>>,
     blobs: Mutex<HashMap<String, Bytes>>,
     messages: AtomicUsize,
-    sets: AtomicUsize,
-    requests: AtomicUsize,
+    pub sets: AtomicUsize,
+    pub requests: AtomicUsize,
     /// Lent besides the first one.
     second_box: AtomicBool,
 }
 
 impl Shelf {
-    fn blob(&self) -> Option<Bytes> {
+    pub fn blob(&self) -> Option<Bytes> {
         self.blobs.lock().unwrap().values().next().cloned()
     }
 
@@ -54,10 +54,15 @@ impl Shelf {
             self.messages.fetch_add(1, Ordering::SeqCst);
             return status(201);
         }
+        if !seen.header("content-md5").is_empty() && seen.header("content-md5") != md5_of(&seen.body) {
+            return status(400).with("x-ms-error-code", "Md5Mismatch");
+        }
         let mut blobs = self.blobs.lock().unwrap();
         if seen.method == "HEAD" {
             return match blobs.get(&seen.path) {
-                Some(blob) => status(200).with("content-length", &blob.len().to_string()),
+                Some(blob) => {
+                    status(200).with("content-length", &blob.len().to_string()).with("content-md5", &md5_of(blob))
+                }
                 None => status(404).with("x-ms-error-code", "BlobNotFound"),
             };
         }
@@ -84,8 +89,15 @@ impl Shelf {
     }
 }
 
+/// As storage tells it.
+pub fn md5_of(bytes: &[u8]) -> String {
+    use base64::Engine as _;
+    use md5::Digest as _;
+    base64::engine::general_purpose::STANDARD.encode(md5::Md5::digest(bytes))
+}
+
 /// The service with `fault` in front: it sees each storage request with its number, from 0.
-async fn service(
+pub async fn service(
     fault: impl Fn(&Seen, usize) -> Option<Reply> + Send + Sync + 'static,
 ) -> (Fake, Arc<Shelf>, Ingestor) {
     let shelf = Arc::new(Shelf::default());
@@ -102,11 +114,11 @@ async fn service(
     })
     .await;
     base.set(fake.url.to_string()).unwrap();
-    let ingestor = Ingestor::new(fake.client());
+    let ingestor = Ingestor::new(fake.client(), Choice::Queued);
     (fake, shelf, ingestor)
 }
 
-fn none(_: &Seen, _: usize) -> Option<Reply> {
+pub fn none(_: &Seen, _: usize) -> Option<Reply> {
     None
 }
 
@@ -114,17 +126,17 @@ fn busy() -> Reply {
     status(503).with("x-ms-error-code", "ServerBusy")
 }
 
-fn content(length: usize) -> Bytes {
+pub fn content(length: usize) -> Bytes {
     let mut bytes: Vec<u8> = (0..length).map(|at| (at * 31 % 251) as u8).collect();
     bytes[..2].copy_from_slice(&[0x1f, 0x8b]);
     bytes.into()
 }
 
-fn blob_name() -> BlobName {
+pub fn blob_name() -> BlobName {
     BlobName::new("Hunting", "DeviceEvents", "0f2a", Uuid::from_u128(7))
 }
 
-async fn upload(ingestor: &Ingestor, content: &Bytes, piece: usize) -> Result<StoredBlob, Error> {
+pub async fn upload(ingestor: &Ingestor, content: &Bytes, piece: usize) -> Result<StoredBlob, Error> {
     let mut upload = ingestor.begin(blob_name(), soon()).await?;
     let mut rest = content.clone();
     while !rest.is_empty() {
@@ -144,7 +156,7 @@ async fn what_is_written_is_what_is_stored_whatever_the_pieces() {
         assert_eq!(shelf.blob().unwrap(), content);
         assert_eq!(stored.compressed_bytes, length as u64);
         assert_eq!(stored.url, format!("{}acct/box/{}", fake.url, blob_name().as_str()));
-        assert_eq!(shelf.requests.load(Ordering::SeqCst), puts, "{length} bytes");
+        assert_eq!(shelf.requests.load(Ordering::SeqCst), puts + 1, "{length} bytes, and a look at them");
     }
 }
 
@@ -160,12 +172,12 @@ async fn nothing_is_visible_before_the_commit() {
 
 #[tokio::test]
 async fn a_repetition_sends_the_same_bytes() {
-    for failing in 0..4 {
+    for failing in 0..5 {
         let (_fake, shelf, ingestor) = service(move |_, number| (number == failing).then(|| status(500))).await;
         let content = content(9 * MIB);
         upload(&ingestor, &content, MIB).await.unwrap();
         assert_eq!(shelf.blob().unwrap(), content, "request {failing} failed");
-        assert_eq!(shelf.requests.load(Ordering::SeqCst), 5);
+        assert_eq!(shelf.requests.load(Ordering::SeqCst), 6);
     }
 }
 
@@ -294,7 +306,7 @@ async fn old_resources_are_used_on_when_they_cannot_be_renewed() {
         }
     })
     .await;
-    let ingestor = Ingestor::new(fake.client());
+    let ingestor = Ingestor::new(fake.client(), Choice::Queued);
     ingestor.begin(blob_name(), soon()).await.unwrap();
     fake.clock.forward(Duration::from_secs(4000));
     ingestor.begin(blob_name(), soon()).await.unwrap();
@@ -311,6 +323,7 @@ async fn post(ingestor: &Ingestor, url: &str) -> Result<(), Error> {
     let submission = Submission {
         table: &table,
         window_id: "0f2a",
+        number: 1,
         blob: &blob,
         raw_bytes: 100,
         watermark_column: &watermark,
@@ -318,7 +331,7 @@ async fn post(ingestor: &Ingestor, url: &str) -> Result<(), Error> {
         chunk_id: ChunkIdMode::Constant,
         created: None,
     };
-    ingestor.post(&submission, soon()).await
+    ingestor.post(&submission, soon()).await.map(drop)
 }
 
 fn posts(fake: &Fake) -> Vec<Seen> {

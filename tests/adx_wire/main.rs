@@ -9,3 +9,5 @@ mod engine;
 mod fake;
 mod golden;
 mod ingestion;
+mod uploads;
+mod ways;

@@ -69,8 +69,9 @@ pub fn goldens() -> Vec<Sent> {
                 let posts = exchanges(&content).map(|(kind, text)| (kind, DESTINATION, text, file.clone()));
                 sent.extend(posts);
             }
-            // What is posted to the queue holds no KQL.
-            ("adx", "json") => {}
+            ("adx_direct", "txt") => sent.push(("Command", DESTINATION, whole, file)),
+            // What is posted to the queue, or over REST, holds no KQL.
+            ("adx" | "adx_rest" | "adx_status", "json") => {}
             _ => panic!("tests/golden/{file}: is there KQL in it?"),
         }
     }

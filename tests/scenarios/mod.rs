@@ -10,6 +10,7 @@ mod hunting;
 mod proof;
 mod snapshots;
 mod status;
+mod ways;
 
 pub use adoption::*;
 pub use columns::*;
@@ -20,6 +21,7 @@ pub use hunting::*;
 pub use proof::*;
 pub use snapshots::*;
 pub use status::*;
+pub use ways::*;
 
 use crate::support::{Copied, Deployment, Store, cloud, now, odd_table, only, table, ticks};
 use serde_json::Value;
@@ -58,6 +60,10 @@ macro_rules! system_tests {
             a_view_that_a_new_column_would_break_blocks_it_and_the_id_in_the_row_is_the_way_on,
             what_settings_ask_of_a_table_is_set_once,
             rows_that_are_hidden_while_they_are_counted_are_neither_sent_again_nor_called_missing,
+            each_kind_of_cluster_is_copied_to_by_the_way_that_it_offers,
+            a_way_that_a_setting_names_is_taken,
+            a_cluster_that_takes_uploads_into_a_lake_alone_is_refused_with_what_to_set,
+            posts_whose_answers_are_lost_land_once_by_every_way,
         }
     };
     ($store:expr) => {

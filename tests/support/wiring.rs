@@ -20,7 +20,8 @@ pub fn wired(
     ids: Arc<dyn FreshIds>,
 ) -> App {
     let (limits, clock) = (settings.limits.clone(), Arc::clone(&storage.clock));
+    let blobs = Arc::clone(&storage.blobs);
     let state = State::new(storage, random, Tenant::new(&settings.tenant, &limits));
-    let services = Services::new(settings, outbound, clock, ids);
+    let services = Services::new(settings, outbound, clock, ids).keeping(blobs);
     App { state, limits, services: Ok(Arc::new(services)) }
 }

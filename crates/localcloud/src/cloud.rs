@@ -2,7 +2,7 @@
 //! generated tenant. Runs on threads of its own and ends when dropped.
 
 use crate::adx::{
-    self, Adx, QueuedRest, database::Database, ingestion, ingestion::Ingestion, storage, storage::Storage,
+    self, Adx, Kind, QueuedRest, database::Database, ingestion, ingestion::Ingestion, storage, storage::Storage,
 };
 use crate::clock::{Clock, SystemClock};
 use crate::entra::{self, App, Entra, ManagedIdentity, THREAT_HUNTING_READ_ALL, Tokens};
@@ -36,6 +36,8 @@ pub struct Settings {
     pub ingestion: ingestion::Settings,
     /// Whether it is to be had over REST.
     pub queued_rest: QueuedRest,
+    /// What kind of a cluster it is.
+    pub kind: Kind,
     /// What goes wrong.
     pub faults: faults::Plan,
     /// How long tokens last.
@@ -58,6 +60,7 @@ impl Default for Settings {
             hunting: hunting::Settings::default(),
             ingestion: ingestion::Settings::default(),
             queued_rest: QueuedRest::default(),
+            kind: Kind::default(),
             faults: faults::Plan::default(),
             token_lifetime: Duration::from_secs(3_600),
             apps: Vec::new(),
@@ -176,10 +179,12 @@ impl Cloud {
         };
         let database = Arc::new(database);
         let adx = Adx::new(database.clone(), tokens.clone(), faults.clone(), vec![url.clone()]);
-        let adx = Arc::new(adx.with_queued_rest(settings.queued_rest));
+        let adx = Arc::new(adx.with_queued_rest(settings.queued_rest).of_kind(settings.kind));
         let lent = storage::Settings { base_url: url, seed, ..storage::Settings::default() };
         let storage = Arc::new(Storage::new(lent, clock.clone(), faults.clone()).map_err(Error::Storage)?);
-        adx.lend(storage.clone());
+        if settings.kind != Kind::Emulator {
+            adx.lend(storage.clone());
+        }
         let ingestion = Ingestion::start(database, storage.clone(), settings.ingestion, handle);
         let entra = Entra::new(directory, tokens.clone(), clock.clone(), faults.clone());
         let hunting = Arc::new(Hunting::new(settings.hunting, source.clone(), tokens.clone(), faults.clone(), clock));

@@ -1,18 +1,71 @@
-//! Whether a blob that was written is still there (Azure Storage REST: Get Blob Properties).
+//! Whether a blob that was written is still there, and still what was written (Azure Storage REST: Get Blob Properties).
 
 use super::super::Error;
-use super::Ingestor;
 use super::requests::{Refusal, Request, send};
+use super::{Ingestor, StoredBlob, kept};
 use bytes::Bytes;
 use reqwest::Method;
+use reqwest::header::HeaderMap;
 use tokio::time::Instant;
 
+/// What storage tells of a blob; nothing of it where it does not.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Found {
+    pub length: Option<u64>,
+    /// In base64.
+    pub md5: Option<String>,
+}
+
+impl Found {
+    /// From the headers of an answer.
+    pub fn read(headers: &HeaderMap) -> Self {
+        let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+        Self {
+            length: text("content-length").and_then(|text| text.parse().ok()),
+            md5: text("content-md5").map(str::to_owned),
+        }
+    }
+
+    /// Whether it can be a blob of this length and hash.
+    pub fn is(&self, length: u64, md5: Option<&str>) -> bool {
+        let same = |found: &Option<String>| found.as_deref().zip(md5).is_none_or(|(found, own)| found == own);
+        self.length.is_none_or(|found| found == length) && same(&self.md5)
+    }
+}
+
+/// Whether a blob is there.
 pub(super) async fn has(ingestor: &Ingestor, url: &str, deadline: Instant) -> Result<bool, Error> {
+    Ok(find(ingestor, url, deadline).await?.is_some())
+}
+
+/// Refuses a blob that is not what was stored. One that storage says nothing of is left to the service.
+pub(super) async fn check(ingestor: &Ingestor, blob: &StoredBlob, deadline: Instant) -> Result<(), Error> {
+    match find(ingestor, &blob.url, deadline).await {
+        Ok(Some(found)) if !found.is(blob.compressed_bytes, None) => Err(Error::invalid(format!(
+            "blob {} has {} bytes and was stored with {}: it is not posted again",
+            blob.url,
+            found.length.unwrap_or_default(),
+            blob.compressed_bytes
+        ))),
+        Ok(Some(_)) => Ok(()),
+        Ok(None) => Err(Error::NotFound { what: format!("the blob {}", blob.url) }),
+        Err(error) => {
+            tracing::debug!(%error, "what is left of a blob is not known; it is posted all the same");
+            Ok(())
+        }
+    }
+}
+
+async fn find(ingestor: &Ingestor, url: &str, deadline: Instant) -> Result<Option<Found>, Error> {
+    if kept::is_kept(url) {
+        let content = kept::content(ingestor, url, deadline).await?;
+        return Ok(content.map(|content| Found { length: Some(content.len() as u64), md5: None }));
+    }
     let client = &ingestor.client;
     let mut resources = ingestor.resources(deadline).await?;
     let mut refreshed = false;
     loop {
-        let refusal = match resources.container_of(url) {
+        let refusal = match resources.container_of(url, client.clock().now()) {
             None => Refusal::Stale(Error::NotFound {
                 what: format!("the container of {url} among those that the service lends"),
             }),
@@ -20,8 +73,8 @@ pub(super) async fn has(ingestor: &Ingestor, url: &str, deadline: Instant) -> Re
                 let (url, body) = (container.below(name), Bytes::new());
                 let request = Request { method: Method::HEAD, url, headers: &[], body, changes: false };
                 match send(client.outbound(), client.clock(), request, deadline).await {
-                    Ok(_) => return Ok(true),
-                    Err(Refusal::Missing(_)) => return Ok(false),
+                    Ok(headers) => return Ok(Some(Found::read(&headers))),
+                    Err(Refusal::Missing(_)) => return Ok(None),
                     Err(refusal) => refusal,
                 }
             }
@@ -33,5 +86,26 @@ pub(super) async fn has(ingestor: &Ingestor, url: &str, deadline: Instant) -> Re
             }
             refusal => return Err(refusal.into_error()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_blob_is_the_same_as_far_as_storage_tells() {
+        let found = |length, md5: Option<&str>| Found { length, md5: md5.map(str::to_owned) };
+        for (found, same) in [
+            (found(Some(7), Some("h")), true),
+            (found(Some(7), None), true),
+            (found(None, None), true),
+            (found(Some(8), Some("h")), false),
+            (found(Some(7), Some("g")), false),
+            (found(None, Some("g")), false),
+        ] {
+            assert_eq!(found.is(7, Some("h")), same, "{found:?}");
+        }
+        assert!(found(Some(7), Some("g")).is(7, None));
     }
 }

@@ -3,7 +3,11 @@
 
 use super::super::Error;
 use super::requests::{Refusal, Request, send};
-use super::{Ingestor, StoredBlob};
+use super::resources::Resources;
+use super::signed::Signed;
+use super::status_table;
+use super::way::{Queues, Way};
+use super::{Ingestor, Posted, StoredBlob};
 use crate::kql::Identifier;
 use crate::timestamp::Timestamp;
 use base64::Engine as _;
@@ -11,13 +15,12 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use reqwest::Method;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use std::sync::Arc;
 use tokio::time::Instant;
 use uuid::Uuid;
 
 /// The most bytes of a message text (Azure Queue Storage).
 const MAX_MESSAGE_BYTES: usize = 64 * 1024;
-/// How many queues are tried.
-const MAX_QUEUES: usize = 3;
 
 /// How rows learn the id of their window.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -38,6 +41,8 @@ pub struct Submission<'a> {
     pub table: &'a Identifier,
     /// The id under which the rows land: tag and `ChunkId`.
     pub window_id: &'a str,
+    /// Which post of the window this is; the first is 1.
+    pub number: u32,
     /// What to ingest.
     pub blob: &'a StoredBlob,
     /// The bytes before compression; a wrong figure spoils the service's batching.
@@ -61,7 +66,8 @@ pub(in super::super) fn json_path(member: &Identifier) -> String {
     if plain { format!("$.{name}") } else { format!("$['{name}']") }
 }
 
-fn mapping(submission: &Submission<'_>) -> Value {
+/// The mapping that rows are read by.
+pub(super) fn mapping(submission: &Submission<'_>) -> Value {
     let watermark = submission.watermark_column;
     let time = match submission.stamp {
         Some(at) => json!({"ConstValue": at}),
@@ -88,6 +94,8 @@ struct Stamp<'a> {
     database: &'a str,
     blob_path: &'a str,
     identity_token: &'a str,
+    /// The row of the status table that tells how it ends, if there is one.
+    row: Option<&'a Signed>,
 }
 
 fn message(submission: &Submission<'_>, stamp: &Stamp<'_>) -> Value {
@@ -102,7 +110,7 @@ fn message(submission: &Submission<'_>, stamp: &Stamp<'_>) -> Value {
         "FlushImmediately": false,
         "IgnoreSizeLimit": false,
         // 1 = nothing, by 0 = queue: the status queues belong to all clients of the cluster, so a report there would be
-        // litter for others, and no report is proof. The count is; the reason of a failure comes from the engine.
+        // litter for others.
         "ReportLevel": 1,
         "ReportMethod": 0,
         "SourceMessageCreationTime": stamp.created,
@@ -117,42 +125,56 @@ fn message(submission: &Submission<'_>, stamp: &Stamp<'_>) -> Value {
             "ingestIfNotExists": json!([submission.window_id]).to_string(),
         },
     });
+    if let Some(table) = stamp.row {
+        // 2 = all, by 1 = the table: in a row of its own, which nobody else reads.
+        message["ReportLevel"] = json!(2);
+        message["ReportMethod"] = json!(1);
+        message["IngestionStatusInTable"] = json!({
+            "TableConnectionString": table.url().as_str(),
+            "PartitionKey": submission.window_id,
+            "RowKey": submission.number.to_string(),
+        });
+    }
     if let Some(created) = submission.created {
         message["AdditionalProperties"]["creationTime"] = json!(created);
     }
     message
 }
 
-pub(super) async fn post(ingestor: &Ingestor, submission: &Submission<'_>, deadline: Instant) -> Result<(), Error> {
-    if submission.raw_bytes == 0 || submission.blob.compressed_bytes == 0 {
-        return Err(Error::invalid(format!("blob {} is empty; there is nothing to ingest", submission.blob.url)));
-    }
+/// Puts a message into one of the queues; into another one only after an answer that says that it was not taken.
+pub(super) async fn post(
+    ingestor: &Ingestor,
+    resources: &Arc<Resources>,
+    submission: &Submission<'_>,
+    deadline: Instant,
+) -> Result<Posted, Error> {
     let client = &ingestor.client;
     let mut waits = client.pace().waits(client.seed());
-    let mut resources = ingestor.resources(deadline).await?;
-    let mut refreshed = false;
+    let mut resources = Arc::clone(resources);
+    let (mut refreshed, mut tracked) = (false, false);
     loop {
-        let Some((container, name)) = resources.container_of(&submission.blob.url) else {
-            if refreshed {
-                return Err(Error::NotFound {
-                    what: format!("the container of {} among those that the service lends", submission.blob.url),
-                });
-            }
-            refreshed = true;
-            resources = ingestor.resources_after(&resources, deadline).await?;
-            continue;
+        let (container, name) = ingestor.container_of(&resources, &submission.blob.url, deadline).await?;
+        let Way::Queued(Queues { queues, identity_token, status_table: table }) = &resources.way else {
+            return Err(Error::unavailable(
+                "the cluster has stopped to lend queues; the next attempt goes another way",
+            ));
         };
-        let blob_path = container.below(name);
+        let blob_path = container.below(&name);
+        let id = client.ids().fresh();
+        if !tracked {
+            tracked = status_table::begin(ingestor, table.as_ref(), submission, id, deadline).await;
+        }
         let stamp = Stamp {
-            id: client.ids().fresh(),
+            id,
             created: client.clock().now(),
             database: client.database(),
             blob_path: blob_path.as_str(),
-            identity_token: resources.identity_token.expose(),
+            identity_token: identity_token.expose(),
+            row: table.as_ref().filter(|_| tracked),
         };
         let body = envelope(&message(submission, &stamp))?;
         let mut last = Refusal::Other(Error::unavailable("no queue was tried"));
-        for queue in ingestor.storage.queues(&resources).iter().take(MAX_QUEUES) {
+        for queue in ingestor.storage.best(client, queues) {
             let request = Request {
                 method: Method::POST,
                 url: queue.below("messages"),
@@ -160,8 +182,10 @@ pub(super) async fn post(ingestor: &Ingestor, submission: &Submission<'_>, deadl
                 body: body.clone().into(),
                 changes: true,
             };
-            match send(client.outbound(), client.clock(), request, deadline).await {
-                Ok(_) => return Ok(()),
+            let sent = send(client.outbound(), client.clock(), request, deadline).await;
+            ingestor.storage.ranks.note(&queue.account(), sent.is_ok(), client.clock().now());
+            match sent {
+                Ok(_) => return Ok(Posted::default()),
                 // It may be in the queue: a second message would be a second post.
                 Err(Refusal::Other(error @ Error::OutcomeUnknown { .. })) => return Err(error),
                 Err(refusal) => last = refusal,

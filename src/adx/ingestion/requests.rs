@@ -4,12 +4,12 @@
 use super::super::Error;
 use super::super::client::lost_on_the_way;
 use super::super::error::RequestText;
-use crate::outbound::{Outbound, retry_after};
+use crate::outbound::{Outbound, read_capped, retry_after};
 use crate::remedy::Application;
 use crate::timestamp::Clock;
 use bytes::Bytes;
-use reqwest::Method;
 use reqwest::header::{CONTENT_LENGTH, HeaderMap};
+use reqwest::{Method, Response};
 use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
 use url::Url;
@@ -18,6 +18,9 @@ use url::Url;
 const API_VERSION: &str = "2021-12-02";
 /// The most time of one request.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// The most bytes of an answer: a row of a table.
+const MAX_ANSWER_BYTES: usize = 2 * 1024 * 1024;
 
 /// What a request to storage ended in.
 #[derive(Debug)]
@@ -44,7 +47,7 @@ impl Refusal {
 pub(super) struct Request<'a> {
     pub method: Method,
     pub url: Url,
-    pub headers: &'a [(&'static str, &'static str)],
+    pub headers: &'a [(&'static str, &'a str)],
     pub body: Bytes,
     /// Whether a lost answer leaves the outcome open.
     pub changes: bool,
@@ -57,8 +60,30 @@ pub(super) async fn send(
     request: Request<'_>,
     deadline: Instant,
 ) -> Result<HeaderMap, Refusal> {
+    Ok(exchange(outbound, clock, request, deadline).await?.headers().clone())
+}
+
+/// Sends it once and gives the body of a 2xx answer.
+pub(super) async fn fetch(
+    outbound: &Outbound,
+    clock: &dyn Clock,
+    request: Request<'_>,
+    deadline: Instant,
+) -> Result<Bytes, Refusal> {
+    let answer = exchange(outbound, clock, request, deadline).await?;
     let deadline = deadline.min(Instant::now() + REQUEST_TIMEOUT);
-    let target = super::resources::bare(&request.url);
+    let body = read_capped(answer, MAX_ANSWER_BYTES, deadline).await;
+    body.map_err(|error| Refusal::Other(Error::unavailable(error.to_string())))
+}
+
+async fn exchange(
+    outbound: &Outbound,
+    clock: &dyn Clock,
+    request: Request<'_>,
+    deadline: Instant,
+) -> Result<Response, Refusal> {
+    let deadline = deadline.min(Instant::now() + REQUEST_TIMEOUT);
+    let target = super::signed::bare(&request.url);
     let app = &Application::default();
     let text = RequestText { csl: "", database: "", app, changes: request.changes };
     let mut builder = outbound
@@ -68,7 +93,7 @@ pub(super) async fn send(
     for (name, value) in request.headers {
         builder = builder.header(*name, *value);
     }
-    if request.method != Method::HEAD {
+    if request.changes {
         // An empty body has to say so.
         builder = builder.header(CONTENT_LENGTH, request.body.len()).body(request.body);
     }
@@ -79,13 +104,18 @@ pub(super) async fn send(
     };
     let status = response.status().as_u16();
     if response.status().is_success() {
-        return Ok(response.headers().clone());
+        return Ok(response);
     }
     // The body may quote the signature's parts: the code in the header says enough.
     let code = response.headers().get("x-ms-error-code").and_then(|code| code.to_str().ok()).unwrap_or("no error code");
     let message = format!("{} {target}: status {status} ({code})", request.method);
     let after = retry_after(response.headers(), clock.now());
-    Err(match status {
+    Err(refusal(status, code, message, after, &text))
+}
+
+/// What follows from a status (Azure Storage REST, "Status and error codes").
+fn refusal(status: u16, code: &str, message: String, after: Option<Duration>, text: &RequestText<'_>) -> Refusal {
+    match status {
         401 | 403 => Refusal::Stale(Error::Denied {
             message: format!("{message}; the service's own storage refuses the signature that it gave"),
         }),
@@ -97,5 +127,55 @@ pub(super) async fn send(
         503 if code == "ServerBusy" => Refusal::Other(Error::Throttled { after, message }),
         408 | 500.. => Refusal::Other(text.failed(after, message)),
         _ => Refusal::Other(Error::Refused { code: code.to_owned(), message, permanent: true }),
-    })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_status_of_storage_says_what_to_do_next() {
+        let kind = |status, code: &str, changes| {
+            let app = &Application::default();
+            let text = RequestText { csl: "", database: "", app, changes };
+            let after = Some(Duration::from_secs(7));
+            match refusal(status, code, "why".to_owned(), after, &text) {
+                Refusal::Stale(Error::Denied { .. }) => "another signature",
+                Refusal::Stale(_) => "another resource",
+                Refusal::Exists(_) => "there already",
+                Refusal::Missing(_) => "not there",
+                Refusal::Other(Error::Throttled { after: Some(after), .. }) if after.as_secs() == 7 => "after 7 s",
+                Refusal::Other(Error::OutcomeUnknown { .. }) => "unknown",
+                Refusal::Other(Error::Unavailable { .. }) => "later",
+                Refusal::Other(Error::Refused { permanent: true, .. }) => "never",
+                Refusal::Other(_) => "else",
+            }
+        };
+        for (status, code, of_change, of_look) in [
+            (401, "NoAuthenticationInformation", "another signature", "another signature"),
+            (403, "AuthenticationFailed", "another signature", "another signature"),
+            (403, "AuthorizationPermissionMismatch", "another signature", "another signature"),
+            (404, "ContainerNotFound", "another resource", "another resource"),
+            (404, "BlobNotFound", "not there", "not there"),
+            (404, "", "another resource", "another resource"),
+            (409, "BlobAlreadyExists", "there already", "there already"),
+            (412, "ConditionNotMet", "there already", "there already"),
+            (429, "TooManyRequests", "after 7 s", "after 7 s"),
+            (503, "ServerBusy", "after 7 s", "after 7 s"),
+            (503, "", "unknown", "later"),
+            (500, "InternalError", "unknown", "later"),
+            (500, "OperationTimedOut", "unknown", "later"),
+            (502, "", "unknown", "later"),
+            (504, "", "unknown", "later"),
+            (408, "", "unknown", "later"),
+            (400, "InvalidHeaderValue", "never", "never"),
+            (400, "Md5Mismatch", "never", "never"),
+            (413, "RequestBodyTooLarge", "never", "never"),
+            (307, "", "never", "never"),
+        ] {
+            assert_eq!(kind(status, code, true), of_change, "a change: {status} {code}");
+            assert_eq!(kind(status, code, false), of_look, "a look: {status} {code}");
+        }
+    }
 }

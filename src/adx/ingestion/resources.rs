@@ -1,140 +1,136 @@
-//! The containers, queues and identity token that the service lends for ingestion: fetched at most once at a
-//! time, renewed every hour, kept when renewing fails, handed out in turns. Signatures stay in here and in the URL
-//! that is sent.
+//! The way that is taken and what the service lends for it: found at most once at a time, renewed every hour, kept
+//! when renewing fails, handed out in turns. A way is not left while a post by it may still be under way.
 
-use super::super::template::fill;
-use super::super::{Client, Effect, Error, Table};
-use crate::secret::Secret;
+use super::super::{Client, Error};
+use super::rank::Ranks;
+use super::route::{self, Route};
+use super::signed::Signed;
+use super::way::{Choice, Queues, Way};
 use crate::timestamp::Timestamp;
-use std::fmt;
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
-use url::Url;
 
-/// How long a set is used, as in all SDKs.
-const LIFETIME: Duration = Duration::from_secs(3600);
 /// How long an old set is used on after renewing it failed.
 const RENEWAL_PAUSE: Duration = Duration::from_secs(60);
+/// How many resources an operation tries, as in the SDKs.
+const MOST_RESOURCES: usize = 3;
+/// How many posts of a day are told of in the status table: it is not made for more (Azure/azure-kusto-node, 230).
+const MOST_TRACKED: u32 = 10_000;
+/// How many names of posts are remembered.
+const MOST_OPERATIONS: usize = 1024;
+/// How long a post is taken for one that is under way: longer than a window is waited for and counted.
+const OPEN_FOR: Duration = Duration::from_secs(3600);
 
-/// A container or queue with its signature. `Debug` and [`Signed::bare`] leave the signature out.
-#[derive(Clone, PartialEq, Eq)]
-pub(super) struct Signed(Url);
-
-impl Signed {
-    /// Reads a `StorageRoot`.
-    fn parse(root: &str) -> Result<Self, Error> {
-        let url = Url::parse(root).map_err(|_| Error::corrupt("a StorageRoot that is no URL"))?;
-        let loopback = match url.host() {
-            Some(url::Host::Domain(name)) => name == "localhost",
-            Some(url::Host::Ipv4(address)) => address.is_loopback(),
-            Some(url::Host::Ipv6(address)) => address.is_loopback(),
-            None => false,
-        };
-        if url.scheme() != "https" && !(url.scheme() == "http" && loopback) {
-            return Err(Error::corrupt(format!(
-                "a StorageRoot on {:?} that is not https",
-                url.host_str().unwrap_or("")
-            )));
-        }
-        Ok(Self(url))
-    }
-
-    /// The address below this one, signature included.
-    pub fn below(&self, name: &str) -> Url {
-        let mut url = self.0.clone();
-        let path = format!("{}/{name}", url.path().trim_end_matches('/'));
-        url.set_path(&path);
-        url
-    }
-
-    /// The address without signature.
-    pub fn bare(&self) -> String {
-        bare(&self.0)
-    }
-}
-
-impl fmt::Debug for Signed {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.bare())
-    }
-}
-
-/// A URL without query and fragment.
-pub(super) fn bare(url: &Url) -> String {
-    let mut url = url.clone();
-    url.set_query(None);
-    url.set_fragment(None);
-    url.to_string()
-}
-
-/// One set of what the service lends.
+/// One set of what the service lends, and the way it is used in.
 #[derive(Debug)]
 pub(super) struct Resources {
+    /// How blobs are asked to be ingested.
+    pub way: Way,
     containers: Vec<Signed>,
-    queues: Vec<Signed>,
-    /// Goes into every message as `authorizationContext`.
-    pub identity_token: Secret,
     renew_at: Timestamp,
 }
 
 impl Resources {
-    fn read(resources: &Table, token: &Table, now: Timestamp) -> Result<Self, Error> {
-        let (kind, root) = (resources.column("ResourceTypeName")?, resources.column("StorageRoot")?);
-        let (mut containers, mut queues) = (Vec::new(), Vec::new());
-        for row in resources.rows() {
-            match row.text(kind)? {
-                "TempStorage" => containers.push(Signed::parse(row.text(root)?)?),
-                "SecuredReadyForAggregationQueue" => queues.push(Signed::parse(row.text(root)?)?),
-                _ => {}
-            }
-        }
-        if containers.is_empty() || queues.is_empty() {
-            return Err(Error::corrupt(
-                "the ingestion endpoint lends no TempStorage or no SecuredReadyForAggregationQueue",
-            ));
-        }
-        let at = token.column("AuthorizationContext")?;
-        let token = token.rows().next().map(|row| row.text(at)).transpose()?.unwrap_or_default();
-        if token.is_empty() {
-            return Err(Error::corrupt("the ingestion endpoint gives no identity token"));
-        }
-        Ok(Self { containers, queues, identity_token: Secret::new(token), renew_at: now + LIFETIME })
-    }
-
     /// The container that holds `blob`, if it is still lent, and the blob's name in it.
-    pub fn container_of<'a>(&self, blob: &'a str) -> Option<(&Signed, &'a str)> {
-        self.containers.iter().find_map(|container| {
+    pub fn container_of<'a>(&self, blob: &'a str, now: Timestamp) -> Option<(&Signed, &'a str)> {
+        self.containers.iter().filter(|container| container.is_live(now)).find_map(|container| {
             let name = blob.strip_prefix(container.bare().trim_end_matches('/'))?.strip_prefix('/')?;
             (!name.is_empty() && !name.contains('/')).then_some((container, name))
         })
     }
+
+    /// Whether no signature of it has ended that is needed.
+    fn is_usable(&self, now: Timestamp) -> bool {
+        let live = |lent: &[Signed]| lent.iter().any(|signed| signed.is_live(now));
+        match &self.way {
+            Way::Inline => true,
+            Way::Rest | Way::Direct => live(&self.containers),
+            Way::Queued(Queues { queues, .. }) => live(&self.containers) && live(queues),
+        }
+    }
 }
 
 /// The current set.
-#[derive(Default)]
 pub(super) struct Storage {
+    choice: Choice,
     current: RwLock<Option<Arc<Resources>>>,
     /// Not before this is an old set tried to be renewed again.
     pause_until: RwLock<Option<Timestamp>>,
+    last_post: RwLock<Option<Timestamp>>,
+    /// What the service calls the last posts of this process, by window and number, oldest first.
+    operations: RwLock<VecDeque<((String, u32), String)>>,
+    /// The day, and how many posts of it are told of.
+    tracked: RwLock<(u64, u32)>,
     /// Held while fetching, so that one does and the others wait for it.
     flight: tokio::sync::Mutex<()>,
     turn: AtomicUsize,
+    /// How the accounts do.
+    pub ranks: Ranks,
 }
 
 impl Storage {
-    /// A container, each time the next one.
-    pub fn container(&self, set: &Resources) -> Signed {
-        set.containers[self.turn.fetch_add(1, Ordering::Relaxed) % set.containers.len()].clone()
+    pub fn new(choice: Choice) -> Self {
+        Self {
+            choice,
+            current: RwLock::default(),
+            pause_until: RwLock::default(),
+            last_post: RwLock::default(),
+            operations: RwLock::default(),
+            tracked: RwLock::default(),
+            flight: tokio::sync::Mutex::default(),
+            turn: AtomicUsize::default(),
+            ranks: Ranks::default(),
+        }
     }
 
-    /// All queues, starting each time with the next one.
-    pub fn queues(&self, set: &Resources) -> Vec<Signed> {
-        let mut queues = set.queues.clone();
-        let count = queues.len();
-        queues.rotate_left(self.turn.fetch_add(1, Ordering::Relaxed) % count);
-        queues
+    /// The containers that an upload may try, the best first.
+    pub fn containers(&self, client: &Client, set: &Resources) -> Vec<Signed> {
+        self.best(client, &set.containers)
+    }
+
+    /// The resources that an operation may try, the best first: those whose signatures are good.
+    pub fn best(&self, client: &Client, lent: &[Signed]) -> Vec<Signed> {
+        let now = client.clock().now();
+        let live: Vec<Signed> = lent.iter().filter(|signed| signed.is_live(now)).cloned().collect();
+        let turn = self.turn.fetch_add(1, Ordering::Relaxed);
+        let mut ordered = self.ranks.order(&live, now, client.seed(), turn);
+        ordered.truncate(MOST_RESOURCES);
+        ordered
+    }
+
+    /// Something was posted, or may have been.
+    pub fn posts(&self, now: Timestamp) {
+        *self.last_post.write().unwrap_or_else(PoisonError::into_inner) = Some(now);
+    }
+
+    /// Whether one more post of this day may be told of; the table is not made for more.
+    pub fn may_track(&self, now: Timestamp) -> bool {
+        let day = now.ticks() / (86_400 * 10_000_000);
+        let mut tracked = self.tracked.write().unwrap_or_else(PoisonError::into_inner);
+        if tracked.0 != day {
+            *tracked = (day, 0);
+        }
+        tracked.1 += 1;
+        tracked.1 <= MOST_TRACKED
+    }
+
+    /// A post has got a name.
+    pub fn remember(&self, window_id: &str, number: u32, operation: &str) {
+        let mut operations = self.operations.write().unwrap_or_else(PoisonError::into_inner);
+        if operations.len() == MOST_OPERATIONS {
+            operations.pop_front();
+        }
+        operations.push_back(((window_id.to_owned(), number), operation.to_owned()));
+    }
+
+    /// The name of a post.
+    pub fn operation(&self, window_id: &str, number: u32) -> Option<String> {
+        let operations = self.operations.read().unwrap_or_else(PoisonError::into_inner);
+        let found = operations.iter().rev().find(|((window, post), _)| window == window_id && *post == number);
+        found.map(|(_, operation)| operation.clone())
     }
 
     /// The set in use, fetched if there is none and renewed when it is an hour old.
@@ -142,10 +138,12 @@ impl Storage {
         let held = self.held();
         let now = client.clock().now();
         match held {
-            Some(set) if now < set.renew_at => Ok(set),
-            Some(old) if self.paused(now) => Ok(old),
+            Some(set) if now < set.renew_at && set.is_usable(now) => Ok(set),
+            Some(old) if self.paused(now) && old.is_usable(now) => Ok(old),
             Some(old) => match self.fetch(client, Some(&old), deadline).await {
                 Ok(set) => Ok(set),
+                // What has ended is of no use to anybody.
+                Err(error) if !old.is_usable(now) => Err(error),
                 Err(error) => {
                     *self.pause_until.write().unwrap_or_else(PoisonError::into_inner) = Some(now + RENEWAL_PAUSE);
                     tracing::warn!(%error, "the ingestion resources could not be renewed; the old ones are used on");
@@ -174,6 +172,12 @@ impl Storage {
         self.pause_until.read().unwrap_or_else(PoisonError::into_inner).is_some_and(|until| now < until)
     }
 
+    /// Whether a post may still be under way.
+    fn is_open(&self, now: Timestamp) -> bool {
+        let last = *self.last_post.read().unwrap_or_else(PoisonError::into_inner);
+        last.is_some_and(|last| now < last + OPEN_FOR)
+    }
+
     async fn fetch(
         &self,
         client: &Client,
@@ -183,14 +187,20 @@ impl Storage {
         let _flight = timeout_at(deadline, self.flight.lock())
             .await
             .map_err(|_| Error::unavailable("the ingestion resources were not there in time"))?;
-        if let Some(held) = self.held().filter(|held| seen.is_none_or(|seen| !Arc::ptr_eq(held, seen))) {
-            return Ok(held);
+        let held = self.held();
+        if let Some(held) = held.as_ref().filter(|held| seen.is_none_or(|seen| !Arc::ptr_eq(held, seen))) {
+            return Ok(Arc::clone(held));
         }
-        let file = include_str!("../../../kql/ingestion/resources.kql");
-        let resources = client.dm_command(&fill(file, &[]), Effect::Read, deadline).await?;
-        let file = include_str!("../../../kql/ingestion/identity_token.kql");
-        let token = client.dm_command(&fill(file, &[]), Effect::Read, deadline).await?;
-        let set = Arc::new(Resources::read(&resources, &token, client.clock().now())?);
+        let now = client.clock().now();
+        let choice = match &held {
+            Some(held) if self.is_open(now) => held.way.choice(),
+            _ => self.choice,
+        };
+        let Route { way, containers, lifetime, reason } = route::find(client, choice, deadline).await?;
+        if held.is_none_or(|held| held.way.told() != way.told()) {
+            tracing::info!(ADX_INGESTION = ?self.choice, way = way.told(), reason, "how blobs are ingested");
+        }
+        let set = Arc::new(Resources { way, containers, renew_at: now + lifetime });
         *self.current.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&set));
         Ok(set)
     }
@@ -201,33 +211,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_signature_is_not_printed() {
-        let signed = Signed::parse("https://a.blob.core.windows.net/c?sv=1&sig=SECRET").unwrap();
-        assert_eq!(format!("{signed:?}"), "https://a.blob.core.windows.net/c");
-        assert_eq!(signed.below("b").as_str(), "https://a.blob.core.windows.net/c/b?sv=1&sig=SECRET");
-    }
-
-    #[test]
-    fn signatures_do_not_travel_in_the_clear() {
-        assert!(Signed::parse("http://a.blob.core.windows.net/c?sig=x").is_err());
-        assert!(Signed::parse("http://127.0.0.1:10000/devstoreaccount1/c?sig=x").is_ok());
-    }
-
-    #[test]
     fn a_blob_is_found_in_its_own_container_only() {
         let set = Resources {
+            way: Way::Rest,
             containers: vec![
                 Signed::parse("https://a.blob.core.windows.net/c1?sig=1").unwrap(),
                 Signed::parse("https://a.blob.core.windows.net/c?sig=2").unwrap(),
             ],
-            queues: vec![],
-            identity_token: Secret::new("t"),
             renew_at: Timestamp::MIN,
         };
-        let (container, name) = set.container_of("https://a.blob.core.windows.net/c/x.gz").unwrap();
+        let (container, name) = set.container_of("https://a.blob.core.windows.net/c/x.gz", Timestamp::MIN).unwrap();
         assert_eq!(container.below(name).as_str(), "https://a.blob.core.windows.net/c/x.gz?sig=2");
-        assert!(set.container_of("https://b.blob.core.windows.net/c/x.gz").is_none());
-        assert!(set.container_of("https://a.blob.core.windows.net/c").is_none());
-        assert!(set.container_of("https://a.blob.core.windows.net/c/x/y.gz").is_none());
+        assert!(set.container_of("https://b.blob.core.windows.net/c/x.gz", Timestamp::MIN).is_none());
+        assert!(set.container_of("https://a.blob.core.windows.net/c", Timestamp::MIN).is_none());
+        assert!(set.container_of("https://a.blob.core.windows.net/c/x/y.gz", Timestamp::MIN).is_none());
     }
 }

@@ -6,7 +6,7 @@ use super::clock::ServiceClock;
 use super::connection::{Connection, Identity, Way};
 use super::signing::Scheme;
 use super::transport::Transport;
-use crate::config::{Lookup, trusted_hosts};
+use crate::config::{Lookup, cloud, trusted_hosts};
 use crate::outbound::{self, Outbound, TrustedHosts, credential};
 use crate::storage::limits::{MAX_BLOB_BYTES, MAX_PAGE_BYTES};
 use crate::timestamp::Clock;
@@ -96,5 +96,5 @@ pub(super) fn tokens(
 ) -> Result<(Outbound, &'static str), outbound::Error> {
     let described = |name: &str| identity.setting(lookup, name);
     let (credential, kind) = credential(&described, http.clone())?;
-    Ok((Outbound::new(http, credential, TrustedHosts::of_storage(trusted_hosts(lookup))), kind))
+    Ok((Outbound::new(http, credential, TrustedHosts::of_storage(trusted_hosts(lookup)).in_cloud(cloud(lookup))), kind))
 }

@@ -3,7 +3,7 @@
 
 use super::endpoint::{self, Endpoints, SERVICES};
 use super::{Place, SETTING, Way, problem, set};
-use crate::config::{Lookup, Problem, trusted_hosts};
+use crate::config::{Lookup, Problem, cloud, trusted_hosts};
 use crate::outbound::{MANAGED_IDENTITY_RESOURCE_ID, TrustedHosts};
 use crate::secret::Secret;
 use url::Url;
@@ -82,7 +82,7 @@ fn address(index: usize, text: &str, problems: &mut Vec<Problem>) -> Option<Url>
 
 /// Tokens go to the storage services' own hosts and to listed ones only.
 fn check_trust(lookup: Lookup<'_>, endpoints: &Endpoints, problems: &mut Vec<Problem>) {
-    let trusted = TrustedHosts::of_storage(trusted_hosts(lookup));
+    let trusted = TrustedHosts::of_storage(trusted_hosts(lookup)).in_cloud(cloud(lookup));
     for (index, url) in endpoints.all().into_iter().enumerate() {
         if let Err(error) = trusted.check(url) {
             problems.push(problem(full(URIS[index]), error.to_string()));

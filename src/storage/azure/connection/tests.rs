@@ -137,11 +137,19 @@ fn an_identity_needs_a_name_or_three_addresses() {
     assert_eq!(connection.endpoints.blob.as_str(), "https://contoso.blob.core.windows.net/");
     assert_eq!(connection.to_string(), "account contoso at contoso.table.core.windows.net, by identity");
     let three = [
-        ("AzureWebJobsStorage__tableServiceUri", "https://contoso.table.core.usgovcloudapi.net"),
-        ("AzureWebJobsStorage__queueServiceUri", "https://contoso.queue.core.usgovcloudapi.net/"),
+        ("AzureWebJobsStorage__tableServiceUri", "https://contoso.z01.table.storage.azure.net"),
+        ("AzureWebJobsStorage__queueServiceUri", "https://contoso.queue.core.windows.net/"),
         ("AzureWebJobsStorage:blobServiceUri", "https://contoso.z12.blob.storage.azure.net"),
     ];
     assert_eq!(parse(&three).unwrap().account, "contoso");
+    let government = [
+        ("AzureWebJobsStorage__tableServiceUri", "https://contoso.table.core.usgovcloudapi.net"),
+        ("AzureWebJobsStorage__queueServiceUri", "https://contoso.queue.core.usgovcloudapi.net/"),
+        ("AzureWebJobsStorage__blobServiceUri", "https://contoso.blob.core.usgovcloudapi.net/"),
+        ("AZURE_AUTHORITY_HOST", "https://login.microsoftonline.us"),
+    ];
+    assert_eq!(parse(&government).unwrap().account, "contoso");
+    assert!(parse(&government[..3]).unwrap_err().to_string().contains("AZURE_AUTHORITY_HOST"));
     let text = parse(&three[..1]).unwrap_err().to_string();
     assert!(text.contains("__queueServiceUri: is not set") && text.contains("__blobServiceUri: is not set"), "{text}");
     let one_elsewhere = [three[0], ("AzureWebJobsStorage__accountName", "contoso")];

@@ -33,7 +33,7 @@ const PROPERTIES: [&str; 9] = [
 
 /// Tags to put on what is ingested, and tags that keep it out.
 pub(super) struct Once {
-    tags: Vec<String>,
+    pub(super) tags: Vec<String>,
     unless: Vec<String>,
 }
 
@@ -47,6 +47,11 @@ impl Once {
         };
         let unless = list("ingestifnotexists")?.into_iter().map(|key| format!("ingest-by:{key}")).collect();
         Ok(Self { tags: list("tags")?, unless })
+    }
+
+    /// The keys that keep it out.
+    pub(super) fn keys(&self) -> impl Iterator<Item = String> {
+        self.unless.iter().filter_map(|tag| tag.strip_prefix("ingest-by:")).map(str::to_owned)
     }
 
     /// Whether what is to be ingested has been ingested before.
@@ -146,6 +151,11 @@ pub(super) fn append(
     let info = context.database.append(content, name, rows, once.tags)?;
     let info = info.ok_or_else(|| Error::not_found("Table", name))?;
     Ok(ResultTable::new(&EXTENTS, vec![row(&info, size as f64)]))
+}
+
+/// The answer of an ingestion: its extent.
+pub(super) fn told(info: &ExtentInfo) -> ResultTable {
+    ResultTable::new(&EXTENTS, vec![row(info, info.original_size as f64)])
 }
 
 /// The answer of an ingestion that ingested nothing: an extent that is none.

@@ -123,7 +123,7 @@ pub(super) fn parse_get<'a>(cursor: &mut Cursor<'a>) -> Result<Command<'a>, Erro
         cursor.expect("resources")?;
         return Ok(Command::show(move |context| {
             let columns = [("ResourceTypeName", Type::String), ("StorageRoot", Type::String)];
-            let lent = context.resources.ok_or_else(lends_nothing)?.resources();
+            let lent = context.resources.filter(|_| context.lends).ok_or_else(lends_nothing)?.resources();
             Ok(ResultTable::new(&columns, lent.iter().map(|(kind, root)| texts([kind, root])).collect()))
         }));
     }
@@ -131,7 +131,7 @@ pub(super) fn parse_get<'a>(cursor: &mut Cursor<'a>) -> Result<Command<'a>, Erro
         cursor.expect(word)?;
     }
     Ok(Command::show(move |context| {
-        let token = context.resources.ok_or_else(lends_nothing)?.identity_token();
+        let token = context.resources.filter(|_| context.lends).ok_or_else(lends_nothing)?.identity_token();
         Ok(ResultTable::new(&[("AuthorizationContext", Type::String)], vec![texts([&token])]))
     }))
 }

@@ -75,6 +75,13 @@ impl Error {
         )
     }
 
+    /// A blob that could not be loaded; `code` is of dataexplorer-docs `error-codes.md`.
+    pub fn ingestion(code: &'static str, permanent: bool, message: impl Into<String>) -> Self {
+        let exception = "Kusto.DataNode.Exceptions.IngestionException";
+        let status = if permanent { 400 } else { 500 };
+        Self { permanent, ..Self::new(status, code, exception, message) }
+    }
+
     /// A body beyond what one request may bring.
     pub fn payload_too_large(most: usize) -> Self {
         let exception = "Kusto.Common.Svc.Exceptions.KustoRequestPayloadTooLargeException";

@@ -50,6 +50,8 @@ pub trait ResourceProvider: Send + Sync {
 pub(super) struct Context<'a> {
     pub(super) database: &'a Arc<Database>,
     pub(super) resources: Option<&'a dyn ResourceProvider>,
+    /// Whether a command may ask for what is lent.
+    pub(super) lends: bool,
     /// Whether only looking is allowed.
     pub(super) read_only: bool,
     /// Who asks, for the record.

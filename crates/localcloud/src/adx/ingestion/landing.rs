@@ -8,7 +8,7 @@ use super::resolve::{Missing, mapping_for};
 use super::rows::{self, Format};
 use crate::adx::database::{Content, Database, Entry};
 use crate::adx::extent::{ExtentWriter, Landing};
-use crate::adx::storage::{Opened, Storage, Unreadable, without_query};
+use crate::adx::storage::{Opened, Unreadable, without_query};
 use flate2::bufread::MultiGzDecoder;
 use std::io::{self, BufRead, BufReader, Read};
 use std::sync::Arc;
@@ -31,10 +31,9 @@ pub(super) enum Outcome {
 
 pub(super) fn land(
     database: &Database,
-    storage: &Storage,
     message: &Message,
     manner: Manner,
-    opened: Option<Opened>,
+    open: impl FnOnce(&str) -> Result<Opened, Unreadable>,
 ) -> Result<Outcome, Failure> {
     if !message.database.eq_ignore_ascii_case(database.name()) {
         let what = format!("Database '{}' does not exist.", message.database);
@@ -52,10 +51,7 @@ pub(super) fn land(
         }
         (entry.data.writer().map_err(Failure::internal)?, mapping_of(entry, message)?)
     };
-    let blob = match opened {
-        Some(opened) => opened,
-        None => storage.open_blob(&message.blob).map_err(|error| download(error, &message.blob))?,
-    };
+    let blob = open(&message.blob).map_err(|error| download(error, &message.blob))?;
     if blob.length == 0 {
         return Err(Failure::permanent("BadRequest_EmptyBlob", "The blob is empty."));
     }

@@ -3,6 +3,7 @@
 //! ended is told where the message asks for that.
 
 mod convert;
+mod direct;
 mod failure;
 mod landing;
 mod mapping;
@@ -15,6 +16,7 @@ pub mod rows;
 #[cfg(test)]
 mod tests;
 
+pub(super) use direct::{Order, load};
 pub use failure::Failure;
 pub use mapping::Mapping;
 pub use mishap::Mishap;
@@ -206,7 +208,10 @@ async fn work(shared: &Arc<Shared>, message: Arc<Message>, manners: Vec<Manner>,
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
         let (own, asked, opened) = (shared.clone(), message.clone(), opened.take());
-        let landing = move || land(&own.database, &own.storage, &asked, manner, opened);
+        let landing = move || {
+            let open = |blob: &str| opened.map_or_else(|| own.storage.open_blob(blob), Ok);
+            land(&own.database, &asked, manner, open)
+        };
         let outcome = off_executor(landing).await;
         match outcome.unwrap_or_else(|error| Err(Failure::internal(error))) {
             Ok(outcome) => {

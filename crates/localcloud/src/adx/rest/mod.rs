@@ -4,6 +4,7 @@
 mod cells;
 mod door;
 mod evaluate;
+mod kind;
 mod queued;
 mod refusal;
 mod request;
@@ -15,6 +16,7 @@ mod v1;
 mod v2;
 
 pub use door::router;
+pub use kind::Kind;
 pub use queued::QueuedRest;
 
 use super::commands::{self, Context, Error, ResourceProvider, ResultTable};
@@ -60,6 +62,7 @@ pub struct Adx {
     audiences: Vec<String>,
     limits: Limits,
     queued_rest: QueuedRest,
+    kind: Kind,
     resources: OnceLock<Arc<dyn ResourceProvider>>,
 }
 
@@ -69,7 +72,8 @@ impl Adx {
         let mut audiences = vec![crate::entra::KUSTO.to_owned(), "https://api.kusto.windows.net".to_owned()];
         audiences.extend(own);
         let (limits, queued_rest) = (Limits::default(), QueuedRest::default());
-        Self { database, tokens, faults, audiences, limits, queued_rest, resources: OnceLock::new() }
+        let kind = Kind::default();
+        Self { database, tokens, faults, audiences, limits, queued_rest, kind, resources: OnceLock::new() }
     }
 
     /// The same with other limits.
@@ -82,6 +86,12 @@ impl Adx {
     #[must_use]
     pub fn with_queued_rest(self, queued_rest: QueuedRest) -> Self {
         Self { queued_rest, ..self }
+    }
+
+    /// The same as a service of that kind.
+    #[must_use]
+    pub fn of_kind(self, kind: Kind) -> Self {
+        Self { kind, ..self }
     }
 
     /// Lends from now on what `provider` has. The first provider stays.
@@ -114,6 +124,7 @@ impl Adx {
 
     fn command(&self, text: &str, read_only: bool, principal: &str) -> Result<ResultTable, Error> {
         let resources = self.resources.get().map(|provider| &**provider);
-        commands::run(&Context { database: &self.database, resources, read_only, principal }, text)
+        let lends = self.kind.has_queues();
+        commands::run(&Context { database: &self.database, resources, lends, read_only, principal }, text)
     }
 }

@@ -2,7 +2,7 @@
 //! `management/data-ingestion/queued-ingest-configuration-http.md`, `…-use-http.md`, `…-status-http.md`). A submission goes the
 //! way of a queue's messages from here.
 
-use super::Adx;
+use super::{Adx, Kind};
 use crate::adx::commands::Error;
 use crate::adx::ingestion::{Source, State, Tracked};
 use crate::adx::storage::without_query;
@@ -83,21 +83,29 @@ fn written(body: &Json) -> Vec<Bytes> {
 
 /// A cluster without it answers as to any address that it does not know.
 fn offered(adx: &Adx) -> Result<(), Error> {
-    if adx.queued_rest == QueuedRest::Absent { Err(Error::unknown("address")) } else { Ok(()) }
+    if adx.queued_rest == QueuedRest::Absent || adx.kind == Kind::Emulator {
+        Err(Error::unknown("address"))
+    } else {
+        Ok(())
+    }
 }
 
 fn configuration(adx: &Adx) -> Answer {
     offered(adx)?;
     let lent = adx.resources.get().map_or_else(Vec::new, |provider| provider.resources());
     let containers = lent.into_iter().filter(|(kind, _)| kind == "TempStorage");
-    let containers: Vec<Json> = containers.map(|(_, root)| json!({ "path": root })).collect();
-    let method = if adx.queued_rest == QueuedRest::Preferred { "REST" } else { "Legacy" };
+    let lake = adx.kind == Kind::Lake;
+    let containers: Vec<Json> = containers.filter(|_| !lake).map(|(_, root)| json!({ "path": root })).collect();
+    let folder = "https://onelake.dfs.fabric.microsoft.com/workspace/item/Ingestions/folder";
+    let lake_folders = if lake { vec![json!({ "path": folder })] } else { Vec::new() };
+    let preferred = adx.queued_rest == QueuedRest::Preferred || adx.kind.is_fabric();
+    let method = if preferred { "REST" } else { "Legacy" };
     Ok(written(&json!({
         "containerSettings": {
             "containers": containers,
-            "lakeFolders": [],
+            "lakeFolders": lake_folders,
             "refreshInterval": "01:00:00",
-            "preferredUploadMethod": "Storage",
+            "preferredUploadMethod": if lake { "Lake" } else { "Storage" },
         },
         "ingestionSettings": {
             "maxBlobsPerBatch": MOST_BLOBS,
