@@ -302,6 +302,12 @@ impl Window {
         }))
     }
 
+    /// The same with what its last post came to.
+    #[must_use]
+    pub fn met(self, outcome: Outcome) -> Self {
+        Self { outcome, ..self }
+    }
+
     /// The record of a re-post, made before it.
     ///
     /// # Errors

@@ -1,4 +1,4 @@
-//! Writes one blob in blocks of 4 MiB, or at once when it fits one block. Each piece is kept until storage has
+//! Writes one blob in blocks of 2 MiB, or at once when it fits one block. Each piece is kept until storage has
 //! taken it, so a repetition sends the same bytes. Knows no row: bytes in, a committed blob out.
 
 use super::super::Error;

@@ -32,7 +32,7 @@ pub async fn post_again(
         let posted = posting::post(services, head, window, seal, deadline).await;
         if posted != Post::Taken {
             let outcome = window.outcome.after(&posted);
-            keep(app, key, name, window, |current| Window { outcome, ..current }).await?;
+            keep(app, key, name, window, |current| current.met(outcome)).await?;
         }
     }
     Ok(())
