@@ -119,7 +119,7 @@ fn queries_have_the_columns_that_are_read() {
         assert_eq!(written(&parsed.columns), expected, "{}", sent.file);
         seen.insert(expected);
     }
-    assert_eq!(seen.len(), 23);
+    assert_eq!(seen.len(), 24);
     let config = analysed.iter().find(|(sent, _)| sent.text.text == "vw_meta_LatestMigrationConfiguration").unwrap();
     assert_eq!(
         written(&config.1.columns),
