@@ -467,7 +467,7 @@ impl Client {
                     // A token for another service would be as good as one that was sent there.
                     let url =
                         Url::parse(scope).map_err(|_| Error::corrupt("authentication metadata with no resource"))?;
-                    self.inner.outbound.check(&url)?;
+                    self.inner.outbound.check_kusto_resource(&url)?;
                 }
                 Ok(named)
             }

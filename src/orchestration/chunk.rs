@@ -385,7 +385,9 @@ pub fn give_back(
         let reason = format!("{} (attempt {})", later.error, window.attempts + 1);
         return Ok(GivenBack::Failed(WindowEnd::Failed(reason)));
     };
-    let pause = later.pause.unwrap_or_else(|| limits.retry_pause(retried.attempts));
+    // A longer one would be taken for a table that stands still.
+    let asked = later.pause.map(|pause| pause.min(limits.stall_after / 2));
+    let pause = asked.unwrap_or_else(|| limits.retry_pause(retried.attempts));
     let mut window = sent_back(retried, Debt::chunk_later(table, name.clone(), pause));
     window.owed.extend(later.before.clone().map(|before| Debt::chunk(table, before)));
     Ok(GivenBack::Again(Box::new(window)))

@@ -74,9 +74,14 @@ impl Outcome {
         Self { standing, ..self.clone() }
     }
 
-    /// The same as the next run takes it up.
-    pub fn taken_up(&self) -> Self {
-        let standing = if self.standing == Standing::Hopeless { Standing::HopelessBefore } else { self.standing };
+    /// The same as the next run takes it up. `may_land`: the one post of the run before that followed on a hopeless one may still
+    /// be on its way, so that it is waited for like any other.
+    pub fn taken_up(&self, may_land: bool) -> Self {
+        let standing = match self.standing {
+            Standing::Hopeless => Standing::HopelessBefore,
+            Standing::HopelessBefore if may_land => Standing::Open,
+            other => other,
+        };
         Self { standing, ..self.clone() }
     }
 }
@@ -201,11 +206,12 @@ mod tests {
     fn what_is_refused_for_good_is_posted_once_in_the_next_run() {
         let hopeless = posted(refused(true));
         assert!(!due(&hopeless, 10_000));
-        let next = Window { outcome: hopeless.outcome.taken_up(), ..hopeless };
+        let next = Window { outcome: hopeless.outcome.taken_up(false), ..hopeless };
         assert!(due(&next, 1), "that one is over");
         let again = Window { attempts: 1, outcome: next.outcome.reposted(), ..next };
         assert!(!due(&again, 10_000));
-        assert_eq!(again.outcome.taken_up().standing, Standing::HopelessBefore);
+        assert_eq!(again.outcome.taken_up(false).standing, Standing::HopelessBefore);
+        assert_eq!(again.outcome.taken_up(true).standing, Standing::Open, "that post is not made beside another");
     }
 
     #[test]

@@ -95,8 +95,9 @@ fn surplus(
         if let Some(first) = found.first.filter(|first| first.rows == sent) {
             return Some((Some(first.at), found.rows - sent));
         }
-    } else if found.rows == sent && found.without_content == 0 {
-        // A watermark column that does not hold the source's values would not hold those of another pull either.
+    } else if found.rows == sent {
+        // Rows without content and watermarks that are not the source's would be the same after another pull: the column that
+        // takes them has to be mended first, and until then the other rows of the window are good where they are.
         return None;
     }
     can_be_pulled_again(window, now, limits).then_some((None, found.rows))
@@ -184,8 +185,6 @@ mod tests {
         assert_eq!((younger.after, younger.rows, younger.tries), (Some(later(5)), sent(), 1));
         let all = removal(asked(&place(), &window(), rows(1)));
         assert_eq!((all.after, all.rows), (None, 1));
-        let null = removal(asked(&place(), &window(), Found { without_content: 1, ..rows(sent()) }));
-        assert_eq!((null.after, null.rows), (None, sent()));
         let mixed = Found { first: Some(Landing { at: later(5), rows: 1 }), ..rows(2 * sent()) };
         assert_eq!(removal(asked(&place(), &window(), mixed)).after, None);
     }
@@ -197,6 +196,7 @@ mod tests {
         };
         kept(&place(), &window(), rows(0));
         kept(&place(), &window(), Found { without_watermark: 1, ..rows(sent()) });
+        kept(&place(), &window(), Found { without_content: 1, ..rows(sent()) });
         kept(&Place { of_snapshots: true, ..place() }, &window(), twice());
         let mut first = window();
         first.id.low = Timestamp::MIN;

@@ -328,6 +328,7 @@ impl Window {
     /// content is fixed, submitted again for the count to decide. Its time to be counted begins anew.
     pub fn taken_up(&self, now: Timestamp, limits: &Limits) -> Option<Self> {
         let dead = self.is_dead(now, limits);
+        let may_land = self.attempts > 0 && self.last_post.is_some_and(|post| now.since(post) <= limits.resubmit_after);
         let fresh = |state| Self {
             state,
             attempts: 0,
@@ -341,7 +342,7 @@ impl Window {
         };
         let counted_anew = |window: Self| Self {
             counting_since: Some(now),
-            outcome: window.outcome.taken_up(),
+            outcome: window.outcome.taken_up(may_land),
             updated: now,
             ..window
         };

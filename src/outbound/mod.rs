@@ -108,6 +108,14 @@ impl Outbound {
         self.trusted.check(url)
     }
 
+    /// Checks that a cluster may name `resource` as what its tokens are for.
+    ///
+    /// # Errors
+    /// [`Error::Untrusted`].
+    pub fn check_kusto_resource(&self, resource: &Url) -> Result<(), Error> {
+        self.trusted.check_kusto_resource(resource)
+    }
+
     /// The cloud whose hosts are trusted.
     pub fn cloud(&self) -> Cloud {
         self.trusted.cloud()

@@ -72,6 +72,24 @@ impl TrustedHosts {
         if trusted { Ok(()) } else { Err(Error::Untrusted { url: bare(url) }) }
     }
 
+    /// Whether a token for `resource` may be asked for because a cluster names it: one for Kusto in this cloud, or for a host
+    /// that is listed. Where nothing is known of the cloud, Kusto of any cloud is meant.
+    ///
+    /// # Errors
+    /// [`Error::Untrusted`].
+    pub fn check_kusto_resource(&self, resource: &Url) -> Result<(), Error> {
+        let host = resource.host_str().unwrap_or_default();
+        let clouds = match self.cloud {
+            Cloud::Other => &[Cloud::Public, Cloud::Government, Cloud::China][..],
+            known => &[known][..],
+        };
+        let mut parents =
+            clouds.iter().flat_map(|cloud| cloud.names().parents).filter(|name| name.starts_with("kusto"));
+        let is_kusto = resource.scheme() == "https"
+            && parents.any(|parent| host.strip_suffix(parent).is_some_and(|child| child.ends_with('.')));
+        if is_kusto || self.lists(resource) { Ok(()) } else { Err(Error::Untrusted { url: bare(resource) }) }
+    }
+
     fn lists(&self, url: &Url) -> bool {
         let Some(host) = url.host() else { return false };
         let host = host.to_owned();
@@ -152,6 +170,28 @@ mod tests {
 
     fn trusted_in(cloud: Cloud, url: &str) -> bool {
         TrustedHosts::default().in_cloud(cloud).check(&Url::parse(url).unwrap()).is_ok()
+    }
+
+    #[test]
+    fn a_cluster_may_name_kusto_or_a_listed_host_as_what_tokens_are_for() {
+        let allowed = |cloud, resource: &str| {
+            let hosts = TrustedHosts::new(vec!["adx.example".into()]).in_cloud(cloud);
+            hosts.check_kusto_resource(&Url::parse(resource).unwrap()).is_ok()
+        };
+        for (resource, public, other) in [
+            ("https://kusto.kusto.windows.net/.default", true, true),
+            ("https://kusto.kustomfa.windows.net/.default", true, true),
+            ("https://c.kusto.fabric.microsoft.com/.default", true, true),
+            ("https://kusto.kusto.usgovcloudapi.net/.default", false, true),
+            ("https://adx.example/.default", true, true),
+            ("https://graph.microsoft.com/.default", false, false),
+            ("https://api.security.microsoft.com/.default", false, false),
+            ("https://kusto.windows.net.evil.example/.default", false, false),
+            ("http://kusto.kusto.windows.net/.default", false, false),
+        ] {
+            assert_eq!(allowed(Cloud::Public, resource), public, "{resource}");
+            assert_eq!(allowed(Cloud::Other, resource), other, "{resource}");
+        }
     }
 
     fn trusts(listed: &[&str], url: &str) -> bool {

@@ -81,7 +81,7 @@ async fn what_stands_there_otherwise_than_it_was_sent_is_no_blob() {
             let lie = move |seen: &Seen, _| {
                 (seen.method == "HEAD").then(|| {
                     let told = if header == "content-md5" { length.to_string() } else { value.to_owned() };
-                    let reply = status(200).with("content-length", &told);
+                    let reply = status(200).with("x-ms-blob-type", "BlockBlob").with("content-length", &told);
                     if header == "content-md5" { reply.with(header, value) } else { reply }
                 })
             };
@@ -89,9 +89,11 @@ async fn what_stands_there_otherwise_than_it_was_sent_is_no_blob() {
             let error = upload(&ingestor, &content(length), MIB).await.unwrap_err();
             assert!(matches!(error, Error::Corrupt { .. }), "{header}: {error}");
         }
-        let (_fake, shelf, ingestor) = service(|seen, _| (seen.method == "HEAD").then(|| status(403))).await;
-        upload(&ingestor, &content(length), MIB).await.unwrap();
-        assert_eq!(shelf.sets.load(Ordering::SeqCst), 1, "a signature that lets nobody read is good for writing");
+        for code in [200, 400, 403, 404, 405, 501, 503] {
+            let (_fake, shelf, ingestor) = service(move |seen, _| (seen.method == "HEAD").then(|| status(code))).await;
+            upload(&ingestor, &content(length), MIB).await.unwrap_or_else(|error| panic!("{code}: {error}"));
+            assert_eq!(shelf.sets.load(Ordering::SeqCst), 1, "{code}: what lets nobody look is good for writing");
+        }
     }
 }
 

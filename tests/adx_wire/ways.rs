@@ -240,7 +240,7 @@ async fn what_no_way_leads_to_is_refused_with_what_to_set() {
 
 #[tokio::test]
 async fn a_configuration_that_cannot_be_had_leaves_the_queues() {
-    for answer in [status(503), status(403), status(400), status(200)] {
+    for answer in [status(503), status(403), status(401), status(400), status(200)] {
         let answer = Mutex::new(Some(answer)).into_inner().unwrap().unwrap();
         let (code, text) = (answer.status, answer.body);
         let service = offering(

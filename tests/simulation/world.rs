@@ -239,6 +239,11 @@ impl World {
         self.cloud.adx().run(csl).unwrap_or_else(|error| panic!("{csl}: {error}")).json_rows()
     }
 
+    /// Whether no process's clock is wrong.
+    pub fn clocks_agree(&self) -> bool {
+        self.skew_seconds == 0
+    }
+
     /// How many processes have begun so far.
     pub fn lives(&self) -> u64 {
         self.lives

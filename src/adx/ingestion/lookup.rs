@@ -17,8 +17,11 @@ pub(super) struct Found {
 }
 
 impl Found {
-    /// From the headers of an answer.
+    /// From the headers of an answer, if they are a blob's and not of whatever else answers there.
     pub fn read(headers: &HeaderMap) -> Self {
+        if !headers.contains_key("x-ms-blob-type") {
+            return Self { length: None, md5: None };
+        }
         let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
         Self {
             length: text("content-length").and_then(|text| text.parse().ok()),
@@ -84,6 +87,8 @@ async fn find(ingestor: &Ingestor, url: &str, deadline: Instant) -> Result<Optio
                 refreshed = true;
                 resources = ingestor.resources_after(&resources, deadline).await?;
             }
+            // The service has let go of the container, and nobody can read the blob any more.
+            Refusal::Stale(Error::NotFound { .. }) => return Ok(None),
             refusal => return Err(refusal.into_error()),
         }
     }

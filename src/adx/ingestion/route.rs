@@ -76,7 +76,7 @@ impl Offered {
     /// Asks; what it prefers settles it, so that nothing more is asked then.
     async fn ask(client: &Client, deadline: Instant) -> Result<Self, Error> {
         let configuration = match rest::configuration(client, deadline).await {
-            Err(error @ (Error::Outbound(_) | Error::Unauthorized { .. })) => return Err(error),
+            Err(error @ Error::Outbound(_)) => return Err(error),
             asked => asked,
         };
         let settled = configuration.as_ref().is_ok_and(|known| known.prefers_rest && !known.containers.is_empty());

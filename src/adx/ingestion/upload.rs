@@ -173,15 +173,16 @@ impl Blocks {
         Ok(())
     }
 
-    /// Refuses what does not stand there as it was sent. A signature that lets nobody read leaves it unknown.
+    /// Refuses what does not stand there as it was sent. Where storage does not let itself be looked at, that is left unknown: it
+    /// has taken the pieces with their hashes, and the count proves the rest.
     async fn check(&mut self, hash: &str) -> Result<(), Error> {
         let found = match self.try_request(Method::HEAD, &[], &[], Bytes::new()).await {
             Ok(headers) => Found::read(&headers),
-            Err((Refusal::Stale(error @ Error::Denied { .. }), _)) => {
-                tracing::debug!(%error, blob = self.name.as_str(), "a blob cannot be looked at");
+            Err((Refusal::Missing(error), _)) => return Err(error),
+            Err((refusal, _)) => {
+                tracing::debug!(error = %refusal.into_error(), blob = self.name.as_str(), "a blob cannot be looked at");
                 return Ok(());
             }
-            Err((refusal, _)) => return Err(refusal.into_error()),
         };
         if found.is(self.bytes, Some(hash)) {
             return Ok(());
@@ -264,7 +265,10 @@ impl Blocks {
                 Request { method: method.clone(), url: self.url(query), headers, body: body.clone(), changes };
             let sent = send(client.outbound(), client.clock(), request, self.deadline).await;
             let failed = matches!(&sent, Err(Refusal::Stale(_) | Refusal::Other(_)));
-            self.ingestor.storage.ranks.note(&self.container.account(), !failed, client.clock().now());
+            // Whether it lets itself be looked at says nothing of an account.
+            if changes {
+                self.ingestor.storage.ranks.note(&self.container.account(), !failed, client.clock().now());
+            }
             let refusal = match sent {
                 Ok(headers) => return Ok(headers),
                 Err(refusal) => refusal,

@@ -79,12 +79,29 @@ fn audit_row(id: &InstanceId, table: &TableRun, result: &TableResult, windows: &
     }
 }
 
+/// Whether it can be said what became of a window that failed. One that was divided or merged is what became of those that took its
+/// range over.
+fn is_settled(window: &Window, windows: &[Window]) -> bool {
+    let takes_over = |other: &&Window| {
+        other.state != WindowState::Split && other.id.low < window.id.high && other.id.high > window.id.low
+    };
+    match window.state {
+        WindowState::Verified | WindowState::Empty | WindowState::Failed | WindowState::Expired => true,
+        WindowState::Split => {
+            let heirs: Vec<&Window> = windows.iter().filter(takes_over).collect();
+            !heirs.is_empty()
+                && heirs.iter().all(|other| matches!(other.state, WindowState::Verified | WindowState::Empty))
+        }
+        WindowState::Planned | WindowState::Claimed | WindowState::Sealed | WindowState::Submitted => false,
+    }
+}
+
 fn failure_rows(id: &InstanceId, table: &TableRun, windows: &[Window], now: Timestamp) -> Vec<FailureRow> {
     windows
         .iter()
-        .filter(|window| window.failures > 0 && (window.state.is_terminal() || window.state == WindowState::Failed))
+        .filter(|window| window.failures > 0 && is_settled(window, windows))
         .map(|window| {
-            let proved = window.state.is_terminal();
+            let proved = !matches!(window.state, WindowState::Failed | WindowState::Expired);
             FailureRow {
                 ingestion_id: id.to_string(),
                 ingestion_timestamp: now,

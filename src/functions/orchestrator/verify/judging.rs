@@ -102,6 +102,10 @@ impl Counting<'_> {
 
     /// The verdict where the app may mend by itself what a person would be asked to.
     fn repaired(&self, window: &Window, found: Found, verdict: Verdict, now: Timestamp) -> Verdict {
+        // What nobody pulls again as long as the table stands still is not removed.
+        if self.head.stop {
+            return verdict;
+        }
         match (self.services.settings.repair, Place::of(self.head)) {
             (Repair::Delete, Some(place)) => {
                 repair::instead(&place, window, found, verdict, self.head.run.as_ref(), now, &self.app.limits)
@@ -131,10 +135,12 @@ impl Counted<'_, '_> {
                 Err(Unknown::Failed(error)) => self.uncounted(&window, &error),
             };
         }
+        let mut may_be_hidden = false;
         let is_short = window.seal.as_ref().is_some_and(|seal| found.rows < seal.rows);
         if is_short && matches!(verdict, Verdict::Repost | Verdict::Renew | Verdict::Failed(_)) {
             match (self.looks.hidden().await, &verdict) {
-                (Ok(None), _) | (Err(_), Verdict::Failed(_)) => {}
+                (Ok(None), _) => {}
+                (Err(_), Verdict::Failed(_)) => may_be_hidden = true,
                 // They may be there all the same: nothing is sent again, and nobody is asked to remove anything.
                 (Ok(Some(reason)) | Err(reason), _) => {
                     let verdict = self.uncounted(&window, reason);
@@ -146,7 +152,8 @@ impl Counted<'_, '_> {
             (window, verdict) = self.looked_for_its_blob(window).await;
         }
         let (window, verdict) = self.explained(window, verdict, found).await;
-        let verdict = self.with.repaired(&window, found, verdict, self.now);
+        // Rows that may be there unseen are not taken for missing, and those beside them not removed.
+        let verdict = if may_be_hidden { verdict } else { self.with.repaired(&window, found, verdict, self.now) };
         (with_landed(window, &verdict, found), verdict)
     }
 
