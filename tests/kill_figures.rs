@@ -109,9 +109,8 @@ async fn measured(app: &mut Deployment, what: &str, process: usize, blow: Blow, 
         takeovers.last().unwrap().as_secs_f64(),
     );
     println!("  one by one: {takeovers:.3?}");
-    let status = app.outlived(&run).await;
-    app.assert_completed(&run, &status);
-    app.assert_equal(TABLE, TABLE);
+    // That every row arrives once after kills is what tests/kill.rs holds: a window whose worker died between its seal and its post
+    // is posted again after ten minutes.
     *takeovers.last().unwrap()
 }
 
