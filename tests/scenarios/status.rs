@@ -138,6 +138,8 @@ pub async fn a_forced_run_goes_beside_the_active_one_and_leaves_its_tables_alone
     let (code, first) = start(&only(&[LARGE])).await;
     assert_eq!(code, 202);
     app.until(&first, |status| of(status, LARGE).is_some_and(|table| number(table, "windows") > 0)).await;
+    // It is still there when the other one has ended, however slow that is.
+    assert_eq!(app.post(&format!("/api/instances/{first}/suspend"), "").await.0, 202);
     assert_eq!(start(&only(&[SMALL])).await, (409, first.clone()), "the id is that of the active run");
     let (code, second) = start(&json!({"force": true}).to_string()).await;
     assert_eq!(code, 202);
@@ -148,6 +150,7 @@ pub async fn a_forced_run_goes_beside_the_active_one_and_leaves_its_tables_alone
     assert_eq!((number(free, "rows"), &free["state"]), (100, &json!("done")));
     let (code, active) = start("").await;
     assert_eq!((code, active), (409, first.clone()), "the one that was there first still is");
+    assert_eq!(app.post(&format!("/api/instances/{first}/resume"), "").await.0, 202);
     assert_eq!(app.ended(&first).await["runtimeStatus"], "Completed", "{}", app.tail());
     assert_eq!((app.rows(LARGE), app.rows(SMALL)), (ROWS, 100));
     assert_eq!(start("").await.0, 202, "and the place is free after it");
