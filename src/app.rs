@@ -1,7 +1,7 @@
 //! The wiring: settings to clients to functions. Everything is built once here and handed in.
 
 use crate::adx::catalog::Catalog;
-use crate::adx::ingestion::{ChunkIdMode, Ingestor, Shelf, StoredBlob, Submission};
+use crate::adx::ingestion::{ChunkIdMode, Ingestor, Posted, Shelf, StoredBlob, Submission};
 use crate::adx::{self, Endpoints, FreshIds, Pace};
 use crate::config::Settings;
 use crate::defender;
@@ -88,7 +88,13 @@ impl Services {
     ///
     /// # Errors
     /// After any of them it may have been posted: count before posting again.
-    pub async fn post(&self, head: &Head, window: &Window, seal: &Seal, deadline: Instant) -> Result<(), adx::Error> {
+    pub async fn post(
+        &self,
+        head: &Head,
+        window: &Window,
+        seal: &Seal,
+        deadline: Instant,
+    ) -> Result<Posted, adx::Error> {
         let name =
             |text: &str| Identifier::new(text).map_err(|error| adx::Error::Corrupt { message: error.to_string() });
         let (table, watermark_column) = (name(&head.destination)?, name(&head.watermark_column)?);
@@ -110,7 +116,7 @@ impl Services {
                 .then_some(window.id.high)
                 .filter(|at| is_instant(*at)),
         };
-        self.ingestor.post(&submission, deadline).await.map(drop)
+        self.ingestor.post(&submission, deadline).await
     }
 }
 

@@ -166,8 +166,16 @@ pub fn is_permanent(code: &str) -> Option<bool> {
     known(code).map(|(_, permanent, _)| *permanent)
 }
 
+/// What a service said of an ingestion into a table that failed by this code, and what to do if the code is known.
+pub fn with_advice(said: String, code: &str, table: &Identifier, database: &str, app: &Application) -> String {
+    match advice(code, table, database, app) {
+        Some(advice) => format!("{said}; {advice}"),
+        None => said,
+    }
+}
+
 /// What to do about an ingestion into a table that failed by this code, in a sentence; `None` of an unknown code.
-pub fn advice(code: &str, table: &Identifier, database: &str, app: &Application) -> Option<String> {
+fn advice(code: &str, table: &Identifier, database: &str, app: &Application) -> Option<String> {
     let (.., help) = known(code)?;
     Some(match help {
         Help::Time => "the service's own trouble: it passes, or another run is to be started".to_owned(),

@@ -10,11 +10,11 @@ use tokio::time::Instant;
 /// Posts it. What it came to is to be kept in the window; nothing but a count proves anything.
 pub async fn post(services: &Services, head: &Head, window: &Window, seal: &Seal, deadline: Instant) -> Post {
     let posted = match services.post(head, window, seal, deadline).await {
-        Ok(()) => Post::Taken,
+        Ok(posted) => Post::Taken { operation: posted.operation },
         Err(error) => failed(&error),
     };
     match &posted {
-        Post::Taken => {}
+        Post::Taken { .. } => {}
         Post::Unknown(error) => {
             tracing::warn!(error, "whether a window was posted is not known; the count will tell");
         }
@@ -45,7 +45,7 @@ mod tests {
     fn only_what_was_not_taken_for_sure_is_refused() {
         let message = || "x".to_owned();
         let kind = |error: Error| match failed(&error) {
-            Post::Taken => "taken",
+            Post::Taken { .. } => "taken",
             Post::Unknown(_) => "unknown",
             Post::Refused { permanent: true, .. } => "refused for good",
             Post::Refused { .. } => "refused",

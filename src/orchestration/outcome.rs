@@ -13,7 +13,10 @@ use std::time::Duration;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Post {
     /// The service has it.
-    Taken,
+    Taken {
+        /// What it calls it, where it gives it a name.
+        operation: Option<String>,
+    },
     /// Its answer was lost: the service may have it.
     Unknown(String),
     /// The service has not taken it.
@@ -52,17 +55,21 @@ pub struct Outcome {
     /// When the newest of the failures happened that the service has noted and a verdict was made of.
     #[serde(default)]
     pub failed_at: Option<Timestamp>,
+    /// What the service calls the last one, where it gives posts a name.
+    #[serde(default)]
+    pub operation: Option<String>,
 }
 
 impl Outcome {
     /// The same after the last post has ended.
     pub fn after(&self, post: &Post) -> Self {
         match post {
-            Post::Taken => self.clone(),
-            Post::Unknown(error) => Self { error: Some(error.clone()), ..self.clone() },
+            Post::Taken { operation } => Self { operation: operation.clone(), ..self.clone() },
+            Post::Unknown(error) => Self { error: Some(error.clone()), operation: None, ..self.clone() },
             Post::Refused { reason, permanent } => Self {
                 standing: if *permanent { Standing::Hopeless } else { Standing::Refused },
                 error: Some(reason.clone()),
+                operation: None,
                 ..self.clone()
             },
         }
@@ -133,7 +140,8 @@ pub fn with_failure(
     let is_news = |failure: &&Failure| window.outcome.failed_at.is_none_or(|known| failure.at > known);
     let Some(failure) = failure.filter(is_news) else { return (window, verdict) };
     let told = |window: Window, standing| {
-        let outcome = Outcome { standing, error: Some(failure.words.clone()), failed_at: Some(failure.at) };
+        let (error, failed_at) = (Some(failure.words.clone()), Some(failure.at));
+        let outcome = Outcome { standing, error, failed_at, ..window.outcome };
         Window { outcome, ..window }
     };
     let of_last_post = window.last_post.is_none_or(|post| failure.at + limits.clock_margin >= post);
@@ -188,7 +196,10 @@ mod tests {
         assert_eq!(unknown.outcome.error.as_deref(), Some("504"));
         assert!(!due(&unknown, 600) && due(&unknown, 601));
         assert!(!due(&Window { attempts: 4, ..unknown }, 601));
-        assert_eq!(Outcome::default().after(&Post::Taken), Outcome::default());
+        let taken = |operation: Option<&str>| Post::Taken { operation: operation.map(str::to_owned) };
+        let named = Outcome::default().after(&taken(Some("op")));
+        assert_eq!(named, Outcome { operation: Some("op".into()), ..Outcome::default() });
+        assert_eq!(named.after(&taken(None)), Outcome::default(), "a name is of one post");
     }
 
     #[test]

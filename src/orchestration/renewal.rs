@@ -1,7 +1,7 @@
 //! A sealed window whose blob is gone. It cannot be posted again; and as long as one of its posts may still land,
 //! its rows must not be pulled again either, or they would be there twice.
 //!
-//! Posts are made without status reports (`adx/ingestion`), so what became of one is never told. What can be known: a
+//! What the service reports of a post (`adx/ingestion`) explains, and proves nothing. What can be known: a
 //! post is over when its message has outlived the queue, and an ingestion that has read the blob before it went does
 //! not outlive the longest command. Only after both, and with a count made after both that shows nothing, is
 //! the window planned again, as another generation: under another id, tag and blob. Until then it fails, and says when.

@@ -377,15 +377,15 @@ async fn the_status_of_a_request_is_asked_by_the_name_that_it_got() {
     let service = nothing_else(PREFERRED).await;
     let ingestor = service.ingestor(Choice::Auto);
     let table = name("Device Events");
-    let key = |number, operation| PostKey { table: &table, window_id: "0f2a", number, operation };
-    assert_eq!(ingestor.status(&key(1, None), soon()).await.unwrap(), Status::Unknown);
+    let key = |operation| PostKey { table: &table, window_id: "0f2a", number: 1, operation };
+    assert_eq!(ingestor.status(&key(None), soon()).await.unwrap(), Status::Unknown);
     assert_eq!(ingested(&ingestor).await.unwrap().operation.as_deref(), Some(OPERATION));
     let failed = Status::Failed { code: "BadRequest_InvalidBlob".into(), permanent: true, details: "no".into() };
-    assert_eq!(ingestor.status(&key(1, None), soon()).await.unwrap(), failed);
-    assert_eq!(ingestor.status(&key(2, None), soon()).await.unwrap(), Status::Unknown);
-    // Another process knows it if it was written down.
+    // Another process asks by what was written down.
     let other = service.ingestor(Choice::Auto);
-    assert_eq!(other.status(&key(1, Some(OPERATION)), soon()).await.unwrap(), failed);
+    assert_eq!(other.status(&key(Some(OPERATION)), soon()).await.unwrap(), failed);
+    let told = other.failure(&key(Some(OPERATION)), soon()).await.unwrap().unwrap();
+    assert!(told.permanent && told.words.starts_with("BadRequest_InvalidBlob (Permanent): no; "), "{told:?}");
     let asked = service.seen("/ingestion/queued/").pop().unwrap();
     assert_eq!(
         (asked.method.as_str(), asked.path.as_str(), asked.query.as_str()),
@@ -395,7 +395,8 @@ async fn the_status_of_a_request_is_asked_by_the_name_that_it_got() {
         offering(|| PREFERRED, |seen| (seen.method == "GET" && seen.path.contains("queued")).then(|| status(404)))
             .await;
     let lost = lost.ingestor(Choice::Auto);
-    assert_eq!(lost.status(&key(1, Some(OPERATION)), soon()).await.unwrap(), Status::Unknown);
+    assert_eq!(lost.status(&key(Some(OPERATION)), soon()).await.unwrap(), Status::Unknown);
+    assert_eq!(lost.failure(&key(Some(OPERATION)), soon()).await.unwrap(), None);
 }
 
 /// A service somewhere else, which knows queries and nothing of ingestion; notes what it is asked.

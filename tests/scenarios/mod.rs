@@ -51,6 +51,7 @@ macro_rules! system_tests {
             a_window_that_landed_twice_loses_its_younger_copy_by_the_command_that_is_said,
             a_window_of_which_a_half_landed_is_pulled_again_once_that_is_removed,
             a_permanent_failure_is_told_with_what_to_do_and_posted_once_in_each_run_until_it_is_mended,
+            a_failure_before_the_engine_is_told_by_what_became_of_the_post,
             a_window_that_landed_twice_is_mended_by_the_app_where_it_may,
             a_snapshot_whose_source_changes_is_copied_again,
             a_table_that_never_stands_still_is_published_torn,

@@ -110,6 +110,19 @@ pub async fn a_permanent_failure_is_told_with_what_to_do_and_posted_once_in_each
     assert_eq!(posts(), 3);
 }
 
+pub async fn a_failure_before_the_engine_is_told_by_what_became_of_the_post(_store: Store) {
+    for way in ["queued", "rest"] {
+        let app = suffering_with(Store::sqlite(), Mishap::Undelivered, &[("ADX_INGESTION", way)]).await;
+        let said = said(&app).await;
+        for part in ["Download_SourceNotFound (Permanent): The blob was not found on purpose.", "; "] {
+            assert!(said.contains(part), "{way}: {part}: {said}");
+        }
+        assert_eq!(app.adx(".show ingestion failures | count")[0][0], 0);
+        assert_eq!(app.cloud.ingestion().statistics().messages, 1, "{way}: it would fail again");
+        mended(&app).await;
+    }
+}
+
 pub async fn a_window_that_landed_twice_is_mended_by_the_app_where_it_may(store: Store) {
     let app = suffering_with(store, Mishap::Twice, &[("REPAIR", "delete"), ("CHUNK_SIZE", "100")]).await;
     let summary = app.completed().await;

@@ -46,10 +46,9 @@ impl Catalog {
             let (code, kind) = (row.text(code)?, row.text(kind)?);
             let permanent = row.bool(retry)? != Some(true) && is_permanent(kind, code);
             let policy = if row.bool(policy)? == Some(true) { ", in an update policy" } else { "" };
-            let advice = codes::advice(code, table, self.client.database(), self.client.application());
-            let advice = advice.map_or_else(String::new, |advice| format!("; {advice}"));
             let (kind, details) = (if kind.is_empty() { "of no kind" } else { kind }, clean(row.text(details)?));
-            let words = format!("{} ({}{policy}) at {at}: {details}{advice}", clean(code), clean(kind));
+            let said = format!("{} ({}{policy}) at {at}: {details}", clean(code), clean(kind));
+            let words = codes::with_advice(said, code, table, self.client.database(), self.client.application());
             failures.push(IngestionFailure { source: clean(row.text(source)?), at, permanent, words });
         }
         Ok(failures)

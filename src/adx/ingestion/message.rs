@@ -152,6 +152,7 @@ pub(super) async fn post(
     let mut waits = client.pace().waits(client.seed());
     let mut resources = Arc::clone(resources);
     let (mut refreshed, mut tracked) = (false, false);
+    let id = client.ids().fresh();
     loop {
         let (container, name) = ingestor.container_of(&resources, &submission.blob.url, deadline).await?;
         let Way::Queued(Queues { queues, identity_token, status_table: table }) = &resources.way else {
@@ -160,7 +161,6 @@ pub(super) async fn post(
             ));
         };
         let blob_path = container.below(&name);
-        let id = client.ids().fresh();
         if !tracked {
             tracked = status_table::begin(ingestor, table.as_ref(), submission, id, deadline).await;
         }

@@ -22,7 +22,7 @@ mod way;
 pub use blob::{BlobName, StoredBlob};
 pub use kept::{MAX_INLINE_BYTES, Shelf};
 pub use message::{ChunkIdMode, Submission};
-pub use status::{PostKey, Status};
+pub use status::{Ended, PostKey, Status};
 pub use upload::Upload;
 pub use way::Choice;
 
@@ -101,13 +101,7 @@ impl Ingestor {
         let resources = self.resources(deadline).await?;
         match &resources.way {
             Way::Queued(_) => message::post(self, &resources, submission, deadline).await,
-            Way::Rest => {
-                let posted = rest::submit(self, &resources, submission, deadline).await?;
-                if let Some(operation) = &posted.operation {
-                    self.storage.remember(submission.window_id, submission.number, operation);
-                }
-                Ok(posted)
-            }
+            Way::Rest => rest::submit(self, &resources, submission, deadline).await,
             Way::Direct => direct::from_storage(self, &resources, submission, deadline).await,
             Way::Inline => Err(Error::NotFound {
                 what: format!("the container of {}: the cluster lends none any more", submission.blob.url),
@@ -129,6 +123,14 @@ impl Ingestor {
     /// The service did not answer; that says nothing of the post.
     pub async fn status(&self, post: &PostKey<'_>, deadline: Instant) -> Result<Status, Error> {
         status::status(self, post, deadline).await
+    }
+
+    /// How a post has failed and what to do, if the service tells that it has. Asks once.
+    ///
+    /// # Errors
+    /// The service did not answer; that says nothing of the post.
+    pub async fn failure(&self, post: &PostKey<'_>, deadline: Instant) -> Result<Option<Ended>, Error> {
+        Ok(status::failure(&self.client, post.table, self.status(post, deadline).await?))
     }
 
     async fn resources(&self, deadline: Instant) -> Result<Arc<Resources>, Error> {

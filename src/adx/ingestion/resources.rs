@@ -6,8 +6,7 @@ use super::rank::Ranks;
 use super::route::{self, Route};
 use super::signed::Signed;
 use super::way::{Choice, Queues, Way};
-use crate::timestamp::Timestamp;
-use std::collections::VecDeque;
+use crate::timestamp::{Timestamp, ticks_of};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
@@ -17,10 +16,9 @@ use tokio::time::{Instant, timeout_at};
 const RENEWAL_PAUSE: Duration = Duration::from_secs(60);
 /// How many resources an operation tries, as in the SDKs.
 const MOST_RESOURCES: usize = 3;
+const DAY: Duration = Duration::from_secs(86_400);
 /// How many posts of a day are told of in the status table: it is not made for more (Azure/azure-kusto-node, 230).
 const MOST_TRACKED: u32 = 10_000;
-/// How many names of posts are remembered.
-const MOST_OPERATIONS: usize = 1024;
 /// How long a post is taken for one that is under way: longer than a window is waited for and counted.
 const OPEN_FOR: Duration = Duration::from_secs(3600);
 
@@ -60,8 +58,6 @@ pub(super) struct Storage {
     /// Not before this is an old set tried to be renewed again.
     pause_until: RwLock<Option<Timestamp>>,
     last_post: RwLock<Option<Timestamp>>,
-    /// What the service calls the last posts of this process, by window and number, oldest first.
-    operations: RwLock<VecDeque<((String, u32), String)>>,
     /// The day, and how many posts of it are told of.
     tracked: RwLock<(u64, u32)>,
     /// Held while fetching, so that one does and the others wait for it.
@@ -78,7 +74,6 @@ impl Storage {
             current: RwLock::default(),
             pause_until: RwLock::default(),
             last_post: RwLock::default(),
-            operations: RwLock::default(),
             tracked: RwLock::default(),
             flight: tokio::sync::Mutex::default(),
             turn: AtomicUsize::default(),
@@ -108,29 +103,13 @@ impl Storage {
 
     /// Whether one more post of this day may be told of; the table is not made for more.
     pub fn may_track(&self, now: Timestamp) -> bool {
-        let day = now.ticks() / (86_400 * 10_000_000);
+        let day = now.ticks() / ticks_of(DAY);
         let mut tracked = self.tracked.write().unwrap_or_else(PoisonError::into_inner);
         if tracked.0 != day {
             *tracked = (day, 0);
         }
         tracked.1 += 1;
         tracked.1 <= MOST_TRACKED
-    }
-
-    /// A post has got a name.
-    pub fn remember(&self, window_id: &str, number: u32, operation: &str) {
-        let mut operations = self.operations.write().unwrap_or_else(PoisonError::into_inner);
-        if operations.len() == MOST_OPERATIONS {
-            operations.pop_front();
-        }
-        operations.push_back(((window_id.to_owned(), number), operation.to_owned()));
-    }
-
-    /// The name of a post.
-    pub fn operation(&self, window_id: &str, number: u32) -> Option<String> {
-        let operations = self.operations.read().unwrap_or_else(PoisonError::into_inner);
-        let found = operations.iter().rev().find(|((window, post), _)| window == window_id && *post == number);
-        found.map(|(_, operation)| operation.clone())
     }
 
     /// The set in use, fetched if there is none and renewed when it is an hour old.

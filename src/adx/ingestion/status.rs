@@ -1,7 +1,8 @@
 //! How a post stands, as far as the service tells (dataexplorer-docs `api/netfx/kusto-ingest-client-status.md`). It explains
 //! what a count does not show; it proves nothing.
 
-use super::super::Error;
+use super::super::error::clean;
+use super::super::{Client, Error, codes};
 use super::way::{Queues, Way};
 use super::{Ingestor, rest, status_table};
 use crate::kql::Identifier;
@@ -36,8 +37,25 @@ pub struct PostKey<'a> {
     pub window_id: &'a str,
     /// Which post of the window it was; the first is 1.
     pub number: u32,
-    /// What the service called it, if it did and that is still known. The process that posted knows it without.
+    /// What the service called it, where it gives posts a name.
     pub operation: Option<&'a str>,
+}
+
+/// How a post has failed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ended {
+    /// Whether the same post would fail again, until somebody changes something.
+    pub permanent: bool,
+    /// What happened, and what to do.
+    pub words: String,
+}
+
+/// The failure that a status tells of.
+pub(super) fn failure(client: &Client, table: &Identifier, status: Status) -> Option<Ended> {
+    let Status::Failed { code, permanent, details } = status else { return None };
+    let said = format!("{} ({}): {details}", clean(&code), if permanent { "Permanent" } else { "Transient" });
+    let words = codes::with_advice(said, &code, table, client.database(), client.application());
+    Some(Ended { permanent, words })
 }
 
 /// What a service says of one source, in the words of all its ways.
@@ -62,7 +80,7 @@ impl Told<'_> {
             Status::Failed {
                 code: if self.code.is_empty() { self.status.to_owned() } else { self.code.to_owned() },
                 permanent: is("Failed") && self.failure.eq_ignore_ascii_case("Permanent"),
-                details: super::super::error::clean(self.details),
+                details: clean(self.details),
             }
         } else {
             // `Queued` is the end of what is not tracked, and a part is nothing that one blob can land in.
@@ -73,9 +91,8 @@ impl Told<'_> {
 
 /// Asks how a post stands.
 pub(super) async fn status(ingestor: &Ingestor, post: &PostKey<'_>, deadline: Instant) -> Result<Status, Error> {
-    let remembered = ingestor.storage.operation(post.window_id, post.number);
-    if let Some(operation) = post.operation.map(str::to_owned).or(remembered) {
-        return rest::status(&ingestor.client, post.table, &operation, deadline).await;
+    if let Some(operation) = post.operation {
+        return rest::status(&ingestor.client, post.table, operation, deadline).await;
     }
     let resources = ingestor.resources(deadline).await?;
     match &resources.way {

@@ -7,7 +7,6 @@ use crate::functions::orchestrator::is_transient;
 use crate::functions::posting;
 use crate::orchestration::ids::{TableKey, WindowName};
 use crate::orchestration::ledger::{ChunkIdPlace, Head};
-use crate::orchestration::outcome::Post;
 use crate::orchestration::removal::Place;
 use crate::orchestration::repair::failed;
 use crate::orchestration::window::Window;
@@ -30,8 +29,8 @@ pub async fn post_again(
         let Some(seal) = &window.seal else { continue };
         tracing::warn!(window.id = %window.id, posts = window.posts, "a window is posted again");
         let posted = posting::post(services, head, window, seal, deadline).await;
-        if posted != Post::Taken {
-            let outcome = window.outcome.after(&posted);
+        let outcome = window.outcome.after(&posted);
+        if outcome != window.outcome {
             keep(app, key, name, window, |current| current.met(outcome)).await?;
         }
     }

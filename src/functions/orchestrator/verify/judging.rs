@@ -49,12 +49,14 @@ impl Counting<'_> {
         for batch in submitted.chunks(COUNT_BATCH) {
             let now = self.app.state.now();
             let counts = self.count(batch).await;
-            let looks = Looks::new(&self.catalog, self.head, batch, &self.app.limits, self.deadline);
+            let ingestor = &self.services.ingestor;
+            let looks = Looks::new(&self.catalog, ingestor, self.head, batch, &self.app.limits, self.deadline);
             let counted = Counted { with: self, now, counts, looks };
             for seen in batch {
                 let (window, verdict) = counted.judge(&mut source, &seen.window).await;
                 let learned = window.null_watermarks != seen.window.null_watermarks;
-                judged.push(Judged { seen: Seen { window, ..seen.clone() }, learned, verdict });
+                let seen = Seen { name: seen.name.clone(), window, version: seen.version.clone() };
+                judged.push(Judged { seen, learned, verdict });
             }
         }
         judged

@@ -28,6 +28,12 @@ impl Failure {
         Self::transient("General_InternalServerError", error.to_string())
     }
 
+    /// Whether it is the engine's, which keeps a list of them: what fails before a blob is read is not on it
+    /// (dataexplorer-docs `management/ingestion-failures.md`).
+    pub fn is_of_the_engine(&self) -> bool {
+        !self.code.starts_with("Download_")
+    }
+
     /// As `.show ingestion failures` writes it.
     pub fn kind(&self) -> &'static str {
         if self.permanent { "Permanent" } else { "Transient" }

@@ -21,6 +21,8 @@ pub enum Mishap {
     Transient,
     /// It fails for good.
     Permanent,
+    /// It fails for good before it comes to the engine.
+    Undelivered,
 }
 
 /// The plan as it unfolds.

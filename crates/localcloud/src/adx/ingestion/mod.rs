@@ -187,6 +187,10 @@ async fn suffer(shared: &Arc<Shared>, message: Arc<Message>, mishap: Option<Mish
             let failure = Failure::permanent("BadRequest_InvalidBlob", "The blob was refused on purpose.");
             shared.fail(&failure, &message.reporting);
         }
+        Some(Mishap::Undelivered) => {
+            let failure = Failure::permanent("Download_SourceNotFound", "The blob was not found on purpose.");
+            shared.fail(&failure, &message.reporting);
+        }
         Some(Mishap::Half) => work(shared, message, vec![Manner { half: true, ..whole }], None).await,
         Some(Mishap::Twice) => work(shared, message, vec![whole, Manner { blind: true, ..whole }], None).await,
         Some(Mishap::Late) => {
@@ -246,17 +250,19 @@ impl Shared {
         }
     }
 
-    /// Puts a failure on record and tells it.
+    /// Puts a failure on record, if it is one of the engine, and tells it.
     fn fail(&self, failure: &Failure, reporting: &Reporting) {
-        let failed_on = self.database.now();
-        self.database.write().failures.push(IngestionFailure {
-            table: reporting.table.clone(),
-            failed_on,
-            source_path: without_query(&reporting.blob).to_owned(),
-            details: failure.details.clone(),
-            error_code: failure.code.to_owned(),
-            failure_kind: failure.kind().to_owned(),
-        });
+        if failure.is_of_the_engine() {
+            let failed_on = self.database.now();
+            self.database.write().failures.push(IngestionFailure {
+                table: reporting.table.clone(),
+                failed_on,
+                source_path: without_query(&reporting.blob).to_owned(),
+                details: failure.details.clone(),
+                error_code: failure.code.to_owned(),
+                failure_kind: failure.kind().to_owned(),
+            });
+        }
         self.count().failed += 1;
         reporting.tell(&self.storage, &self.database, Ended::Failed(failure));
     }
