@@ -77,6 +77,12 @@ pub enum Error {
         /// What is wrong with it.
         message: String,
     },
+    /// The rows of a window are more than one request holds; nothing was sent.
+    #[error("{message}")]
+    TooLarge {
+        /// How many may be, and what to do.
+        message: String,
+    },
     /// Nothing was sent.
     #[error(transparent)]
     Outbound(#[from] outbound::Error),

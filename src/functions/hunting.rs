@@ -117,9 +117,11 @@ impl<'a> Hunting<'a> {
         std::mem::take(&mut self.calls)
     }
 
-    /// The most bytes that an answer may have, as far as is known: the documented cap, or what the endpoint has shown since.
+    /// The most bytes that an answer may have, as far as is known: the documented cap, or what the endpoint has shown since; less
+    /// where its rows are to be sent inside a command, which are never more than the answer.
     pub fn byte_cap(&self) -> u64 {
-        self.app.state.response_cap(&self.services.hunting_endpoint(), self.app.limits.response_bytes)
+        let given = self.app.state.response_cap(&self.services.hunting_endpoint(), self.app.limits.response_bytes);
+        self.services.ingestor.most_bytes().map_or(given, |taken| taken.min(given))
     }
 
     /// Until when calls may take.

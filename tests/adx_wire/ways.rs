@@ -355,7 +355,8 @@ async fn a_blob_for_a_command_is_kept_until_it_is_taken_and_has_to_fit() {
     assert_eq!(fitting.len() as u64, MAX_INLINE_BYTES);
     stored(&ingestor, &fitting).await.unwrap();
     let error = stored(&ingestor, &format!("{fitting}{{}}\n")).await.unwrap_err();
-    assert!(error.is_invalid() && error.to_string().contains("set CHUNK_SIZE lower"), "{error}");
+    assert!(matches!(&error, Error::TooLarge { message } if message.contains("set CHUNK_SIZE lower")), "{error}");
+    assert_eq!((ingestor.most_bytes(), service.ingestor(Choice::Auto).most_bytes()), (Some(MAX_INLINE_BYTES), None));
     for empty in ["", "\n \n"] {
         let error = stored(&ingestor, empty).await.unwrap_err();
         assert!(error.is_invalid() && error.to_string().contains("holds no row"), "{error}");

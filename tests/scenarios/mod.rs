@@ -64,6 +64,7 @@ macro_rules! system_tests {
             each_kind_of_cluster_is_copied_to_by_the_way_that_it_offers,
             a_way_that_a_setting_names_is_taken,
             a_cluster_that_takes_uploads_into_a_lake_alone_is_refused_with_what_to_set,
+            windows_for_a_cluster_that_is_sent_rows_in_commands_are_as_small_as_those_take,
             posts_whose_answers_are_lost_land_once_by_every_way,
         }
     };

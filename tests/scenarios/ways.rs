@@ -75,6 +75,19 @@ pub async fn a_cluster_that_takes_uploads_into_a_lake_alone_is_refused_with_what
     assert_eq!(app.rows(TABLE), 0);
 }
 
+pub async fn windows_for_a_cluster_that_is_sent_rows_in_commands_are_as_small_as_those_take(store: Store) {
+    const MANY: u64 = 20_000;
+    let cloud = Settings { kind: Kind::Emulator, ..cloud(vec![table(TABLE, MANY, 4)]) };
+    let app = Deployment::start_with(store, cloud, &[Copied::incremental(TABLE)], &[]).await;
+    let summary = app.completed().await;
+    app.assert_equal(TABLE, TABLE);
+    assert_eq!(app.rows(TABLE), MANY);
+    let windows = summary["total_chunks_processed"].as_u64().unwrap();
+    assert!(windows > 2, "they are more than a command takes: {summary:#}");
+    assert_eq!(app.cloud.ingestion().statistics().messages, 0);
+    assert!(!app.log(0).contains("is split"), "the plan knows how much a command takes");
+}
+
 pub async fn posts_whose_answers_are_lost_land_once_by_every_way(_store: Store) {
     for (kind, way) in [(Kind::Cluster, "rest"), (Kind::Cluster, "direct"), (Kind::Emulator, "auto")] {
         let mut cloud = cluster(kind, QueuedRest::Offered);

@@ -126,8 +126,9 @@ fn unpacked(content: &Bytes) -> Result<String, Error> {
 
 fn too_large(compressed: Option<usize>) -> Error {
     let packed = compressed.map(|bytes| format!(" ({bytes} bytes compressed)")).unwrap_or_default();
-    Error::invalid(format!(
+    let message = format!(
         "the rows of a window are more than the {MAX_INLINE_BYTES} bytes{packed} that are sent inside one command to a cluster that lends \
          no storage; set CHUNK_SIZE lower, such as 1000, or use a cluster with an ingestion endpoint (ADX_INGEST_URI)"
-    ))
+    );
+    Error::TooLarge { message }
 }

@@ -63,6 +63,18 @@ impl Ingestor {
         Self { shelf: Some(shelf), ..self }
     }
 
+    /// Finds out how rows get into the database, if that is not known. What it ends in, the first blob meets too.
+    pub async fn find_way(&self, deadline: Instant) {
+        if let Err(error) = self.resources(deadline).await {
+            tracing::warn!(%error, "how blobs are ingested is not known yet");
+        }
+    }
+
+    /// The most bytes of rows that a blob may hold, where the way that was found has a bound.
+    pub fn most_bytes(&self) -> Option<u64> {
+        self.storage.held().filter(|set| matches!(set.way, Way::Inline)).map(|_| MAX_INLINE_BYTES)
+    }
+
     /// Opens a blob to write to. Nothing is visible before [`Upload::commit`]; an upload that is dropped leaves
     /// nothing behind but blocks that the service forgets within a week. All of it has to be done by `deadline`.
     ///

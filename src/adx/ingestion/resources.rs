@@ -143,7 +143,8 @@ impl Storage {
         self.fetch(client, Some(stale), deadline).await
     }
 
-    fn held(&self) -> Option<Arc<Resources>> {
+    /// The set in use, however old.
+    pub fn held(&self) -> Option<Arc<Resources>> {
         self.current.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 

@@ -55,6 +55,9 @@ impl From<InvalidName> for Met {
 impl From<crate::adx::Error> for Met {
     /// What was wanted of ADX or its storage did not come about.
     fn from(error: crate::adx::Error) -> Self {
+        if let crate::adx::Error::TooLarge { message } = error {
+            return Self::TooMuch(message);
+        }
         if error.is_invalid() {
             return Self::Refused(error.to_string());
         }

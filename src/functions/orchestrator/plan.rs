@@ -257,6 +257,8 @@ impl Planning<'_> {
             let doubts = ownership::check(services, &head.record, known, now, &app.limits, self.deadline).await?;
             head.record = doubted(head.record, doubts);
         }
+        // It may bound what a window holds.
+        services.ingestor.find_way(self.deadline).await;
         Ok(Some(Prepared { head, found, scope }))
     }
 
