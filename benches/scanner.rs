@@ -6,6 +6,8 @@
 use adxingestor::defender::scanner::Scanner;
 use flate2::Compression;
 use flate2::write::GzEncoder;
+use rand::rngs::StdRng;
+use rand::{Rng as _, RngCore as _, SeedableRng as _};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::hint::black_box;
@@ -121,7 +123,7 @@ fn decode_and_gzip(answer: &[u8]) -> usize {
 
 /// An answer of process events, with the mix of repeated names, hashes, paths and times that they have.
 fn answer(full: bool) -> Vec<u8> {
-    let mut numbers = Numbers(0x9e37_79b9_7f4a_7c15);
+    let mut numbers = Numbers(StdRng::seed_from_u64(1));
     let mut text = String::from(
         r#"{"@odata.context":"https://graph.microsoft.com/v1.0/$metadata#microsoft.graph.security.huntingQueryResults","schema":[{"name":"Row","type":"String"}],"results":["#,
     );
@@ -180,18 +182,14 @@ fn process_event(numbers: &mut Numbers, full: bool) -> Value {
     row
 }
 
-/// xorshift64*.
-struct Numbers(u64);
+struct Numbers(StdRng);
 
 impl Numbers {
     fn next(&mut self) -> u64 {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d)
+        self.0.next_u64()
     }
 
     fn below(&mut self, bound: u64) -> u64 {
-        self.next() % bound
+        self.0.random_range(0..bound)
     }
 }

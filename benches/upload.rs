@@ -16,6 +16,8 @@ use azure_core::credentials::{AccessToken, TokenCredential, TokenRequestOptions}
 use bytes::Bytes;
 use flate2::Compression;
 use flate2::write::GzEncoder;
+use rand::rngs::StdRng;
+use rand::{Rng as _, SeedableRng as _};
 use rustix::time::{ClockId, clock_gettime};
 use serde_json::{Value, json};
 use std::fmt::Write as _;
@@ -161,13 +163,8 @@ fn ingestor(sent: Arc<AtomicU64>) -> Ingestor {
 
 /// Process events, with the mix of repeated names, hashes and times that they have.
 fn rows() -> Vec<u8> {
-    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
-    let mut next = |bound: u64| {
-        state ^= state >> 12;
-        state ^= state << 25;
-        state ^= state >> 27;
-        state.wrapping_mul(0x2545_f491_4f6c_dd1d) % bound
-    };
+    let mut random = StdRng::seed_from_u64(1);
+    let mut next = |bound: u64| random.random_range(0..bound);
     let mut text = String::new();
     for _ in 0..ROWS {
         let (device, program) = (next(400), ["svchost", "powershell", "chrome", "cmd"][next(4) as usize]);

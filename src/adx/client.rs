@@ -425,22 +425,16 @@ impl Client {
         // Others may be asking: their wait is theirs, not ours.
         let asked = endpoint.scope.get_or_try_init(async || {
             let engine = &self.inner.engine;
-            match self.discover_scope(&endpoint.url, deadline).await? {
-                Named::Scope(scope) => Ok(Some(scope)),
-                Named::NoToken => Ok(None),
-                Named::Nothing if std::ptr::eq(endpoint, engine) => Ok(Some(self.default_scope())),
-                // The engine's cloud is the ingestion endpoint's too.
-                Named::Nothing => {
-                    let asked = engine.scope.get_or_try_init(async || {
-                        Ok::<_, Error>(match self.discover_scope(&engine.url, deadline).await? {
-                            Named::Scope(scope) => Some(scope),
-                            Named::NoToken => None,
-                            Named::Nothing => Some(self.default_scope()),
-                        })
-                    });
-                    asked.await.cloned()
-                }
+            let named = self.discover_scope(&endpoint.url, deadline).await?;
+            if named != Named::Nothing || std::ptr::eq(endpoint, engine) {
+                return Ok(named.scope_or(self.default_scope()));
             }
+            // The engine's cloud is the ingestion endpoint's too.
+            let of_engine = engine.scope.get_or_try_init(async || {
+                let named = self.discover_scope(&engine.url, deadline).await?;
+                Ok::<_, Error>(named.scope_or(self.default_scope()))
+            });
+            of_engine.await.cloned()
         });
         let scope = timeout_at(deadline, asked).await;
         let scope = scope.map_err(|_| Error::unavailable("no authentication metadata before the deadline"))??;
@@ -492,6 +486,15 @@ enum Named {
 }
 
 impl Named {
+    /// The scope of a token, where one is wanted.
+    fn scope_or(self, default: String) -> Option<String> {
+        match self {
+            Self::Scope(scope) => Some(scope),
+            Self::NoToken => None,
+            Self::Nothing => Some(default),
+        }
+    }
+
     /// Reads the metadata of `endpoint`. Only a service on this machine, over plain http, may say that it wants no token.
     fn read(metadata: &[u8], endpoint: &Url) -> Self {
         let Ok(metadata) = serde_json::from_slice::<Value>(metadata) else { return Self::Nothing };

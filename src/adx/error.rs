@@ -325,6 +325,7 @@ mod tests {
             Error::NotFound { .. } => "not found",
             Error::OutcomeUnknown { .. } => "unknown",
             Error::Corrupt { .. } => "corrupt",
+            Error::TooLarge { .. } => "too large",
             Error::Outbound(_) => "outbound",
         }
     }

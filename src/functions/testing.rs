@@ -2,6 +2,7 @@
 //! settings: a run that begins fails with that reason.
 
 use crate::app::App;
+use crate::orchestration::head::testing::{key, long_copied};
 use crate::orchestration::ids::InstanceId;
 use crate::orchestration::instance::{Instance, RuntimeStatus};
 use crate::orchestration::limits::Limits;
@@ -60,6 +61,17 @@ impl World {
     pub fn new() -> Self {
         let clock = Arc::new(Set::default());
         Self { app: app(memory(Arc::clone(&clock) as _)), clock }
+    }
+
+    /// Stores the ledger of a table that has been copied for long.
+    pub async fn long_copied(&self) {
+        let state = &self.app.state;
+        let (idle, windows) = long_copied();
+        state.commit(Transaction::new().head(&key(), &idle, None).unwrap()).await.unwrap();
+        for made in windows {
+            let write = Transaction::new().window(&key(), &made.name, &made.window, None).unwrap();
+            state.commit(write).await.unwrap();
+        }
     }
 
     /// The run as it is stored.

@@ -6,7 +6,7 @@
 //! second pace (`docs/decisions/0003-the-hour-is-counted.md`).
 
 use super::response_cap::ResponseCap;
-use crate::timestamp::Timestamp;
+use crate::timestamp::{Timestamp, ticks_of};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
@@ -170,15 +170,11 @@ fn never() -> Timestamp {
 }
 
 fn minute_of(at: Timestamp) -> u64 {
-    at.ticks() / minute_ticks()
+    at.ticks() / ticks_of(MINUTE)
 }
 
 fn start_of(minute: u64) -> Timestamp {
-    Timestamp::from_ticks(minute.saturating_mul(minute_ticks()))
-}
-
-fn minute_ticks() -> u64 {
-    MINUTE.as_secs() * 10_000_000
+    Timestamp::from_ticks(minute.saturating_mul(ticks_of(MINUTE)))
 }
 
 #[cfg(test)]

@@ -2,7 +2,10 @@
 //! tiers of their rate of success over the last minute, where the newest counts most. Sends nothing.
 
 use super::signed::Signed;
-use crate::timestamp::Timestamp;
+use crate::timestamp::{Timestamp, ticks_of};
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+use rand::seq::SliceRandom as _;
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -59,33 +62,25 @@ impl Ranks {
         for resource in resources {
             accounts.entry(resource.account()).or_default().push(resource);
         }
-        let mut ranked: Vec<((usize, u64), Vec<&Signed>)> = accounts
+        let mut ranked: Vec<(usize, Vec<&Signed>)> = accounts
             .into_iter()
-            .enumerate()
-            .map(|(index, (account, mut resources))| {
+            .map(|(account, mut resources)| {
                 let percent = self.percent(&account, now);
                 let tier = TIERS.iter().position(|least| percent >= *least).unwrap_or(TIERS.len());
                 let count = resources.len();
                 resources.rotate_left(turn % count);
-                ((tier, shuffled(dice, index as u64)), resources)
+                (tier, resources)
             })
             .collect();
-        ranked.sort_by_key(|(rank, _)| *rank);
+        ranked.shuffle(&mut StdRng::seed_from_u64(dice));
+        ranked.sort_by_key(|(tier, _)| *tier);
         let most = ranked.iter().map(|(_, resources)| resources.len()).max().unwrap_or(0);
         (0..most).flat_map(|round| ranked.iter().filter_map(move |(_, own)| own.get(round).copied().cloned())).collect()
     }
 }
 
 fn span_of(now: Timestamp) -> u64 {
-    now.ticks() / (SPAN.as_secs() * 10_000_000)
-}
-
-/// A place among others that the dice give (SplitMix64).
-fn shuffled(dice: u64, index: u64) -> u64 {
-    let mut mixed = dice.wrapping_add((index + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15));
-    mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    mixed ^ (mixed >> 31)
+    now.ticks() / ticks_of(SPAN)
 }
 
 #[cfg(test)]

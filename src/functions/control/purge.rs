@@ -201,7 +201,7 @@ mod tests {
     use super::*;
     use crate::functions::control::{Started, begin_again, start};
     use crate::functions::testing::World;
-    use crate::orchestration::head::testing::{head, id, long_copied, table};
+    use crate::orchestration::head::testing::{head, id, table};
     use crate::orchestration::instance::{RuntimeStatus, StartInput};
     use crate::orchestration::ledger::{Head, TableState};
     use crate::orchestration::run::restart;
@@ -258,12 +258,7 @@ mod tests {
     async fn old_windows_of_a_table_that_no_run_plans_any_more_go_with_the_last_run_it_was_in() {
         let world = World::new();
         let state = &world.app.state;
-        let (idle, windows) = long_copied();
-        state.commit(Transaction::new().head(&table().key, &idle, None).unwrap()).await.unwrap();
-        for made in windows {
-            let write = Transaction::new().window(&table().key, &made.name, &made.window, None).unwrap();
-            state.commit(write).await.unwrap();
-        }
+        world.long_copied().await;
         let id = over(&world).await;
         state.commit(Transaction::new().table(&id, &table(), None).unwrap()).await.unwrap();
         world.clock.forward(31 * 86_400);

@@ -65,7 +65,7 @@ mod tests {
     use super::*;
     use crate::functions::control::{Started, start};
     use crate::functions::testing::World;
-    use crate::orchestration::head::testing::{key, long_copied, table};
+    use crate::orchestration::head::testing::{key, table};
     use crate::orchestration::instance::{RuntimeStatus, StartInput, TableRun};
     use crate::state::Transaction;
     use serde_json::json;
@@ -75,12 +75,7 @@ mod tests {
     async fn old_windows_below_the_watermark_leave_the_store_and_stay_counted() {
         let world = World::new();
         let state = &world.app.state;
-        let (idle, windows) = long_copied();
-        state.commit(Transaction::new().head(&key(), &idle, None).unwrap()).await.unwrap();
-        for made in windows {
-            let write = Transaction::new().window(&key(), &made.name, &made.window, None).unwrap();
-            state.commit(write).await.unwrap();
-        }
+        world.long_copied().await;
         let deadline = Instant::now() + Duration::from_secs(60);
         let purge = async || {
             let windows = store::windows(&world.app, &key()).await.unwrap();
@@ -97,12 +92,7 @@ mod tests {
     async fn old_windows_of_a_table_that_ends_without_a_plan_leave_the_store_too() {
         let world = World::new();
         let state = &world.app.state;
-        let (idle, windows) = long_copied();
-        state.commit(Transaction::new().head(&key(), &idle, None).unwrap()).await.unwrap();
-        for made in windows {
-            let write = Transaction::new().window(&key(), &made.name, &made.window, None).unwrap();
-            state.commit(write).await.unwrap();
-        }
+        world.long_copied().await;
         world.clock.forward(31 * 86_400);
         let Started::New(id) = start(&world.app, StartInput::default(), json!({})).await.unwrap() else { panic!() };
         world.change(&id, |run| (run.status, run.tables_total) = (RuntimeStatus::Running, 1)).await;
@@ -118,12 +108,7 @@ mod tests {
     async fn a_purge_of_windows_that_runs_out_of_time_goes_on_the_next_time() {
         let world = World::new();
         let state = &world.app.state;
-        let (idle, windows) = long_copied();
-        state.commit(Transaction::new().head(&key(), &idle, None).unwrap()).await.unwrap();
-        for made in windows {
-            let write = Transaction::new().window(&key(), &made.name, &made.window, None).unwrap();
-            state.commit(write).await.unwrap();
-        }
+        world.long_copied().await;
         world.clock.forward(31 * 86_400);
         let left = async |deadline| {
             let windows = store::windows(&world.app, &key()).await.unwrap();

@@ -14,8 +14,8 @@ use crate::orchestration::window::{Window, WindowState};
 use crate::remedy;
 use crate::timestamp::Timestamp;
 
-/// Windows of a kind that a result spells out: those with a second copy, those of which rows were removed, those that expired, those whose rows had left the
-/// source. A result is kept with its run, and a month of windows may be gone at once.
+/// Windows of a kind that a result spells out: those with a second copy, those of which rows were removed, those that expired,
+/// those whose rows had left the source. A result is kept with its run, and a month of windows may be gone at once.
 const MOST_SPELLED_OUT: usize = 10;
 
 /// What became of the watermark in the configuration table.
@@ -126,7 +126,7 @@ fn errors(head: &Head, windows: &[Window], verified_up_to: Timestamp, watermark:
         ));
     }
     let doubled = windows.iter().filter(|window| window.state == WindowState::Verified);
-    errors.extend(spelled_out(doubled, "windows are there twice"));
+    errors.extend(spelled_out(doubled.filter_map(|window| window.error.clone()), "windows are there twice"));
     match watermark {
         Watermark::Failed(error) => errors.push(format!(
             "everything up to {verified_up_to} is proved, but the watermark could not be written ({error}); the next run writes it"
@@ -147,7 +147,8 @@ fn errors(head: &Head, windows: &[Window], verified_up_to: Timestamp, watermark:
 
 fn warnings(head: &Head, table: &TableRun, windows: &[Window], watermark: &Watermark) -> Vec<String> {
     let mut warnings = head.advice.clone();
-    warnings.extend(windows.iter().filter_map(|window| repair::told(window, head.run.as_ref())).take(MOST_SPELLED_OUT));
+    let removed = windows.iter().filter_map(|window| repair::told(window, head.run.as_ref()));
+    warnings.extend(spelled_out(removed, "windows had rows removed"));
     if *watermark == Watermark::Held {
         warnings.push("the watermark was not moved: meta_Ledger already has another range on record".to_owned());
     }
@@ -156,7 +157,7 @@ fn warnings(head: &Head, table: &TableRun, windows: &[Window], watermark: &Water
         return warnings;
     }
     let expired = windows.iter().filter(|w| w.state == WindowState::Expired && w.run == head.run);
-    warnings.extend(spelled_out(expired, "windows expired"));
+    warnings.extend(spelled_out(expired.filter_map(|window| window.error.clone()), "windows expired"));
     warnings.extend(head.notes.iter().cloned());
     if head.shape.as_ref().is_some_and(|shape| shape.row_format.is_plain()) {
         warnings.push(
@@ -189,8 +190,8 @@ fn warnings(head: &Head, table: &TableRun, windows: &[Window], watermark: &Water
 }
 
 /// What windows of a kind say, and of how many more the same is true.
-fn spelled_out<'a>(windows: impl Iterator<Item = &'a Window>, of_more: &str) -> Vec<String> {
-    let mut said: Vec<String> = windows.filter_map(|window| window.error.clone()).collect();
+fn spelled_out(texts: impl Iterator<Item = String>, of_more: &str) -> Vec<String> {
+    let mut said: Vec<String> = texts.collect();
     let more = said.len().saturating_sub(MOST_SPELLED_OUT);
     said.truncate(MOST_SPELLED_OUT);
     if more > 0 {
