@@ -3,6 +3,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a check that cannot go on has failed")]
 
+#[path = "host/health.rs"]
+mod health;
 mod host;
 
 use adxingestor::host::{Error, Host, Level, ProcessLauncher, Settings, StandardOutput, Stopped};

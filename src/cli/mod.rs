@@ -1,6 +1,7 @@
 //! The commands. Reads the process environment and hands it down; nothing below does.
 
 mod adopt;
+mod health;
 mod serve;
 mod standalone;
 mod store;
@@ -25,6 +26,8 @@ enum Command {
     Standalone(standalone::Arguments),
     /// Rebuilds the ledger of a table from what ADX holds, after the state store was lost or moved.
     Adopt(adopt::Arguments),
+    /// Asks a `standalone` on this machine whether it lives; the exit code says so.
+    Health(health::Arguments),
 }
 
 /// Runs the command that the arguments name.
@@ -42,6 +45,7 @@ pub fn run() -> ExitCode {
         Command::Serve => runtime.block_on(serve::run(&setting, &names())),
         Command::Standalone(arguments) => runtime.block_on(standalone::run(arguments, &setting)),
         Command::Adopt(arguments) => runtime.block_on(adopt::run(arguments, &setting)),
+        Command::Health(arguments) => runtime.block_on(health::run(arguments)),
     };
     match ended {
         Ok(()) => ExitCode::SUCCESS,

@@ -3,6 +3,7 @@
 use super::calls::Calls;
 use super::failure::Failure;
 use super::function_json::{AuthLevel, Function, HttpTrigger, Trigger};
+use super::health::Health;
 use super::host_json::HttpMode;
 use super::http_request::{Caller, query, remove_connection_headers};
 use super::http_result;
@@ -34,6 +35,7 @@ pub(crate) struct Front {
     pub(crate) outstanding: Option<Arc<Semaphore>>,
     pub(crate) max_body_bytes: usize,
     pub(crate) local: SocketAddr,
+    pub(crate) health: Health,
     /// True: no new calls.
     pub(crate) draining: watch::Receiver<bool>,
 }
@@ -50,12 +52,7 @@ impl Front {
             return self.admin(&rest, request).await;
         }
         let Some((function, values)) = self.route(&path, request.method()) else {
-            let is_home = path.is_empty() && matches!(*request.method(), Method::GET | Method::HEAD);
-            return if is_home {
-                axum::response::Html(HOME).into_response()
-            } else {
-                StatusCode::NOT_FOUND.into_response()
-            };
+            return self.own(path, request.method()).await;
         };
         let Trigger::Http(trigger) = &function.trigger else { return StatusCode::NOT_FOUND.into_response() };
         if !self.admits(trigger.level, &function.name, &request) {
@@ -75,6 +72,18 @@ impl Front {
             response
         };
         self.calls.start(call).await.unwrap_or_else(|_| StatusCode::INTERNAL_SERVER_ERROR.into_response())
+    }
+
+    /// What the host answers by itself where no function does.
+    async fn own(self: Arc<Self>, path: String, method: &Method) -> Response {
+        if Health::is_asked(&path, method) {
+            let front = Arc::clone(&self);
+            // A look goes on when its caller hangs up, so that no caller can have the store asked again and again.
+            let look = async move { front.health.answer(&path).await };
+            return self.calls.start(look).await.unwrap_or_else(|_| StatusCode::INTERNAL_SERVER_ERROR.into_response());
+        }
+        let is_home = path.is_empty() && matches!(*method, Method::GET | Method::HEAD);
+        if is_home { axum::response::Html(HOME).into_response() } else { StatusCode::NOT_FOUND.into_response() }
     }
 
     /// The function for a path and method; the method is part of the route, so that a wrong one is not found.

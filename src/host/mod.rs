@@ -2,7 +2,8 @@
 //! the handler and through the storage ports to queues and timer status. It knows nothing of what the functions do.
 //!
 //! What it leaves out: extension bundles, other triggers, retry policies, scaling, and the lease that keeps the timers of
-//! several instances apart. All queues are those of one storage, whatever a binding's `connection` names.
+//! several instances apart. All queues are those of one storage, whatever a binding's `connection` names. What it adds:
+//! `/livez` and `/readyz`.
 
 mod answer;
 mod backoff;
@@ -15,6 +16,7 @@ mod executable;
 mod failure;
 mod front;
 mod function_json;
+mod health;
 mod host_json;
 mod http_request;
 mod http_result;

@@ -7,6 +7,7 @@ use super::environment::Environment;
 use super::executable::{find, free_port, working_directory};
 use super::front::Front;
 use super::function_json::{Function, Trigger, read_functions};
+use super::health::Health;
 use super::host_json::{HostJson, HttpMode};
 use super::invoke::Invoker;
 use super::listing;
@@ -61,6 +62,7 @@ pub(crate) async fn start(mut settings: Settings) -> Result<Host, Error> {
     let (end, ended) = watch::channel(None);
     let end = Arc::new(end);
 
+    let health = Health::new(phases.clone(), settings.storage.clone(), time.clone(), settings.console.clone());
     let invoker = Arc::new(Invoker {
         handler: HandlerClient {
             phase: phases,
@@ -101,6 +103,7 @@ pub(crate) async fn start(mut settings: Settings) -> Result<Host, Error> {
         outstanding: host_json.max_outstanding_requests.map(|most| Arc::new(Semaphore::new(most))),
         max_body_bytes: max_body_bytes.unwrap_or(client::MAX_BODY_BYTES),
         local,
+        health,
         draining: drained.clone(),
     });
 

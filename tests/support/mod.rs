@@ -72,6 +72,8 @@ pub struct Deployment {
     apps: Vec<App>,
     http: reqwest::Client,
     store: Store,
+    program: PathBuf,
+    app_root: PathBuf,
 }
 
 /// A process of the function app: the embedded host, whose handler ends with it.
@@ -141,7 +143,9 @@ impl Deployment {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let http = reqwest::Client::builder().timeout(Duration::from_secs(20)).build().unwrap();
         let logs = tempfile::tempdir().unwrap();
-        let mut deployment = Self { cloud, logs, settings, time_scale, apps: Vec::new(), http, store };
+        let (program, app_root) = (env!("CARGO_BIN_EXE_adxingestor").into(), env!("CARGO_MANIFEST_DIR").into());
+        let mut deployment =
+            Self { cloud, logs, settings, time_scale, apps: Vec::new(), http, store, program, app_root };
         deployment.metadata(copied);
         deployment.add_app().await;
         deployment
@@ -199,7 +203,7 @@ impl Deployment {
     pub fn launch_app(&mut self, index: usize) {
         let App { port, log, .. } = &self.apps[index];
         let log = File::options().create(true).append(true).open(log).unwrap();
-        let mut command = Command::new(env!("CARGO_BIN_EXE_adxingestor"));
+        let mut command = Command::new(&self.program);
         command
             .args([
                 "standalone",
@@ -209,7 +213,7 @@ impl Deployment {
                 &self.time_scale.to_string(),
                 "--app-root",
             ])
-            .arg(env!("CARGO_MANIFEST_DIR"))
+            .arg(&self.app_root)
             .envs(self.settings.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
             .stdout(log.try_clone().unwrap())
@@ -239,6 +243,15 @@ impl Deployment {
     pub async fn set(&mut self, name: &str, value: &str) {
         self.settings.retain(|(known, _)| known != name);
         self.settings.push((name.to_owned(), value.to_owned()));
+        for index in 0..self.apps.len() {
+            self.kill(index);
+            self.start_app(index).await;
+        }
+    }
+
+    /// Has the processes of the app start again from another place, with the program that lies there.
+    pub async fn move_to(&mut self, program: PathBuf, app_root: PathBuf) {
+        (self.program, self.app_root) = (program, app_root);
         for index in 0..self.apps.len() {
             self.kill(index);
             self.start_app(index).await;

@@ -12,4 +12,5 @@ mod support;
 mod durable_client;
 mod on_azurite;
 mod on_sqlite;
+mod package;
 mod single_run;
