@@ -202,9 +202,15 @@ pub fn with_landed(window: Window, verdict: &Verdict, found: Found) -> Window {
 }
 
 /// Whether a proved window is counted again: one that was posted more than once, until a count shows it once that was made when
-/// no post could land any more, however long it is to the next run.
+/// no post could land any more, however long it is to the next run; and one of which too many rows were seen.
 pub fn is_doubtful(window: &Window) -> bool {
-    window.state == WindowState::Verified && window.posts > 1 && !window.settled
+    window.state == WindowState::Verified && (window.doubted || window.posts > 1 && !window.settled)
+}
+
+/// A proved window once more rows of it may have been seen than were proved; `None` if it is in doubt already, or not proved.
+pub fn doubted(window: &Window) -> Option<Window> {
+    let is_news = window.state == WindowState::Verified && !is_doubtful(window);
+    is_news.then(|| Window { doubted: true, ..window.clone() })
 }
 
 /// Judges a proved window that was counted again; one that was adopted, by the rows that were there. `counted_at` is an instant
@@ -274,7 +280,7 @@ pub fn settle(
         Verdict::Single { settled } => {
             // One that was never doubled is no work of this run.
             let run = if window.error.is_some() { &head.run } else { &window.run };
-            Window { error: None, settled: *settled, run: run.clone(), ..window.clone() }
+            Window { error: None, settled: *settled, doubted: false, run: run.clone(), ..window.clone() }
         }
         Verdict::Wait | Verdict::CountNullWatermarks => window.clone(),
     };
@@ -475,6 +481,9 @@ mod tests {
         let proved = Window { state: WindowState::Verified, posts: 2, ..window() };
         assert!(is_doubtful(&proved), "however long ago it was posted");
         assert!(!is_doubtful(&Window { posts: 1, ..proved.clone() }));
+        let surplus = doubted(&Window { posts: 1, settled: true, ..proved.clone() }).unwrap();
+        assert!(is_doubtful(&surplus), "too many rows of it were seen");
+        assert_eq!((doubted(&surplus), doubted(&window())), (None, None));
         assert!(!is_doubtful(&Window { state: WindowState::Submitted, ..proved.clone() }));
         let longest = 7 * 86_400 + 3_600 + 60;
         assert_eq!(again(&proved, rows(10), longest), Verdict::Wait);

@@ -136,6 +136,9 @@ pub struct Window {
     /// Whether a count showed no second copy of it that was made when no post could land any more.
     #[serde(default)]
     pub settled: bool,
+    /// Whether more rows than were proved have been seen under its id since the last count of them.
+    #[serde(default)]
+    pub doubted: bool,
     /// The most rows of it that a count has found.
     #[serde(default)]
     pub landed_rows: u64,
@@ -203,6 +206,7 @@ impl Window {
             outcome: Outcome::default(),
             counting_since: None,
             settled: false,
+            doubted: false,
             landed_rows: 0,
             removal: None,
             gone_since: None,

@@ -7,10 +7,12 @@ use crate::app::App;
 use crate::kql::Identifier;
 use crate::orchestration::chunk::{Met, not_yet};
 use crate::orchestration::difference::{Against, Counted, Difference, Unmarked, against};
+use crate::orchestration::ids::{WindowId, WindowName};
 use crate::orchestration::ledger::Head;
+use crate::orchestration::verification::doubted;
 use crate::orchestration::window::Window;
 use crate::rows::{Multiset, RowHash, Sieve, hash};
-use crate::state::Error;
+use crate::state::{Error, Stored, Transaction};
 use std::cmp::Ordering;
 use tokio::time::Instant;
 
@@ -28,13 +30,13 @@ const LOOKS: u32 = 2;
 pub async fn sieve(app: &App, job: &mut Job, head: &Head, until: Instant) -> Result<Result<Option<Sieve>, Met>, Error> {
     let window = &job.window.record;
     let Some(difference) = &window.difference else { return Ok(Ok(None)) };
-    let (names, ledger): (Vec<_>, Vec<_>) =
-        app.state.windows(&job.message.table).await?.into_iter().map(|(name, stored)| (name, stored.record)).unzip();
-    let windows = match against(window, &ledger, app.state.now()) {
+    let ledger = app.state.windows(&job.message.table).await?;
+    let records: Vec<Window> = ledger.iter().map(|(_, stored)| stored.record.clone()).collect();
+    let windows = match against(window, &records, app.state.now()) {
         Against::Windows(windows) => windows,
         Against::NotYet(other) => {
-            let at = ledger.iter().position(|window| window.id == other.id);
-            let name = at.and_then(|at| names.get(at)).unwrap_or(&job.message.window);
+            let named = ledger.iter().find(|(_, stored)| stored.record.id == other.id);
+            let name = named.map_or(&job.message.window, |(name, _)| name);
             return Ok(Err(not_yet(head, window, (name, &other), &app.limits)));
         }
         Against::Unknown => {
@@ -49,10 +51,32 @@ pub async fn sieve(app: &App, job: &mut Job, head: &Head, until: Instant) -> Res
     if mutated!(RepairOfEverything) {
         return Ok(Ok(None));
     }
-    let mut short_looks = window.short_looks;
-    let held = read(job, head, &windows, difference, until, &mut short_looks).await;
-    job.window.record.short_looks = short_looks;
+    let mut looked = Looked { short: window.short_looks, surplus: Vec::new() };
+    let held = read(job, head, &windows, difference, until, &mut looked).await;
+    for (name, stored) in ledger.iter().filter(|(_, stored)| looked.surplus.contains(&stored.record.id)) {
+        doubt(app, job, name, stored).await?;
+    }
+    job.window.record.short_looks = looked.short;
     Ok(held.map(|held| Some(Sieve::new(held, &head.watermark_column, &head.not_compared))))
+}
+
+/// What a look has shown.
+struct Looked {
+    /// How often rows were missing.
+    short: u32,
+    /// Windows of which there may be more rows than were proved.
+    surplus: Vec<WindowId>,
+}
+
+/// Lets the next run count a proved window again.
+async fn doubt(app: &App, job: &Job, name: &WindowName, stored: &Stored<Window>) -> Result<(), Error> {
+    let Some(doubted) = doubted(&stored.record) else { return Ok(()) };
+    tracing::warn!(window.id = %doubted.id, "a proved window is to be counted again");
+    let change = Transaction::new().window(&job.message.table, name, &doubted, Some(&stored.etag))?;
+    match app.state.commit(change).await {
+        Ok(_) | Err(Error::Conflict) => Ok(()),
+        Err(error) => Err(error),
+    }
 }
 
 async fn read(
@@ -61,7 +85,7 @@ async fn read(
     windows: &[Counted],
     difference: &Difference,
     until: Instant,
-    short_looks: &mut u32,
+    looked: &mut Looked,
 ) -> Result<Multiset, Met> {
     let name = |name: &str| Identifier::new(name).map_err(|error| Met::Refused(error.to_string()));
     let (table, watermark) = (name(&head.destination)?, name(&head.watermark_column)?);
@@ -70,7 +94,10 @@ async fn read(
     for (ids, windows) in ids.chunks(MAX_IDS).zip(windows.chunks(MAX_IDS)) {
         let there = reading.take(Held::Windows(ids)).await?;
         let proved: u64 = windows.iter().map(|window| window.rows).sum();
-        judge_held(&job.window.record, &head.destination, there, proved, short_looks)?;
+        if there > proved {
+            looked.surplus.extend(windows.iter().map(|window| window.id));
+        }
+        judge_held(&job.window.record, &head.destination, there, proved, &mut looked.short)?;
     }
     if let Some(unmarked) = &difference.unmarked {
         let Unmarked { first, last, after } = *unmarked;
@@ -96,7 +123,7 @@ fn judge_held(window: &Window, destination: &str, there: u64, proved: u64, short
         }
         Ordering::Greater => Err(Met::Refused(format!(
             "{said}: a window was loaded again. What came late is copied once the second copy is removed, by the command that its \
-             own error gives"
+             own error gives; the next run looks which it is"
         ))),
     }
 }

@@ -13,6 +13,9 @@ use flate2::bufread::MultiGzDecoder;
 use std::io::{self, BufRead, BufReader, Read};
 use std::sync::Arc;
 
+/// In ticks of 100 ns.
+const MILLISECOND: i64 = 10_000;
+
 /// How an ingestion is carried out.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Manner {
@@ -20,6 +23,8 @@ pub(super) struct Manner {
     pub blind: bool,
     /// Loses every second row.
     pub half: bool,
+    /// Comes behind another landing of the same, at a time of its own.
+    pub second: bool,
 }
 
 /// How it ended.
@@ -58,7 +63,7 @@ pub(super) fn land(
     let original_size = fill(&mut writer, &mapping, message, blob.content, manner.half)?;
     let rows = writer.rows() as u64;
     let landing =
-        Landing { arrived: database.now(), created: message.created, original_size, tags: message.tags.clone() };
+        Landing { arrived: database.now() + if manner.second { MILLISECOND } else { 0 }, created: message.created, original_size, tags: message.tags.clone() };
     let extent = Arc::new(writer.finish(landing).map_err(Failure::internal)?);
     let mut content = database.write();
     let Some(entry) = content.tables.get_mut(&message.table) else { return Err(no_table(message)) };

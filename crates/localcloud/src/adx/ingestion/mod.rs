@@ -192,7 +192,7 @@ async fn suffer(shared: &Arc<Shared>, message: Arc<Message>, mishap: Option<Mish
             shared.fail(&failure, &message.reporting);
         }
         Some(Mishap::Half) => work(shared, message, vec![Manner { half: true, ..whole }], None).await,
-        Some(Mishap::Twice) => work(shared, message, vec![whole, Manner { blind: true, ..whole }], None).await,
+        Some(Mishap::Twice) => work(shared, message, vec![whole, Manner { blind: true, second: true, ..whole }], None).await,
         Some(Mishap::Late) => {
             let blind = shared.settings.late_is_blind && !there_before;
             work(shared, message, vec![Manner { blind, ..whole }], opened).await;
@@ -207,10 +207,6 @@ async fn work(shared: &Arc<Shared>, message: Arc<Message>, manners: Vec<Manner>,
     let _permit = shared.parsers.acquire().await;
     let (mut whole, mut first) = (true, true);
     for manner in manners {
-        if !first {
-            // Two landings have each a time of its own.
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
         let (own, asked, opened) = (shared.clone(), message.clone(), opened.take());
         let landing = move || {
             let open = |blob: &str| opened.map_or_else(|| own.storage.open_blob(blob), Ok);
