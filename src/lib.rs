@@ -22,6 +22,7 @@ pub mod defender;
 pub mod functions;
 pub mod host;
 pub mod kql;
+pub mod local_run;
 #[cfg(feature = "mutants")]
 pub mod mutants;
 pub mod orchestration;

@@ -2,6 +2,7 @@
 
 mod adopt;
 mod health;
+mod run;
 mod serve;
 mod standalone;
 mod store;
@@ -24,6 +25,8 @@ enum Command {
     Serve,
     /// The Functions host for one machine: HTTP, queues and timers over the function folders.
     Standalone(standalone::Arguments),
+    /// One run in this process, to its end, without a Functions host.
+    Run(run::Arguments),
     /// Rebuilds the ledger of a table from what ADX holds, after the state store was lost or moved.
     Adopt(adopt::Arguments),
     /// Asks a `standalone` on this machine whether it lives; the exit code says so.
@@ -33,7 +36,11 @@ enum Command {
 /// Runs the command that the arguments name.
 pub fn run() -> ExitCode {
     let cli = Cli::parse();
-    log_to_stdout();
+    let screen = matches!(cli.command, Some(Command::Run(_))).then(run::Screen::default);
+    match &screen {
+        Some(screen) => screen.take_logs(),
+        None => log_to_stdout(),
+    }
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -44,6 +51,13 @@ pub fn run() -> ExitCode {
     let ended = match cli.command.unwrap_or(Command::Serve) {
         Command::Serve => runtime.block_on(serve::run(&setting, &names())),
         Command::Standalone(arguments) => runtime.block_on(standalone::run(arguments, &setting)),
+        Command::Run(arguments) => {
+            let screen = screen.unwrap_or_default();
+            let code = runtime.block_on(run::run(arguments, &setting, &screen));
+            // What is still under way is for the next run.
+            runtime.shutdown_background();
+            return code;
+        }
         Command::Adopt(arguments) => runtime.block_on(adopt::run(arguments, &setting)),
         Command::Health(arguments) => runtime.block_on(health::run(arguments)),
     };

@@ -58,7 +58,7 @@ pub fn lost_body() -> Answer {
 /// # Errors
 /// What is wrong with the body, and its form.
 pub fn parse(body: &str) -> Result<(StartInput, Value), String> {
-    const FORM: &str = "the body is optional; its form is {\"tables\":[\"DeviceEvents\"],\"force\":false}";
+    const FORM: &str = "the body is optional; its form is {\"tables\":[\"DeviceEvents\"],\"force\":false,\"since\":\"2026-01-01T00:00:00Z\",\"until\":\"2026-01-31T00:00:00Z\"}";
     if body.len() > MAX_BODY_BYTES {
         return Err(format!("the body has more than {MAX_BODY_BYTES} bytes; {FORM}"));
     }
@@ -81,6 +81,7 @@ pub fn parse(body: &str) -> Result<(StartInput, Value), String> {
         return Err(FORM.to_owned());
     }
     let input: StartInput = serde_json::from_value(raw.clone()).map_err(|error| format!("{error}; {FORM}"))?;
+    input.check_range()?;
     match input.tables.as_ref().map(Vec::len) {
         Some(0) => Err(format!("`tables` is empty: leave it out for all active tables; {FORM}")),
         Some(count) if count > MAX_TABLES => Err(format!(
@@ -139,6 +140,16 @@ mod tests {
         for body in ["[]", "1", "{\"table\":\"x\"}", "{\"tables\":\"x\"}", "{\"tables\":[]}", "not json"] {
             assert!(parse(body).unwrap_err().contains("\"tables\""), "{body}");
         }
+    }
+
+    #[test]
+    fn a_start_names_a_range_that_has_something_in_it() {
+        let (input, raw) = parse(r#"{"since":"2026-01-01T00:00:00Z","until":"2026-01-31T00:00:00Z"}"#).unwrap();
+        assert_eq!(input.since.map(|since| since.to_seconds()), Some("2026-01-01T00:00:00Z".to_owned()));
+        assert_eq!(raw["until"], "2026-01-31T00:00:00Z");
+        let reversed = r#"{"since":"2026-01-31T00:00:00Z","until":"2026-01-01T00:00:00Z"}"#;
+        assert!(parse(reversed).unwrap_err().contains("is not before"));
+        assert!(parse(r#"{"since":"yesterday"}"#).unwrap_err().contains("2026-01-31T08:00:00Z"));
     }
 
     #[tokio::test]

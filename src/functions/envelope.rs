@@ -53,6 +53,17 @@ impl Invocation {
         Ok(Self { data, metadata: object("Metadata").unwrap_or_default() })
     }
 
+    /// An invocation for a message that did not come in an envelope.
+    pub fn of_message(id: &str, delivery: u32, content: &[u8]) -> Self {
+        let data = json!({"message": String::from_utf8_lossy(content)});
+        let metadata = json!({"Id": id, "DequeueCount": delivery.to_string()});
+        let object = |value: Value| match value {
+            Value::Object(members) => members,
+            _ => Map::new(),
+        };
+        Self { data: object(data), metadata: object(metadata) }
+    }
+
     /// The only value of `Data`, or the one named `name`.
     pub fn trigger(&self, name: &str) -> Option<&Value> {
         member(&self.data, name).or_else(|| self.data.values().next())

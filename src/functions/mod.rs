@@ -10,6 +10,7 @@ mod get_status;
 mod http;
 mod hunting;
 mod instances;
+pub mod local;
 mod nightly;
 mod notes;
 mod orchestrator;
@@ -23,6 +24,7 @@ mod testing;
 mod watchdog;
 
 pub use orchestrator::adopt::{Error as AdoptError, adopt};
+pub use orchestrator::{Estimate, estimates};
 
 pub use hunting::KnownTimespan;
 

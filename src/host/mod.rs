@@ -20,6 +20,7 @@ mod health;
 mod host_json;
 mod http_request;
 mod http_result;
+pub mod in_process;
 mod invoke;
 mod json;
 mod keys;

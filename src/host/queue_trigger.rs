@@ -11,6 +11,7 @@ use super::json::Json;
 use super::time::HostTime;
 use crate::random::Random;
 use crate::storage::{Body, Error, Message, MessageQueue, Receipt};
+use async_trait::async_trait;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
@@ -27,15 +28,44 @@ const POISON_SUFFIX: &str = "-poison";
 /// The storage's own time, not scaled.
 const STORAGE_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// The listener of one function.
-pub(crate) struct QueueListener {
+/// The way from a message to its function.
+#[async_trait]
+pub(crate) trait Deliver: Send + Sync {
+    /// Runs the function for a message with this content. A failure has been said already.
+    async fn deliver(&self, message: &Message, content: &[u8]) -> Result<(), ()>;
+
+    /// Something was put on the queue of that name.
+    fn wake(&self, queue: &str);
+}
+
+/// The way over HTTP, in an envelope.
+pub(crate) struct ToHandler {
     pub(crate) function: Arc<Function>,
     pub(crate) binding: String,
-    pub(crate) queue: String,
     pub(crate) binary: bool,
+    pub(crate) invoker: Arc<Invoker>,
+}
+
+#[async_trait]
+impl Deliver for ToHandler {
+    async fn deliver(&self, message: &Message, content: &[u8]) -> Result<(), ()> {
+        let parts = envelope_parts(&self.binding, self.binary, message, content);
+        self.invoker.call(&self.function, parts, |_| Ok(())).await.map_err(drop)
+    }
+
+    fn wake(&self, queue: &str) {
+        if let Some(listener) = self.invoker.outputs.wakers.get(queue) {
+            listener.notify_one();
+        }
+    }
+}
+
+/// The listener of one function.
+pub(crate) struct QueueListener {
+    pub(crate) queue: String,
     pub(crate) options: QueueOptions,
     pub(crate) queues: Arc<dyn MessageQueue>,
-    pub(crate) invoker: Arc<Invoker>,
+    pub(crate) function: Arc<dyn Deliver>,
     pub(crate) time: HostTime,
     pub(crate) random: Arc<dyn Random>,
     pub(crate) console: Arc<dyn Console>,
@@ -140,12 +170,10 @@ impl QueueListener {
     async fn call(&self, message: &Message, content: &Content<'_>) -> (Result<(), ()>, Receipt) {
         let (finished, finish) = oneshot::channel::<()>();
         let running = async {
-            let parts = envelope_parts(&self.binding, self.binary, message, content.bytes());
-            let result = self.invoker.call(&self.function, parts, |_| Ok(())).await;
+            let result = self.function.deliver(message, content.bytes()).await;
             // The renewal may have ended before.
             let _ = finished.send(());
-            // The failure is in the log already.
-            result.map_err(drop)
+            result
         };
         // Both run to their end: a renewal under way must give its receipt before the message is settled.
         tokio::join!(running, self.renew(message, finish))
@@ -194,9 +222,7 @@ impl QueueListener {
         };
         if copied.is_ok() {
             self.console.say(Level::Error, format!("the message {} was moved to the queue {poison}", message.id));
-            if let Some(listener) = self.invoker.outputs.wakers.get(&poison) {
-                listener.notify_one();
-            }
+            self.function.wake(&poison);
         }
         let settled = match copied {
             Ok(()) => timely(self.queues.delete(&self.queue, &message.id, receipt)).await,

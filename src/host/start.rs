@@ -15,7 +15,7 @@ use super::outputs::Outputs;
 use super::parent::HOST_PID;
 use super::problem::Problems;
 use super::process::CommandLine;
-use super::queue_trigger::QueueListener;
+use super::queue_trigger::{QueueListener, ToHandler};
 use super::supervisor::Supervisor;
 use super::time::HostTime;
 use super::timer_trigger::TimerListener;
@@ -204,14 +204,17 @@ fn listen(
         match &function.trigger {
             Trigger::Http(_) => {}
             Trigger::Queue { binding, queue, binary } => {
-                let listener = QueueListener {
+                let handler = ToHandler {
                     function: function.clone(),
                     binding: binding.clone(),
-                    queue: queue.clone(),
                     binary: *binary,
+                    invoker: invoker.clone(),
+                };
+                let listener = QueueListener {
+                    queue: queue.clone(),
                     options: host_json.queues.clone(),
                     queues: settings.storage.queues.clone(),
-                    invoker: invoker.clone(),
+                    function: Arc::new(handler),
                     time: time.clone(),
                     random: settings.random.clone(),
                     console: settings.console.clone(),

@@ -57,6 +57,36 @@ pub struct StartInput {
     /// Start although another run is active.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub force: bool,
+    /// Where a table that was never copied begins; what is behind this of another is left for later.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<Timestamp>,
+    /// Where the run's range ends at the latest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<Timestamp>,
+}
+
+impl StartInput {
+    /// What it asks for besides a run of all tables; `None` when that is all.
+    pub fn in_words(&self) -> Option<String> {
+        let tables = self.tables.as_ref().map(|tables| format!("tables {}", tables.join(", ")));
+        let since = self.since.map(|since| format!("since {since}"));
+        let until = self.until.map(|until| format!("until {until}"));
+        let words: Vec<String> = [tables, since, until].into_iter().flatten().collect();
+        (!words.is_empty()).then(|| words.join(", "))
+    }
+
+    /// The range that it asks for has something in it.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn check_range(&self) -> Result<(), String> {
+        match (self.since, self.until) {
+            (Some(since), Some(until)) if since >= until => {
+                Err(format!("`since` ({since}) is not before `until` ({until}), so that nothing lies between them"))
+            }
+            _ => Ok(()),
+        }
+    }
 }
 
 /// A run.

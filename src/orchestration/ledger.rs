@@ -195,6 +195,9 @@ pub struct Counts {
     pub expired: u64,
     /// Given up for now.
     pub failed: u64,
+    /// Left for a later run.
+    #[serde(default)]
+    pub later: u64,
 }
 
 impl Counts {
@@ -208,6 +211,7 @@ impl Counts {
             WindowState::Empty => &mut self.empty,
             WindowState::Expired => &mut self.expired,
             WindowState::Failed => &mut self.failed,
+            WindowState::Later => &mut self.later,
         }
     }
 
@@ -390,9 +394,12 @@ pub struct Head {
     /// What another app has copied, as long as plans still have to do with that.
     #[serde(default)]
     pub others: Option<Others>,
-    /// Where the table's first window began.
+    /// Where its first run was told to begin: what lies before was never asked for.
     #[serde(default)]
-    pub began_at: Option<Timestamp>,
+    pub begins_after: Option<Timestamp>,
+    /// Where this run was told to begin: windows up to this are left for a later one.
+    #[serde(default)]
+    pub since: Option<Timestamp>,
     /// Windows by state.
     pub counts: Counts,
     /// Of these, the ones that were purged.
@@ -486,7 +493,8 @@ impl Head {
             verified_up_to: Timestamp::MIN,
             recount_from: None,
             others: None,
-            began_at: None,
+            begins_after: None,
+            since: None,
             counts: Counts::default(),
             purged: Counts::default(),
             progress: Progress::default(),

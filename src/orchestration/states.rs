@@ -5,7 +5,7 @@ use super::fan_in::{WindowEnd, end};
 use super::head::merge::{Terms, merged};
 use super::head::testing::{head, id, key, later, now, run as starter, seal, seen, table};
 use super::head::verify::{Count, Judged, Part, record};
-use super::head::{finish, gap, hold, plan, survey, take, unplanned};
+use super::head::{finish, gap, hold, narrow, plan, survey, take, unplanned};
 use super::instance::{Instance, RuntimeStatus, StartInput, TableResult};
 use super::ledger::{Counts, Head, TableState, VerifyDue};
 use super::limits::{Limits, MOST_SPLITS};
@@ -70,7 +70,7 @@ fn word<T: serde::Serialize>(state: T) -> String {
     json!(state).as_str().expect("a state is a word").to_owned()
 }
 
-const WINDOW_STATES: [WindowState; 9] = [
+const WINDOW_STATES: [WindowState; 10] = [
     WindowState::Planned,
     WindowState::Claimed,
     WindowState::Sealed,
@@ -80,6 +80,7 @@ const WINDOW_STATES: [WindowState; 9] = [
     WindowState::Empty,
     WindowState::Expired,
     WindowState::Failed,
+    WindowState::Later,
 ];
 
 /// What every rule of a window makes of this one.
@@ -99,6 +100,8 @@ fn moved(window: &Window) -> Vec<(&'static str, WindowState)> {
     to("taken_up", window.taken_up(later(9_999), &limits));
     to("merged", merged_with_a_neighbour(window));
     to("gone", gap::gone(&head(TableState::Planning), window, now(), &limits));
+    let narrowed = Head { since: Some(Timestamp::MAX), ..head(TableState::Planning) };
+    to("left", narrow::left_for_later(&narrowed, window, now()));
     to("superseded", snapshot::plan::superseded(window, &id(2), now()));
     for (event, how) in [
         ("Submitted", WindowEnd::Submitted),

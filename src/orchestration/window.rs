@@ -7,6 +7,8 @@
 //!               └─> split into children
 //! ```
 //!
+//! A planned window that a run is not asked for is `later` until one is (`head/narrow.rs`).
+//!
 //! How a window's end moves the head of its table is in `fan_in`; how it is proved is in `verification`; the one way
 //! back from `submitted` to `planned`, as another generation, is in `renewal`.
 
@@ -42,6 +44,8 @@ pub enum WindowState {
     Expired,
     /// Given up for this run.
     Failed,
+    /// To be pulled by a later run: this one was asked for what comes after it.
+    Later,
 }
 
 impl WindowState {
@@ -353,7 +357,7 @@ impl Window {
         match (self.state, &self.seal) {
             (WindowState::Submitted, _) => Some(counted_anew(Self { attempts: 0, ..self.clone() })),
             (WindowState::Failed, Some(_)) => Some(counted_anew(fresh(WindowState::Submitted))),
-            (WindowState::Failed, None) => Some(fresh(WindowState::Planned)),
+            (WindowState::Failed, None) | (WindowState::Later, _) => Some(fresh(WindowState::Planned)),
             (WindowState::Claimed, _) if dead => Some(fresh(WindowState::Planned)),
             (WindowState::Sealed, _) if dead => Some(counted_anew(fresh(WindowState::Submitted))),
             _ => None,

@@ -5,7 +5,10 @@ use super::oracle::Copied;
 use super::world::{Setting, SimulatedTable, World};
 use super::{each, simulated};
 use adxingestor::orchestration::instance::{Instance, RuntimeStatus};
+use adxingestor::timestamp::Timestamp;
 use localcloud::adx::ingestion::Mishap;
+use localcloud::clock::Clock;
+use serde_json::json;
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
@@ -24,6 +27,10 @@ pub enum Before {
     Nothing,
     /// A run, and nothing has come since.
     ARun,
+    /// A run of what is old; the one that is broken off is two: of what is newest, then of what lies between.
+    APart,
+    /// Nothing; the one that is broken off is two: of what is newest, then of all.
+    ABeginning,
     /// A run, whose store is lost: the ledgers are rebuilt, which is broken off as well.
     ALostStore,
 }
@@ -98,10 +105,11 @@ impl Course {
     }
 
     async fn come_before(&self, world: &mut World) {
-        if self.before == Before::Nothing {
-            return;
-        }
-        let id = world.start().await;
+        let id = match self.before {
+            Before::Nothing | Before::ABeginning => return,
+            Before::APart => world.start_with(&json!({"until": days_ago(world, 2)})).await,
+            Before::ARun | Before::ALostStore => world.start().await,
+        };
         world.ended(&id, PATIENCE).await.unwrap();
         world.settled(SETTLED).await;
         world.pass(Duration::from_secs(600)).await;
@@ -116,6 +124,14 @@ impl Course {
             for table in &self.tables {
                 world.adopt(table.name).await?;
             }
+        }
+        if matches!(self.before, Before::APart | Before::ABeginning) {
+            let id = world.start_with(&json!({"since": days_ago(world, 1)})).await;
+            let run = world.ended(&id, PATIENCE).await.ok_or_else(|| format!("the run {id} does not end"))?;
+            if run.tables_failed > 0 {
+                return Err(format!("the run of a part is {run:?}"));
+            }
+            world.settled(SETTLED).await;
         }
         let id = world.start().await;
         let run = world.ended(&id, PATIENCE).await.ok_or_else(|| format!("the run {id} does not end"))?;
@@ -179,6 +195,12 @@ impl Course {
         let (findings, sites) = broken.unwrap_or_else(|_| (vec!["it panicked".to_owned()], Vec::new()));
         (sites, (!findings.is_empty()).then(|| format!("{points:?}: {findings:#?}")))
     }
+}
+
+/// So many days before the present.
+fn days_ago(world: &World, days: u64) -> Timestamp {
+    let now = u64::try_from(Clock::now(&world.clock)).unwrap();
+    Timestamp::from_ticks(now) - Duration::from_secs(days * 86_400)
 }
 
 /// One point for each of these effects.

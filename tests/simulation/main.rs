@@ -177,6 +177,12 @@ fn a_crash_at_any_effect_of_a_run_that_finds_nothing_new_loses_and_doubles_nothi
 }
 
 #[test]
+fn a_crash_at_any_effect_of_a_run_of_what_is_newest_and_the_one_behind_it_loses_and_doubles_nothing() {
+    broken_off_at_each(&Course { before: Before::APart, ..Course::of(&SMALL[..1], 20) });
+    broken_off_at_each(&Course { before: Before::ABeginning, ..Course::of(&SMALL[1..], 10) });
+}
+
+#[test]
 fn a_crash_at_any_effect_of_a_run_whose_last_window_is_split_loses_and_doubles_nothing() {
     let course = Course { answer_bytes: SPLIT_BYTES, ..Course::of(&SMALL[..1], 30) };
     assert!(course.whole().windows > 3, "nothing was split");

@@ -203,13 +203,13 @@ fn instance(old: Option<Instance>, new: Option<Instance>) -> Option<String> {
 }
 
 fn window(old: Option<Window>, new: Option<Window>, now: Timestamp) -> Option<String> {
-    use WindowState::{Claimed, Empty, Expired, Failed, Planned, Sealed, Split, Submitted, Verified};
+    use WindowState::{Claimed, Empty, Expired, Failed, Later, Planned, Sealed, Split, Submitted, Verified};
     let (old, new) = match (old, new) {
         // What the plan itself has counted as empty is not pulled, and what the source no longer keeps is not asked for.
-        (None, Some(new)) if matches!(new.state, Planned | Empty | Expired) => return None,
+        (None, Some(new)) if matches!(new.state, Planned | Later | Empty | Expired) => return None,
         (None, Some(new)) => return Some(format!("begins as {:?}", new.state)),
         // Drafts and what is long done are removed.
-        (Some(old), None) if old.state == Planned || old.state.is_terminal() => return None,
+        (Some(old), None) if matches!(old.state, Planned | Later) || old.state.is_terminal() => return None,
         (Some(old), None) => return Some(format!("removed while {:?}", old.state)),
         (Some(old), Some(new)) => (old, new),
         (None, None) => return None,
@@ -218,8 +218,11 @@ fn window(old: Option<Window>, new: Option<Window>, now: Timestamp) -> Option<St
     let lawful = match (old.state, new.state) {
         (from, to) if from == to => true,
         (Planned, Claimed | Failed | Expired) => true,
+        // By a plan of a run that is not asked for it, and by the next one that is.
+        (Planned | Claimed | Failed, Later) => old.seal.is_none(),
+        (Later, Planned | Expired) => true,
         // A larger one that was never sealed either takes its place.
-        (Planned | Failed, Split) => old.seal.is_none() && old.posts == 0,
+        (Planned | Failed | Later, Split) => old.seal.is_none() && old.posts == 0,
         (Claimed, Planned | Sealed | Empty | Split | Expired | Failed) => true,
         // A later snapshot takes the place of what it is a part of.
         (Sealed | Submitted, Expired) => true,

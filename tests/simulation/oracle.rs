@@ -74,7 +74,8 @@ impl World {
         let mut findings = Findings::new();
         let Copied { source, destination } = copy;
         let there = || self.cloud.adx().identities(destination);
-        let copied = |until: i64| self.cloud.source().compare(source, i64::MIN, until, there()).unwrap();
+        let from = ledger.head.begins_after.map_or(i64::MIN, |begins| begins.ticks() as i64);
+        let copied = |until: i64| self.cloud.source().compare(source, from, until, there()).unwrap();
         let whole = copied(i64::MAX);
         if whole.surplus > 0 {
             findings.push(format!("{} rows too many at the destination", whole.surplus));
@@ -195,7 +196,7 @@ fn tiling(ledger: &Ledger) -> Findings {
             leaves.entry((window.id.low, window.id.high)).or_default().push(window);
         }
     }
-    let mut end = if purged { Some(head.verified_up_to) } else { head.began_at };
+    let mut end = if purged { Some(head.verified_up_to) } else { head.begins_after };
     let (mut done, mut prefix) = (true, end);
     for ((low, high), windows) in &leaves {
         if end.is_some_and(|end| end != *low) {

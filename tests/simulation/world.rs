@@ -365,8 +365,13 @@ impl World {
     /// Starts a run, or finds the one that a lost answer has started. One whose start broke off half-way never comes to
     /// be; then another has to be started.
     pub async fn start(&mut self) -> InstanceId {
+        self.start_with(&json!({})).await
+    }
+
+    /// The same with what a run is asked for.
+    pub async fn start_with(&mut self, input: &Value) -> InstanceId {
         loop {
-            let (status, body) = self.call("POST", "/api/adxingestor/start_orchestrator", &json!({})).await;
+            let (status, body) = self.call("POST", "/api/adxingestor/start_orchestrator", input).await;
             assert!(status == 202 || status == 409, "{status} {body}");
             let id = body["id"].as_str().or(body["instanceId"].as_str()).unwrap_or_else(|| panic!("{status} {body}"));
             let id = id.parse().unwrap();

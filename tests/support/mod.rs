@@ -132,6 +132,19 @@ impl Deployment {
         copied: &[Copied<'_>],
         more: &[(&str, &str)],
     ) -> Self {
+        let mut deployment = Self::without_app(time_scale, store, cloud, copied, more);
+        deployment.add_app().await;
+        deployment
+    }
+
+    /// Starts the cloud alone, for commands of the app.
+    pub fn without_app(
+        time_scale: f64,
+        store: Store,
+        cloud: CloudSettings,
+        copied: &[Copied<'_>],
+        more: &[(&str, &str)],
+    ) -> Self {
         let cloud = Cloud::start(cloud).expect("the cloud starts");
         let mut settings = cloud.product_settings();
         settings.extend(store.settings.iter().cloned());
@@ -144,10 +157,8 @@ impl Deployment {
         let http = reqwest::Client::builder().timeout(Duration::from_secs(20)).build().unwrap();
         let logs = tempfile::tempdir().unwrap();
         let (program, app_root) = (env!("CARGO_BIN_EXE_adxingestor").into(), env!("CARGO_MANIFEST_DIR").into());
-        let mut deployment =
-            Self { cloud, logs, settings, time_scale, apps: Vec::new(), http, store, program, app_root };
+        let deployment = Self { cloud, logs, settings, time_scale, apps: Vec::new(), http, store, program, app_root };
         deployment.metadata(copied);
-        deployment.add_app().await;
         deployment
     }
 
@@ -272,6 +283,19 @@ impl Deployment {
 
     /// Runs a command of the app beside its processes; gives whether it succeeded, and what it printed.
     pub async fn command(&self, arguments: &[&str]) -> (bool, String) {
+        let mut command = self.process(arguments);
+        let ended = tokio::time::timeout(PATIENCE, command.output()).await.unwrap().unwrap();
+        (ended.status.success(), String::from_utf8_lossy(&ended.stdout).into_owned())
+    }
+
+    /// A setting of the app.
+    pub fn setting(&self, name: &str) -> String {
+        let setting = self.settings.iter().find(|(known, _)| known == name);
+        setting.map(|(_, value)| value.clone()).unwrap_or_default()
+    }
+
+    /// A command of the app, not started.
+    pub fn process(&self, arguments: &[&str]) -> tokio::process::Command {
         let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_adxingestor"));
         command
             .args(arguments)
@@ -280,8 +304,7 @@ impl Deployment {
             .env("ADXINGESTOR_LOG", "error")
             .stdin(Stdio::null())
             .kill_on_drop(true);
-        let ended = tokio::time::timeout(PATIENCE, command.output()).await.unwrap().unwrap();
-        (ended.status.success(), String::from_utf8_lossy(&ended.stdout).into_owned())
+        command
     }
 
     /// What a process of the app has logged.

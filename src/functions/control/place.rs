@@ -156,7 +156,7 @@ mod tests {
     use serde_json::Value;
 
     fn run(world: &World, bits: u128, force: bool) -> Instance {
-        Instance::pending(id(bits), StartInput { tables: None, force }, Value::Null, world.app.state.now())
+        Instance::pending(id(bits), StartInput { force, ..StartInput::default() }, Value::Null, world.app.state.now())
     }
 
     fn place(world: &World, bits: u128) -> Active {

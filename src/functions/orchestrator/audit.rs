@@ -92,7 +92,11 @@ fn is_settled(window: &Window, windows: &[Window]) -> bool {
             !heirs.is_empty()
                 && heirs.iter().all(|other| matches!(other.state, WindowState::Verified | WindowState::Empty))
         }
-        WindowState::Planned | WindowState::Claimed | WindowState::Sealed | WindowState::Submitted => false,
+        WindowState::Planned
+        | WindowState::Claimed
+        | WindowState::Sealed
+        | WindowState::Submitted
+        | WindowState::Later => false,
     }
 }
 

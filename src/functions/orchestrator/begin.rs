@@ -6,6 +6,7 @@ use crate::app::{App, Services};
 use crate::functions::control::{confirm, release};
 use crate::functions::hunting::jittered;
 use crate::kql::Identifier;
+use crate::orchestration::head::narrow::bounded;
 use crate::orchestration::ids::InstanceId;
 use crate::orchestration::instance::{Instance, LoadType, TableConfig, TableRun};
 use crate::orchestration::message::{ControlMessage, Debt};
@@ -93,7 +94,7 @@ async fn set_going(
     let id = &run.record.id;
     let high = now - app.limits.settling_lag;
     let begun = run.record.with_notes(services.defender.retirement_notice());
-    let tables = tables_of(services, &begun, rows, high);
+    let tables = planned_tables(services, &begun, rows, high);
     let old = store::tables(app, id).await?;
     let Ok(Begin { before, last, owed, over }) =
         begin::begin(&begun, tables.clone(), old, app.limits.tables_at_once, now)
@@ -119,7 +120,13 @@ async fn set_going(
     if over { release(app, id).await } else { Ok(()) }
 }
 
-fn tables_of(services: &Services, run: &Instance, rows: Vec<ConfigRow>, high: Timestamp) -> Vec<TableRun> {
+/// The tables of a run whose range ends at `high`, from the rows of the configuration.
+pub(super) fn planned_tables(
+    services: &Services,
+    run: &Instance,
+    rows: Vec<ConfigRow>,
+    high: Timestamp,
+) -> Vec<TableRun> {
     let settings = &services.settings;
     let key = |source: &str, destination: &str| settings.table_key(source, destination);
     let active = rows.into_iter().filter(|row| row.is_active == Some(true)).map(validated).collect();
@@ -128,7 +135,7 @@ fn tables_of(services: &Services, run: &Instance, rows: Vec<ConfigRow>, high: Ti
     for table in tables.iter_mut().filter(|table| table.config.load_type == Some(LoadType::Snapshot)) {
         table.high = run.created;
     }
-    tables
+    tables.into_iter().map(|table| bounded(table, &run.input)).collect()
 }
 
 /// Checks a config row; gives its first problem.

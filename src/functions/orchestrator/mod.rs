@@ -126,5 +126,6 @@ fn is_transient(error: &crate::adx::Error) -> bool {
 
 /// For a plan whose message was poisoned.
 pub(super) use plan::give_up as give_up_plan;
+pub use plan::{Estimate, estimates};
 pub(super) use purge::purge_table;
 pub(super) use store::{head as swap_head, move_head, swap_run};

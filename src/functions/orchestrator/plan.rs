@@ -2,6 +2,7 @@
 //! `orchestration::head`; here it is loaded, asked for and stored.
 
 mod asked;
+mod estimate;
 mod handover;
 pub(super) mod learn;
 mod measure;
@@ -22,6 +23,7 @@ use crate::kql::Identifier;
 use crate::orchestration::adoption::watch::doubted;
 use crate::orchestration::head::hold::{WentOn, go_on};
 use crate::orchestration::head::merge::{Terms, merged};
+use crate::orchestration::head::narrow;
 use crate::orchestration::head::plan::{self, Completed, Content, Pause, Retry, Scope};
 use crate::orchestration::head::survey::{Survey, survey};
 use crate::orchestration::head::take::{Take, held_by};
@@ -32,6 +34,7 @@ use crate::orchestration::message::{ControlMessage, Debt};
 use crate::state::{Error, Stored};
 use crate::storage::ETag;
 use asked::{Asked, Taken};
+pub use estimate::{Estimate, estimates};
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -250,6 +253,9 @@ impl Planning<'_> {
         if scope == Scope::Nothing {
             self.nothing_to_do(&head, "a Full table that is loaded already", 0).await?;
             return Ok(None);
+        }
+        if let Some(refused) = narrow::refused(table, scope, &self.asked.run.input) {
+            return Err(StepError::Failed(refused));
         }
         if !learn::destination(services, table, &mut head.record, &found.windows, self.deadline).await? {
             let now = app.state.now();

@@ -59,6 +59,11 @@ pub struct Histogram {
 }
 
 impl Histogram {
+    /// Where the range ends.
+    pub fn high(&self) -> Timestamp {
+        self.high
+    }
+
     /// How many rows the range holds.
     pub fn rows(&self) -> u64 {
         self.bins.iter().map(|bin| bin.rows).sum()

@@ -97,7 +97,7 @@ fn world() -> World {
 
 impl World {
     async fn start(&self, force: bool) -> Started {
-        start(&self.app, StartInput { tables: None, force }, Value::Null).await.unwrap()
+        start(&self.app, StartInput { force, ..StartInput::default() }, Value::Null).await.unwrap()
     }
 
     async fn started(&self, force: bool) -> InstanceId {

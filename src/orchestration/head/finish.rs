@@ -1,6 +1,7 @@
 //! The event *all windows have ended*: what the run says of the table, and letting go of it. Every step may be
 //! repeated: what is done already changes nothing.
 
+use super::narrow;
 use super::take::is_of;
 use super::verify::{Count, step_name};
 use crate::orchestration::ids::{TableKey, WindowId};
@@ -136,7 +137,7 @@ fn errors(head: &Head, windows: &[Window], verified_up_to: Timestamp, watermark:
     }
     errors.extend(head.doubts.iter().cloned());
     errors.extend(snapshot::error(head));
-    if errors.is_empty() && verified_up_to < head.planned_to {
+    if errors.is_empty() && verified_up_to < head.planned_to && !narrow::ends_there(verified_up_to, windows) {
         errors.push(format!(
             "only what arrived up to {verified_up_to} is proved, of what was planned up to {}",
             head.planned_to
@@ -158,6 +159,7 @@ fn warnings(head: &Head, table: &TableRun, windows: &[Window], watermark: &Water
     }
     let expired = windows.iter().filter(|w| w.state == WindowState::Expired && w.run == head.run);
     warnings.extend(spelled_out(expired.filter_map(|window| window.error.clone()), "windows expired"));
+    warnings.extend(narrow::warning(head, windows));
     warnings.extend(head.notes.iter().cloned());
     if head.shape.as_ref().is_some_and(|shape| shape.row_format.is_plain()) {
         warnings.push(

@@ -44,7 +44,7 @@ pub fn window(
 /// be asked for, the content is fixed, or a worker may be at it.
 pub fn gone(head: &Head, window: &Window, now: Timestamp, limits: &Limits) -> Option<Window> {
     let waits = match window.state {
-        WindowState::Planned => true,
+        WindowState::Planned | WindowState::Later => true,
         WindowState::Claimed => window.is_dead(now, limits),
         WindowState::Failed => window.seal.is_none(),
         _ => false,

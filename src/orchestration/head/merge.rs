@@ -42,7 +42,7 @@ pub fn merged<V: Clone>(head: &Head, left: &[Seen<V>], all: &[Window], terms: Te
 /// Whether nothing of a window was ever sealed, and nobody holds it.
 fn is_free(window: &Window) -> bool {
     let untouched = window.seal.is_none() && window.posts == 0 && window.id.generation == 0;
-    untouched && matches!(window.state, WindowState::Planned | WindowState::Failed)
+    untouched && matches!(window.state, WindowState::Planned | WindowState::Failed | WindowState::Later)
 }
 
 fn is_plain(window: &Window) -> bool {

@@ -15,6 +15,7 @@ pub mod hold;
 pub mod learn;
 pub mod lost;
 pub mod merge;
+pub mod narrow;
 pub mod nulls;
 pub mod plan;
 pub mod purge;

@@ -4,6 +4,7 @@
 
 use super::gap;
 use super::handover::unmarked;
+use super::narrow::left_for_later;
 use super::survey::Survey;
 use crate::orchestration::IllegalTransition;
 use crate::orchestration::difference::Difference;
@@ -213,15 +214,22 @@ impl<V> Draft<V> {
         limits: &Limits,
     ) {
         let Seen { name, window, version } = seen;
-        let progress = &mut self.head.progress;
-        progress.windows += 1;
-        progress.leftovers += 1;
-        progress.planned_rows += window.planned_rows;
         // A repair that no run has taken up would be a draft to the next plan.
         let unnamed = || (window.id.is_repair() && window.run.is_none()).then(|| window.clone());
         let gone = gap::gone(&self.head, &window, now, limits);
         let taken = gone.or_else(|| window.taken_up(now, limits)).or_else(unnamed);
+        let later = left_for_later(&self.head, taken.as_ref().unwrap_or(&window), now);
+        let taken = match later {
+            Some(later) if later.state == window.state => return,
+            later => later.or(taken),
+        };
         let state = taken.as_ref().map_or(window.state, |taken| taken.state);
+        if state != WindowState::Later {
+            let progress = &mut self.head.progress;
+            progress.windows += 1;
+            progress.leftovers += 1;
+            progress.planned_rows += window.planned_rows;
+        }
         match state {
             WindowState::Planned if window.failures > 0 => self.failed.push(name.clone()),
             WindowState::Planned => self.names.push(name.clone()),
@@ -245,6 +253,7 @@ impl<V> Draft<V> {
     }
 
     fn add(&mut self, name: WindowName, window: Window, counts: &mut Counts) {
+        let window = left_for_later(&self.head, &window, window.updated).unwrap_or(window);
         *counts.of(window.state) += 1;
         let progress = &mut self.head.progress;
         match window.state {
@@ -405,6 +414,72 @@ mod tests {
         assert_eq!((write.head.counts.open, write.head.lanes(), write.head.more), (250, 2, true));
         assert_eq!(write.head.ready.len(), READY_NAMES - 2);
         assert_eq!(write.head.planned_to, Timestamp::from_ticks(9_000));
+    }
+
+    #[test]
+    fn windows_before_the_runs_beginning_are_planned_and_left_and_the_next_run_takes_them_up() {
+        let at = |n: u64| Timestamp::from_ticks(1_000 + 10 * n);
+        let old = Head { plan: Some("old".into()), planned_to: at(0), ..head(TableState::Planning) };
+        let narrowed = Head { since: Some(at(3)), ..old.clone() };
+        let planned = windows_of(&narrowed, pieces(4), now()).unwrap();
+        let mut failed = seen(900, WindowState::Failed);
+        failed.window.failures = 1;
+        let sealed = seen(910, WindowState::Submitted);
+        let found = survey(&narrowed, vec![failed, sealed]);
+        let content = Content { found, planned, end: Some(at(4)) };
+        let draft = lay_out(&key(), &id(1), narrowed, content, later(1), &limits()).unwrap();
+        let Completed { write, owed } = completed(draft);
+        let counts = write.head.counts;
+        assert_eq!((counts.later, counts.open, counts.submitted, counts.failed), (4, 1, 1, 0));
+        assert_eq!((write.head.out.len(), write.head.progress.windows, write.head.planned_to), (1, 2, at(4)));
+        assert_eq!(owed.len(), 2, "the window and the count: {owed:?}");
+
+        let windows: Vec<Seen<u64>> = write
+            .windows
+            .into_iter()
+            .zip(1..)
+            .filter_map(|(change, version)| match change {
+                WindowWrite::Insert(name, window) | WindowWrite::Swap(name, window, _) => {
+                    Some(Seen { name, window, version })
+                }
+                WindowWrite::Delete(..) => None,
+            })
+            .collect();
+        let next = |since| {
+            let next = Head { since, ..take_again(&write.head) };
+            let found = survey(&next, windows.clone());
+            assert!(found.deletions.is_empty(), "none of them is a draft");
+            let content = Content { found, planned: Vec::new(), end: Some(at(4)) };
+            completed(lay_out(&key(), &id(2), next, content, later(9), &limits()).unwrap()).write.head
+        };
+        assert_eq!((next(Some(at(3))).counts.later, next(Some(at(3))).counts.open), (4, 1));
+        let all = next(None);
+        assert_eq!(
+            (all.counts.later, all.counts.open, all.out[0].clone()),
+            (0, 5, seen(900, WindowState::Failed).name)
+        );
+    }
+
+    /// The head as the next plan finds it.
+    fn take_again(head: &Head) -> Head {
+        Head { state: TableState::Planning, draft: Some("next".into()), out: Vec::new(), verify: None, ..head.clone() }
+    }
+
+    #[test]
+    fn windows_that_were_to_be_left_by_a_plan_that_was_broken_off_are_drafts_like_any_other() {
+        let old = Head {
+            plan: Some("old".into()),
+            planned_to: Timestamp::from_ticks(1_000),
+            since: Some(Timestamp::MAX),
+            ..head(TableState::Planning)
+        };
+        let planned = windows_of(&old, pieces(1), now()).unwrap();
+        let content = Content { found: survey::<u64>(&old, vec![]), planned, end: Some(now()) };
+        let write = completed(lay_out(&key(), &id(1), old.clone(), content, later(1), &limits()).unwrap()).write;
+        let [WindowWrite::Insert(name, window)] = write.windows.as_slice() else { panic!("{write:?}") };
+        assert_eq!(window.state, WindowState::Later);
+        let left = Seen { name: name.clone(), window: window.clone(), version: 1 };
+        assert_eq!(survey(&Head { draft: Some("other".into()), ..old }, vec![left]).deletions.len(), 1);
     }
 
     /// The run before has written HighWatermark and counted its result, and died before it let go of the head.

@@ -60,7 +60,7 @@ pub fn survey<V>(head: &Head, seen: Vec<Seen<V>>) -> Survey<V> {
 pub fn is_draft(head: &Head, window: &Window) -> bool {
     let is_ahead = window.id.is_repair() || window.id.low >= head.planned_to;
     window.run.is_none()
-        && matches!(window.state, WindowState::Planned | WindowState::Empty)
+        && matches!(window.state, WindowState::Planned | WindowState::Empty | WindowState::Later)
         && (head.plan.is_none() || (head.plan.as_ref() != Some(&window.plan) && is_ahead))
 }
 

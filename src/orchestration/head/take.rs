@@ -1,6 +1,7 @@
 //! The event *plan message*: a run takes a table, unless another run holds it. A run that has ended lets go of what
 //! it held, in whatever state it left it.
 
+use super::narrow;
 use crate::orchestration::ids::{InstanceId, LedgerId};
 use crate::orchestration::instance::{Instance, RuntimeStatus, TableResult, TableRun};
 use crate::orchestration::ledger::{Head, Progress, TableState};
@@ -93,7 +94,9 @@ pub fn take(
     let head = head
         .cloned()
         .unwrap_or_else(|| Head::new(fresh.ledger, &config.source, &config.destination, &config.watermark_column, now));
+    let head = narrow::forgotten(head);
     Take::Ours(Box::new(Head {
+        since: run.input.since,
         run: Some(id.clone()),
         life: run.lives,
         state: TableState::Planning,

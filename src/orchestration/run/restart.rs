@@ -73,7 +73,7 @@ mod tests {
     use serde_json::json;
 
     fn terminated() -> Instance {
-        let input = StartInput { tables: Some(vec!["A".into()]), force: false };
+        let input = StartInput { tables: Some(vec!["A".into()]), ..StartInput::default() };
         let run = Instance::pending(id(1), input, json!({"tables": ["A"]}), now());
         Instance { tables_total: 3, tables_done: 1, ..run }.terminated("enough", later(5)).unwrap()
     }
@@ -89,7 +89,7 @@ mod tests {
 
     #[test]
     fn a_start_under_an_id_that_was_used_before_brings_its_own_input() {
-        let other = StartInput { tables: None, force: true };
+        let other = StartInput { force: true, ..StartInput::default() };
         let again = replace(&terminated(), other.clone(), json!({"force": true}), later(9)).unwrap();
         assert_eq!((again.run.input, again.run.raw_input), (other, json!({"force": true})));
         let goes_on = Instance { status: RuntimeStatus::Pending, ..terminated() };

@@ -164,8 +164,24 @@ fn no_column(config: &TableConfig, offers_arrival: bool, times: &[&str]) -> Stri
     }
 }
 
-/// Finds out the table's shape. Gives `false` when the source shows no row to learn from.
+/// Finds out the table's shape, and claims the destination. Gives `false` when the source shows no row to learn from.
 pub async fn shape(services: &Services, table: &TableRun, head: &mut Head, hunting: &mut Hunting<'_>) -> Step<bool> {
+    if !found_out(services, table, head, hunting).await? {
+        return Ok(false);
+    }
+    if let Some(shape) = &head.shape {
+        claim(services, head, &shape.axis, hunting.deadline()).await?;
+    }
+    Ok(true)
+}
+
+/// Finds out the table's shape by asking alone. Gives `false` when the source shows no row to learn from.
+pub async fn found_out(
+    services: &Services,
+    table: &TableRun,
+    head: &mut Head,
+    hunting: &mut Hunting<'_>,
+) -> Step<bool> {
     let Some(Probe { axis, parts, row_columns }) = probe(&table.config, hunting).await? else {
         return Ok(false);
     };
@@ -181,7 +197,6 @@ pub async fn shape(services: &Services, table: &TableRun, head: &mut Head, hunti
         parting: 0,
         handover,
     };
-    claim(services, head, &shape.axis, hunting.deadline()).await?;
     *head = rules::shaped(head.clone(), &table.config, shape, table.high);
     head.snapshots = snapshots;
     Ok(true)

@@ -14,7 +14,7 @@ use crate::functions::source;
 use crate::orchestration::head::nulls::{self, NullRows};
 use crate::orchestration::head::plan;
 use crate::orchestration::head::survey::Survey;
-use crate::orchestration::head::{gap, handover};
+use crate::orchestration::head::{gap, handover, narrow};
 use crate::orchestration::ids::WindowName;
 use crate::orchestration::ledger::{Head, Shape};
 use crate::orchestration::plan::{Aim, Caps, Piece};
@@ -28,6 +28,16 @@ use crate::timestamp::Timestamp;
 /// Windows of a plan, by their names.
 type Windows = Vec<(WindowName, Window)>;
 
+/// A new range, counted.
+struct Counted {
+    /// What is left of it for a later run.
+    later: Option<Histogram>,
+    /// The rest.
+    counted: Histogram,
+    /// The table's columns, where the service told them.
+    look: Option<Look>,
+}
+
 impl Planning<'_> {
     /// The windows of the new range and the repairs of those before it.
     pub(super) async fn new_windows(
@@ -37,7 +47,7 @@ impl Planning<'_> {
         hunting: &mut Hunting<'_>,
     ) -> Step<(Windows, Option<Look>)> {
         let (limits, now) = (&self.app.limits, self.app.state.now());
-        *head = handover::began(head.clone(), now);
+        *head = narrow::began(handover::began(head.clone(), now), self.table(), now);
         let Some((low, high)) = plan::new_range(self.table(), head) else { return Ok((Vec::new(), None)) };
         if head.others.is_some() && !Taking::has_rows(self.services, head, hunting).await? {
             (head.others, found.others) = (None, None);
@@ -45,11 +55,13 @@ impl Planning<'_> {
         let gap = gap::end(low, high, now);
         let past = Past::of(head, &found.windows, limits).filter(|_| gap.is_none());
         let range = Range { low: gap.unwrap_or(low), high };
-        let (counted, look) = self.count(head, range, past.as_ref(), hunting).await?;
+        let Counted { later, counted, look } = self.count_all(head, range, past.as_ref(), hunting).await?;
+        let range = Range { low: later.as_ref().map_or(range.low, Histogram::high), high };
         let source = self.weigh(head, &counted, range, hunting).await?;
         let byte_cap = hunting.byte_cap();
         let target = sizing::target_rows(head, limits, byte_cap);
-        let mut windows = self.came_late(head, found, past.as_ref(), &counted, hunting).await?;
+        let first = later.as_ref().unwrap_or(&counted);
+        let mut windows = self.came_late(head, found, past.as_ref(), first, hunting).await?;
         let (shape, draft) = (shape_of(head)?, draft_of(head)?);
         let taking = Taking { head, shape, ledger: &found.windows, draft, now, limits };
         windows.extend(taking.windows(target, hunting).await?);
@@ -57,7 +69,11 @@ impl Planning<'_> {
         let null_rows = counted.null_rows;
         let mut planner = Planner::new(hunting, &source, &hashing);
         let (caps, each) = sizing::caps(head, limits, byte_cap);
-        let mut pieces = planner.cut_below(counted, caps, each).await?;
+        let mut pieces = match later {
+            Some(later) => planner.cut_below(later, caps, &each).await?,
+            None => Vec::new(),
+        };
+        pieces.extend(planner.cut_below(counted, caps, &each).await?);
         let whole = Piece::whole(Timestamp::MIN, Timestamp::MIN, null_rows);
         let judged = nulls::judge(&found.windows, null_rows, now);
         let nulls = match judged {
@@ -79,6 +95,25 @@ impl Planning<'_> {
         found.others = handover::left(head, high, now);
         found.recount_from = past.as_ref().map_or(found.recount_from, |past| past.open_from(now));
         Ok((windows, look))
+    }
+
+    /// Counts the range, and by itself what is left of it for a later run; the past with what comes first.
+    async fn count_all(
+        &self,
+        head: &mut Head,
+        range: Range,
+        past: Option<&Past>,
+        hunting: &mut Hunting<'_>,
+    ) -> Step<Counted> {
+        let edge = narrow::edge(head, range.low, range.high);
+        let Some(edge) = edge else {
+            let (counted, look) = self.count(head, range, past, hunting).await?;
+            head.notes.extend(narrow::note(head));
+            return Ok(Counted { later: None, counted, look });
+        };
+        let (later, _) = self.count(head, Range { low: range.low, high: edge }, past, hunting).await?;
+        let (counted, look) = self.count(head, Range { low: edge, high: range.high }, None, hunting).await?;
+        Ok(Counted { later: Some(later), counted, look })
     }
 
     /// Counts the range and the past before it by one histogram; what that tells of the table's columns and growth goes into the

@@ -223,7 +223,11 @@ impl Planning<'_> {
     }
 
     /// Counts the table, once more where that makes for fewer windows, and gathers it into windows of no time.
-    async fn pieces(&self, head: &mut Head, hunting: &mut Hunting<'_>) -> Result<(Vec<Piece>, Counted), CountError> {
+    pub(super) async fn pieces(
+        &self,
+        head: &mut Head,
+        hunting: &mut Hunting<'_>,
+    ) -> Result<(Vec<Piece>, Counted), CountError> {
         let limits = &self.app.limits;
         let target = sizing::target_rows(head, limits, hunting.byte_cap());
         let before = head.snapshots.as_ref().and_then(|held| held.attempt.as_ref());

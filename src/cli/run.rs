@@ -1,0 +1,195 @@
+//! `adxingestor run`: one run in this process and the configured state store, without a Functions host: its options, its exit code
+//! and what it prints.
+
+mod screen;
+mod told;
+mod when;
+
+use super::serve::services;
+use super::standalone::{environment, local_store};
+use super::store::open;
+use adxingestor::app::App;
+use adxingestor::config::{Lookup, time_scale};
+use adxingestor::functions::{Estimate, estimates};
+use adxingestor::host::in_process::Surroundings;
+use adxingestor::local_run::{self, End};
+use adxingestor::orchestration::instance::StartInput;
+use adxingestor::outbound::http_client;
+use adxingestor::random::SystemRandom;
+use adxingestor::state::{State, Tenant};
+use adxingestor::timestamp::Timestamp;
+use clap::Args;
+use screen::Progress;
+pub use screen::Screen;
+use serde_json::{Value, json};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use tokio::sync::watch;
+
+/// The run could not be made, or failed.
+const FAILED: u8 = 1;
+/// The run is over, but not all of it is proved. 2 is what a wrong option ends with.
+const NOT_VERIFIED: u8 = 3;
+/// The process was asked to stop (128 and the number of SIGINT, as shells have it).
+const INTERRUPTED: u8 = 130;
+
+/// The options of `run`.
+#[derive(Debug, Args)]
+#[command(after_help = "Exit codes:\n  \
+    0    everything that the run was asked for is copied and proved (with --dry-run: no table would fail)\n  \
+    1    the run could not be made, failed, or was terminated\n  \
+    2    wrong options\n  \
+    3    the run is over, but tables or windows failed: the next run takes them up again\n  \
+    130  it was interrupted: `adxingestor run` goes on with it\n\n\
+    Ctrl-C lets what is in hand come to a safe end, 25 seconds at most; a second one ends at once. Either way nothing is lost: \
+    the next `adxingestor run`, or a function app on the same state store, goes on.")]
+pub struct Arguments {
+    /// Copy only this table, by its SourceTable in the configuration; may be given more than once.
+    #[arg(long = "table", value_name = "TABLE")]
+    tables: Vec<String>,
+    /// Where a table that was never copied begins; of others, what lies before is left for a later run. A date or a time in UTC, such
+    /// as 2026-01-31 or 2026-01-31T08:00:00Z.
+    #[arg(long, value_name = "TIME", value_parser = when::parse)]
+    since: Option<Timestamp>,
+    /// Where the run's range ends at the latest; the next run begins there.
+    #[arg(long, value_name = "TIME", value_parser = when::parse)]
+    until: Option<Timestamp>,
+    /// Only make the plan, and say what it would take. Its questions are taken from the tenant's quota.
+    #[arg(long)]
+    dry_run: bool,
+    /// Print one JSON object in the end, and nothing else on standard output.
+    #[arg(long)]
+    json: bool,
+    /// The folder with host.json and local.settings.json; without STATE_STORE also the one with the state.
+    #[arg(long, default_value = ".")]
+    app_root: PathBuf,
+}
+
+/// What the command came to.
+struct Outcome {
+    code: u8,
+    /// For `--json`.
+    json: Value,
+    /// For a person.
+    text: String,
+}
+
+/// Runs, and prints what came of it.
+pub async fn run(arguments: Arguments, lookup: Lookup<'_>, screen: &Screen) -> ExitCode {
+    let as_json = arguments.json;
+    let Outcome { code, json, text } = outcome(arguments, lookup, screen).await.unwrap_or_else(|message| {
+        eprintln!("adxingestor: {message}");
+        Outcome { code: FAILED, json: json!({"error": message, "verified": false}), text: String::new() }
+    });
+    if as_json {
+        println!("{json:#}");
+    } else if !text.is_empty() {
+        println!("{text}");
+    }
+    ExitCode::from(code)
+}
+
+async fn outcome(arguments: Arguments, lookup: Lookup<'_>, screen: &Screen) -> Result<Outcome, String> {
+    let stops = signals();
+    let input = input(&arguments)?;
+    let (app_root, environment) = environment(&arguments.app_root, lookup)?;
+    let merged = |name: &str| environment.iter().find(|(key, _)| key == name).map(|(_, value)| value.clone());
+    let names: Vec<String> = environment.iter().map(|(name, _)| name.clone()).collect();
+    let store = local_store(&app_root, &merged)?;
+    let http = http_client().map_err(|error| error.to_string());
+    let opened = open(&store, &merged, || http.clone())?;
+    screen.say(&format!("State store: {}", opened.description));
+    opened.look().await.map_err(|error| error.to_string())?;
+    let services = services(&merged, &names, http, &opened.storage)?;
+    let limits = services.settings.limits.clone();
+    let random = Arc::new(SystemRandom);
+    let around = Surroundings {
+        storage: opened.storage.clone(),
+        time_scale: time_scale(&merged),
+        random: random.clone(),
+        console: Arc::new(screen::Logged),
+    };
+    let tenant = Tenant::new(&services.settings.tenant, &limits);
+    let state = State::new(opened.storage, random, tenant);
+    let app = App { state, limits, services: Ok(Arc::new(services)) };
+    if arguments.dry_run {
+        return dry_run(&app, &input, stops, screen).await;
+    }
+    let mut progress = Progress::new(screen);
+    let ended = local_run::run(Arc::new(app), input, &around, stops, &mut progress).await;
+    progress.done();
+    match ended {
+        Ok(end) => Ok(of_run(end)),
+        Err(error @ local_run::Error::Stopped) => Ok(stopped(&error.to_string())),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+/// What the run is to be started with.
+fn input(arguments: &Arguments) -> Result<StartInput, String> {
+    let tables = (!arguments.tables.is_empty()).then(|| arguments.tables.clone());
+    let input = StartInput { tables, since: arguments.since, until: arguments.until, ..StartInput::default() };
+    input.check_range()?;
+    Ok(input)
+}
+
+fn of_run(end: End) -> Outcome {
+    match end {
+        End::Over(status) => {
+            let verified = told::is_verified(&status);
+            let code = match status["runtimeStatus"].as_str() {
+                Some("Completed") if verified => 0,
+                Some("Completed") => NOT_VERIFIED,
+                _ => FAILED,
+            };
+            Outcome { code, text: told::summary(&status), json: told::with_verdict(status, verified) }
+        }
+        End::Interrupted { id, status } => {
+            let text = format!("Interrupted: run {id} is not over. `adxingestor run` goes on with it.");
+            let status = status.unwrap_or_else(|| json!({"instanceId": id.as_str()}));
+            Outcome { code: INTERRUPTED, text, json: told::with_verdict(status, false) }
+        }
+    }
+}
+
+fn stopped(message: &str) -> Outcome {
+    let json = json!({"error": message, "verified": false});
+    Outcome { code: INTERRUPTED, json, text: format!("Interrupted: {message}") }
+}
+
+async fn dry_run(
+    app: &App,
+    input: &StartInput,
+    mut stops: watch::Receiver<u32>,
+    screen: &Screen,
+) -> Result<Outcome, String> {
+    screen.say("Planning; the questions are taken from the tenant's quota, and nothing is loaded");
+    let tables = tokio::select! {
+        tables = estimates(app, input) => tables?,
+        _ = stops.wait_for(|times| *times > 0) => return Ok(stopped("nothing was begun")),
+    };
+    let failed = tables.iter().any(|table: &Estimate| table.error.is_some());
+    let quota = app.limits.quota;
+    let code = if failed { NOT_VERIFIED } else { 0 };
+    Ok(Outcome { code, json: told::estimates_json(&tables, quota), text: told::estimates(&tables, quota) })
+}
+
+/// How often this process was asked to end: by Ctrl-C, or by the signal by which a service manager or container runtime stops one.
+fn signals() -> watch::Receiver<u32> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (tell, times) = watch::channel(0);
+    tokio::spawn(async move {
+        // Without a handler the signal ends the process as it always does, which is as safe.
+        let Ok(mut terminate) = signal(SignalKind::terminate()) else { return };
+        let Ok(mut interrupt) = signal(SignalKind::interrupt()) else { return };
+        loop {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+            tell.send_modify(|times| *times += 1);
+        }
+    });
+    times
+}
