@@ -5,6 +5,7 @@ mod adxingestor;
 mod chunk_worker;
 mod columns;
 pub mod control;
+mod dashboard;
 mod envelope;
 mod get_status;
 mod http;
@@ -124,12 +125,14 @@ fn route(path: &str) -> Option<(&'static str, HashMap<String, String>)> {
         ("adxingestor", [start]) if start.eq_ignore_ascii_case("start_orchestrator") => {
             return Some(("adxingestor", HashMap::new()));
         }
+        ("dashboard", []) => &[],
         ("status" | "terminate", [_]) => &["instanceId"],
         ("orchestrators", [_] | [_, _]) => &["functionName", "instanceId"],
         ("instances", rest) if rest.len() <= 3 => &["instanceId", "operation", "eventName"],
         _ => return None,
     };
     let function = match first.to_ascii_lowercase().as_str() {
+        "dashboard" => "dashboard",
         "status" => "get_status",
         "terminate" => "terminate_orchestration",
         "orchestrators" => "orchestrators",
@@ -143,6 +146,7 @@ fn route(path: &str) -> Option<(&'static str, HashMap<String, String>)> {
 async fn serve(app: &App, function: &str, call: &Call) -> Result<Answer, StateError> {
     match function {
         "adxingestor" => adxingestor::handle(app, call).await,
+        "dashboard" => dashboard::handle(app, call).await,
         "get_status" => get_status::handle(app, call).await,
         "terminate_orchestration" => terminate_orchestration::handle(app, call).await,
         "orchestrators" => orchestrators::handle(app, call).await,
@@ -185,7 +189,7 @@ async fn dispatch(app: Arc<App>, function: String, invocation: Invocation) -> Op
     let deadline = app.limits.invocation_deadline;
     let work = async {
         Some(match function.as_str() {
-            "adxingestor" | "get_status" | "terminate_orchestration" | "instances" | "orchestrators" => {
+            "adxingestor" | "dashboard" | "get_status" | "terminate_orchestration" | "instances" | "orchestrators" => {
                 let call = http::from_envelope(&invocation);
                 Ok(http::to_envelope(&answer_of(serve(&app, &function, &call).await)))
             }
@@ -387,6 +391,7 @@ mod tests {
             ("watchdog", Value::Null),
             ("nightly", Value::Null),
             ("get_status", Value::Null),
+            ("dashboard", Value::Null),
         ] {
             for behind_retries in [true, false] {
                 let mut storage = Storage { tables: Arc::new(Hung), ..memory(Arc::new(SystemClock)) };
@@ -412,6 +417,7 @@ mod tests {
             ("/API/AdxIngestor/Start_Orchestrator/", "adxingestor"),
             ("/api/Status/7/", "get_status"),
             ("/api/terminate/7", "terminate_orchestration"),
+            ("/api/Dashboard/", "dashboard"),
             ("/api/instances", "instances"),
             ("/api/instances/7/raiseEvent/go", "instances"),
             ("/api/Orchestrators/start_orchestrator", "orchestrators"),
@@ -419,8 +425,16 @@ mod tests {
         ] {
             assert_eq!(route(path).map(|(function, _)| function), Some(function), "{path}");
         }
-        for path in ["/", "/api", "/api/status", "/api/orchestrators", "/orchestrator", "/api/status/7/8", "/status/7"]
-        {
+        for path in [
+            "/",
+            "/api",
+            "/api/status",
+            "/api/orchestrators",
+            "/orchestrator",
+            "/api/status/7/8",
+            "/status/7",
+            "/dashboard",
+        ] {
             assert!(route(path).is_none(), "{path}");
         }
         let (_, values) = route("/api/instances/a%20b/raiseEvent/go").unwrap();

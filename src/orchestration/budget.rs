@@ -5,6 +5,7 @@
 //! the quota in any minute. The hour, where the service limits it, is a count of the permits of its minutes and not a
 //! second pace (`docs/decisions/0003-the-hour-is-counted.md`).
 
+use super::call_history::CallHistory;
 use super::response_cap::ResponseCap;
 use crate::timestamp::{Timestamp, ticks_of};
 use serde::{Deserialize, Serialize};
@@ -66,6 +67,9 @@ pub struct Budget {
     /// What was learned of the size that answers may have. It stands here because every call looks at this record anyway.
     #[serde(default)]
     pub response_cap: Option<ResponseCap>,
+    /// How many permits were given over the last day, for people to see.
+    #[serde(default)]
+    history: CallHistory,
 }
 
 impl Default for Budget {
@@ -77,6 +81,7 @@ impl Default for Budget {
             minutes: Vec::new(),
             written: Timestamp::MIN,
             response_cap: None,
+            history: CallHistory::default(),
         }
     }
 }
@@ -104,6 +109,7 @@ impl Budget {
         let at = self.opens(quota, from);
         let minute = minute_of(at);
         self.next = at + quota.interval();
+        self.history.count(at);
         self.minutes.retain(|(then, _)| then + HOUR_MINUTES > minute);
         match self.minutes.last_mut() {
             Some((last, permits)) if *last == minute => *permits += 1,
@@ -157,6 +163,11 @@ impl Budget {
     /// Until when everyone was last asked to pause.
     pub fn blocked_until(&self) -> Timestamp {
         self.blocked_until
+    }
+
+    /// How many permits were given over the last day.
+    pub fn history(&self) -> &CallHistory {
+        &self.history
     }
 
     /// Whether a call may be sent at `now` on a permit for `permit`.
@@ -297,6 +308,17 @@ mod tests {
             from = budget.take(QUOTA, from + Duration::from_secs(5));
         }
         assert!(budget.minutes.len() <= 62, "{}", budget.minutes.len());
+        let bytes = serde_json::to_string(&budget).unwrap().len();
+        assert!(bytes < 4_000, "{bytes}");
+    }
+
+    #[test]
+    fn the_permits_of_the_last_day_are_counted() {
+        let mut budget = Budget::default();
+        for seconds in [0, 0, 50_000, 100_000] {
+            budget.take(QUOTA, at(seconds));
+        }
+        assert_eq!(budget.history().spans().map(|(_, permits)| permits).collect::<Vec<_>>(), [1, 1]);
     }
 
     proptest! {

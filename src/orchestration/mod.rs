@@ -4,6 +4,7 @@
 
 pub mod adoption;
 pub mod budget;
+pub mod call_history;
 pub mod chunk;
 pub mod difference;
 pub mod fan_in;

@@ -95,26 +95,51 @@ fn of_tables(
 
 /// The progress of a table, as a row of its head or its result tells it: nothing is kept for it alone.
 #[derive(Debug, Clone, Default, Serialize)]
-struct Shown<'t> {
-    table: &'t str,
-    destination: &'t str,
-    state: &'static str,
+pub struct Shown<'t> {
+    /// The source table.
+    pub table: &'t str,
+    /// The destination table.
+    pub destination: &'t str,
+    /// What it does, in a word.
+    pub state: &'static str,
     /// Planned in this run or left by earlier ones.
-    windows: u64,
-    windows_done: u64,
-    windows_failed: u64,
-    windows_expired: u64,
-    planned_rows: u64,
-    posted_rows: u64,
+    pub windows: u64,
+    /// Proved, or found empty.
+    pub windows_done: u64,
+    /// Given up in this run.
+    pub windows_failed: u64,
+    /// Gone at the source.
+    pub windows_expired: u64,
+    /// Rows that its windows are to bring.
+    pub planned_rows: u64,
+    /// Rows posted.
+    pub posted_rows: u64,
     /// Proved.
-    rows: u64,
-    bytes: u64,
-    calls: u64,
-    waiting_for_quota_until: Option<Timestamp>,
+    pub rows: u64,
+    /// Bytes posted.
+    pub bytes: u64,
+    /// Hunting calls.
+    pub calls: u64,
+    /// When its next call may be sent, if that is not now.
+    pub waiting_for_quota_until: Option<Timestamp>,
+    /// Why nothing was to be done.
     #[serde(skip_serializing_if = "Option::is_none")]
-    skipped: Option<&'t str>,
+    pub skipped: Option<&'t str>,
+    /// What went wrong.
     #[serde(skip_serializing_if = "Option::is_none")]
-    error: Option<&'t str>,
+    pub error: Option<&'t str>,
+}
+
+/// The progress of a table of the run; `head` is that of its ledger.
+pub fn progress<'t>(
+    run: &Instance,
+    table: &'t TableRun,
+    head: Option<&Head>,
+    calls_open_at: Timestamp,
+    now: Timestamp,
+) -> Shown<'t> {
+    let until = head.and_then(|head| waits_until(run, table, head, calls_open_at));
+    Shown { waiting_for_quota_until: until.filter(|until| *until > now), ..shown(run, table, head) }
 }
 
 /// `customStatus`: the live progress of each table; `heads` are those of the tables that have one. The tenant's next
@@ -125,14 +150,8 @@ pub fn custom_status(
     calls_open_at: Timestamp,
     now: Timestamp,
 ) -> Value {
-    let rows: Vec<Shown> = tables
-        .iter()
-        .map(|(table, head)| {
-            let until = head.as_ref().and_then(|head| waits_until(run, table, head, calls_open_at));
-            let waiting_for_quota_until = until.filter(|until| *until > now);
-            Shown { waiting_for_quota_until, ..shown(run, table, head.as_ref()) }
-        })
-        .collect();
+    let rows: Vec<Shown> =
+        tables.iter().map(|(table, head)| progress(run, table, head.as_ref(), calls_open_at, now)).collect();
     let mut status = json!({
         "tables_total": run.tables_total,
         "tables_done": run.tables_done,

@@ -10,7 +10,7 @@ mod tests;
 mod transaction;
 
 pub use list::Stretch;
-pub use permits::Tenant;
+pub use permits::{CallUse, Tenant};
 pub use transaction::Transaction;
 
 use crate::orchestration::ids::{InstanceId, TableKey, WindowName};

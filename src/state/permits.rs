@@ -46,6 +46,20 @@ impl Tenant {
     }
 }
 
+/// What became of the tenant's hunting calls over the last day.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CallUse {
+    /// How many there may be.
+    pub quota: Quota,
+    /// When the next one may be sent.
+    pub opens_at: Timestamp,
+    /// Until when the service last asked everyone to pause.
+    pub paused_until: Timestamp,
+    /// Send times that were given, by the beginnings of the spans of [`SPAN`](crate::orchestration::call_history::SPAN);
+    /// none for a span without any.
+    pub spans: Vec<(Timestamp, u32)>,
+}
+
 /// What a process has of the budget.
 pub(super) struct Shared {
     tenant: Tenant,
@@ -181,6 +195,21 @@ impl State {
         let budget = self.read_budget().await?.budget;
         let opens_at = self.own_time(budget.opens(self.shared.tenant.quota, self.permit_time()));
         Ok(Calls { opens_at, paused_until: self.own_time(budget.blocked_until()) })
+    }
+
+    /// How much of the quota was used, as the store has it: one read.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn call_use(&self) -> Result<CallUse, Error> {
+        let budget = self.read_budget().await?.budget;
+        let quota = self.shared.tenant.quota;
+        Ok(CallUse {
+            quota,
+            opens_at: self.own_time(budget.opens(quota, self.permit_time())),
+            paused_until: self.own_time(budget.blocked_until()),
+            spans: budget.history().spans().map(|(at, permits)| (self.own_time(at), permits)).collect(),
+        })
     }
 
     /// How long it is to the next permit at least: what this process knows may be old, and then it is longer.

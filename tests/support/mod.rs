@@ -68,6 +68,8 @@ pub struct Deployment {
     pub cloud: Cloud,
     logs: tempfile::TempDir,
     settings: Vec<(String, String)>,
+    /// More arguments of the app's processes.
+    arguments: Vec<String>,
     time_scale: f64,
     apps: Vec<App>,
     http: reqwest::Client,
@@ -157,7 +159,8 @@ impl Deployment {
         let http = reqwest::Client::builder().timeout(Duration::from_secs(20)).build().unwrap();
         let logs = tempfile::tempdir().unwrap();
         let (program, app_root) = (env!("CARGO_BIN_EXE_adxingestor").into(), env!("CARGO_MANIFEST_DIR").into());
-        let deployment = Self { cloud, logs, settings, time_scale, apps: Vec::new(), http, store, program, app_root };
+        let (arguments, apps) = (Vec::new(), Vec::new());
+        let deployment = Self { cloud, logs, settings, arguments, time_scale, apps, http, store, program, app_root };
         deployment.metadata(copied);
         deployment
     }
@@ -225,6 +228,7 @@ impl Deployment {
                 "--app-root",
             ])
             .arg(&self.app_root)
+            .args(&self.arguments)
             .envs(self.settings.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
             .stdout(log.try_clone().unwrap())
@@ -254,15 +258,22 @@ impl Deployment {
     pub async fn set(&mut self, name: &str, value: &str) {
         self.settings.retain(|(known, _)| known != name);
         self.settings.push((name.to_owned(), value.to_owned()));
-        for index in 0..self.apps.len() {
-            self.kill(index);
-            self.start_app(index).await;
-        }
+        self.start_again().await;
     }
 
     /// Has the processes of the app start again from another place, with the program that lies there.
     pub async fn move_to(&mut self, program: PathBuf, app_root: PathBuf) {
         (self.program, self.app_root) = (program, app_root);
+        self.start_again().await;
+    }
+
+    /// Starts all processes of the app again with more arguments.
+    pub async fn pass(&mut self, arguments: &[&str]) {
+        self.arguments.extend(arguments.iter().map(|argument| (*argument).to_owned()));
+        self.start_again().await;
+    }
+
+    async fn start_again(&mut self) {
         for index in 0..self.apps.len() {
             self.kill(index);
             self.start_app(index).await;

@@ -30,12 +30,11 @@ pub fn from_request(parts: &Parts, route: HashMap<String, String>, body: &[u8]) 
 
 impl IntoResponse for Answer {
     fn into_response(self) -> Response {
-        let text = self.body.as_ref().map(ToString::to_string).unwrap_or_default();
-        let mut response = (self.status, text).into_response();
+        let mut response = (self.status, self.text()).into_response();
         let headers = response.headers_mut();
         headers.remove(CONTENT_TYPE);
         if self.body.is_some() {
-            headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+            headers.insert(CONTENT_TYPE, HeaderValue::from_static(self.media_type));
         }
         for (name, value) in self.headers {
             if let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::try_from(value)) {

@@ -50,10 +50,9 @@ pub fn to_envelope(answer: &Answer) -> Value {
     let mut headers: Map<String, Value> =
         answer.headers.iter().map(|(name, value)| ((*name).to_owned(), Value::String(value.clone()))).collect();
     if answer.body.is_some() {
-        headers.insert("Content-Type".to_owned(), "application/json".into());
+        headers.insert("Content-Type".to_owned(), answer.media_type.into());
     }
-    let body = answer.body.as_ref().map(ToString::to_string).unwrap_or_default();
-    json!({"Outputs": {"res": {"statusCode": answer.status.as_u16(), "headers": headers, "body": body}}, "Logs": [], "ReturnValue": null})
+    json!({"Outputs": {"res": {"statusCode": answer.status.as_u16(), "headers": headers, "body": answer.text()}}, "Logs": [], "ReturnValue": null})
 }
 
 #[cfg(test)]

@@ -36,9 +36,14 @@ pub struct Answer {
     pub status: StatusCode,
     /// Headers besides the content type.
     pub headers: Vec<(&'static str, String)>,
-    /// A JSON body; `None` is an empty one.
+    /// The body; `None` is an empty one.
     pub body: Option<Value>,
+    /// What the body is. Only of JSON is it the JSON text; anything else is a text that is sent as it is.
+    pub media_type: &'static str,
 }
+
+const JSON: &str = "application/json";
+const HTML: &str = "text/html; charset=utf-8";
 
 impl Call {
     /// A route value, empty if left out.
@@ -85,12 +90,26 @@ impl Call {
 impl Answer {
     /// A JSON answer.
     pub fn json(status: StatusCode, body: Value) -> Self {
-        Self { status, headers: Vec::new(), body: Some(body) }
+        Self { status, headers: Vec::new(), body: Some(body), media_type: JSON }
     }
 
     /// An answer without a body.
     pub fn empty(status: StatusCode) -> Self {
-        Self { status, headers: Vec::new(), body: None }
+        Self { status, headers: Vec::new(), body: None, media_type: JSON }
+    }
+
+    /// A page for people.
+    pub fn html(page: String) -> Self {
+        Self { status: StatusCode::OK, headers: Vec::new(), body: Some(Value::String(page)), media_type: HTML }
+    }
+
+    /// The body as it is sent.
+    fn text(&self) -> String {
+        match &self.body {
+            None => String::new(),
+            Some(Value::String(text)) if self.media_type != JSON => text.clone(),
+            Some(json) => json.to_string(),
+        }
     }
 
     /// An error in words.
