@@ -33,6 +33,7 @@ pub mod rows;
 pub mod secret;
 pub mod state;
 pub mod storage;
+pub mod telemetry;
 #[cfg(test)]
 mod testing;
 

@@ -68,6 +68,7 @@ fn the_rules_touch_nothing() {
         "state::",
         "app::",
         "tracing",
+        "telemetry",
         "SystemClock",
         "Instant::now",
         "std::fs",

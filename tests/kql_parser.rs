@@ -11,6 +11,8 @@ mod installed;
 mod names;
 #[path = "support/odd_texts.rs"]
 mod odd_texts;
+#[path = "kql_parser/operations.rs"]
+mod operations;
 #[path = "kql_parser/parser.rs"]
 mod parser;
 #[path = "kql_parser/refused.rs"]

@@ -7,6 +7,7 @@ use super::{FreshIds, Table};
 use crate::outbound::{Outbound, Unanswered, read_capped, retry_after};
 use crate::remedy::Application;
 use crate::secret::Secret;
+use crate::telemetry::metrics;
 use crate::timestamp::Clock;
 use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
 use bytes::Bytes;
@@ -18,6 +19,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::OnceCell;
 use tokio::time::{Instant, timeout_at};
+use tracing::Instrument;
 use url::Url;
 
 /// The most bytes of an answer: the engine's own limit of a result (dataexplorer-docs `concepts/query-limits.md`).
@@ -360,6 +362,13 @@ impl Client {
     }
 
     async fn send<T>(&self, call: &Call<'_, T>, token: Option<&Secret>, deadline: Instant) -> Result<T, Error> {
+        let span = tracing::info_span!("adx", operation = call.operation);
+        let answered = self.exchange(call, token, deadline).instrument(span).await;
+        metrics::adx_request(call.operation, outcome(&answered));
+        answered
+    }
+
+    async fn exchange<T>(&self, call: &Call<'_, T>, token: Option<&Secret>, deadline: Instant) -> Result<T, Error> {
         let inner = &self.inner;
         let id = format!("adxingestor.{};{}", call.operation, inner.ids.fresh());
         let mut request = inner
@@ -473,6 +482,18 @@ impl Client {
 
     fn default_scope(&self) -> String {
         format!("{}/.default", self.inner.outbound.cloud().kusto_resource())
+    }
+}
+
+/// What came of a request, for the count of requests.
+fn outcome<T>(answered: &Result<T, Error>) -> &'static str {
+    match answered {
+        Ok(_) => "ok",
+        Err(Error::Throttled { .. }) => "throttled",
+        Err(Error::Refused { .. } | Error::Denied { .. } | Error::Unauthorized { .. } | Error::NotFound { .. }) => {
+            "refused"
+        }
+        Err(_) => "failed",
     }
 }
 

@@ -1,15 +1,21 @@
 //! The commands. Reads the process environment and hands it down; nothing below does.
 
 mod adopt;
+mod doctor;
 mod health;
+mod logging;
 mod run;
 mod serve;
+mod setup;
 mod standalone;
 mod store;
 
+use adxingestor::random::{Random, SystemRandom};
+use adxingestor::telemetry::otlp::Telemetry;
 use clap::{Parser, Subcommand};
+use logging::{Sink, log_to};
 use std::process::ExitCode;
-use tracing_subscriber::EnvFilter;
+use tokio::runtime::Runtime;
 
 /// Copies Microsoft Defender Advanced Hunting tables into Azure Data Explorer, every row exactly once.
 #[derive(Debug, Parser)]
@@ -27,20 +33,31 @@ enum Command {
     Standalone(standalone::Arguments),
     /// One run in this process, to its end, without a Functions host.
     Run(run::Arguments),
+    /// Prints, or with --apply does, what Azure Data Explorer needs: roles, metadata tables and views, and tables to copy.
+    Setup(setup::Arguments),
+    /// Checks what a run needs, and says what is wrong and what to do; alters nothing.
+    Doctor(doctor::Arguments),
     /// Rebuilds the ledger of a table from what ADX holds, after the state store was lost or moved.
     Adopt(adopt::Arguments),
     /// Asks a `standalone` on this machine whether it lives; the exit code says so.
     Health(health::Arguments),
 }
 
+impl Command {
+    /// Whether it does the work of runs itself: a host's handler has telemetry of its own.
+    fn works(&self) -> bool {
+        matches!(self, Self::Serve | Self::Run(_) | Self::Adopt(_))
+    }
+
+    /// Whether what it prints is for a program, or to be pasted.
+    fn prints(&self) -> bool {
+        matches!(self, Self::Setup(_) | Self::Doctor(_) | Self::Run(_))
+    }
+}
+
 /// Runs the command that the arguments name.
 pub fn run() -> ExitCode {
     let cli = Cli::parse();
-    let screen = matches!(cli.command, Some(Command::Run(_))).then(run::Screen::default);
-    match &screen {
-        Some(screen) => screen.take_logs(),
-        None => log_to_stdout(),
-    }
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -48,26 +65,34 @@ pub fn run() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let ended = match cli.command.unwrap_or(Command::Serve) {
-        Command::Serve => runtime.block_on(serve::run(&setting, &names())),
-        Command::Standalone(arguments) => runtime.block_on(standalone::run(arguments, &setting)),
-        Command::Run(arguments) => {
-            let screen = screen.unwrap_or_default();
-            let code = runtime.block_on(run::run(arguments, &setting, &screen));
-            // What is still under way is for the next run.
-            runtime.shutdown_background();
-            return code;
+    let command = cli.command.unwrap_or(Command::Serve);
+    let prints = command.prints();
+    let screen = run::Screen::default();
+    let telemetry = begin_log(&command, &screen, &runtime);
+    let done = |()| ExitCode::SUCCESS;
+    let ended = match command {
+        Command::Serve => runtime.block_on(serve::run(&setting, &names())).map(done),
+        Command::Standalone(arguments) => runtime.block_on(standalone::run(arguments, &setting)).map(done),
+        Command::Run(arguments) => Ok(runtime.block_on(run::run(arguments, &setting, &screen))),
+        Command::Setup(arguments) => runtime.block_on(setup::run(arguments, &setting)),
+        Command::Doctor(arguments) => {
+            let healthy = runtime.block_on(doctor::run(&arguments, &setting));
+            Ok(if healthy { ExitCode::SUCCESS } else { ExitCode::FAILURE })
         }
-        Command::Adopt(arguments) => runtime.block_on(adopt::run(arguments, &setting)),
-        Command::Health(arguments) => runtime.block_on(health::run(arguments)),
+        Command::Adopt(arguments) => runtime.block_on(adopt::run(arguments, &setting)).map(done),
+        Command::Health(arguments) => runtime.block_on(health::run(arguments)).map(done),
     };
-    match ended {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(message) => {
+    telemetry.end();
+    // What is still under way, such as the look-up of a name, is not waited for.
+    runtime.shutdown_background();
+    ended.unwrap_or_else(|message| {
+        if prints {
+            eprintln!("adxingestor: {message}");
+        } else {
             println!("adxingestor: {message}");
-            ExitCode::FAILURE
         }
-    }
+        ExitCode::FAILURE
+    })
 }
 
 /// The names of all settings of this process.
@@ -82,15 +107,27 @@ fn setting(name: &str) -> Option<String> {
     std::env::var(name).ok()
 }
 
-/// The host takes a line on stdout for information and one on stderr for an error, so all goes to stdout.
-fn log_to_stdout() {
-    let filter = EnvFilter::try_from_env("ADXINGESTOR_LOG")
-        .unwrap_or_else(|_| EnvFilter::new("info,azure_core=warn,azure_identity=warn,typespec_client_core=warn"));
-    let ansi = std::io::IsTerminal::is_terminal(&std::io::stdout());
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_ansi(ansi)
-        .with_target(false)
-        .with_writer(std::io::stdout)
-        .init();
+/// Starts the log, and the telemetry of a command that does the work itself.
+fn begin_log(command: &Command, screen: &run::Screen, runtime: &Runtime) -> Telemetry {
+    let started = if command.works() {
+        Telemetry::start(&setting, SystemRandom.bits(), runtime.handle())
+    } else {
+        Ok(Telemetry::default())
+    };
+    let (telemetry, error) = match started {
+        Ok(telemetry) => (telemetry, None),
+        Err(error) => (Telemetry::default(), Some(error)),
+    };
+    let sink = match command {
+        Command::Run(_) => Sink::of(screen.clone(), screen.is_live(), "warn"),
+        Command::Setup(_) => Sink::error("warn"),
+        // Its findings say all that there is to say.
+        Command::Doctor(_) => Sink::error("off"),
+        _ => Sink::output(),
+    };
+    log_to(sink, &setting, &telemetry);
+    if let Some(error) = error {
+        tracing::error!(%error, "no telemetry is exported; the work goes on");
+    }
+    telemetry
 }

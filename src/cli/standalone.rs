@@ -1,8 +1,11 @@
 //! `adxingestor standalone`: the embedded Functions host, with this program as the handler.
 
+use super::logging;
 use super::store::{Unusable, open};
 use adxingestor::config::{Lookup, StateStore, TIME_SCALE};
-use adxingestor::host::{Host, Keys, ProcessLauncher, Settings, StandardOutput, local_http_port, local_settings};
+use adxingestor::host::{
+    Console, Host, Keys, ProcessLauncher, Settings, StandardOutput, local_http_port, local_settings,
+};
 use adxingestor::outbound::http_client;
 use adxingestor::random::SystemRandom;
 use adxingestor::timestamp::SystemClock;
@@ -72,6 +75,7 @@ pub async fn run(arguments: Arguments, lookup: Lookup<'_>) -> Result<(), String>
     let keys = arguments.keys.as_deref().map(Keys::read).transpose().map_err(|error| error.to_string())?;
     let own_executable =
         std::env::current_exe().map_err(|error| format!("the path of this program is unknown: {error}"))?;
+    let console = console(&merged);
     let settings = Settings {
         app_root,
         bind: SocketAddr::new(arguments.address, port),
@@ -81,7 +85,7 @@ pub async fn run(arguments: Arguments, lookup: Lookup<'_>) -> Result<(), String>
         keys,
         own_executable,
         random: Arc::new(SystemRandom),
-        console: Arc::new(StandardOutput::new(Arc::new(SystemClock))),
+        console,
         launcher: Arc::new(ProcessLauncher::new().map_err(|error| format!("the handler cannot be started: {error}"))?),
         extra_child_environment: vec![
             ("STATE_STORE".to_owned(), store.to_string()),
@@ -96,6 +100,12 @@ pub async fn run(arguments: Arguments, lookup: Lookup<'_>) -> Result<(), String>
             Ok(())
         }
     }
+}
+
+/// Where the host's lines go: in the form of the handler's.
+fn console(lookup: Lookup<'_>) -> Arc<dyn Console> {
+    let plain = StandardOutput::new(Arc::new(SystemClock));
+    if logging::is_json(lookup) { Arc::new(plain.as_json()) } else { Arc::new(plain) }
 }
 
 /// The app root as an absolute path, and the settings: those of `local.settings.json` beneath the environment's.

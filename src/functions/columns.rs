@@ -50,7 +50,7 @@ pub async fn changes(app: &App, table: &TableKey, columns: Columns) -> (Vec<Stri
     };
     let notes = before.as_ref().map(|before| told(before, &columns)).unwrap_or_default();
     for note in &notes {
-        tracing::warn!(table.key = table.as_str(), note, "the source table is not what it was");
+        tracing::warn!(note, "the source table is not what it was");
     }
     let is_news = before.as_ref() != Some(&columns);
     let changed = before.as_ref().map(|before| retyped(before, &columns)).unwrap_or_default();

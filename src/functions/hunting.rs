@@ -9,9 +9,11 @@ use crate::app::{App, Services};
 use crate::defender::{Error as HuntingError, Packed, Query, Rows};
 use crate::orchestration::limits::LONGEST_ASKED;
 use crate::state::Error as StateError;
+use crate::telemetry::metrics;
 use crate::timestamp::{Timestamp, ticks_of};
 use std::time::Duration;
 use tokio::time::Instant;
+use tracing::Instrument;
 
 /// CPU quota is handed out by the quarter hour (learn.microsoft.com "Advanced hunting quotas").
 const CPU_CYCLE: Duration = Duration::from_secs(15 * 60);
@@ -140,10 +142,9 @@ impl<'a> Hunting<'a> {
 
     async fn ask(&mut self, query: &Query<'_>) -> Result<Rows, Error> {
         self.permit().await?;
-        match self.services.defender.rows(query, self.deadline).await {
-            Ok(answer) => Ok(answer),
-            Err(error) => Err(self.failed(error).await),
-        }
+        let answered =
+            self.services.defender.rows(query, self.deadline).instrument(tracing::info_span!("hunting")).await;
+        self.judged(answered).await
     }
 
     /// An answer of rows to be copied.
@@ -153,13 +154,28 @@ impl<'a> Hunting<'a> {
     pub async fn packed(&mut self, query: &str) -> Result<Packed, Error> {
         let timespan = self.timespan().await?;
         self.permit().await?;
-        match self.services.defender.packed(&Query { kql: query, timespan }, self.deadline).await {
+        let query = Query { kql: query, timespan };
+        let answered =
+            self.services.defender.packed(&query, self.deadline).instrument(tracing::info_span!("hunting")).await;
+        self.judged(answered).await
+    }
+
+    async fn judged<T>(&self, answered: Result<T, HuntingError>) -> Result<T, Error> {
+        metrics::hunting_call(self.services.defender.dialect().name(), outcome(&answered));
+        match answered {
             Ok(answer) => Ok(answer),
             Err(error) => Err(self.failed(error).await),
         }
     }
 
     async fn permit(&mut self) -> Result<(), Error> {
+        let began = Instant::now();
+        let permitted = self.wait_for_permit().await;
+        metrics::waited(metrics::Wait::Quota, began.elapsed());
+        permitted
+    }
+
+    async fn wait_for_permit(&mut self) -> Result<(), Error> {
         let state = &self.app.state;
         // A store that is too slow to tell how far clocks are apart has no permit to give.
         let compared = tokio::time::timeout_at(self.deadline, state.compare_clocks()).await;
@@ -202,6 +218,23 @@ impl<'a> Hunting<'a> {
                 store.into()
             }
         }
+    }
+}
+
+/// What came of a call, for the count of calls.
+fn outcome<T>(answered: &Result<T, HuntingError>) -> &'static str {
+    match answered {
+        Ok(_) => "ok",
+        Err(HuntingError::Throttled { .. }) => "throttled",
+        Err(
+            HuntingError::Refused { .. }
+            | HuntingError::Unauthorized { .. }
+            | HuntingError::Forbidden { .. }
+            | HuntingError::NotFound { .. }
+            | HuntingError::ResultTooLarge { .. }
+            | HuntingError::TooExpensive { .. },
+        ) => "refused",
+        Err(_) => "failed",
     }
 }
 

@@ -9,9 +9,13 @@ use crate::app::App;
 use crate::orchestration::ids::InstanceId;
 use crate::orchestration::instance::{Instance, StartInput};
 use crate::state::{CHUNK_QUEUE, CONTROL_QUEUE, Error};
+use crate::telemetry::{ids, metrics};
+use axum::http::HeaderMap;
+use opentelemetry_http::HeaderExtractor;
 use serde_json::{Value, json};
 use std::sync::Arc;
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 use tracing::Instrument;
 
 /// A queue of the app.
@@ -52,7 +56,7 @@ pub struct Unhandled(String);
 pub async fn deliver(app: &Arc<App>, queue: Queue, id: &str, count: u32, content: &[u8]) -> Result<(), Unhandled> {
     let invocation = Invocation::of_message(id, count, content);
     let (app, function) = (Arc::clone(app), queue.function());
-    let span = tracing::info_span!("invocation", function, id = %uuid::Uuid::new_v4());
+    let (span, began) = (ids::invocation(function, &uuid::Uuid::new_v4(), &HeaderExtractor(&HeaderMap::new())), Instant::now());
     // In a task of its own: should it break off, only its message comes again.
     let mut task = JoinSet::new();
     let work = async move {
@@ -60,8 +64,12 @@ pub async fn deliver(app: &Arc<App>, queue: Queue, id: &str, count: u32, content
         let late = |_| Err(Failed::Deadline(deadline.as_secs()));
         tokio::time::timeout(deadline, on_message(&app, function, invocation)).await.unwrap_or_else(late)
     };
-    task.spawn(work.instrument(span));
-    match task.join_next().await {
+    task.spawn(work.instrument(span.clone()));
+    let worked = task.join_next().await;
+    let well = matches!(worked, Some(Ok(Ok(()))) | None);
+    ids::ended(&span, well);
+    metrics::invoked(function, well, began.elapsed());
+    match worked {
         Some(Ok(Ok(()))) | None => Ok(()),
         Some(Ok(Err(error))) => Err(Unhandled(error.to_string())),
         Some(Err(error)) => Err(Unhandled(format!("the invocation broke off: {error}"))),

@@ -30,16 +30,19 @@ pub use orchestrator::{Estimate, estimates};
 pub use hunting::KnownTimespan;
 
 use crate::app::App;
+use crate::orchestration::ids::InstanceId;
 use crate::orchestration::limits::Limits;
 use crate::state::Error as StateError;
 use crate::storage::Error as StorageError;
+use crate::telemetry::{ids, metrics};
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request, State};
-use axum::http::{Method, StatusCode};
+use axum::http::{HeaderMap, Method, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use envelope::{Invocation, Malformed, Unresolved};
 use http::{Answer, Call};
+use opentelemetry_http::HeaderExtractor;
 use serde_json::Value;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -84,6 +87,20 @@ pub fn router(app: App) -> Router {
 
 type Shared = State<Arc<App>>;
 
+/// The functions that envelopes are for, named as their folders.
+const FUNCTIONS: [&str; 10] = [
+    "adxingestor",
+    "chunk_worker",
+    "dashboard",
+    "get_status",
+    "instances",
+    "nightly",
+    "orchestrator",
+    "orchestrators",
+    "terminate_orchestration",
+    "watchdog",
+];
+
 async fn door(State(app): Shared, request: Request) -> Response {
     let (parts, body) = request.into_parts();
     let Ok(body) = axum::body::to_bytes(body, MAX_BODY_BYTES).await else {
@@ -93,22 +110,28 @@ async fn door(State(app): Shared, request: Request) -> Response {
     let Some((function, route)) = route(&path) else {
         let function = path.trim_start_matches('/').to_owned();
         if parts.method == Method::POST && !function.is_empty() && !function.contains('/') {
-            return invoke(app, function, &body).await;
+            return invoke(app, function, &parts.headers, &body).await;
         }
         return Answer::error(StatusCode::NOT_FOUND, "there is no such function").into_response();
     };
     let call = http::from_request(&parts, route, &body);
+    let (span, began) = (span_of(function, &parts.headers), Instant::now());
     // In a task of its own, as in `invoke`: a start is more than one write.
-    let work = tokio::spawn(async move {
-        tokio::time::timeout(app.limits.invocation_deadline, serve(&app, function, &call)).await
-    });
-    match work.await {
-        Ok(Ok(answer)) => answer_of(answer).into_response(),
+    let work = async move {
+        let deadline = app.limits.invocation_deadline;
+        tokio::time::timeout(deadline, serve(&app, function, &call)).await.map(answer_of)
+    };
+    let worked = tokio::spawn(work.instrument(span.clone())).await;
+    let well = matches!(&worked, Ok(Ok(answer)) if !answer.status.is_server_error());
+    ids::ended(&span, well);
+    metrics::invoked(function, well, began.elapsed());
+    match worked {
+        Ok(Ok(answer)) => answer.into_response(),
         Ok(Err(_)) => Answer::error(StatusCode::SERVICE_UNAVAILABLE, "the state store is too slow; try again")
             .with("Retry-After", "10")
             .into_response(),
         Err(error) => {
-            tracing::error!(%error, function, "an HTTP call broke off");
+            span.in_scope(|| tracing::error!(%error, "an HTTP call broke off"));
             Answer::error(StatusCode::INTERNAL_SERVER_ERROR, "the call broke off").into_response()
         }
     }
@@ -144,6 +167,9 @@ fn route(path: &str) -> Option<(&'static str, HashMap<String, String>)> {
 }
 
 async fn serve(app: &App, function: &str, call: &Call) -> Result<Answer, StateError> {
+    if let Ok(id) = call.route("instanceId").parse::<InstanceId>() {
+        ids::instance(&id);
+    }
     match function {
         "adxingestor" => adxingestor::handle(app, call).await,
         "dashboard" => dashboard::handle(app, call).await,
@@ -161,22 +187,33 @@ fn answer_of(result: Result<Answer, StateError>) -> Answer {
     })
 }
 
-async fn invoke(app: Arc<App>, function: String, body: &[u8]) -> Response {
+/// The span of a call, under the id that the host gives it where it gives one.
+fn span_of(function: &str, headers: &HeaderMap) -> tracing::Span {
+    let given = headers.get("x-azure-functions-invocationid").and_then(|id| id.to_str().ok()?.parse().ok());
+    ids::invocation(function, &given.unwrap_or_else(uuid::Uuid::new_v4), &HeaderExtractor(headers))
+}
+
+async fn invoke(app: Arc<App>, function: String, headers: &HeaderMap, body: &[u8]) -> Response {
     let invocation = match Invocation::parse(body) {
         Ok(invocation) => invocation,
         Err(error) => return Answer::error(StatusCode::BAD_REQUEST, error.to_string()).into_response(),
     };
-    let id = uuid::Uuid::new_v4();
-    let span = tracing::info_span!("invocation", function, id = %id);
+    let Some(function) = FUNCTIONS.into_iter().find(|known| *known == function) else {
+        return Answer::error(StatusCode::NOT_FOUND, "there is no such function").into_response();
+    };
+    let (span, began) = (span_of(function, headers), Instant::now());
     // In a task of its own: the work goes on to a safe end when the host drops the connection.
-    let work = tokio::spawn(dispatch(app, function, invocation).instrument(span));
-    match work.await {
-        Ok(Some(Ok(value))) => Answer::json(StatusCode::OK, value).into_response(),
-        Ok(Some(Err(error))) => {
+    let worked = tokio::spawn(dispatch(app, function, invocation).instrument(span.clone())).await;
+    let well = matches!(&worked, Ok(Ok(_)));
+    ids::ended(&span, well);
+    metrics::invoked(function, well, began.elapsed());
+    let _within = span.enter();
+    match worked {
+        Ok(Ok(value)) => Answer::json(StatusCode::OK, value).into_response(),
+        Ok(Err(error)) => {
             tracing::error!(%error, "an invocation failed");
             Answer::error(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response()
         }
-        Ok(None) => Answer::error(StatusCode::NOT_FOUND, "there is no such function").into_response(),
         Err(error) => {
             tracing::error!(%error, "an invocation broke off");
             Answer::error(StatusCode::INTERNAL_SERVER_ERROR, "the invocation broke off").into_response()
@@ -184,26 +221,25 @@ async fn invoke(app: Arc<App>, function: String, body: &[u8]) -> Response {
     }
 }
 
-/// `None` for a function that does not exist.
-async fn dispatch(app: Arc<App>, function: String, invocation: Invocation) -> Option<Result<Value, Failed>> {
+async fn dispatch(app: Arc<App>, function: &str, invocation: Invocation) -> Result<Value, Failed> {
     let deadline = app.limits.invocation_deadline;
     let work = async {
-        Some(match function.as_str() {
-            "adxingestor" | "dashboard" | "get_status" | "terminate_orchestration" | "instances" | "orchestrators" => {
+        match function {
+            "orchestrator" | "chunk_worker" => on_message(&app, function, invocation).await?,
+            "nightly" => nightly::handle(&app, &invocation).await?,
+            "watchdog" => watchdog::handle(&app).await?,
+            _ => {
                 let call = http::from_envelope(&invocation);
-                Ok(http::to_envelope(&answer_of(serve(&app, &function, &call).await)))
+                return Ok(http::to_envelope(&answer_of(serve(&app, function, &call).await)));
             }
-            "orchestrator" | "chunk_worker" => on_message(&app, &function, invocation).await.map(|()| envelope::done()),
-            "nightly" => nightly::handle(&app, &invocation).await.map(|()| envelope::done()).map_err(Failed::from),
-            "watchdog" => watchdog::handle(&app).await.map(|()| envelope::done()).map_err(Failed::from),
-            _ => return None,
-        })
+        }
+        Ok(envelope::done())
     };
     // The functions end before their deadline by themselves (`Limits::working_time`); this is for a store that is slow to
     // record what they came to.
     match tokio::time::timeout(deadline, work).await {
         Ok(answer) => answer,
-        Err(_) => Some(Err(Failed::Deadline(deadline.as_secs()))),
+        Err(_) => Err(Failed::Deadline(deadline.as_secs())),
     }
 }
 
@@ -222,7 +258,7 @@ async fn handle_message(app: &App, function: &str, invocation: Invocation) -> Re
     match &handled {
         Ok(()) => notes::remove(app, &message, delivery).await,
         Err(error) => {
-            tracing::warn!(message.id = id, delivery, %error, "a message could not be handled");
+            tracing::warn!(%error, "a message could not be handled");
             notes::leave(app, &message, &id, delivery, &error.to_string()).await;
         }
     }
@@ -240,12 +276,14 @@ async fn handle_message(app: &App, function: &str, invocation: Invocation) -> Re
 /// deliveries.
 async fn on_message(app: &App, function: &str, invocation: Invocation) -> Result<(), Failed> {
     let (began, delivery) = (Instant::now(), invocation.dequeue_count());
+    ids::message(&invocation.metadata("Id").unwrap_or_default(), delivery);
     let handled = handle_message(app, function, invocation).await;
     if let Err(Failed::State(StateError::Storage(error))) = &handled
         && let Some(pause) = store_pause(error, delivery, &app.limits)
     {
         let pause = pause.min(app.limits.working_time().saturating_sub(began.elapsed()));
-        tracing::warn!(%error, delivery, pause_s = pause.as_secs_f64(), "the message is given back after a pause");
+        tracing::warn!(%error, pause_s = pause.as_secs_f64(), "the message is given back after a pause");
+        metrics::waited(metrics::Wait::Store, pause);
         tokio::time::sleep(pause).await;
     }
     handled
@@ -262,7 +300,6 @@ fn store_pause(error: &StorageError, delivery: u32, limits: &Limits) -> Option<D
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::orchestration::ids::InstanceId;
     use crate::orchestration::message::{ControlMessage, Debt};
     use crate::random::SystemRandom;
     use crate::state::{CONTROL_QUEUE, State as Records, Tenant};
@@ -402,7 +439,7 @@ mod tests {
                 let envelope = json!({"Data": {"message": message.to_string()}, "Metadata": {"DequeueCount": "9"}});
                 let invocation = Invocation::parse(envelope.to_string().as_bytes()).unwrap();
                 let began = Instant::now();
-                let _ = dispatch(app, function.to_owned(), invocation).await;
+                let _ = dispatch(app, function, invocation).await;
                 let took = began.elapsed();
                 let most = if behind_retries { deadline * 3 / 4 } else { deadline };
                 assert!(took <= most, "{function}: {took:?} of {most:?}");

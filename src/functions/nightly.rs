@@ -24,9 +24,9 @@ pub async fn handle(app: &App, invocation: &Invocation) -> Result<(), Error> {
     };
     match started {
         Started::New(_) => {}
-        Started::Before(id) => tracing::info!(instance.id = %id, "the nightly run was started before"),
+        Started::Before(id) => tracing::info!(instance = %id, "the nightly run was started before"),
         Started::Active(active) => {
-            tracing::warn!(instance.id = %active, "the nightly run was not started: this run is still active");
+            tracing::warn!(instance = %active, "the nightly run was not started: this run is still active");
         }
     }
     let gone = purge_old(app, deadline).await?;

@@ -25,7 +25,7 @@ pub async fn leave(app: &App, message: &Value, id: &str, delivery: u32, reason: 
     let Ok(note) = serde_json::to_vec(&Note { message: id.to_owned(), delivery, reason }) else { return };
     let name = name(message);
     if !matches!(timeout(PATIENCE, blobs(app).put(&name, note.into())).await, Ok(Ok(()))) {
-        tracing::warn!(message.id = id, delivery, "it could not be noted why a message failed");
+        tracing::warn!(message_id = id, delivery, "it could not be noted why a message failed");
     }
 }
 

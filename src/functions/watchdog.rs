@@ -18,8 +18,11 @@ use crate::orchestration::run::place::Active;
 use crate::orchestration::watchdog::{self, Action, Calls, Sight};
 use crate::state::{Error, Stored};
 use crate::storage::ETag;
+use crate::telemetry::{ids, metrics};
+use crate::timestamp::Timestamp;
 use std::collections::HashMap;
 use tokio::time::Instant;
+use tracing::Instrument;
 
 /// Handles a tick. What does not fit its time is for the next one.
 ///
@@ -33,8 +36,10 @@ pub async fn handle(app: &App) -> Result<(), Error> {
             return outcome;
         }
         // A run that cannot be looked at keeps neither the others nor the poison queues.
-        if let Err(error) = watch(app, &place).await {
-            tracing::error!(instance.id = %place.instance, %error, "a run could not be watched");
+        let span = ids::part("watch");
+        span.in_scope(|| ids::instance(&place.instance));
+        if let Err(error) = watch(app, &place).instrument(span).await {
+            tracing::error!(instance = %place.instance, %error, "a run could not be watched");
             outcome = Err(error);
         }
     }
@@ -104,7 +109,8 @@ fn log(run: Option<&InstanceId>, made: &Repaired, message: Option<&str>) {
     let (kind, what) = (made.kind.name(), made.kind.what());
     let (table, window) = (made.table.as_deref(), made.window.as_deref());
     let instance = run.map(InstanceId::as_str);
-    tracing::warn!(name: "repair", kind, instance.id = instance, table, window.id = window, message.id = message, "repair: {what}");
+    metrics::repaired(kind);
+    tracing::warn!(name: "repair", kind, instance, table, window, message_id = message, "repair: {what}");
 }
 
 /// Puts repairs on the record of their run.
@@ -130,6 +136,9 @@ async fn look(app: &App, place: &Active) -> Result<Seen, Error> {
     for Stored { record: table, .. } in app.state.tables(&place.instance).await? {
         let stored = if watchdog::needs_head(&table) { app.state.head(&table.key).await? } else { None };
         let head = stored.map(|stored| {
+            if stored.record.verified_up_to > Timestamp::MIN {
+                metrics::behind(&stored.record.source, app.state.now().since(stored.record.verified_up_to));
+            }
             seen.heads.insert(table.key.clone(), stored.etag);
             stored.record
         });

@@ -47,19 +47,46 @@ pub trait Console: Send + Sync {
 /// of functions appear as they are, the host's own with the time before them.
 pub struct StandardOutput {
     clock: Arc<dyn Clock>,
+    as_json: bool,
 }
 
 impl StandardOutput {
     /// A console whose lines bear the time of `clock`.
     pub fn new(clock: Arc<dyn Clock>) -> Self {
-        Self { clock }
+        Self { clock, as_json: false }
+    }
+
+    /// The same, with the host's own lines as JSON: `timestamp`, `level`, `message`, `category` and `invocation`.
+    #[must_use]
+    pub fn as_json(self) -> Self {
+        Self { as_json: true, ..self }
+    }
+
+    fn json(&self, entry: &Entry) -> String {
+        let level = match entry.level {
+            Level::Information => "INFO",
+            Level::Warning => "WARN",
+            Level::Error => "ERROR",
+        };
+        let mut line = serde_json::json!({
+            "timestamp": self.clock.now().to_string(),
+            "level": level,
+            "message": entry.text,
+            "category": entry.category,
+        });
+        if let Some(id) = entry.invocation {
+            line["invocation"] = id.to_string().into();
+        }
+        format!("{line}\n")
     }
 }
 
 impl Console for StandardOutput {
     fn write(&self, entry: Entry) {
         let line = match entry.category.as_str() {
-            HANDLER | STARTUP => format!("{}\n", entry.text),
+            HANDLER => format!("{}\n", entry.text),
+            _ if self.as_json => self.json(&entry),
+            STARTUP => format!("{}\n", entry.text),
             _ => {
                 let level = match entry.level {
                     Level::Information => "",

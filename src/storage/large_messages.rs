@@ -87,14 +87,14 @@ impl LargeMessages {
             Ok(None) => {
                 tracing::error!(
                     queue,
-                    message.id,
+                    message_id = message.id,
                     blob,
                     "the blob with a message's body is gone; the message is no use"
                 );
                 message.body = Body::Foreign(reference.to_body());
             }
             Err(error) => {
-                tracing::warn!(queue, message.id, blob, %error, "the blob with a message's body cannot be read now");
+                tracing::warn!(queue, message_id = message.id, blob, %error, "the blob with a message's body cannot be read now");
                 return None;
             }
         }

@@ -164,7 +164,9 @@ impl Catalog {
         } else if is_as_made(wanted, &columns, &schema.columns) {
             // Perhaps a run of this app ended before it noted that the table is its own. Ingestion does not need the mapping, so where nothing may be altered nothing is lost.
             match self.restore_mapping(wanted, deadline).await {
-                Err(Error::Denied { message }) => tracing::debug!(%table, %message, "the mapping is left as it is"),
+                Err(Error::Denied { message }) => {
+                    tracing::debug!(destination = %table, reason = %message, "the mapping is left as it is")
+                }
                 other => other?,
             }
         }

@@ -65,7 +65,7 @@ impl Catalog {
                 Ok(false) => drop(self.change(&fill(file, &[("view", view), ("table", table)]), deadline).await?),
                 // Somebody's own view that does not run is there all the same.
                 Err(Error::Refused { code, message, permanent: true }) => {
-                    tracing::warn!(%view, %code, %message, "a view is refused, and left as it is");
+                    tracing::warn!(%view, %code, reason = %message, "a view is refused, and left as it is");
                 }
                 Err(error) => return Err(error),
             }
@@ -128,7 +128,7 @@ impl Catalog {
         // A table that another identity made may be used without being ours to merge into.
         match self.is_there(table, deadline).await {
             Ok(true) => {
-                tracing::debug!(%table, %refused, "a metadata table is taken as it is");
+                tracing::debug!(name = %table, %refused, "a metadata table is taken as it is");
                 Ok(())
             }
             _ => Err(refused),

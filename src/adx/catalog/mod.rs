@@ -135,7 +135,7 @@ impl Catalog {
             Err(Error::Refused { code, message, permanent: true }) => {
                 // Once, not for every table of every run.
                 if !self.refused.swap(true, Ordering::Relaxed) {
-                    tracing::warn!(command = csl, %code, %message, "the service refuses to show this");
+                    tracing::warn!(command = csl, %code, reason = %message, "the service refuses to show this");
                 }
                 Ok(Looked::Unseen(format!("{code}: {message}")))
             }

@@ -55,7 +55,7 @@ pub(super) async fn begin(
         Ok(_) | Err(Refusal::Exists(_)) => true,
         Err(refusal) => {
             let error = refusal.into_error();
-            tracing::debug!(%error, window.id = submission.window_id, "the end of a post will not be told");
+            tracing::debug!(%error, window = submission.window_id, "the end of a post will not be told");
             false
         }
     }

@@ -10,7 +10,6 @@ use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use serde_json::Value;
 use std::io::{IsTerminal, Write};
 use std::time::Duration;
-use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::MakeWriter;
 
 const TEMPLATE: &str = " {prefix:24} {bar:12} {msg}";
@@ -34,15 +33,9 @@ impl Default for Screen {
 }
 
 impl Screen {
-    /// Has log lines written here: warnings and errors, unless `ADXINGESTOR_LOG` says otherwise.
-    pub fn take_logs(&self) {
-        let filter = EnvFilter::try_from_env("ADXINGESTOR_LOG").unwrap_or_else(|_| EnvFilter::new("warn"));
-        tracing_subscriber::fmt()
-            .with_env_filter(filter)
-            .with_ansi(self.is_live)
-            .with_target(false)
-            .with_writer(self.clone())
-            .init();
+    /// Whether it is a terminal.
+    pub fn is_live(&self) -> bool {
+        self.is_live
     }
 
     /// Writes a line of its own.

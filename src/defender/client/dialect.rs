@@ -18,6 +18,15 @@ pub enum Dialect {
 }
 
 impl Dialect {
+    /// A short name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Graph => "graph",
+            Self::Xdr => "xdr",
+            Self::Mde => "mde",
+        }
+    }
+
     /// The dialect of an endpoint, by its path.
     pub fn of(endpoint: &Url) -> Self {
         let path = endpoint.path().to_ascii_lowercase();

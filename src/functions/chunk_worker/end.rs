@@ -12,6 +12,7 @@ use crate::orchestration::sizing::{self, Seen};
 use crate::orchestration::window::Window;
 use crate::state::{Error, Stored, Transaction};
 use crate::storage::ETag;
+use crate::telemetry::metrics;
 use std::time::Duration;
 
 /// Ends the window and pays what that owes. Gives up without a word when somebody else changed the window.
@@ -51,6 +52,7 @@ pub async fn commit_end(
         match app.state.commit(written(message, &ended, &window.etag, &head.etag)?).await {
             Ok(_) => {
                 log(&ended.window, &how);
+                tell(&ended.head.source, &how);
                 if mutated!(DebtInHead) {
                     break ended.head.owed_plan.map(|debts| debts.messages).unwrap_or_default();
                 }
@@ -107,14 +109,26 @@ async fn met(app: &App, message: &ChunkMessage, window: &Stored<Window>, head: &
     }
 }
 
+fn tell(source: &str, how: &WindowEnd) {
+    let end = match how {
+        // It has still to be proved.
+        WindowEnd::Submitted => return,
+        WindowEnd::Empty => "empty",
+        WindowEnd::Split(_) => "split",
+        WindowEnd::Expired(_) => "expired",
+        WindowEnd::Failed(_) => "failed",
+    };
+    metrics::windows_ended(source, end, 1);
+}
+
 fn log(window: &Window, how: &WindowEnd) {
     let id = window.id;
     match (how, &window.seal) {
-        (WindowEnd::Failed(error), _) => tracing::error!(window.id = %id, error, "a window failed"),
+        (WindowEnd::Failed(error), _) => tracing::error!(window = %id, error, "a window failed"),
         (WindowEnd::Submitted, Some(seal)) => {
-            tracing::info!(window.id = %id, rows = seal.rows, raw_bytes = seal.raw_bytes, "a window was posted");
+            tracing::info!(window = %id, rows = seal.rows, raw_bytes = seal.raw_bytes, "a window was posted");
         }
-        _ => tracing::info!(window.id = %id, state = ?window.state, "a window ended"),
+        _ => tracing::info!(window = %id, state = ?window.state, "a window ended"),
     }
 }
 

@@ -118,7 +118,7 @@ fn judge_held(window: &Window, destination: &str, there: u64, proved: u64, short
             Err(Met::Unavailable(said, None))
         }
         Ordering::Less => {
-            tracing::warn!(window.id = %window.id, there, proved, "rows that were proved are gone and are copied again");
+            tracing::warn!(window = %window.id, there, proved, "rows that were proved are gone and are copied again");
             Ok(())
         }
         Ordering::Greater => Err(Met::Refused(format!(

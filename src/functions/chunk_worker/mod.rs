@@ -22,6 +22,7 @@ use crate::orchestration::message::ChunkMessage;
 use crate::orchestration::sizing::{Measured, Seen};
 use crate::orchestration::window::{Seal, Window};
 use crate::state::{Error, Stored, Transaction};
+use crate::telemetry::ids;
 use end::give_back;
 pub(super) use end::{commit_end, refill};
 use pull::{Outcome, pull};
@@ -59,11 +60,16 @@ async fn work(app: &App, message: ChunkMessage, id: &str, number: u32, deadline:
     let (table, name) = (&message.table, &message.window);
     // At first as this process knows them: the swap of the claim tells. Anything but a claim is decided on a read.
     let mut as_known = true;
+    let mut is_told = false;
     loop {
         let Some(Look { head, window, from_memory }) = look(app, &message, as_known).await? else {
-            tracing::debug!(window = name.as_str(), "the window is gone: it was the draft of a plan");
+            tracing::debug!(name = name.as_str(), "the window is gone: it was the draft of a plan");
             return Ok(());
         };
+        if !is_told {
+            tell_what_it_is_about(&head, &window.record);
+            is_told = true;
+        }
         let comes_too_early = comes_too_early(app, &message);
         let delivery = Delivery { message: id, number, turn: message.turn, comes_too_early };
         let claimed = match receive(table, name, &head, &window.record, delivery, app.state.now(), &app.limits) {
@@ -91,7 +97,7 @@ async fn work(app: &App, message: ChunkMessage, id: &str, number: u32, deadline:
                 return commit_end(app, &message, window, WindowEnd::Submitted, None).await;
             }
             why @ (Received::BeingPlanned | Received::Held) => {
-                tracing::debug!(window = name.as_str(), ?why, "the message ends without effect");
+                tracing::debug!(?why, "the message ends without effect");
                 return Ok(());
             }
         };
@@ -112,11 +118,19 @@ async fn work(app: &App, message: ChunkMessage, id: &str, number: u32, deadline:
             return run_job(app, job, &head).await;
         }
         if !as_known {
-            tracing::debug!(window = name.as_str(), "somebody else was faster");
+            tracing::debug!("somebody else was faster");
             return Ok(());
         }
         as_known = false;
     }
+}
+
+fn tell_what_it_is_about(head: &Head, window: &Window) {
+    if let Some(run) = &head.run {
+        ids::instance(run);
+    }
+    ids::table(&head.source);
+    ids::window(&window.id, window.id.generation, window.posts);
 }
 
 /// What a message is about.
@@ -177,7 +191,6 @@ async fn swap(
     }
 }
 
-#[tracing::instrument(skip_all, fields(table = head.source, window.id = %job.window.record.id, attempt = job.window.record.attempts + 1))]
 async fn run_job(app: &App, mut job: Job, head: &Head) -> Result<(), Error> {
     match pull(app, &mut job, head).await? {
         Outcome::Sealed { seal, answer } => seal_and_post(app, job, head, seal, answer).await,

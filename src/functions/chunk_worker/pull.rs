@@ -20,6 +20,7 @@ use crate::orchestration::sizing::{Measured, Seen};
 use crate::orchestration::window::Seal;
 use crate::rows::{Passed, Sieve};
 use crate::state::Error;
+use crate::telemetry::metrics;
 use bytes::{Bytes, BytesMut};
 use tokio::runtime::{Handle, RuntimeFlavor};
 use uuid::Uuid;
@@ -196,6 +197,7 @@ async fn answer(
     let packed = hunting.packed(&query).await?;
     let mut upload = job.services.ingestor.begin(blob_name(job, head, &id), job.deadline).await?;
     let Squeezed { scan, passed, sha256 } = stream(packed, Squeezer::new(reader, sieve), &mut upload).await?;
+    metrics::pulled(&head.source, scan.response_bytes);
     let passed = passed.unwrap_or_else(|| all_of(&scan));
 
     let oversize_fails = job.services.settings.oversize_rows == OversizeRows::Fail;
@@ -225,6 +227,7 @@ async fn answer(
         Judged::Count => return Err(Met::Broken("the answer was counted and is still to be counted".to_owned())),
     }
     let stored = upload.commit().await?;
+    metrics::uploaded(&head.source, stored.compressed_bytes);
     let seal = Seal {
         blob: stored.url,
         rows: passed.rows,

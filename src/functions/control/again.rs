@@ -32,7 +32,7 @@ pub async fn begin_again(app: &App, again: &Again, etag: &ETag) -> Result<Option
         Err(error) => return Err(error),
     }
     app.state.pay(&[start_debt(&run.id)]).await?;
-    tracing::info!(instance.id = %run.id, "a run begins again");
+    tracing::info!(instance = %run.id, "a run begins again");
     Ok(None)
 }
 

@@ -10,6 +10,7 @@ use crate::orchestration::instance::Instance;
 use crate::orchestration::run::suspend::{Asked, Move, Refused};
 use crate::orchestration::run::{resume, suspend};
 use crate::state::{Error, Stored, Transaction};
+use crate::telemetry::metrics;
 use crate::timestamp::Timestamp;
 
 /// Suspends a run that has not ended.
@@ -102,7 +103,10 @@ async fn apply(
         };
         match app.state.commit(Transaction::new().instance(&moved, Some(&etag))?).await {
             Ok(_) => {
-                tracing::info!(instance.id = %id, status = moved.status.name(), "a run was suspended or resumed");
+                tracing::info!(instance = %id, status = moved.status.name(), "a run was suspended or resumed");
+                if moved.status.is_final() {
+                    metrics::run_ended(moved.status.name());
+                }
                 return Ok(Some(*moved));
             }
             Err(Error::Conflict) => {}

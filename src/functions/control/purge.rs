@@ -185,7 +185,7 @@ async fn forget(app: &App, run: Stored<Instance>) -> Result<(), Error> {
         etag = state.commit(swap).await?.into_iter().next().flatten().ok_or(Error::Conflict)?;
     }
     state.commit(with(Transaction::new().delete_instance(&run.id, &etag)?, &last)?).await?;
-    tracing::info!(instance.id = %run.id, "a run is forgotten");
+    tracing::info!(instance = %run.id, "a run is forgotten");
     Ok(())
 }
 

@@ -50,7 +50,7 @@ pub async fn start_as(app: &App, id: InstanceId, input: StartInput, raw_input: V
         Err(error) => return Err(error),
     }
     app.state.pay(&[start_debt(&id)]).await?;
-    tracing::info!(instance.id = %id, "a run was accepted");
+    tracing::info!(instance = %id, "a run was accepted");
     Ok(Started::New(id))
 }
 

@@ -18,9 +18,9 @@ pub(super) async fn tell(app: &App, id: &InstanceId, rule: impl Fn(&Head, Timest
     match tokio::time::timeout(PATIENCE, told(app, id, rule)).await {
         Ok(Ok(())) => {}
         Ok(Err(error)) => {
-            tracing::warn!(instance.id = %id, %error, "tables of a run are told later that it stands still")
+            tracing::warn!(instance = %id, %error, "tables of a run are told later that it stands still")
         }
-        Err(_) => tracing::warn!(instance.id = %id, "not all tables of a run are told yet that it stands still"),
+        Err(_) => tracing::warn!(instance = %id, "not all tables of a run are told yet that it stands still"),
     }
 }
 

@@ -8,6 +8,7 @@ use crate::orchestration::ids::InstanceId;
 pub use crate::orchestration::run::terminate::Terminated;
 use crate::orchestration::run::terminate::{answer, is_meant, request};
 use crate::state::{Error, Stored, Transaction};
+use crate::telemetry::metrics;
 use crate::timestamp::Timestamp;
 
 /// Terminates a run: the message that stops its tables first, then the run, so that a crash in between loses
@@ -48,7 +49,8 @@ pub async fn mark_terminated(
         let Ok(terminated) = run.terminated(reason, app.state.now()) else { break };
         match app.state.commit(Transaction::new().instance(&terminated, Some(&etag))?).await {
             Ok(_) => {
-                tracing::info!(instance.id = %id, reason, "a run was terminated");
+                tracing::info!(instance = %id, reason, "a run was terminated");
+                metrics::run_ended(terminated.status.name());
                 break;
             }
             Err(Error::Conflict) => {}

@@ -22,7 +22,7 @@ impl Unread {
             (Ok(value), _) => Ok(Some(value)),
             (Err(message), Self::Refused) => Err(message),
             (Err(message), Self::LeftOut) => {
-                tracing::info!(message, "a part of a query is left out");
+                tracing::info!(reason = message, "a part of a query is left out");
                 Ok(None)
             }
         }

@@ -25,6 +25,6 @@ pub async fn handle(app: &App, call: &Call, id: &InstanceId) -> Result<Answer, E
     if serde_json::from_str::<Value>(&call.body).is_err() {
         return Ok(Answer::invalid("Invalid JSON content"));
     }
-    tracing::info!(instance.id = %id, event = call.route("eventName"), "an event was raised; no run waits for events");
+    tracing::info!(instance = %id, event = call.route("eventName"), "an event was raised; no run waits for events");
     Ok(accepted())
 }

@@ -40,7 +40,7 @@ pub async fn handle(app: &App, call: &Call, id: &InstanceId) -> Result<Answer, E
             return Ok(Answer::invalid(message));
         }
     };
-    tracing::info!(instance.id = %id, reason = call.query("reason"), "a rewind is asked for");
+    tracing::info!(instance = %id, reason = call.query("reason"), "a rewind is asked for");
     Ok(match begin_again(app, &again, &etag).await? {
         None => accepted(),
         Some(active) => refused(&active),

@@ -13,6 +13,7 @@ use crate::orchestration::message::{ControlMessage, Debt};
 use crate::orchestration::run::begin::{self, Begin, Look, Places, Row};
 use crate::orchestration::snapshot::TIME_COLUMN;
 use crate::state::{Error, Stored};
+use crate::telemetry::metrics;
 use crate::timestamp::Timestamp;
 use tokio::time::Instant;
 
@@ -20,11 +21,9 @@ use tokio::time::Instant;
 ///
 /// # Errors
 /// The state store's.
-#[tracing::instrument(skip_all, fields(instance.id = %id))]
 pub async fn handle(app: &App, id: &InstanceId, attempt: u32) -> Result<(), Error> {
     let Some(run) = app.state.instance(id).await? else {
         tracing::warn!(
-            instance.id = %id,
             "a start names a run that is not in this store and is dropped; apps that share a storage account need queues of \
              their own (queueName in their function.json files)"
         );
@@ -108,11 +107,14 @@ async fn set_going(
             tracing::error!(%error, table = table.config.source, "the audit row could not be written");
         }
     }
+    let refused: Vec<&str> =
+        tables.iter().filter(|table| table.result.is_some()).map(|table| table.config.source.as_str()).collect();
     let mut etag = run.etag.clone();
     for write in before.iter().chain([&last]) {
         etag = store::run(app, write, &etag).await?;
     }
     tracing::info!(tables = tables.len(), high = %high, "the run begins");
+    refused.into_iter().for_each(|source| metrics::table_ended(source, false));
     for note in &begun.notes {
         tracing::warn!(note, "a run begins with something that a person has to see to");
     }

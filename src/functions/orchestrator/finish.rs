@@ -22,6 +22,7 @@ use crate::orchestration::run::count::{Counting, count};
 use crate::orchestration::snapshot::publish::proved_up_to;
 use crate::orchestration::window::Window;
 use crate::state::Error;
+use crate::telemetry::metrics;
 use crate::timestamp::Timestamp;
 use std::fmt::Display;
 use tokio::time::Instant;
@@ -180,10 +181,14 @@ pub async fn end_table(
         match store::run(app, &write, &run.etag).await {
             Ok(_) => {
                 let (success, rows) = (result.success, result.rows);
+                metrics::table_ended(&table.config.source, success);
+                if let Some(proved) = result.verified_up_to {
+                    metrics::behind(&table.config.source, app.state.now().since(proved));
+                }
                 tracing::info!(table = table.config.source, success, rows, "a table has ended");
                 if over {
                     let (done, failed) = (write.run.tables_done, write.run.tables_failed);
-                    tracing::info!(instance.id = %id, done, failed, "the run has ended");
+                    tracing::info!(instance = %id, done, failed, "the run has ended");
                 }
                 return leave(app, id, &owed, over).await;
             }

@@ -14,7 +14,6 @@ use crate::timestamp::Timestamp;
 ///
 /// # Errors
 /// The state store's.
-#[tracing::instrument(skip_all, fields(instance.id = %id, number))]
 pub async fn suspend(
     app: &App,
     id: &InstanceId,
@@ -35,7 +34,6 @@ pub async fn suspend(
 ///
 /// # Errors
 /// The state store's.
-#[tracing::instrument(skip_all, fields(instance.id = %id, number))]
 pub async fn resume(app: &App, id: &InstanceId, number: u64, created: Option<Timestamp>) -> Result<(), Error> {
     let Some(run) = apply_resumption(app, id, number, created).await? else { return Ok(()) };
     let tables: Vec<_> = app.state.tables(id).await?.into_iter().map(|table| table.record).collect();

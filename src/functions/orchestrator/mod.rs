@@ -20,6 +20,7 @@ use crate::app::App;
 use crate::orchestration::head::plan::Pause;
 use crate::orchestration::head::verify::Count;
 use crate::orchestration::message::ControlMessage;
+use crate::telemetry::ids;
 
 /// Handles a message.
 ///
@@ -28,7 +29,17 @@ use crate::orchestration::message::ControlMessage;
 pub(super) async fn handle(app: &App, invocation: &Invocation) -> Result<(), Failed> {
     let message: ControlMessage = invocation.queue_message("message")?;
     let id = invocation.metadata("Id").unwrap_or_default();
-    tracing::debug!(?message, "a step of a run");
+    match &message {
+        ControlMessage::Start { instance, .. }
+        | ControlMessage::Plan { instance, .. }
+        | ControlMessage::Terminate { instance, .. }
+        | ControlMessage::Suspend { instance, .. }
+        | ControlMessage::Resume { instance, .. } => ids::instance(instance),
+        // The head of the table says for which run.
+        ControlMessage::Verify { .. } => {}
+    }
+    ids::step(name_of(&message));
+    tracing::debug!(asked = ?message, "a step of a run");
     match message {
         ControlMessage::Start { instance, attempt } => begin::handle(app, &instance, attempt).await?,
         ControlMessage::Plan { instance, table, attempt } => {
@@ -48,6 +59,17 @@ pub(super) async fn handle(app: &App, invocation: &Invocation) -> Result<(), Fai
         }
     }
     Ok(())
+}
+
+fn name_of(message: &ControlMessage) -> &'static str {
+    match message {
+        ControlMessage::Start { .. } => "start",
+        ControlMessage::Plan { .. } => "plan",
+        ControlMessage::Verify { .. } => "verify",
+        ControlMessage::Terminate { .. } => "terminate",
+        ControlMessage::Suspend { .. } => "suspend",
+        ControlMessage::Resume { .. } => "resume",
+    }
 }
 
 /// Why a step did not come to its end.

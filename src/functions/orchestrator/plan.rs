@@ -33,6 +33,7 @@ use crate::orchestration::ledger::Head;
 use crate::orchestration::message::{ControlMessage, Debt};
 use crate::state::{Error, Stored};
 use crate::storage::ETag;
+use crate::telemetry::metrics;
 use asked::{Asked, Taken};
 pub use estimate::{Estimate, estimates};
 use std::time::Duration;
@@ -42,7 +43,6 @@ use tokio::time::Instant;
 ///
 /// # Errors
 /// The state store's.
-#[tracing::instrument(skip_all, fields(instance.id = %id, table = key.as_str()))]
 pub async fn handle(app: &App, id: &InstanceId, key: &TableKey, attempt: u32, message: &str) -> Result<(), Error> {
     let Some((asked, taken)) = Asked::take(app, id, key).await? else { return Ok(()) };
     match taken {
@@ -332,6 +332,7 @@ impl Planning<'_> {
         }
         let windows: usize = writes.iter().map(|write| write.windows.len() - 1).sum();
         tracing::info!(table = head.record.source, windows, merged = writes.len(), "windows that were left are merged");
+        metrics::windows_ended(&head.record.source, "merged", windows as u64);
         for write in writes {
             head.etag = store::table(self.app, self.key(), &write, &head.etag).await?;
             head.record.counts = write.head.counts;
@@ -359,6 +360,8 @@ impl Planning<'_> {
         let Completed { write, owed } = draft.complete(key, status, app.state.now(), &app.limits);
         store::table(app, key, &write, &etag).await?;
         let progress = &write.head.progress;
+        metrics::windows_ended(&write.head.source, "empty", progress.empty);
+        metrics::windows_ended(&write.head.source, "expired", progress.expired);
         tracing::info!(
             table = write.head.source,
             windows = progress.windows,

@@ -7,6 +7,7 @@ use crate::orchestration::ledger::Head;
 use crate::orchestration::write::{RowWrite, RunWrite, Seen, TableWrite, WindowWrite};
 use crate::state::{Error, Stored, Transaction};
 use crate::storage::ETag;
+use crate::telemetry::metrics;
 use crate::timestamp::Timestamp;
 
 /// All windows of a table.
@@ -99,7 +100,11 @@ pub async fn run(app: &App, write: &RunWrite<ETag>, etag: &ETag) -> Result<ETag,
             RowWrite::Delete(table, version) => transaction.delete_table(id, table, version)?,
         };
     }
-    first(app.state.commit(transaction).await?)
+    let committed = first(app.state.commit(transaction).await?)?;
+    if write.run.status.is_final() {
+        metrics::run_ended(write.run.status.name());
+    }
+    Ok(committed)
 }
 
 /// Swaps a run; gives whether it still was what was read.
@@ -108,7 +113,12 @@ pub async fn run(app: &App, write: &RunWrite<ETag>, etag: &ETag) -> Result<ETag,
 /// The state store's.
 pub async fn swap_run(app: &App, read: &Stored<Instance>, next: &Instance) -> Result<bool, Error> {
     match app.state.commit(Transaction::new().instance(next, Some(&read.etag))?).await {
-        Ok(_) => Ok(true),
+        Ok(_) => {
+            if next.status.is_final() && !read.record.status.is_final() {
+                metrics::run_ended(next.status.name());
+            }
+            Ok(true)
+        }
         Err(Error::Conflict) => Ok(false),
         Err(error) => Err(error),
     }

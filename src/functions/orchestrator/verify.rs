@@ -18,6 +18,8 @@ use crate::orchestration::limits::TRANSACTION_WINDOWS;
 use crate::orchestration::verification::Verdict;
 use crate::state::{Error, Stored};
 use crate::storage::ETag;
+use crate::telemetry::{ids, metrics};
+use crate::timestamp::Timestamp;
 use judging::Counting;
 use std::sync::Arc;
 use std::time::Duration;
@@ -29,9 +31,12 @@ type Judged = rules::Judged<ETag>;
 ///
 /// # Errors
 /// The state store's.
-#[tracing::instrument(skip_all, fields(table = key.as_str(), number = asked.number))]
 pub async fn handle(app: &App, key: &TableKey, asked: Count<'_>) -> Result<(), Error> {
     let Some(Stored { record: head, .. }) = app.state.head(key).await? else { return Ok(()) };
+    ids::table(&head.source);
+    if let Some(run) = &head.run {
+        ids::instance(run);
+    }
     let head = as_its_run_is(app, key, head, asked).await?;
     let services = match &app.services {
         Ok(services) => services,
@@ -88,7 +93,7 @@ async fn as_its_run_is(app: &App, key: &TableKey, head: Head, asked: Count<'_>) 
     if stop_with(&head, &run.record, app.state.now()).is_none() {
         return Ok(head);
     }
-    tracing::info!(instance.id = %run.record.id, table = head.source, "a table stops with its run, which was terminated");
+    tracing::info!(instance = %run.record.id, table = head.source, "a table stops with its run, which was terminated");
     store::move_head(app, key, |head, now| stop_with(head, &run.record, now)).await?;
     Ok(app.state.head(key).await?.map_or(head, |read| read.record))
 }
@@ -165,7 +170,10 @@ async fn commit(
             }
         };
         match store::table(app, key, &recorded.write, &etag).await {
-            Ok(_) => return Ok(Some(recorded)),
+            Ok(_) => {
+                tell(&recorded.write.head.source, batch, app.state.now());
+                return Ok(Some(recorded));
+            }
             Err(Error::Conflict) => stored = app.state.head(key).await?,
             Err(error) => return Err(error),
         }
@@ -175,6 +183,24 @@ async fn commit(
         }
     }
     Ok(None)
+}
+
+/// What a count that is on record has come to.
+fn tell(source: &str, batch: &[Judged], now: Timestamp) {
+    for Judged { seen, verdict, .. } in batch {
+        let window = &seen.window;
+        match verdict {
+            Verdict::Verified => {
+                metrics::rows_verified(source, window.seal.as_ref().map_or(0, |seal| seal.rows));
+                metrics::windows_ended(source, "verified", 1);
+                if let Some(since) = window.counting_since {
+                    metrics::waited(metrics::Wait::Proof, now.since(since));
+                }
+            }
+            Verdict::Failed(_) => metrics::windows_ended(source, "failed", 1),
+            _ => {}
+        }
+    }
 }
 
 /// Whether the windows still have the versions that they were judged at.

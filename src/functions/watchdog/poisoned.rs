@@ -12,9 +12,11 @@ use crate::orchestration::repairs::{Kind, Repaired};
 use crate::orchestration::watchdog::poison::{self, Found, Note};
 use crate::state::{CHUNK_QUEUE, CONTROL_QUEUE, Error};
 use crate::storage::{Body, Message as QueueMessage};
+use crate::telemetry::ids;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tokio::time::Instant;
+use tracing::Instrument;
 
 /// A message that was given up.
 struct Dead<'a> {
@@ -49,8 +51,8 @@ pub async fn bury(app: &App, end: Instant) -> Result<(), Error> {
                 return outcome;
             }
             // One that cannot be buried keeps none of the others.
-            if let Err(error) = bury_one(app, queue, message).await {
-                tracing::error!(queue, message.id, %error, "a poisoned message could not be dealt with; it comes again");
+            if let Err(error) = bury_one(app, queue, message).instrument(ids::part("bury")).await {
+                tracing::error!(queue, message_id = message.id, %error, "a poisoned message could not be dealt with; it comes again");
                 outcome = Err(error);
             }
         }
@@ -74,7 +76,7 @@ async fn bury_one(app: &App, queue: &'static str, message: &QueueMessage) -> Res
         }
         notes::remove(app, &dead.body, u32::MAX).await;
     } else {
-        tracing::error!(queue, message.id, "a message that is not JSON was given up and is dropped");
+        tracing::error!(queue, message_id = message.id, "a message that is not JSON was given up and is dropped");
     }
     forget(app, queue, message).await
 }
@@ -96,7 +98,7 @@ impl Dead<'_> {
             Ok(decoded) => Some(decoded),
             Err(error) => {
                 let reason = note.as_ref().map(|note| note.reason.as_str());
-                tracing::error!(queue, message.id, reason, %error, "a message that is not of this app is dropped");
+                tracing::error!(queue, message_id = message.id, reason, %error, "a message that is not of this app is dropped");
                 None
             }
         }
@@ -116,6 +118,13 @@ async fn bury_chunk(app: &App, dead: &Dead<'_>) -> Result<bool, Error> {
         return Ok(true);
     };
     let head = app.state.head(&message.table).await?.map(|head| head.record);
+    ids::window(&window.record.id, window.record.id.generation, window.record.posts);
+    if let Some(head) = &head {
+        ids::table(&head.source);
+        if let Some(run) = &head.run {
+            ids::instance(run);
+        }
+    }
     let made = Repaired {
         at: app.state.now(),
         kind: Kind::WindowPoisoned,

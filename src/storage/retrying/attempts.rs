@@ -2,6 +2,7 @@
 
 use crate::random::Random;
 use crate::storage::Error;
+use crate::telemetry::metrics;
 use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
@@ -46,6 +47,16 @@ struct GaveUp {
     source: Box<dyn std::error::Error + Send + Sync>,
 }
 
+/// What came of a request, for the count of requests.
+fn outcome<T>(answered: &Result<T, Error>) -> &'static str {
+    match answered {
+        Ok(_) => "ok",
+        Err(Error::Throttled { .. }) => "throttled",
+        Err(Error::Unavailable(_)) => "failed",
+        Err(_) => "refused",
+    }
+}
+
 /// The attempts of one call.
 pub(super) struct Attempts<'a> {
     operation: &'static str,
@@ -68,9 +79,11 @@ impl<'a> Attempts<'a> {
     /// One attempt, bounded in time.
     pub(super) async fn once<T>(&self, request: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
         let waited = self.policy.attempt;
-        timeout(waited, request)
+        let answered = timeout(waited, request)
             .await
-            .unwrap_or_else(|_| Err(Error::Unavailable(Box::new(NoAnswer { operation: self.operation, waited }))))
+            .unwrap_or_else(|_| Err(Error::Unavailable(Box::new(NoAnswer { operation: self.operation, waited }))));
+        metrics::storage_transaction(self.operation, outcome(&answered));
+        answered
     }
 
     /// Further requests that the call needs to know how it ended, in what is left of its time.
@@ -100,6 +113,7 @@ impl<'a> Attempts<'a> {
             return Err(self.give_up(error, elapsed));
         }
         self.log_repetition(pause, &error);
+        metrics::waited(metrics::Wait::Store, pause);
         sleep(pause).await;
         Ok(())
     }

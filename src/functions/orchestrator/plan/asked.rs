@@ -12,6 +12,7 @@ use crate::orchestration::ids::{InstanceId, TableKey};
 use crate::orchestration::instance::{Instance, TableResult, TableRun};
 use crate::orchestration::ledger::Head;
 use crate::state::{Error, Stored};
+use crate::telemetry::ids;
 use tokio::time::Instant;
 
 /// A table of a run that goes on, without a result so far.
@@ -42,6 +43,7 @@ impl<'a> Asked<'a> {
                 return Ok(None);
             };
             let asked = Self { app, run: run.record, table: table.record };
+            ids::table(&asked.table.config.source);
             #[cfg(feature = "mutants")]
             let asked = if mutated!(ConfigReadAgain) { asked.configured_again().await } else { asked };
             if asked.table.result.is_some() {

@@ -27,7 +27,7 @@ pub async fn post_again(
 ) -> Result<(), Error> {
     for (name, window) in posts {
         let Some(seal) = &window.seal else { continue };
-        tracing::warn!(window.id = %window.id, posts = window.posts, "a window is posted again");
+        tracing::warn!(window = %window.id, posts = window.posts, "a window is posted again");
         let posted = posting::post(services, head, window, seal, deadline).await;
         let outcome = window.outcome.after(&posted);
         if outcome != window.outcome {
@@ -80,7 +80,7 @@ pub async fn remove(
         let rows = WindowRows { table: &place.table, id: &removal.window, id_in_row, after: removal.after };
         let (error, refused) = match services.catalog.remove_rows(&rows, removal.rows, deadline).await {
             Ok(Removed::All) => {
-                tracing::warn!(window.id = %window.id, rows = removal.rows, after = ?removal.after, "rows of a window were removed");
+                tracing::warn!(window = %window.id, rows = removal.rows, after = ?removal.after, "rows of a window were removed");
                 continue;
             }
             Ok(Removed::Otherwise { previewed }) => {
@@ -89,7 +89,7 @@ pub async fn remove(
             }
             Err(error) => (error.to_string(), !is_transient(&error)),
         };
-        tracing::error!(window.id = %window.id, error, "rows of a window could not be removed");
+        tracing::error!(window = %window.id, error, "rows of a window could not be removed");
         keep(app, key, name, window, |current| failed(current, error, refused)).await?;
     }
     Ok(())

@@ -81,7 +81,7 @@ impl Counting<'_> {
             let found = found(&counts, &seen.window);
             let verdict = judge_again(&place, &seen.window, found, now, &self.app.limits);
             if let Verdict::Doubled(reason) = &verdict {
-                tracing::error!(window.id = %seen.window.id, reason, "a proved window is there more than once");
+                tracing::error!(window = %seen.window.id, reason, "a proved window is there more than once");
             }
             let verdict = self.repaired(&seen.window, found, verdict, now);
             Judged { seen, learned: false, verdict }
@@ -175,7 +175,7 @@ impl Counted<'_, '_> {
             Ok(false) => Blob::Gone,
             Err(error) => Blob::Unknown(error.to_string()),
         };
-        tracing::warn!(window.id = %window.id, ?blob, "nothing of a window has landed");
+        tracing::warn!(window = %window.id, ?blob, "nothing of a window has landed");
         before_repost(&window, &blob, self.now, &self.with.app.limits)
     }
 
@@ -206,7 +206,7 @@ impl Counted<'_, '_> {
     }
 
     fn uncounted(&self, window: &Window, error: &str) -> Verdict {
-        tracing::warn!(window.id = %window.id, error, "a window could not be judged");
+        tracing::warn!(window = %window.id, error, "a window could not be judged");
         uncounted(window, error, self.now, &self.with.app.limits)
     }
 }

@@ -89,7 +89,7 @@ impl<'a> Looks<'a> {
             let table = Identifier::new(&self.head.destination).map_err(|error| error.to_string())?;
             let failures = self.catalog.ingestion_failures(&table, self.since, self.deadline).await;
             failures.map_err(|error| {
-                tracing::warn!(%error, %table, "the ingestion failures could not be read");
+                tracing::warn!(%error, destination = %table, "the ingestion failures could not be read");
                 format!("the ingestion failures could not be read: {error}")
             })
         };
