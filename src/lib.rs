@@ -19,6 +19,7 @@ pub mod adx;
 pub mod app;
 pub mod config;
 pub mod defender;
+pub mod doctor;
 pub mod functions;
 pub mod host;
 pub mod kql;

@@ -6,7 +6,8 @@
 use adxingestor::defender::queries::{
     Axis, Copied, Handover, HashFunction, Hashing, Partition, Past, Range, RowFormat, Slice, Source, bounds,
     close_histogram, columns, count, count_null_watermark, histogram, histogram_with_past, odd_times, partition_counts,
-    plain_sample, plain_window, probe, sample, slices, snapshot_counts, weighed_histogram, window, with_columns,
+    plain_sample, plain_window, probe, sample, slices, snapshot_counts, visible, weighed_histogram, window,
+    with_columns,
 };
 use adxingestor::kql::Identifier;
 use adxingestor::timestamp::Timestamp;
@@ -95,6 +96,8 @@ fn queries() -> BTreeMap<&'static str, String> {
         ("bounds-of-what-was-missed", bounds(&missed, &Slice::Range(from_the_start), &name("Timestamp"))),
         ("window-of-what-has-no-watermark", window(&without, &Slice::Range(from_the_start), Some(&device), None)),
         ("window-of-what-was-copied", window(&only_copied, &slice, None, None)),
+        ("visible", visible(&[name("DeviceEvents"), name("EmailEvents"), name("where")])),
+        ("visible-one", visible(&[name("DeviceEvents")])),
         ("probe", probe(&name("DeviceEvents"), HashFunction::Xxhash64)),
         ("probe-hash", probe(&name("DeviceEvents"), HashFunction::Hash)),
         ("probe-odd-name", probe(&name("where"), HashFunction::Xxhash64)),

@@ -210,6 +210,19 @@ impl Client {
         self.inner.ids.fresh().as_u64_pair().1
     }
 
+    /// Gets a token for the engine, as the engine itself says what for, and sends it nowhere.
+    ///
+    /// # Errors
+    /// [`Error::Outbound`] where the engine is not trusted with a token or there is none to be had, and what asking the engine
+    /// can end in.
+    pub async fn sign_in(&self, deadline: Instant) -> Result<(), Error> {
+        let Inner { outbound, engine, .. } = &*self.inner;
+        outbound.check(&engine.url)?;
+        let Some(scope) = self.scope(engine, deadline).await? else { return Ok(()) };
+        let token = timeout_at(deadline, outbound.token(scope)).await;
+        token.map_err(|_| Error::unavailable("no token in time"))?.map(drop).map_err(Error::from)
+    }
+
     /// Runs a query and gives its first result. Repeated when the service is throttling or unavailable.
     ///
     /// # Errors

@@ -3,6 +3,9 @@
 
 use crate::remedy::{self, Application};
 
+/// What stands between the service's words and the role that is missing.
+pub(super) const NEEDS: &str = "; the identity needs the role ";
+
 /// Who is denied, and where.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Denied<'a> {
@@ -26,7 +29,7 @@ impl Denied<'_> {
     pub fn told(&self, message: &str) -> String {
         let Some((named, roles)) = needed(self.csl) else { return message.to_owned() };
         let commands: Vec<String> = roles.iter().map(|role| format!("`{}`", self.grant(role))).collect();
-        format!("{message}; the identity needs the role {named}: run {}", commands.join(" and "))
+        format!("{message}{NEEDS}{named}: run {}", commands.join(" and "))
     }
 
     fn grant(&self, role: &Role<'_>) -> String {

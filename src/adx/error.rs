@@ -1,7 +1,7 @@
 //! What a request to the cluster or its storage can end in, cut by what the caller does next, and how an
 //! HTTP status or a service's error object becomes one. Knows no request but the first words of its text.
 
-use super::denial::Denied;
+use super::denial::{Denied, NEEDS};
 use crate::outbound;
 use crate::remedy::Application;
 use serde_json::Value;
@@ -105,6 +105,12 @@ impl Error {
             }
             _ => None,
         }
+    }
+
+    /// What was denied, and the role that is missing with the commands that grant it.
+    pub fn denied(&self) -> Option<(&str, &str)> {
+        let Self::Denied { message } = self else { return None };
+        Some(message.split_once(NEEDS).unwrap_or((message, "")))
     }
 
     /// Something that this side gets wrong before anything is sent.

@@ -155,6 +155,6 @@ async fn asked_to_end() {
 
 /// The whole environment of this process: the handler inherits it.
 #[allow(clippy::disallowed_methods, reason = "the process environment is read in the command line only")]
-fn process_environment() -> Vec<(String, String)> {
+pub fn process_environment() -> Vec<(String, String)> {
     std::env::vars().collect()
 }

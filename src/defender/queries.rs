@@ -156,6 +156,18 @@ pub fn probe(table: &Identifier, function: HashFunction) -> String {
     format!("{table}\n| extend ArrivedAt = {ARRIVAL_TIME}\n| where {function}(\"\", 1) == 0\n| take 1")
 }
 
+/// Whether tables are there: no row of them is read, and where one is not there the service refuses and names it.
+pub fn visible(tables: &[Identifier]) -> String {
+    match tables {
+        [table] => format!("{table}\n| take 0"),
+        // Without their columns, of which all tables together have many.
+        tables => {
+            let none = |table: &Identifier| format!("{table} | take 0 | summarize Rows = count()");
+            format!("union\n({})", tables.iter().map(none).collect::<Vec<_>>().join("),\n("))
+        }
+    }
+}
+
 /// Of the rows that arrived during the last day, how many have an event time in the future (`Ahead`), and how many have none
 /// (`Without`). Few rows are read, and of them one column.
 pub fn odd_times(table: &Identifier) -> String {

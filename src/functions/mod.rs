@@ -26,6 +26,7 @@ mod watchdog;
 
 pub use orchestrator::adopt::{Error as AdoptError, adopt};
 pub use orchestrator::{Estimate, estimates};
+pub use orchestrator::begin::configured;
 
 pub use hunting::KnownTimespan;
 

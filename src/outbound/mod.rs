@@ -69,6 +69,12 @@ impl Error {
     pub fn is_transient(&self) -> bool {
         matches!(self, Self::Token { transient: true, .. })
     }
+
+    /// Why there is no token and what to do, apart from each other.
+    pub fn no_token(&self) -> Option<(&str, &'static str)> {
+        let Self::Token { message, .. } = self else { return None };
+        Some(identity::parted(message))
+    }
 }
 
 /// A token that a service has refused: a credential of [`credential`] drops its cache for it.

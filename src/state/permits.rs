@@ -212,6 +212,14 @@ impl State {
         })
     }
 
+    /// Whether anybody has made a call on this budget yet.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn has_budget(&self) -> Result<bool, Error> {
+        Ok(self.read_budget().await?.etag.is_some())
+    }
+
     /// How long it is to the next permit at least: what this process knows may be old, and then it is longer.
     pub fn next_permit_in(&self) -> Duration {
         let now = self.permit_time();

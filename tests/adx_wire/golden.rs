@@ -249,6 +249,14 @@ async fn policies_that_settings_ask_for(golden: &mut Golden) {
     golden.csl("destination_with_policies.txt", &fake);
 }
 
+async fn roles(golden: &mut Golden) {
+    let columns = "Scope:string,DisplayName:string,AADObjectID:string,Role:string";
+    let fake = Fake::start(move |_| v1(columns, &json!([["Database Hunting", "app", "", "Viewer"]]))).await;
+    let held = catalog(&fake).own_roles(soon()).await.unwrap().unwrap();
+    assert_eq!((held[0].scope.as_str(), held[0].role.as_str()), ("Database Hunting", "Viewer"));
+    golden.csl("roles.txt", &fake);
+}
+
 async fn an_append_that_was_done_before(golden: &mut Golden) {
     let fake = Fake::start(|seen| match seen.csl().as_str() {
         csl if csl.starts_with(".set-or-append") => appended(0),
@@ -550,6 +558,7 @@ async fn everything_that_leaves_matches_its_golden_file_and_none_is_left_over() 
     ledgers(&mut golden).await;
     audits(&mut golden).await;
     an_append_that_was_done_before(&mut golden).await;
+    roles(&mut golden).await;
     uploads_and_messages(&mut golden).await;
     golden.finish();
 }

@@ -11,12 +11,16 @@ use crate::hunting::{self, Hunting};
 use crate::source::{self, Source};
 use axum::Router;
 use axum::body::Body;
+use axum::http::{HeaderValue, header};
+use axum::middleware::map_response;
+use axum::response::Response;
 use axum::serve::ListenerExt;
 use bytes::Bytes;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
+use time::macros::format_description;
 use tokio::runtime::Handle;
 
 const TENANT_ID: &str = "5f0a3a2c-6f1e-4a57-9f0b-3c1d2e4f5a6b";
@@ -50,6 +54,8 @@ pub struct Settings {
     pub state_directory: Option<PathBuf>,
     /// The time.
     pub clock: Arc<dyn Clock>,
+    /// By how many seconds the header `Date` of each answer is ahead of that; `None` leaves it to the server.
+    pub dates_ahead_seconds: Option<i64>,
 }
 
 impl Default for Settings {
@@ -67,6 +73,7 @@ impl Default for Settings {
             managed_identity_roles: vec![THREAT_HUNTING_READ_ALL.to_owned()],
             state_directory: None,
             clock: Arc::new(SystemClock),
+            dates_ahead_seconds: None,
         }
     }
 }
@@ -187,11 +194,19 @@ impl Cloud {
         }
         let ingestion = Ingestion::start(database, storage.clone(), settings.ingestion, handle);
         let entra = Entra::new(directory, tokens.clone(), clock.clone(), faults.clone());
+        let dated = settings.dates_ahead_seconds.map(|ahead| (ahead, clock.clone()));
         let hunting = Arc::new(Hunting::new(settings.hunting, source.clone(), tokens.clone(), faults.clone(), clock));
         let router = entra::router(Arc::new(entra))
             .merge(hunting::router(hunting.clone()))
             .merge(adx::router(adx.clone()))
             .merge(storage::router(storage.clone()));
+        let router = match dated {
+            None => router,
+            Some((ahead, clock)) => router.layer(map_response(move |response: Response| {
+                let shown = date(clock.unix_seconds() + ahead);
+                async move { dated_as(response, shown) }
+            })),
+        };
         let runtime = None;
         let cloud =
             Self { address, source, hunting, adx, storage, ingestion, tokens, faults, identity_header, runtime };
@@ -238,6 +253,11 @@ impl Cloud {
         self.hunting.statistics()
     }
 
+    /// The machine's identity, as roles in the database name it.
+    pub fn principal(&self) -> String {
+        format!("aadapp={IDENTITY_CLIENT_ID};{TENANT_ID}")
+    }
+
     /// The environment of a client of this cloud, as for any sovereign cloud.
     pub fn product_settings(&self) -> Vec<(String, String)> {
         let url = self.url();
@@ -264,6 +284,19 @@ impl Drop for Cloud {
             runtime.shutdown_background();
         }
     }
+}
+
+fn dated_as(mut response: Response, date: Option<HeaderValue>) -> Response {
+    response.headers_mut().extend(date.map(|date| (header::DATE, date)));
+    response
+}
+
+/// Seconds since 1970 as an HTTP date (RFC 9110, section 5.6.7).
+fn date(unix_seconds: i64) -> Option<HeaderValue> {
+    let format =
+        format_description!("[weekday repr:short], [day] [month repr:short] [year] [hour]:[minute]:[second] GMT");
+    let at = time::OffsetDateTime::from_unix_timestamp(unix_seconds).ok()?;
+    HeaderValue::from_str(&at.format(format).ok()?).ok()
 }
 
 fn open_source(settings: &Settings) -> Result<Source, Error> {

@@ -4,6 +4,7 @@
 use super::super::ingestion::{ChunkIdMode, json_path};
 use super::super::table::Type;
 use super::super::template::{Listed, fill};
+use super::metadata::Schema;
 use super::policies::Target;
 use super::{Catalog, Error, Hidden, Policies};
 use crate::kql::{Identifier, SingleQuoted, Text};
@@ -131,31 +132,15 @@ impl Catalog {
     pub async fn ensure_destination(&self, wanted: &Destination, deadline: Instant) -> Result<Ready, DestinationError> {
         let table = &wanted.table;
         let columns = wanted.columns();
-        if let Some((name, ty)) = columns.iter().skip(1).find(|(name, _)| *name == wanted.watermark_column) {
-            return Err(DestinationError::TypeConflict {
-                table: table.as_str().to_owned(),
-                column: name.as_str().to_owned(),
-                found: "watermark (datetime)".to_owned(),
-                wanted: ty,
-            });
-        }
+        refuse_same_name(wanted, &columns)?;
         let Some(schema) = self.schema(table, deadline).await? else {
             if wanted.must_be_there {
                 return Err(DestinationError::Gone { table: table.as_str().to_owned() });
             }
             return self.make_destination(wanted, &columns, deadline).await;
         };
-        self.refuse_hidden(table, deadline).await?;
-        let stays = self.retention(table, deadline).await? != Some(0);
-        if !stays && wanted.policies.retention.is_none() {
-            return Err(no_retention(table, remedy::keep_rows(table.as_str())));
-        }
-        let missing = missing_columns(wanted, &columns, &schema.columns)?;
+        let (missing, stays) = self.examine(wanted, &columns, &schema, deadline).await?;
         if !missing.is_empty() {
-            if let Some(by) = self.blocker(table, wanted.ours, deadline).await? {
-                let column = missing[0].0.as_str().to_owned();
-                return Err(DestinationError::Blocked { table: table.as_str().to_owned(), column, by });
-            }
             let file = include_str!("../../../kql/destination/add_columns.kql");
             self.change(&fill(file, &[("table", table), ("columns", &declared(&missing))]), deadline).await?;
         }
@@ -178,6 +163,54 @@ impl Catalog {
         Ok(ready)
     }
 
+    /// Whether the destination can take rows, and the columns that it lacks and may be given; `None` where it is not there and may
+    /// be made. Looks only.
+    ///
+    /// # Errors
+    /// [`DestinationError`], for what [`Catalog::ensure_destination`] would refuse.
+    pub async fn look_at_destination(
+        &self,
+        wanted: &Destination,
+        deadline: Instant,
+    ) -> Result<Option<Vec<String>>, DestinationError> {
+        let table = &wanted.table;
+        let columns = wanted.columns();
+        refuse_same_name(wanted, &columns)?;
+        let Some(schema) = self.schema(table, deadline).await? else {
+            if wanted.must_be_there {
+                return Err(DestinationError::Gone { table: table.as_str().to_owned() });
+            }
+            self.refuse_zero_retention_of_all(wanted, deadline).await?;
+            return Ok(None);
+        };
+        let (missing, _) = self.examine(wanted, &columns, &schema, deadline).await?;
+        Ok(Some(missing.into_iter().map(|(name, _)| name.as_str().to_owned()).collect()))
+    }
+
+    /// What a destination that is there lacks, and whether its rows stay.
+    async fn examine(
+        &self,
+        wanted: &Destination,
+        columns: &[(Identifier, &'static str)],
+        schema: &Schema,
+        deadline: Instant,
+    ) -> Result<(Vec<(Identifier, &'static str)>, bool), DestinationError> {
+        let table = &wanted.table;
+        self.refuse_hidden(table, deadline).await?;
+        let stays = self.retention(table, deadline).await? != Some(0);
+        if !stays && wanted.policies.retention.is_none() {
+            return Err(no_retention(table, remedy::keep_rows(table.as_str())));
+        }
+        let missing = missing_columns(wanted, columns, &schema.columns)?;
+        if !missing.is_empty()
+            && let Some(by) = self.blocker(table, wanted.ours, deadline).await?
+        {
+            let column = missing[0].0.as_str().to_owned();
+            return Err(DestinationError::Blocked { table: table.as_str().to_owned(), column, by });
+        }
+        Ok((missing, stays))
+    }
+
     async fn make_destination(
         &self,
         wanted: &Destination,
@@ -185,9 +218,7 @@ impl Catalog {
         deadline: Instant,
     ) -> Result<Ready, DestinationError> {
         let table = &wanted.table;
-        if wanted.policies.retention.is_none() && self.database_retention(deadline).await? == Some(0) {
-            return Err(no_retention(table, remedy::keep_rows_of_all(self.client.database())));
-        }
+        self.refuse_zero_retention_of_all(wanted, deadline).await?;
         let folder = wanted.policies.folder.as_deref().unwrap_or(&wanted.folder);
         let file = include_str!("../../../kql/destination/create.kql");
         let values: [(&str, &(dyn std::fmt::Display + Sync)); 3] =
@@ -229,6 +260,18 @@ impl Catalog {
         }
     }
 
+    /// Refuses a table that would be made with the database's own retention of zero.
+    async fn refuse_zero_retention_of_all(
+        &self,
+        wanted: &Destination,
+        deadline: Instant,
+    ) -> Result<(), DestinationError> {
+        if wanted.policies.retention.is_none() && self.database_retention(deadline).await? == Some(0) {
+            return Err(no_retention(&wanted.table, remedy::keep_rows_of_all(self.client.database())));
+        }
+        Ok(())
+    }
+
     /// Makes the mapping again if a crash came between the table and its mapping. Where the service cannot show
     /// mappings it is made, which is harmless where it is there.
     async fn restore_mapping(&self, wanted: &Destination, deadline: Instant) -> Result<(), Error> {
@@ -265,6 +308,19 @@ fn is_as_made(wanted: &Destination, columns: &[(Identifier, &'static str)], sche
     wanted.chunk_id != ChunkIdMode::InRow
         && columns.len() == schema.len()
         && columns.iter().zip(schema).all(|((name, _), (held, _))| name.as_str() == held)
+}
+
+/// Refuses a watermark column of the name of another.
+fn refuse_same_name(wanted: &Destination, columns: &[(Identifier, &'static str)]) -> Result<(), DestinationError> {
+    let same = columns.iter().skip(1).find(|(name, _)| *name == wanted.watermark_column);
+    same.map_or(Ok(()), |(name, ty)| {
+        Err(DestinationError::TypeConflict {
+            table: wanted.table.as_str().to_owned(),
+            column: name.as_str().to_owned(),
+            found: "watermark (datetime)".to_owned(),
+            wanted: ty,
+        })
+    })
 }
 
 /// The columns that have to be added.

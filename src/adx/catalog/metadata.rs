@@ -2,7 +2,7 @@
 
 use super::super::table::Row;
 use super::super::template::fill;
-use super::{Catalog, Error};
+use super::{Catalog, Error, Table};
 use crate::kql::Identifier;
 use crate::timestamp::Timestamp;
 use tokio::time::Instant;
@@ -78,30 +78,16 @@ impl Catalog {
     /// # Errors
     /// What the query can end in; [`Error::Corrupt`] for a view without the expected columns.
     pub async fn read_config(&self, deadline: Instant) -> Result<Vec<ConfigRow>, Error> {
+        config_rows(&self.or_made(|| self.config_answer(deadline), deadline).await?)
+    }
+
+    /// The answer of the configuration view. Where it is missing, nothing is made.
+    ///
+    /// # Errors
+    /// What the query can end in.
+    pub async fn config_answer(&self, deadline: Instant) -> Result<Table, Error> {
         let csl = fill(include_str!("../../../kql/metadata/config.kql"), &[("view", &self.names().config_view)]);
-        let table = self.or_made(|| self.query(&csl, deadline), deadline).await?;
-        let column = |name| table.column(name);
-        let (source, folder, destination) =
-            (column("SourceTable")?, column("DestinationFolder")?, column("DestinationTable")?);
-        let (watermark, refreshed, high) =
-            (column("WatermarkColumn")?, column("LastRefreshedTime")?, column("HighWatermark")?);
-        let (load_type, active) = (column("LoadType")?, column("IsActive")?);
-        table
-            .rows()
-            .map(|row| {
-                Ok(ConfigRow {
-                    source_table: row.text(source)?.to_owned(),
-                    destination_folder: row.text(folder)?.to_owned(),
-                    destination_table: row.text(destination)?.to_owned(),
-                    watermark_column: row.text(watermark)?.to_owned(),
-                    last_refreshed: row.datetime(refreshed)?,
-                    // The Python app's view formats this one as text.
-                    high_watermark: row.datetime(high)?,
-                    load_type: row.text(load_type)?.to_owned(),
-                    is_active: row.bool(active)?,
-                })
-            })
-            .collect()
+        self.query(&csl, deadline).await
     }
 
     /// Runs `request`; if it misses a table or view, makes the metadata and runs it once more.
@@ -136,7 +122,10 @@ impl Catalog {
     }
 
     /// Whether a query finds the table or view.
-    async fn is_there(&self, entity: &Identifier, deadline: Instant) -> Result<bool, Error> {
+    ///
+    /// # Errors
+    /// What the query can end in, but for [`Error::NotFound`].
+    pub async fn is_there(&self, entity: &Identifier, deadline: Instant) -> Result<bool, Error> {
         let csl = fill(include_str!("../../../kql/metadata/probe.kql"), &[("entity", entity)]);
         match self.query(&csl, deadline).await {
             Ok(_) => Ok(true),
@@ -161,8 +150,37 @@ impl Catalog {
     }
 }
 
+/// The rows of the configuration view's answer.
+///
+/// # Errors
+/// [`Error::Corrupt`] for an answer without the expected columns, or with other types.
+pub fn config_rows(table: &Table) -> Result<Vec<ConfigRow>, Error> {
+    let column = |name| table.column(name);
+    let (source, folder, destination) =
+        (column("SourceTable")?, column("DestinationFolder")?, column("DestinationTable")?);
+    let (watermark, refreshed, high) =
+        (column("WatermarkColumn")?, column("LastRefreshedTime")?, column("HighWatermark")?);
+    let (load_type, active) = (column("LoadType")?, column("IsActive")?);
+    table
+        .rows()
+        .map(|row| {
+            Ok(ConfigRow {
+                source_table: row.text(source)?.to_owned(),
+                destination_folder: row.text(folder)?.to_owned(),
+                destination_table: row.text(destination)?.to_owned(),
+                watermark_column: row.text(watermark)?.to_owned(),
+                last_refreshed: row.datetime(refreshed)?,
+                // The Python app's view formats this one as text.
+                high_watermark: row.datetime(high)?,
+                load_type: row.text(load_type)?.to_owned(),
+                is_active: row.bool(active)?,
+            })
+        })
+        .collect()
+}
+
 /// Reads `Name:type,['Other name']:type`.
-fn parse_schema(text: &str) -> Result<Vec<(String, String)>, Error> {
+pub(super) fn parse_schema(text: &str) -> Result<Vec<(String, String)>, Error> {
     let unreadable =
         || Error::corrupt(format!("the schema `{}` cannot be read", text.chars().take(200).collect::<String>()));
     let mut columns = Vec::new();

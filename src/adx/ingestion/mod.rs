@@ -75,6 +75,15 @@ impl Ingestor {
         self.storage.held().filter(|set| matches!(set.way, Way::Inline)).map(|_| MAX_INLINE_BYTES)
     }
 
+    /// The way that would be taken now, and why, in words. Asks for what the cluster lends, uses nothing of it and keeps nothing.
+    ///
+    /// # Errors
+    /// Why there is none.
+    pub async fn way(&self, deadline: Instant) -> Result<(&'static str, String), Error> {
+        let route = route::find(&self.client, self.storage.choice(), deadline).await?;
+        Ok((route.way.told(), route.reason))
+    }
+
     /// Opens a blob to write to. Nothing is visible before [`Upload::commit`]; an upload that is dropped leaves
     /// nothing behind but blocks that the service forgets within a week. All of it has to be done by `deadline`.
     ///

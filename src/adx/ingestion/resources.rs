@@ -81,6 +81,11 @@ impl Storage {
         }
     }
 
+    /// What the setting says.
+    pub fn choice(&self) -> Choice {
+        self.choice
+    }
+
     /// The containers that an upload may try, the best first.
     pub fn containers(&self, client: &Client, set: &Resources) -> Vec<Signed> {
         self.best(client, &set.containers)

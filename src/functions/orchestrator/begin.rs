@@ -3,6 +3,7 @@
 use super::{audit, is_transient, store};
 use crate::adx::catalog::ConfigRow;
 use crate::app::{App, Services};
+use crate::config::Settings;
 use crate::functions::control::{confirm, release};
 use crate::functions::hunting::jittered;
 use crate::kql::Identifier;
@@ -122,6 +123,11 @@ async fn set_going(
     if over { release(app, id).await } else { Ok(()) }
 }
 
+/// The tables of a run that asks for all, as the configuration has them now.
+pub fn configured(settings: &Settings, rows: Vec<ConfigRow>) -> Vec<TableRun> {
+    tables_asked_for(settings, None, rows, Timestamp::MAX)
+}
+
 /// The tables of a run whose range ends at `high`, from the rows of the configuration.
 pub(super) fn planned_tables(
     services: &Services,
@@ -129,15 +135,23 @@ pub(super) fn planned_tables(
     rows: Vec<ConfigRow>,
     high: Timestamp,
 ) -> Vec<TableRun> {
-    let settings = &services.settings;
-    let key = |source: &str, destination: &str| settings.table_key(source, destination);
-    let active = rows.into_iter().filter(|row| row.is_active == Some(true)).map(validated).collect();
-    let places = Places { view: settings.names.config_view.as_str(), table: settings.names.config_table.as_str() };
-    let mut tables = begin::tables(run.asked_for(), active, high, places, key);
+    let mut tables = tables_asked_for(&services.settings, run.asked_for(), rows, high);
     for table in tables.iter_mut().filter(|table| table.config.load_type == Some(LoadType::Snapshot)) {
         table.high = run.created;
     }
     tables.into_iter().map(|table| bounded(table, &run.input)).collect()
+}
+
+fn tables_asked_for(
+    settings: &Settings,
+    asked_for: Option<&[String]>,
+    rows: Vec<ConfigRow>,
+    high: Timestamp,
+) -> Vec<TableRun> {
+    let key = |source: &str, destination: &str| settings.table_key(source, destination);
+    let active = rows.into_iter().filter(|row| row.is_active == Some(true)).map(validated).collect();
+    let places = Places { view: settings.names.config_view.as_str(), table: settings.names.config_table.as_str() };
+    begin::tables(asked_for, active, high, places, key)
 }
 
 /// Checks a config row; gives its first problem.

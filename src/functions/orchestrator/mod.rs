@@ -3,7 +3,7 @@
 
 pub mod adopt;
 mod audit;
-mod begin;
+pub mod begin;
 mod finish;
 mod hold;
 mod plan;

@@ -15,6 +15,13 @@ pub(in crate::outbound) fn explain(error: &azure_core::Error) -> String {
     format!("{message}; {advice}")
 }
 
+/// A message of [`explain`] in its two parts: what happened, and what to do about it.
+pub(in crate::outbound) fn parted(message: &str) -> (&str, &'static str) {
+    let known = ADVICE.iter().map(|(_, advice)| *advice).chain([NOT_REACHED, OTHERWISE]);
+    let mut parts = known.filter_map(|advice| Some((message.strip_suffix(advice)?.strip_suffix("; ")?, advice)));
+    parts.next().unwrap_or((message, ""))
+}
+
 const NOT_REACHED: &str =
     "trying again later; if it stays, check the network, AZURE_AUTHORITY_HOST and IDENTITY_ENDPOINT";
 const OTHERWISE: &str = "check AZURE_TENANT_ID, AZURE_CLIENT_ID and AZURE_CLIENT_SECRET, or which managed identity the app has (for the state store AzureWebJobsStorage__clientId)";

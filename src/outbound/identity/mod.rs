@@ -6,7 +6,7 @@ mod renewing;
 mod transport;
 
 pub use errors::causes;
-pub(super) use errors::{explain, is_transient};
+pub(super) use errors::{explain, is_transient, parted};
 
 use super::Error;
 use crate::secret::Secret;

@@ -60,6 +60,11 @@ impl Connection {
         }
     }
 
+    /// The name of the account.
+    pub fn account(&self) -> &str {
+        &self.account
+    }
+
     /// The container of payloads: named like the table, in lower case as containers are.
     pub(super) fn container(&self) -> String {
         self.table.to_ascii_lowercase()

@@ -102,6 +102,13 @@ impl Error {
         Self::new(403, "Forbidden", "Kusto.Data.Exceptions.KustoRequestDeniedException", message)
     }
 
+    /// A caller without the role for what it asks.
+    pub fn not_authorized(principal: &str, database: &str) -> Self {
+        let message =
+            format!("Principal '{principal}' is not authorized to perform operation in database '{database}'.");
+        Self::new(403, "Forbidden", "Kusto.Data.Exceptions.KustoRequestDeniedException", message)
+    }
+
     /// A write in a request that promised to be read-only.
     pub fn read_only() -> Self {
         let message = "The request is marked as read-only and cannot write: send it without x-ms-readonly.";

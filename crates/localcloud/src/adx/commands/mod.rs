@@ -56,6 +56,8 @@ pub(super) struct Context<'a> {
     pub(super) read_only: bool,
     /// Who asks, for the record.
     pub(super) principal: &'a str,
+    /// Whether callers have no other roles than those that they were given.
+    pub(super) by_roles: bool,
 }
 
 type Action<'a> = Box<dyn FnOnce(&Context<'_>) -> Result<ResultTable, Error> + 'a>;

@@ -1,4 +1,5 @@
-//! Roles in the database: who holds them is kept and shown. Of them only `unrestrictedviewers` is looked at.
+//! Roles in the database: who holds them is kept and shown. Of them only `unrestrictedviewers` is looked at, unless the cluster
+//! asks for roles (`rest/rights.rs`).
 
 use super::cursor::Cursor;
 use super::{Command, Error, ResultTable, texts};
@@ -39,4 +40,33 @@ pub(super) fn parse_change<'a>(cursor: &mut Cursor<'a>, adds: bool) -> Result<Co
             Ok(ResultTable::new(&columns, holders.iter().map(|holder| texts([role, holder])).collect()))
         })
     }))
+}
+
+/// `.show principal roles`, from `principal` on: the caller's own (dataexplorer-docs `management/security-roles.md`).
+pub(super) fn parse_show_own<'a>(cursor: &mut Cursor<'a>) -> Result<Command<'a>, Error> {
+    cursor.expect("principal")?;
+    cursor.expect("roles")?;
+    Ok(Command::show(|context| {
+        let columns = ["Scope", "DisplayName", "AADObjectID", "Role"].map(|name| (name, Type::String));
+        let scope = format!("Database {}", context.database.name());
+        let row = |role: &str| texts([scope.as_str(), context.principal, "", role]);
+        let content = context.database.read();
+        let held =
+            content.roles.iter().filter(|(_, holders)| holders.iter().any(|holder| is(holder, context.principal)));
+        let mut rows: Vec<_> = held.filter_map(|(role, _)| shown(role)).map(row).collect();
+        if !context.by_roles {
+            rows.push(row("Admin"));
+        }
+        Ok(ResultTable::new(&columns, rows))
+    }))
+}
+
+fn is(holder: &str, principal: &str) -> bool {
+    holder.eq_ignore_ascii_case(principal)
+}
+
+/// A role as it is shown.
+fn shown(role: &str) -> Option<&'static str> {
+    let names = ["Admin", "User", "Viewer", "UnrestrictedViewer", "Ingestor", "Monitor"];
+    ROLES.iter().zip(names).find(|(known, _)| **known == role).map(|(_, name)| name)
 }

@@ -2,7 +2,7 @@
 
 use super::cursor::Cursor;
 use super::policy::Entity;
-use super::{Command, Error, ResultTable, diagnostics, extents, function, mapping, policy, table, view};
+use super::{Command, Error, ResultTable, diagnostics, extents, function, mapping, policy, role, table, view};
 
 pub(super) fn parse<'a>(cursor: &mut Cursor<'a>) -> Result<Command<'a>, Error> {
     cursor.expect("show")?;
@@ -29,6 +29,7 @@ pub(super) fn parse<'a>(cursor: &mut Cursor<'a>) -> Result<Command<'a>, Error> {
         }
         "functions" | "function" => function::parse_show(cursor),
         "materialized-views" => view::parse_show(cursor),
+        "principal" => role::parse_show_own(cursor),
         "column" => {
             cursor.word()?;
             let column = Entity::column(cursor)?;

@@ -262,6 +262,7 @@ impl Adx {
         if !any {
             self.check_database(&request.database)?;
         }
+        self.check_rights(&request.text, &caller.principal)?;
         let planned = fault.and_then(Problem::planned);
         if endpoint == Endpoint::Management {
             if !is_command(&request.text) {

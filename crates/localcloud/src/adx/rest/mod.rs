@@ -9,6 +9,7 @@ mod queued;
 mod refusal;
 mod request;
 mod result;
+mod rights;
 mod streaming;
 #[cfg(test)]
 mod tests;
@@ -25,6 +26,7 @@ use super::seen::Seen;
 use crate::entra::Tokens;
 use crate::faults::Faults;
 use crate::kql::Catalog;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -64,6 +66,8 @@ pub struct Adx {
     queued_rest: QueuedRest,
     kind: Kind,
     resources: OnceLock<Arc<dyn ResourceProvider>>,
+    /// Whether callers may do only what their roles let them.
+    by_roles: AtomicBool,
 }
 
 impl Adx {
@@ -73,7 +77,8 @@ impl Adx {
         audiences.extend(own);
         let (limits, queued_rest) = (Limits::default(), QueuedRest::default());
         let kind = Kind::default();
-        Self { database, tokens, faults, audiences, limits, queued_rest, kind, resources: OnceLock::new() }
+        let (resources, by_roles) = (OnceLock::new(), AtomicBool::new(false));
+        Self { database, tokens, faults, audiences, limits, queued_rest, kind, resources, by_roles }
     }
 
     /// The same with other limits.
@@ -98,6 +103,11 @@ impl Adx {
     pub fn lend(&self, provider: Arc<dyn ResourceProvider>) {
         // A second provider would leave clients with resources that nobody reads.
         let _ = self.resources.set(provider);
+    }
+
+    /// From now on callers from outside may do only what their roles in the database let them; before, everybody may do all.
+    pub fn ask_for_roles(&self) {
+        self.by_roles.store(true, Ordering::SeqCst);
     }
 
     /// Carries out a command or a query in this process, without limits.
@@ -125,6 +135,7 @@ impl Adx {
     fn command(&self, text: &str, read_only: bool, principal: &str) -> Result<ResultTable, Error> {
         let resources = self.resources.get().map(|provider| &**provider);
         let lends = self.kind.has_queues();
-        commands::run(&Context { database: &self.database, resources, lends, read_only, principal }, text)
+        let by_roles = self.by_roles.load(Ordering::SeqCst);
+        commands::run(&Context { database: &self.database, resources, lends, read_only, principal, by_roles }, text)
     }
 }

@@ -1,0 +1,159 @@
+//! The metadata tables and views, and the rows of the configuration. What a run would make is not made here.
+
+use super::adx::{Parts, Seen};
+use super::settings::quoted;
+use super::{Area, Ends, Finding};
+use crate::adx::Error;
+use crate::adx::catalog::{TableLook, config_rows};
+use crate::functions::configured;
+use crate::orchestration::instance::TableRun;
+use futures_util::future::join_all;
+
+pub(super) const VIEW: &str = "metadata.config_view";
+const ROWS: &str = "metadata.rows";
+const FAILURES_VIEW: &str = "metadata.chunk_audit_view";
+/// In the order of `Catalog::metadata_tables`.
+const TABLES: [&str; 4] =
+    ["metadata.config_table", "metadata.audit_table", "metadata.chunk_audit_table", "metadata.ledger_table"];
+const LEDGER: usize = 3;
+
+/// What was found of the metadata.
+pub(super) struct Metadata {
+    pub findings: Vec<Finding>,
+    /// The tables to copy, as a run would have them, or the check because of which that is not known.
+    pub tables: Result<Vec<TableRun>, String>,
+    /// Whether the ledger's own table is there.
+    pub has_ledger: bool,
+}
+
+/// All checks of the metadata that were not made because of one.
+pub(super) fn skipped(cause: &str) -> Metadata {
+    let ids = TABLES.into_iter().chain([VIEW, FAILURES_VIEW, ROWS]);
+    let findings = ids.map(|id| Finding::skip(Area::Metadata, id, cause)).collect();
+    Metadata { findings, tables: Err(cause.to_owned()), has_ledger: false }
+}
+
+/// Looks at the metadata of a database that answers.
+pub(super) async fn look(parts: &Parts<'_>, seen: &Seen, ends: Ends) -> Metadata {
+    let catalog = &parts.catalog;
+    let [make_view, make_failures_view] = catalog.view_commands();
+    let looks = catalog.metadata_tables().map(|(table, file)| catalog.look_at_metadata(table, file, ends.step()));
+    let view = &catalog.names().chunk_audit_view;
+    let (looks, failures_view) = tokio::join!(join_all(looks), catalog.is_there(view, ends.step()));
+    let config_is_gone = matches!(looks.first(), Some(Ok(look)) if !look.is_there);
+    let has_ledger = matches!(looks.get(LEDGER), Some(Ok(look)) if look.is_there);
+    let mut findings: Vec<Finding> = Vec::new();
+    for (index, (id, look)) in TABLES.into_iter().zip(looks).enumerate() {
+        findings.push(of_table(id, index == 0, look));
+    }
+    let view_name = catalog.names().config_view.as_str();
+    let tables = match &seen.config {
+        Some(Ok(answer)) => match config_rows(answer) {
+            Ok(rows) => {
+                findings.push(Finding::pass(Area::Metadata, VIEW, format!("{view_name} is there with its columns")));
+                let tables = configured(parts.settings, rows);
+                findings.extend(of_rows(&tables, parts));
+                Ok(tables)
+            }
+            Err(error) => {
+                let what = format!("{view_name} cannot be read: {error}");
+                findings.push(Finding::fail(Area::Metadata, VIEW, what, format!("`{make_view}`")));
+                Err(quoted(VIEW))
+            }
+        },
+        _ if config_is_gone => {
+            findings.push(Finding::skip(Area::Metadata, VIEW, &quoted(TABLES[0])));
+            Err(quoted(TABLES[0]))
+        }
+        Some(Err(error)) => {
+            let what = format!("{view_name}: {error}");
+            findings.push(Finding::fail(Area::Metadata, VIEW, what, format!("`{make_view}`")));
+            Err(quoted(VIEW))
+        }
+        None => Err(quoted(VIEW)),
+    };
+    if let Err(cause) = &tables {
+        findings.push(Finding::skip(Area::Metadata, ROWS, cause));
+    }
+    findings.push(of_failures_view(view.as_str(), failures_view, &make_failures_view));
+    Metadata { findings, tables, has_ledger }
+}
+
+fn of_table(id: &str, is_config: bool, look: Result<TableLook, Error>) -> Finding {
+    let look = match look {
+        Ok(look) => look,
+        Err(error) => {
+            let what = format!("the table could not be looked at: {error}");
+            return Finding::warn(Area::Metadata, id, what, "run this command again");
+        }
+    };
+    let table = look.table.as_str();
+    let make = format!("`{}`", look.command);
+    if !look.is_there && is_config {
+        let what = format!("{table} is not there, so nothing says which tables to copy");
+        return Finding::fail(Area::Metadata, id, what, format!("`adxingestor setup --apply`, or {make}"));
+    }
+    if !look.is_there {
+        let what = format!("{table} is not there yet; the first run makes it, if the identity may");
+        return Finding::warn(Area::Metadata, id, what, make);
+    }
+    if let Some((name, found, wanted)) = look.conflicts.first() {
+        let what = format!("{table} has the column {name} as {found} where {wanted} is needed");
+        let remedy = match setting_of(id) {
+            Some(setting) => {
+                format!("set {setting} to a name that is free, or rename {table}: the next run makes a new one")
+            }
+            None => format!("rename {table} in ADX: the next run makes a new one"),
+        };
+        return Finding::fail(Area::Metadata, id, what, remedy);
+    }
+    if !look.missing.is_empty() {
+        let names: Vec<&str> = look.missing.iter().map(|(name, _)| name.as_str()).collect();
+        return Finding::fail(Area::Metadata, id, format!("{table} lacks {}", names.join(", ")), make);
+    }
+    Finding::pass(Area::Metadata, id, format!("{table} is there with its columns"))
+}
+
+/// The setting that names a metadata table, if there is one.
+fn setting_of(id: &str) -> Option<&'static str> {
+    match id {
+        "metadata.config_table" => Some("CONFIG_TABLE"),
+        "metadata.audit_table" => Some("AUDIT_TABLE"),
+        "metadata.chunk_audit_table" => Some("CHUNK_AUDIT_TABLE"),
+        _ => None,
+    }
+}
+
+fn of_failures_view(view: &str, looked: Result<bool, Error>, make: &str) -> Finding {
+    match looked {
+        Ok(true) => Finding::pass(Area::Metadata, FAILURES_VIEW, format!("{view} is there")),
+        Ok(false) => {
+            let what = format!("{view} is not there; the app does not read it, and people may");
+            Finding::warn(Area::Metadata, FAILURES_VIEW, what, format!("`{make}`"))
+        }
+        Err(error) => Finding::warn(Area::Metadata, FAILURES_VIEW, format!("{view}: {error}"), format!("`{make}`")),
+    }
+}
+
+fn of_rows(tables: &[TableRun], parts: &Parts<'_>) -> Vec<Finding> {
+    let config = parts.settings.names.config_table.as_str();
+    if tables.is_empty() {
+        let remedy = format!("`adxingestor setup --tables recommended --apply`, or append rows to {config}");
+        return vec![Finding::warn(Area::Metadata, ROWS, "no table is active: there is nothing to copy", remedy)];
+    }
+    let bad = tables.iter().filter_map(|table| Some((&table.config.source, table.result.as_ref()?.error.as_deref()?)));
+    let bad: Vec<Finding> = bad
+        .map(|(source, problem)| {
+            let what = format!("the row of `{source}`: {problem}");
+            let remedy = format!(
+                "append a corrected row for this SourceTable to {config} (the newest one counts), or one with IsActive false"
+            );
+            Finding::fail(Area::Metadata, format!("metadata.row.{source}"), what, remedy)
+        })
+        .collect();
+    if bad.is_empty() {
+        let what = format!("{} active, each of them valid", tables.len());
+        return vec![Finding::pass(Area::Metadata, ROWS, what)];
+    }
+    bad
+}

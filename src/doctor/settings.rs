@@ -1,0 +1,147 @@
+//! The settings: every problem at once, and what can still be checked with those that are right. Makes no request.
+
+use super::{Area, Finding};
+use crate::config::{Lookup, Problem, Settings};
+
+const ID: &str = "settings";
+/// What takes the place of a setting that has to be there, so that the others can be read. Nothing is ever asked of it.
+const NOWHERE: [(&str, &str); 2] = [("ADX_CLUSTER_URI", "https://nowhere.invalid"), ("ADX_DATABASE", "nowhere")];
+/// The settings of the hunting service and of the cluster: with one of them wrong, the service is not asked.
+const OF_HUNTING: [&str; 2] = ["DEFENDER_HUNTING_API_URL", "DEFENDER_RESOURCE_URI"];
+const OF_CLUSTER: [&str; 2] = ["ADX_CLUSTER_URI", "ADX_DATABASE"];
+const OF_INGESTION: [&str; 2] = ["ADX_INGEST_URI", "ADX_INGESTION"];
+const OF_METADATA: [&str; 5] = ["CONFIG_TABLE", "CONFIG_VIEW", "AUDIT_TABLE", "CHUNK_AUDIT_TABLE", "CHUNK_AUDIT_VIEW"];
+
+/// The settings as far as they are right.
+pub(super) struct Usable {
+    /// `None`: not even that.
+    pub settings: Option<Settings>,
+    problems: Vec<Problem>,
+}
+
+impl Usable {
+    /// Reads all of them.
+    pub fn read(lookup: Lookup<'_>, names: &[String]) -> Self {
+        let problems = match Settings::parse_all(lookup, names) {
+            Ok(settings) => return Self { settings: Some(settings), problems: Vec::new() },
+            Err(problems) => problems.0,
+        };
+        let is_wrong = |name: &str| problems.iter().any(|problem| problem.name == name);
+        let corrected = |name: &str| match is_wrong(name) {
+            true => NOWHERE.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned()),
+            false => lookup(name),
+        };
+        let names: Vec<String> = names.iter().filter(|name| !is_wrong(name)).cloned().collect();
+        Self { settings: Settings::parse_all(&corrected, &names).ok(), problems }
+    }
+
+    /// One finding per problem, of these settings and of `others`; or that there is none.
+    pub fn findings(&self, others: Vec<Problem>) -> Vec<Finding> {
+        let mut found: Vec<Finding> = Vec::new();
+        for problem in self.problems.iter().cloned().chain(others) {
+            let id = id_of(&problem.name);
+            // Two readers of one setting say the same.
+            if found.iter().all(|known| known.id != id) {
+                let what = format!("{}: {}", problem.name, problem.message);
+                found.push(Finding::fail(Area::Settings, id, what, remedy(&problem.name)));
+            }
+        }
+        if found.is_empty() {
+            found.push(Finding::pass(Area::Settings, ID, "all that are set can be read"));
+        }
+        found
+    }
+
+    /// The check that failed because of which the hunting service is not asked.
+    pub fn no_hunting(&self) -> Option<String> {
+        self.wrong(&OF_HUNTING)
+    }
+
+    /// The same of the cluster.
+    pub fn no_cluster(&self) -> Option<String> {
+        self.wrong(&OF_CLUSTER)
+    }
+
+    /// The same of its ingestion endpoint.
+    pub fn no_ingestion(&self) -> Option<String> {
+        self.wrong(&OF_CLUSTER).or_else(|| self.wrong(&OF_INGESTION))
+    }
+
+    /// The same of the metadata tables.
+    pub fn no_metadata(&self) -> Option<String> {
+        self.wrong(&OF_CLUSTER).or_else(|| self.wrong(&OF_METADATA))
+    }
+
+    fn wrong(&self, names: &[&str]) -> Option<String> {
+        if self.settings.is_none() {
+            return Some(quoted(ID));
+        }
+        let wrong = self.problems.iter().find(|problem| names.contains(&problem.name.as_str()));
+        wrong.map(|problem| quoted(&id_of(&problem.name)))
+    }
+}
+
+pub(super) fn id_of(setting: &str) -> String {
+    format!("{ID}.{setting}")
+}
+
+/// An id as it stands in a text.
+pub(super) fn quoted(id: &str) -> String {
+    format!("`{id}`")
+}
+
+fn remedy(setting: &str) -> String {
+    let form = match setting {
+        "ADX_CLUSTER_URI" => "https://CLUSTER.REGION.kusto.windows.net",
+        "ADX_DATABASE" => "DATABASE",
+        _ => "VALUE",
+    };
+    let from = match setting {
+        "ADX_CLUSTER_URI" => " (the URI on the Overview page of the cluster in the Azure portal)",
+        _ => "",
+    };
+    format!(
+        "set {setting} in the environment or in local.settings.json{from}; of a function app: `az functionapp config appsettings \
+         set --name APP --resource-group GROUP --settings \"{setting}={form}\"`"
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(settings: &[(&str, &str)]) -> Usable {
+        let lookup = |name: &str| settings.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned());
+        let names: Vec<String> = settings.iter().map(|(name, _)| (*name).to_owned()).collect();
+        Usable::read(&lookup, &names)
+    }
+
+    #[test]
+    fn each_wrong_setting_is_a_finding_and_the_right_ones_can_be_used() {
+        let usable = read(&[
+            ("ADX_CLUSTER_URI", "https://c.r.kusto.windows.net"),
+            ("CHUNK_SIZE", "many"),
+            ("TABLE_RETENTION__T", "x"),
+            ("CONFIG_VIEW", "a|b"),
+        ]);
+        let ids: Vec<String> = usable.findings(Vec::new()).into_iter().map(|found| found.id).collect();
+        assert_eq!(
+            ids,
+            ["settings.ADX_DATABASE", "settings.CONFIG_VIEW", "settings.TABLE_RETENTION__T", "settings.CHUNK_SIZE"]
+        );
+        assert_eq!(usable.settings.as_ref().unwrap().cluster.as_str(), "https://c.r.kusto.windows.net/");
+        assert_eq!(usable.no_cluster().as_deref(), Some("`settings.ADX_DATABASE`"));
+        assert_eq!(usable.no_hunting(), None);
+    }
+
+    #[test]
+    fn a_wrong_hunting_endpoint_is_never_replaced_by_another_one() {
+        let usable = read(&[
+            ("ADX_CLUSTER_URI", "https://c.r.kusto.windows.net"),
+            ("ADX_DATABASE", "D"),
+            ("DEFENDER_HUNTING_API_URL", "graph"),
+        ]);
+        assert_eq!(usable.no_hunting().as_deref(), Some("`settings.DEFENDER_HUNTING_API_URL`"));
+        assert_eq!((usable.no_cluster(), usable.no_metadata(), usable.no_ingestion()), (None, None, None));
+    }
+}
