@@ -32,6 +32,7 @@ pub mod random;
 pub mod remedy;
 pub mod rows;
 pub mod secret;
+pub mod setup;
 pub mod state;
 pub mod storage;
 pub mod telemetry;

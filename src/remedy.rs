@@ -117,11 +117,18 @@ pub struct Application {
     pub tenant: Option<String>,
 }
 
-impl Display for Application {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl Application {
+    /// How roles name it (dataexplorer-docs `management/reference-security-principals.md`).
+    pub fn principal(&self) -> String {
         let client = self.client.as_deref().unwrap_or("<application id>");
         let tenant = self.tenant.as_deref().unwrap_or("<tenant id>");
-        SingleQuoted(&format!("aadapp={client};{tenant}")).fmt(f)
+        format!("aadapp={client};{tenant}")
+    }
+}
+
+impl Display for Application {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        SingleQuoted(&self.principal()).fmt(f)
     }
 }
 

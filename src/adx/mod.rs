@@ -10,7 +10,7 @@ mod denial;
 pub mod error;
 pub mod ingestion;
 pub mod table;
-mod template;
+pub(crate) mod template;
 
 pub use client::{Client, Effect, Endpoints, Options, Pace};
 pub use error::Error;

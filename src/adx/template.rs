@@ -4,7 +4,7 @@
 use std::fmt::{self, Display, Write as _};
 
 /// The text of `file` with every `{{name}}` replaced. Replaced text is not looked at again.
-pub(super) fn fill(file: &str, values: &[(&str, &(dyn Display + Sync))]) -> String {
+pub(crate) fn fill(file: &str, values: &[(&str, &(dyn Display + Sync))]) -> String {
     let mut text = String::with_capacity(file.len() + 256);
     for line in file.lines().filter(|line| !line.starts_with("//")) {
         if !text.is_empty() {
@@ -31,7 +31,7 @@ pub(super) fn fill(file: &str, values: &[(&str, &(dyn Display + Sync))]) -> Stri
 }
 
 /// Items with a comma between them.
-pub(super) struct Listed<T>(pub Vec<T>);
+pub(crate) struct Listed<T>(pub Vec<T>);
 
 impl<T: Display> Display for Listed<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

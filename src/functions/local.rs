@@ -56,7 +56,8 @@ pub struct Unhandled(String);
 pub async fn deliver(app: &Arc<App>, queue: Queue, id: &str, count: u32, content: &[u8]) -> Result<(), Unhandled> {
     let invocation = Invocation::of_message(id, count, content);
     let (app, function) = (Arc::clone(app), queue.function());
-    let (span, began) = (ids::invocation(function, &uuid::Uuid::new_v4(), &HeaderExtractor(&HeaderMap::new())), Instant::now());
+    let (span, began) =
+        (ids::invocation(function, &uuid::Uuid::new_v4(), &HeaderExtractor(&HeaderMap::new())), Instant::now());
     // In a task of its own: should it break off, only its message comes again.
     let mut task = JoinSet::new();
     let work = async move {

@@ -9,7 +9,7 @@ mod dashboard;
 mod envelope;
 mod get_status;
 mod http;
-mod hunting;
+pub(crate) mod hunting;
 mod instances;
 pub mod local;
 mod nightly;
@@ -25,8 +25,9 @@ mod testing;
 mod watchdog;
 
 pub use orchestrator::adopt::{Error as AdoptError, adopt};
-pub use orchestrator::{Estimate, estimates};
 pub use orchestrator::begin::configured;
+pub(crate) use orchestrator::begin::validated;
+pub use orchestrator::{Estimate, estimates};
 
 pub use hunting::KnownTimespan;
 

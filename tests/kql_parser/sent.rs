@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 
 /// The database that the product copies to, as the golden files know it.
 pub const DESTINATION: &str = "Hunting";
+/// The same database when nothing but this app has made anything in it.
+pub const FRESH: &str = "fresh";
 /// The schema of advanced hunting.
 pub const SOURCE: &str = "source";
 
@@ -69,6 +71,14 @@ pub fn goldens() -> Vec<Sent> {
                 let posts = exchanges(&content).map(|(kind, text)| (kind, DESTINATION, text, file.clone()));
                 sent.extend(posts);
             }
+            ("setup", "kql") if file.starts_with("setup/hunting") => sent.push(("Query", SOURCE, whole, file)),
+            ("setup", "kql") => {
+                let database = if file.starts_with("setup/script-fresh") { FRESH } else { DESTINATION };
+                sent.extend(script(&content).map(|text| ("Command", database, text, file.clone())));
+            }
+            ("setup", "txt") => {
+                sent.extend(exchanges(&content).map(|(kind, text)| (kind, DESTINATION, text, file.clone())));
+            }
             ("adx_direct", "txt") => sent.push(("Command", DESTINATION, whole, file)),
             // What is posted to the queue, or over REST, holds no KQL.
             ("adx" | "adx_rest" | "adx_status", "json") => {}
@@ -76,6 +86,12 @@ pub fn goldens() -> Vec<Sent> {
         }
     }
     sent.into_iter().map(|(kind, database, text, file)| Sent { file, kind, text: Text { database, text } }).collect()
+}
+
+/// The commands of a script for people, which have comments and empty lines between them.
+fn script(content: &str) -> impl Iterator<Item = String> {
+    let without = |block: &str| block.lines().filter(|line| !line.starts_with("//")).collect::<Vec<_>>().join("\n");
+    content.split("\n\n").map(without).map(|text| text.trim_end().to_owned()).filter(|text| !text.is_empty())
 }
 
 /// The texts that are posted to the endpoints of queries and commands.
@@ -124,11 +140,11 @@ impl Template {
 /// What the names in the texts mean.
 pub fn databases() -> BTreeMap<&'static str, Database> {
     let other = ("it's; .drop table T", Database::default());
-    BTreeMap::from([(DESTINATION, destination()), (SOURCE, source()), other])
+    BTreeMap::from([(DESTINATION, destination(true)), (FRESH, destination(false)), (SOURCE, source()), other])
 }
 
 /// The metadata tables and views are what the product's own commands make them; an administrator has added a column.
-fn destination() -> Database {
+fn destination(is_extended: bool) -> Database {
     let mut database = Database::default();
     for table in ["DeviceEvents", "Device Events", "Device Events.v2", "True"] {
         database.tables.insert(table.to_owned(), "(Timestamp:datetime, RawData:dynamic, ChunkId:string)".to_owned());
@@ -141,7 +157,7 @@ fn destination() -> Database {
         if let Some(made) = text.strip_prefix(".create-merge table ") {
             let (name, rest) = made.split_once(" (").unwrap();
             let (columns, _) = rest.split_once(") with").unwrap();
-            let added = if name.ends_with("Configuration") { ", ['Added later']:string" } else { "" };
+            let added = if is_extended && name.ends_with("Configuration") { ", ['Added later']:string" } else { "" };
             database.tables.insert(name.to_owned(), format!("({columns}{added})"));
         } else if text.starts_with(".create-or-alter function") {
             let (head, body) = text.split_once("() {").unwrap();

@@ -296,7 +296,8 @@ impl Deployment {
     pub async fn command(&self, arguments: &[&str]) -> (bool, String) {
         let mut command = self.process(arguments);
         let ended = tokio::time::timeout(PATIENCE, command.output()).await.unwrap().unwrap();
-        (ended.status.success(), String::from_utf8_lossy(&ended.stdout).into_owned())
+        let printed = [ended.stdout, ended.stderr].concat();
+        (ended.status.success(), String::from_utf8_lossy(&printed).into_owned())
     }
 
     /// A setting of the app.

@@ -113,7 +113,7 @@ impl Catalog {
 }
 
 /// The columns that a `.create-merge table` names.
-fn declared(command: &str) -> Result<Vec<(String, String)>, Error> {
+pub(super) fn declared(command: &str) -> Result<Vec<(String, String)>, Error> {
     let columns = command.split_once(" (").and_then(|(_, rest)| rest.split_once(") with")).map(|(columns, _)| columns);
     parse_schema(columns.unwrap_or_default())
 }

@@ -16,6 +16,7 @@ mod metadata;
 mod policies;
 mod proof;
 mod removal;
+mod setup;
 
 pub use append::Appended;
 pub use audit::{AuditRow, FailureRow};
@@ -30,6 +31,7 @@ pub use metadata::{ConfigRow, config_rows};
 pub use policies::{Encoding, Policies, Tags};
 pub use proof::{Counts, MAX_IDS};
 pub use removal::{Removed, WindowRows};
+pub use setup::{Configured, Found};
 
 use super::{Client, Effect, Error, Options, Table};
 use crate::kql::Identifier;

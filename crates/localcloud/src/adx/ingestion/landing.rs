@@ -62,8 +62,12 @@ pub(super) fn land(
     }
     let original_size = fill(&mut writer, &mapping, message, blob.content, manner.half)?;
     let rows = writer.rows() as u64;
-    let landing =
-        Landing { arrived: database.now() + if manner.second { MILLISECOND } else { 0 }, created: message.created, original_size, tags: message.tags.clone() };
+    let landing = Landing {
+        arrived: database.now() + if manner.second { MILLISECOND } else { 0 },
+        created: message.created,
+        original_size,
+        tags: message.tags.clone(),
+    };
     let extent = Arc::new(writer.finish(landing).map_err(Failure::internal)?);
     let mut content = database.write();
     let Some(entry) = content.tables.get_mut(&message.table) else { return Err(no_table(message)) };

@@ -192,7 +192,9 @@ async fn suffer(shared: &Arc<Shared>, message: Arc<Message>, mishap: Option<Mish
             shared.fail(&failure, &message.reporting);
         }
         Some(Mishap::Half) => work(shared, message, vec![Manner { half: true, ..whole }], None).await,
-        Some(Mishap::Twice) => work(shared, message, vec![whole, Manner { blind: true, second: true, ..whole }], None).await,
+        Some(Mishap::Twice) => {
+            work(shared, message, vec![whole, Manner { blind: true, second: true, ..whole }], None).await
+        }
         Some(Mishap::Late) => {
             let blind = shared.settings.late_is_blind && !there_before;
             work(shared, message, vec![Manner { blind, ..whole }], opened).await;

@@ -1,0 +1,248 @@
+//! What setting up asks and sends beside what a run does: which tables are configured, who has which role, and new rows for the
+//! configuration. Looks, unless it says that it changes something; knows nothing of the source.
+
+use super::super::table::{Row, Type};
+use super::super::template::{Listed, fill};
+use super::metadata::ConfigRow;
+use super::{Catalog, Error, Looked};
+use crate::kql::{Identifier, Literal};
+use crate::remedy::{self, Application, Named};
+use tokio::time::Instant;
+
+/// A source table that has a configuration row, active or not.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Configured {
+    /// The table of the source.
+    pub source_table: String,
+    /// Where its latest row has it copied.
+    pub destination_table: String,
+    /// Whether that row is active.
+    pub is_active: bool,
+}
+
+/// What is there of a view.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Found {
+    /// It is not there.
+    Missing,
+    /// It is there.
+    There,
+    /// It is there, and does not run: the service's words.
+    Broken(String),
+}
+
+impl Catalog {
+    /// What is there of a metadata view.
+    ///
+    /// # Errors
+    /// What the query can end in.
+    pub async fn look_at_view(&self, view: &Identifier, deadline: Instant) -> Result<Found, Error> {
+        match self.is_there(view, deadline).await {
+            Ok(true) => Ok(Found::There),
+            Ok(false) => Ok(Found::Missing),
+            Err(Error::Refused { code, message, permanent: true }) => Ok(Found::Broken(format!("{code}: {message}"))),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The source tables that have a configuration row; none where there is no configuration table.
+    ///
+    /// # Errors
+    /// What the query can end in.
+    pub async fn configured(&self, deadline: Instant) -> Result<Vec<Configured>, Error> {
+        let file = include_str!("../../../kql/setup/configured.kql");
+        let answer = match self.query(&fill(file, &[("config_table", &self.names().config_table)]), deadline).await {
+            Err(Error::NotFound { .. }) => return Ok(Vec::new()),
+            other => other?,
+        };
+        let (source, destination) = (answer.column("SourceTable")?, answer.column("DestinationTable")?);
+        let active = answer.column("IsActive")?;
+        let read = |row: Row<'_>| {
+            Ok(Configured {
+                source_table: row.text(source)?.to_owned(),
+                destination_table: row.text(destination)?.to_owned(),
+                is_active: row.bool(active)? == Some(true),
+            })
+        };
+        answer.rows().map(read).collect()
+    }
+
+    /// Whether an app has a role, such as `users`, in the database; `None` where the service does not show who has which.
+    ///
+    /// # Errors
+    /// What the request can end in; to be denied it is `None`.
+    pub async fn has_role(&self, app: &Application, role: &str, deadline: Instant) -> Result<Option<bool>, Error> {
+        let file = include_str!("../../../kql/setup/principals.kql");
+        let shown = self.look(&fill(file, &[("database", &Named(self.client.database()))]), deadline).await;
+        let table = match shown {
+            Ok(Looked::Shown(table)) => table,
+            Ok(Looked::Unseen(_)) | Err(Error::Denied { .. }) => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let (Some(held), Some(principal)) = (table.find("Role"), table.find("PrincipalFQN")) else { return Ok(None) };
+        // Shown as `Database Hunting User`, granted as `users`.
+        let word = role.strip_suffix('s').unwrap_or(role);
+        let is_role =
+            |text: &str| text.split_ascii_whitespace().last().is_some_and(|last| last.eq_ignore_ascii_case(word));
+        let wanted = app.principal();
+        for row in table.rows() {
+            if is_role(row.text(held)?) && row.text(principal)?.eq_ignore_ascii_case(&wanted) {
+                return Ok(Some(true));
+            }
+        }
+        Ok(Some(false))
+    }
+
+    /// The command that grants an app a role in the database.
+    pub fn grant(&self, role: &str, app: &Application) -> String {
+        remedy::grant(self.client.database(), role, app)
+    }
+
+    /// The commands that make the metadata tables, in the order of [`Catalog::metadata_tables`].
+    pub fn table_commands(&self) -> [String; 4] {
+        self.metadata_tables().map(|(table, file)| fill(file, &[("table", table)]))
+    }
+
+    /// The columns of the configuration table with their types, in order, as they are once it has all that it needs.
+    ///
+    /// # Errors
+    /// What the requests can end in.
+    pub async fn config_table_columns(&self, deadline: Instant) -> Result<Vec<(String, String)>, Error> {
+        let [(table, file), ..] = self.metadata_tables();
+        let look = self.look_at_metadata(table, file, deadline).await?;
+        let held = self.schema(table, deadline).await?.map(|schema| schema.columns).unwrap_or_default();
+        Ok(held.into_iter().chain(look.missing).collect())
+    }
+
+    /// The same of a configuration table that the app makes.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`]: never, as its command is this app's own.
+    pub fn own_config_columns(&self) -> Result<Vec<(String, String)>, Error> {
+        let [(table, file), ..] = self.metadata_tables();
+        super::inspect::declared(&fill(file, &[("table", table)]))
+    }
+
+    /// The command that adds configuration rows where their source tables have none. `columns` are those of the table: an
+    /// append goes by position, and a table may have gained some, which stay empty.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`] for a column whose name or type is unknown.
+    pub fn new_rows(&self, rows: &[ConfigRow], columns: &[(String, String)]) -> Result<String, Error> {
+        let unknown =
+            |name: &str, what: &str| Error::corrupt(format!("the configuration table's column `{name}`: {what}"));
+        let mut declared = Vec::new();
+        for (name, ty) in columns {
+            let written = Identifier::new(name).map_err(|error| unknown(name, &error.to_string()))?;
+            let ty = Type::parse(ty).ok_or_else(|| unknown(name, &format!("its type `{ty}` is not known")))?;
+            declared.push((written, ty));
+        }
+        let header = Listed(declared.iter().map(|(name, ty)| format!("{name}:{}", word(*ty))).collect());
+        let line = |row: &ConfigRow| {
+            let cells = declared.iter().map(|(name, ty)| cell(row, name.as_str(), *ty));
+            format!("    {}", Listed(cells.collect()))
+        };
+        let rows = rows.iter().map(line).collect::<Vec<_>>().join(",\n");
+        let file = include_str!("../../../kql/setup/new_rows.kql");
+        Ok(fill(file, &[("config_table", &self.names().config_table), ("columns", &header), ("rows", &rows)]))
+    }
+
+    /// The command that gives a table columns.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`] for a name that is none.
+    pub fn add_columns(&self, table: &Identifier, columns: &[(&str, &str)]) -> Result<String, Error> {
+        let named = |(name, ty): &(&str, &str)| Identifier::new(name).map(|name| format!("{name}:{ty}"));
+        let columns = columns.iter().map(named).collect::<Result<Vec<_>, _>>();
+        let columns = columns.map_err(|error| Error::corrupt(error.to_string()))?;
+        let file = include_str!("../../../kql/destination/add_columns.kql");
+        Ok(fill(file, &[("table", table), ("columns", &Listed(columns))]))
+    }
+
+    /// Carries out a command that changes nothing more when it is repeated; gives the rows that it appended, where it says so.
+    ///
+    /// # Errors
+    /// What the request can end in.
+    pub async fn carry_out(&self, csl: &str, deadline: Instant) -> Result<Option<u64>, Error> {
+        let answer = self.change(csl, deadline).await?;
+        let Some(at) = answer.find("RowCount") else { return Ok(None) };
+        let counts: Result<Vec<_>, Error> = answer.rows().map(|row| row.long(at)).collect();
+        Ok(Some(counts?.into_iter().flatten().sum::<i64>().unsigned_abs()))
+    }
+
+    /// Whether a table has the mapping that other tools may ingest by; `None` where the service does not show mappings.
+    ///
+    /// # Errors
+    /// What the request can end in.
+    pub async fn has_mapping(&self, table: &Identifier, deadline: Instant) -> Result<Option<bool>, Error> {
+        let file = include_str!("../../../kql/destination/show_mappings.kql");
+        let Some(mappings) = self.show_if_known(&fill(file, &[("table", table)]), deadline).await? else {
+            return Ok(None);
+        };
+        let name = mappings.column("Name")?;
+        Ok(Some(mappings.rows().any(|row| row.text(name).is_ok_and(|name| name == "RawDataMap"))))
+    }
+}
+
+/// A type as it is declared.
+fn word(ty: Type) -> &'static str {
+    match ty {
+        Type::Bool => "bool",
+        Type::Int => "int",
+        Type::Long => "long",
+        Type::Real => "real",
+        Type::Decimal => "decimal",
+        Type::String => "string",
+        Type::Datetime => "datetime",
+        Type::Timespan => "timespan",
+        Type::Guid => "guid",
+        Type::Dynamic => "dynamic",
+    }
+}
+
+/// What a row has in a column: nothing in one that another app or a person has added.
+fn cell(row: &ConfigRow, column: &str, ty: Type) -> String {
+    let text = |text: &String| Literal::Text(text.clone());
+    let known = match column {
+        "SourceTable" => text(&row.source_table),
+        "DestinationFolder" => text(&row.destination_folder),
+        "DestinationTable" => text(&row.destination_table),
+        "WatermarkColumn" => text(&row.watermark_column),
+        "LoadType" => text(&row.load_type),
+        "LastRefreshedTime" => Literal::Datetime(row.last_refreshed),
+        "HighWatermark" => Literal::Datetime(row.high_watermark),
+        "IsActive" => Literal::Bool(row.is_active),
+        _ if ty == Type::String => Literal::Text(String::new()),
+        _ => return format!("{}(null)", word(ty)),
+    };
+    known.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_that_somebody_added_stay_empty() {
+        let row = ConfigRow {
+            source_table: "T\"1".into(),
+            destination_folder: String::new(),
+            destination_table: String::new(),
+            watermark_column: String::new(),
+            last_refreshed: None,
+            high_watermark: None,
+            load_type: String::new(),
+            is_active: Some(true),
+        };
+        let cells = [
+            ("SourceTable", Type::String, r#""T\"1""#),
+            ("HighWatermark", Type::Datetime, "datetime(null)"),
+            ("IsActive", Type::Bool, "bool(true)"),
+            ("Owner", Type::String, "\"\""),
+            ("Added", Type::Guid, "guid(null)"),
+        ];
+        for (column, ty, written) in cells {
+            assert_eq!(cell(&row, column, ty), written, "{column}");
+        }
+    }
+}
