@@ -185,7 +185,7 @@ struct Handled {
 impl Function for Handled {
     async fn run(&self, Delivery { id, count, content }: Delivery) -> Result<(), ()> {
         local::deliver(&self.app, self.queue, &id, count, &content).await.map_err(|error: Unhandled| {
-            tracing::warn!(message.id = id, delivery = count, %error, "a message comes again");
+            tracing::warn!(message_id = id, delivery = count, %error, "a message comes again");
         })
     }
 }

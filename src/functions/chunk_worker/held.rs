@@ -71,7 +71,7 @@ struct Looked {
 /// Lets the next run count a proved window again.
 async fn doubt(app: &App, job: &Job, name: &WindowName, stored: &Stored<Window>) -> Result<(), Error> {
     let Some(doubted) = doubted(&stored.record) else { return Ok(()) };
-    tracing::warn!(window.id = %doubted.id, "a proved window is to be counted again");
+    tracing::warn!(window = %doubted.id, "a proved window is to be counted again");
     let change = Transaction::new().window(&job.message.table, name, &doubted, Some(&stored.etag))?;
     match app.state.commit(change).await {
         Ok(_) | Err(Error::Conflict) => Ok(()),

@@ -107,7 +107,7 @@ async fn the_page_is_served_to_a_host_that_forwards_requests_and_to_one_that_sen
         json!({"Url": "https://app/api/dashboard?code=k", "Method": "GET", "Headers": {"Accept": ["text/html"]}});
     let envelope = json!({"Data": {"req": request}, "Metadata": {}}).to_string();
     let invocation = Invocation::parse(envelope.as_bytes()).unwrap();
-    let answer = dispatch(Arc::clone(&app), "dashboard".to_owned(), invocation).await.unwrap().ok().unwrap();
+    let answer = dispatch(Arc::clone(&app), "dashboard", invocation).await.unwrap();
     let res = &answer["Outputs"]["res"];
     let page = super::page::page();
     assert_eq!(

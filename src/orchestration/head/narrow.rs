@@ -161,14 +161,14 @@ mod tests {
         assert_eq!(begun(since.clone(), &table()), (now(), true));
         assert_eq!(begun(planning(None), &table()), (Timestamp::MIN, false));
         let planned = Head { plan: Some("p".into()), ..since.clone() };
-        assert_eq!(begun(planned, &table()).1, false);
+        assert!(!begun(planned, &table()).1);
         let mut taken_over = table();
         taken_over.config.high_watermark = Some(now());
-        assert_eq!(begun(since.clone(), &taken_over).1, false);
+        assert!(!begun(since.clone(), &taken_over).1);
         let long_ago = now() - SOURCE_KEPT;
-        assert_eq!(begun(planning(Some(long_ago)), &table()).1, false, "the source has nothing from before");
+        assert!(!begun(planning(Some(long_ago)), &table()).1, "the source has nothing from before");
         let whole = Head { shape: Some(Shape { axis: CutAxis::Whole, ..shape() }), ..since };
-        assert_eq!(begun(whole, &table()).1, false);
+        assert!(!begun(whole, &table()).1);
     }
 
     #[test]

@@ -77,7 +77,7 @@ impl<'a> Looks<'a> {
                 failed.map(|failed| Failure { at, permanent: failed.permanent, words: failed.words })
             }
             Err(error) => {
-                tracing::warn!(%error, window.id = %window.id, "what became of a post could not be read");
+                tracing::warn!(%error, window = %window.id, "what became of a post could not be read");
                 None
             }
         }
