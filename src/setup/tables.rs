@@ -213,11 +213,7 @@ mod tests {
 
     #[test]
     fn an_unknown_name_is_told_with_those_that_are_like_it() {
-        assert!(
-            unknown("deviceevents").ends_with("did you mean DeviceEvents, DeviceInfo, DeviceFileEvents?"),
-            "{}",
-            unknown("deviceevents")
-        );
+        assert!(unknown("deviceevents").contains("did you mean DeviceEvents, "), "{}", unknown("deviceevents"));
         assert!(unknown("EmialEvents").contains("did you mean EmailEvents"));
         assert!(unknown("DeviceEvents").contains("licence"));
         assert!(unknown("Zebra").ends_with("(names are case-sensitive)"));
