@@ -98,6 +98,19 @@ pub enum Error {
     Gone(InstanceId),
 }
 
+/// The run that goes on, if there is one.
+///
+/// # Errors
+/// [`Error`].
+pub async fn active(app: &App) -> Result<Option<InstanceId>, Error> {
+    let look = async {
+        let Some(place) = app.state.active().await? else { return Ok(None) };
+        let run = local::run_of(app, &place.record.instance).await?;
+        Ok(run.filter(|run| !run.status.is_final()).map(|run| run.id))
+    };
+    timeout(LONGEST_LOOK, look).await.map_err(|_| Error::Slow(LONGEST_LOOK))?
+}
+
 /// Follows a run to its end: the active one, or else a new one with this input. `stops` is raised each time that this
 /// process is asked to stop; at the second time it does so at once.
 ///
@@ -134,7 +147,9 @@ pub async fn run(
         settle(&mut listeners, stops.clone(), 2).await;
         let longest = left(&stops);
         let status = match timeout(longest, local::run_of(&app, &id)).await {
-            Ok(Ok(Some(run))) if run.status.is_final() => return over(&app, &run, onlooker).await.map(End::Over),
+            Ok(Ok(Some(run))) if run.status.is_final() => {
+                return over(&app, &run, longest, onlooker).await.map(End::Over);
+            }
             Ok(Ok(Some(run))) => timeout(longest, local::shown(&app, &run)).await.ok().and_then(Result::ok),
             _ => None,
         };
@@ -143,7 +158,10 @@ pub async fn run(
     // The last message leaves the place to the next run.
     settle(&mut listeners, stops, 1).await;
     let run = followed?;
-    over(&app, &run, onlooker).await.map(End::Over)
+    tokio::select! {
+        over = over(&app, &run, LONGEST_LOOK, onlooker) => over.map(End::Over),
+        _ = stopping.wait_for(|times| *times >= 2) => Ok(End::Interrupted { id, status: None }),
+    }
 }
 
 /// The active run, where what is asked for is nothing else.
@@ -159,8 +177,13 @@ fn continued(run: Instance, input: &StartInput) -> Result<(InstanceId, StartInpu
 }
 
 /// The status of a run that is over.
-async fn over(app: &App, run: &Instance, onlooker: &mut (dyn Onlooker + Send)) -> Result<Value, Error> {
-    let status = timeout(LONGEST_LOOK, local::shown(app, run)).await.map_err(|_| Error::Slow(LONGEST_LOOK))??;
+async fn over(
+    app: &App,
+    run: &Instance,
+    longest: Duration,
+    onlooker: &mut (dyn Onlooker + Send),
+) -> Result<Value, Error> {
+    let status = timeout(longest, local::shown(app, run)).await.map_err(|_| Error::Slow(longest))??;
     onlooker.sees(&status);
     Ok(status)
 }

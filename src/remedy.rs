@@ -1,5 +1,5 @@
-//! The commands that a message asks an administrator to run. The app itself never sends them: they need more rights than
-//! it is granted. Written by the writers of [`crate::kql`] like all that is sent, so that they run as they are printed.
+//! The commands that a message asks an administrator to run. A run never sends them: they need more rights than
+//! it is granted; `setup --apply` sends those of roles. Written by the writers of [`crate::kql`] like all that is sent, so that they run as they are printed.
 
 use crate::kql::{Datetime, Identifier, Literal, SingleQuoted, Text};
 use crate::timestamp::Timestamp;

@@ -14,6 +14,7 @@ use adxingestor::random::{Random, SystemRandom};
 use adxingestor::telemetry::otlp::Telemetry;
 use clap::{Parser, Subcommand};
 use logging::{Sink, log_to};
+use std::io::Write as _;
 use std::process::ExitCode;
 use tokio::runtime::Runtime;
 
@@ -93,6 +94,16 @@ pub fn run() -> ExitCode {
         }
         ExitCode::FAILURE
     })
+}
+
+/// Writes lines to standard output. Whoever closed it wants to read no more, which is no failure.
+fn print_lines(text: &str) {
+    let _ = writeln!(std::io::stdout(), "{text}");
+}
+
+/// Text of a service without what would steer a terminal.
+fn shown(text: &str) -> String {
+    text.split(char::is_control).collect::<Vec<_>>().join(" ")
 }
 
 /// The names of all settings of this process.

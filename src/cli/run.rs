@@ -5,6 +5,7 @@ mod screen;
 mod told;
 mod when;
 
+use super::print_lines;
 use super::serve::services;
 use super::standalone::{environment, local_store};
 use super::store::open;
@@ -29,7 +30,9 @@ use tokio::sync::watch;
 
 /// The run could not be made, or failed.
 const FAILED: u8 = 1;
-/// The run is over, but not all of it is proved. 2 is what a wrong option ends with.
+/// What was asked for makes no sense; clap ends with it too.
+const WRONG_OPTIONS: u8 = 2;
+/// The run is over, but not all of it is proved.
 const NOT_VERIFIED: u8 = 3;
 /// The process was asked to stop (128 and the number of SIGINT, as shells have it).
 const INTERRUPTED: u8 = 130;
@@ -37,7 +40,8 @@ const INTERRUPTED: u8 = 130;
 /// The options of `run`.
 #[derive(Debug, Args)]
 #[command(after_help = "Exit codes:\n  \
-    0    everything that the run was asked for is copied and proved (with --dry-run: no table would fail)\n  \
+    0    everything that the run was asked for, and that the source still had, is copied and proved (with --dry-run: no table \
+          would fail)\n  \
     1    the run could not be made, failed, or was terminated\n  \
     2    wrong options\n  \
     3    the run is over, but tables or windows failed: the next run takes them up again\n  \
@@ -79,20 +83,27 @@ struct Outcome {
 pub async fn run(arguments: Arguments, lookup: Lookup<'_>, screen: &Screen) -> ExitCode {
     let as_json = arguments.json;
     let Outcome { code, json, text } = outcome(arguments, lookup, screen).await.unwrap_or_else(|message| {
-        eprintln!("adxingestor: {message}");
+        screen.say(&format!("adxingestor: {message}"));
         Outcome { code: FAILED, json: json!({"error": message, "verified": false}), text: String::new() }
     });
     if as_json {
-        println!("{json:#}");
+        print_lines(&format!("{json:#}"));
     } else if !text.is_empty() {
-        println!("{text}");
+        print_lines(&text);
     }
     ExitCode::from(code)
 }
 
 async fn outcome(arguments: Arguments, lookup: Lookup<'_>, screen: &Screen) -> Result<Outcome, String> {
     let stops = signals();
-    let input = input(&arguments)?;
+    let input = match input(&arguments) {
+        Ok(input) => input,
+        Err(message) => {
+            screen.say(&format!("adxingestor: {message}"));
+            let json = json!({"error": message, "verified": false});
+            return Ok(Outcome { code: WRONG_OPTIONS, json, text: String::new() });
+        }
+    };
     let (app_root, environment) = environment(&arguments.app_root, lookup)?;
     let merged = |name: &str| environment.iter().find(|(key, _)| key == name).map(|(_, value)| value.clone());
     let names: Vec<String> = environment.iter().map(|(name, _)| name.clone()).collect();
@@ -164,6 +175,9 @@ async fn dry_run(
     mut stops: watch::Receiver<u32>,
     screen: &Screen,
 ) -> Result<Outcome, String> {
+    if let Some(id) = local_run::active(app).await.map_err(|error| error.to_string())? {
+        return Err(format!("run {id} is active: `adxingestor run` goes on with it, and a dry run is of a new one"));
+    }
     screen.say("Planning; the questions are taken from the tenant's quota, and nothing is loaded");
     let tables = tokio::select! {
         tables = estimates(app, input) => tables?,
@@ -181,8 +195,10 @@ fn signals() -> watch::Receiver<u32> {
     let (tell, times) = watch::channel(0);
     tokio::spawn(async move {
         // Without a handler the signal ends the process as it always does, which is as safe.
-        let Ok(mut terminate) = signal(SignalKind::terminate()) else { return };
-        let Ok(mut interrupt) = signal(SignalKind::interrupt()) else { return };
+        let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+        else {
+            return std::future::pending().await;
+        };
         loop {
             tokio::select! {
                 _ = terminate.recv() => {}

@@ -1,5 +1,6 @@
 //! `adxingestor setup`: prints what Azure Data Explorer needs, or does it; and what an installation of the Python app has of it.
 
+use super::print_lines;
 use super::serve::services;
 use super::standalone::environment;
 use super::store::open;
@@ -82,29 +83,29 @@ pub async fn run(arguments: Arguments, lookup: Lookup<'_>) -> Result<ExitCode, S
     if arguments.apply {
         return carry_out(&app, &plan).await;
     }
-    print!("{plan}");
+    print_lines(plan.to_string().trim_end());
     Ok(code(!plan.is_wrong()))
 }
 
 async fn existing(app: &App, identity: &Application, apply: bool) -> Result<ExitCode, String> {
     let report = setup::examine(app, identity, setup::deadline()).await.map_err(|error| error.to_string())?;
-    print!("{report}");
+    print_lines(report.to_string().trim_end());
     let done = if apply { carry_out(app, &report.plan()).await? } else { ExitCode::SUCCESS };
     Ok(if report.needs() > 0 { ExitCode::FAILURE } else { done })
 }
 
 async fn carry_out(app: &App, plan: &Plan) -> Result<ExitCode, String> {
     let services = app.services.as_ref().map_err(Clone::clone)?;
-    let mut say = |line: &str| println!("{line}");
+    let mut say = print_lines;
     let applied = setup::apply(&services.catalog, plan, &mut say, setup::deadline()).await;
     let applied = applied.map_err(|error| error.to_string())?;
     match (applied.done, applied.left.as_slice()) {
-        (0, []) => println!("Nothing was left to do."),
-        (done, []) => println!("Done: {done} commands."),
-        (done, left) => println!(
+        (0, []) => print_lines("Nothing was left to do."),
+        (done, []) => print_lines(&format!("Done: {done} commands.")),
+        (done, left) => print_lines(&format!(
             "Done: {done} commands. Left for a Database Admin, unless the app has these roles already:\n{}",
             left.join("\n")
-        ),
+        )),
     }
     Ok(code(applied.left.is_empty()))
 }

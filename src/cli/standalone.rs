@@ -4,7 +4,8 @@ use super::logging;
 use super::store::{Unusable, open};
 use adxingestor::config::{Lookup, StateStore, TIME_SCALE};
 use adxingestor::host::{
-    Console, Host, Keys, ProcessLauncher, Settings, StandardOutput, local_http_port, local_settings,
+    Console, Entry, Host, Keys, Level, ProcessLauncher, STARTUP, Settings, StandardOutput, local_http_port,
+    local_settings,
 };
 use adxingestor::outbound::http_client;
 use adxingestor::random::SystemRandom;
@@ -66,7 +67,9 @@ pub async fn run(arguments: Arguments, lookup: Lookup<'_>) -> Result<(), String>
         None => local_http_port(&app_root).map_err(|error| error.to_string())?.unwrap_or(DEFAULT_PORT),
     };
     let opened = open(&store, &merged, || http_client().map_err(|error| error.to_string()))?;
-    println!("State store: {}", opened.description);
+    let console = console(&merged);
+    let text = format!("State store: {}", opened.description);
+    console.write(Entry { level: Level::Information, category: STARTUP.to_owned(), invocation: None, text });
     match opened.look().await {
         Ok(()) => {}
         Err(error @ Unusable::Refused { .. }) => return Err(error.to_string()),
@@ -75,7 +78,6 @@ pub async fn run(arguments: Arguments, lookup: Lookup<'_>) -> Result<(), String>
     let keys = arguments.keys.as_deref().map(Keys::read).transpose().map_err(|error| error.to_string())?;
     let own_executable =
         std::env::current_exe().map_err(|error| format!("the path of this program is unknown: {error}"))?;
-    let console = console(&merged);
     let settings = Settings {
         app_root,
         bind: SocketAddr::new(arguments.address, port),

@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use std::sync::Arc;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
-use tracing::Instrument;
+use tracing::{Instrument, Span};
 
 /// A queue of the app.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,8 +56,7 @@ pub struct Unhandled(String);
 pub async fn deliver(app: &Arc<App>, queue: Queue, id: &str, count: u32, content: &[u8]) -> Result<(), Unhandled> {
     let invocation = Invocation::of_message(id, count, content);
     let (app, function) = (Arc::clone(app), queue.function());
-    let (span, began) =
-        (ids::invocation(function, &uuid::Uuid::new_v4(), &HeaderExtractor(&HeaderMap::new())), Instant::now());
+    let (span, began) = (span_of(function), Instant::now());
     // In a task of its own: should it break off, only its message comes again.
     let mut task = JoinSet::new();
     let work = async move {
@@ -77,16 +76,28 @@ pub async fn deliver(app: &Arc<App>, queue: Queue, id: &str, count: u32, content
     }
 }
 
+/// The span of a call that this program makes itself.
+fn span_of(function: &str) -> Span {
+    ids::invocation(function, &uuid::Uuid::new_v4(), &HeaderExtractor(&HeaderMap::new()))
+}
+
 /// A tick of the watchdog.
 ///
 /// # Errors
 /// The state store's.
 pub async fn watch(app: &App) -> Result<(), Error> {
     let deadline = app.limits.invocation_deadline;
-    tokio::time::timeout(deadline, watchdog::handle(app)).await.unwrap_or_else(|_| {
-        tracing::warn!(deadline_s = deadline.as_secs(), "a look for what stopped moving took too long");
-        Ok(())
-    })
+    let (span, began) = (span_of("watchdog"), Instant::now());
+    let look = async {
+        tokio::time::timeout(deadline, watchdog::handle(app)).await.unwrap_or_else(|_| {
+            tracing::warn!(deadline_s = deadline.as_secs(), "a look for what stopped moving took too long");
+            Ok(())
+        })
+    };
+    let looked = look.instrument(span.clone()).await;
+    ids::ended(&span, looked.is_ok());
+    metrics::invoked("watchdog", looked.is_ok(), began.elapsed());
+    looked
 }
 
 /// The run that goes on after a start.

@@ -1,6 +1,7 @@
 //! What is seen while a run goes on, on standard error: a bar for each table on a terminal, a line every so often elsewhere. Log lines go
 //! through it, so that they do not tear the bars.
 
+use super::super::shown;
 use super::told::{bytes, grouped};
 use adxingestor::host::{Console, Entry, Level};
 use adxingestor::local_run::Onlooker;
@@ -40,7 +41,8 @@ impl Screen {
 
     /// Writes a line of its own.
     pub fn say(&self, line: &str) {
-        self.bars.suspend(|| eprintln!("{line}"));
+        // A closed standard error is no reason to end.
+        self.bars.suspend(|| drop(writeln!(std::io::stderr(), "{}", shown(line))));
     }
 }
 
@@ -94,7 +96,7 @@ impl Progress {
         self.tables.iter().for_each(ProgressBar::abandon);
         if !self.tables.is_empty() {
             // The cursor stands behind the last bar.
-            eprintln!();
+            let _ = writeln!(std::io::stderr());
         }
     }
 
@@ -110,7 +112,7 @@ impl Progress {
             let bar = &self.tables[index];
             bar.set_length(all);
             bar.set_position(done);
-            bar.set_message(message(table));
+            bar.set_message(shown(&message(table)));
         }
     }
 }

@@ -1,5 +1,6 @@
 //! What is printed at the end of a run, or of the plan of one. Knows only the JSON of the status, and estimates.
 
+use super::super::shown;
 use adxingestor::functions::Estimate;
 use adxingestor::orchestration::budget::Quota;
 use adxingestor::timestamp::Timestamp;
@@ -25,7 +26,7 @@ pub fn summary(status: &Value) -> String {
     let id = status["instanceId"].as_str().unwrap_or_default();
     if state != "Completed" {
         let why = status["output"]["message"].as_str().or(status["output"].as_str()).unwrap_or("no reason was given");
-        return format!("Run {id} ended as {state}: {why}");
+        return shown(&format!("Run {id} ended as {state}: {why}"));
     }
     let summary = &status["output"]["result"]["processing_summary"];
     let results = summary["detailed_results"].as_array().map(Vec::as_slice).unwrap_or_default();
@@ -66,7 +67,7 @@ pub fn summary(status: &Value) -> String {
         grouped(count(&summary["hunting_calls"])),
         span(Duration::from_secs_f64(took.max(0.0)))
     ));
-    lines.join("\n")
+    lines.iter().map(|line| shown(line)).collect::<Vec<_>>().join("\n")
 }
 
 /// How long so many calls take at the quota's pace.
@@ -124,7 +125,7 @@ pub fn estimates(tables: &[Estimate], quota: Quota) -> String {
         quota.per_minute,
         span(time_for(calls, quota)),
     ));
-    lines.join("\n")
+    lines.iter().map(|line| shown(line)).collect::<Vec<_>>().join("\n")
 }
 
 /// Columns as wide as they have to be: the first to the left, numbers to the right.

@@ -260,6 +260,7 @@
       row.skipped ?? "",
       until && row.active ? `waits for the quota until ${time(until).toLocaleTimeString()}` : "",
       row.failed_windows ? `${many(row.failed_windows, "window")} failed and still to be copied` : "",
+      row.later_windows ? `${many(row.later_windows, "window")} left for a later run` : "",
     ];
   };
   const lagOf = (row) => {

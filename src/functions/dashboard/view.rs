@@ -62,6 +62,9 @@ struct Table<'o> {
     /// Windows that failed and are still to be copied.
     #[serde(skip_serializing_if = "Option::is_none")]
     failed_windows: Option<u64>,
+    /// Windows that a run which began late has left for a later one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    later_windows: Option<u64>,
 }
 
 #[derive(Serialize)]
@@ -157,6 +160,7 @@ fn row<'o>(overview: &'o Overview, seen: &'o RunSeen, table: &'o TableRun) -> Ta
         lag_seconds: verified.filter(|_| !loaded_once).map(|at| overview.now.since(at).as_secs()),
         last_proved: results().filter(|result| result.success && result.skipped.is_none()).find_map(|r| r.ended),
         failed_windows: head.map(|head| head.counts.failed),
+        later_windows: head.map(|head| head.counts.later),
     }
 }
 

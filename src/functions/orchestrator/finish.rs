@@ -15,7 +15,7 @@ use crate::orchestration::head::finish::{
 };
 use crate::orchestration::head::verify::Count;
 use crate::orchestration::ids::{InstanceId, TableKey};
-use crate::orchestration::instance::{Instance, TableResult, TableRun};
+use crate::orchestration::instance::{Instance, LoadType, TableResult, TableRun};
 use crate::orchestration::ledger::Head;
 use crate::orchestration::message::Debt;
 use crate::orchestration::run::count::{Counting, count};
@@ -182,7 +182,8 @@ pub async fn end_table(
             Ok(_) => {
                 let (success, rows) = (result.success, result.rows);
                 metrics::table_ended(&table.config.source, success);
-                if let Some(proved) = result.verified_up_to {
+                let grows = table.config.load_type != Some(LoadType::Full);
+                if let Some(proved) = result.verified_up_to.filter(|_| grows) {
                     metrics::behind(&table.config.source, app.state.now().since(proved));
                 }
                 tracing::info!(table = table.config.source, success, rows, "a table has ended");

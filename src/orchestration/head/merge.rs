@@ -74,6 +74,8 @@ fn small<'s, V>(head: &Head, left: &'s [Seen<V>], terms: Terms<'_>) -> Vec<Vec<&
             let rows: u64 = group.iter().map(|seen| seen.window.planned_rows).sum::<u64>() + next.planned_rows;
             let alike = |window: &Window| (window.state, window.handover, window.plan.clone());
             last.id.high == next.id.low
+                // What lies before it is left for a later run.
+                && head.since != Some(next.id.low)
                 && alike(last) == alike(next)
                 && group.len() < TOGETHER
                 && rows <= target_rows_in(head, limits, byte_cap, (first.id.low, next.id.high))

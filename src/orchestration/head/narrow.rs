@@ -33,7 +33,9 @@ pub fn bounded(table: TableRun, input: &StartInput) -> TableRun {
 /// Why a table cannot be copied up to `until` only; `None` where it can. A `Full` table is loaded once, so nobody would come back for the
 /// rest.
 pub fn refused(table: &TableRun, scope: Scope, input: &StartInput) -> Option<String> {
-    let until = input.until.filter(|_| scope == Scope::NewRange && table.config.load_type == Some(LoadType::Full))?;
+    let is_cut = |until: &Timestamp| *until <= table.high;
+    let is_first = scope == Scope::NewRange && table.config.load_type == Some(LoadType::Full);
+    let until = input.until.filter(is_cut).filter(|_| is_first)?;
     Some(format!(
         "{} has LoadType Full, which loads a table once: with `until` ({until}) no later run would load what comes after. Leave \
          `until` out, or set LoadType to Incremental in the configuration table",
