@@ -312,6 +312,8 @@ async fn a_second_signal_ends_at_once_and_nothing_is_lost() {
     assert_eq!(stopped.code, Some(130), "{}", stopped.all());
     assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
     assert!(stopped.stdout.contains("`adxingestor run` goes on with it"), "{}", stopped.all());
+    let tried = run(&app, &["--dry-run"]).await;
+    assert_eq!((tried.code, tried.stderr.contains("is active")), (Some(1), true), "{}", tried.all());
     run_json(&app, 0, &[]).await;
     app.assert_equal(TABLE, TABLE);
     assert_eq!(app.rows(TABLE), ROWS);

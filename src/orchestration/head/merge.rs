@@ -246,6 +246,15 @@ mod tests {
         assert!(merged(&planning(), &left, &all(&left), terms).is_empty());
     }
 
+    #[test]
+    fn what_a_run_leaves_for_later_is_not_merged_with_what_it_pulls() {
+        let left = [left(10, WindowState::Planned, 5), left(20, WindowState::Planned, 5)];
+        let head = planning();
+        assert_eq!(writes(&head, &left, &all(&left)).len(), 1);
+        let narrowed = Head { since: Some(left[1].window.id.low), ..head };
+        assert!(writes(&narrowed, &left, &all(&left)).is_empty());
+    }
+
     fn part(index: u16, count: u16, state: WindowState) -> Seen<u64> {
         let mut part = left(10, state, 100);
         part.window.id.part = Part { index, count };

@@ -145,8 +145,10 @@ mod tests {
     fn what_is_loaded_once_is_not_loaded_in_part() {
         let mut full = table();
         full.config.load_type = Some(LoadType::Full);
+        full.high = later(5);
         let until = asked(None, Some(later(5)));
         assert!(refused(&full, Scope::NewRange, &until).unwrap().contains("Incremental"));
+        assert_eq!(refused(&full, Scope::NewRange, &asked(None, Some(later(6)))), None, "it cuts nothing off");
         assert_eq!(refused(&full, Scope::Leftovers, &until), None);
         assert_eq!(refused(&full, Scope::NewRange, &asked(Some(later(5)), None)), None);
         full.config.load_type = Some(LoadType::Incremental);
