@@ -183,7 +183,7 @@ async fn dry_run(
         tables = estimates(app, input) => tables?,
         _ = stops.wait_for(|times| *times > 0) => return Ok(stopped("nothing was begun")),
     };
-    let failed = tables.iter().any(|table: &Estimate| table.error.is_some());
+    let failed = tables.is_empty() || tables.iter().any(|table: &Estimate| table.error.is_some());
     let quota = app.limits.quota;
     let code = if failed { NOT_VERIFIED } else { 0 };
     Ok(Outcome { code, json: told::estimates_json(&tables, quota), text: told::estimates(&tables, quota) })

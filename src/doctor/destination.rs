@@ -26,7 +26,7 @@ const AT_ONCE: usize = 4;
 pub(super) async fn look(
     parts: &Parts<'_>,
     metadata: &Metadata,
-    state: Option<&State>,
+    (state, is_store_known): (Option<&State>, bool),
     ends: Ends,
 ) -> (Vec<Finding>, Result<Vec<NeedsAdmin>, String>) {
     let tables = match &metadata.tables {
@@ -35,7 +35,9 @@ pub(super) async fn look(
     };
     let valid = tables.iter().filter(|table| table.result.is_none());
     let looks = stream::iter(valid.map(|table| async move {
-        let table = Table { parts, table, state, has_ledger: metadata.has_ledger };
+        // Of a store that cannot be read nobody knows which ledgers it holds.
+        let has_ledger = metadata.has_ledger && is_store_known;
+        let table = Table { parts, table, state, has_ledger };
         table.look(ends).await
     }));
     let looked: Vec<(Finding, Option<NeedsAdmin>)> = looks.buffered(AT_ONCE).collect().await;

@@ -112,8 +112,11 @@ pub async fn examine(inputs: Inputs<'_>) -> Report {
 
     let ends = Ends::of_a_round();
     let metadata = look.metadata(&cluster, ends).await;
-    let ((destinations, needs), source) =
-        tokio::join!(look.destinations(&metadata, ends), look.source(&metadata, no_token, claims, ends));
+    let is_store_known = stored.findings.iter().all(|finding| finding.status != Status::Fail);
+    let ((destinations, needs), source) = tokio::join!(
+        look.destinations(&metadata, is_store_known, ends),
+        look.source(&metadata, no_token, claims, ends)
+    );
     let last = look.last(&cluster, needs.as_deref().map_err(String::as_str), &source).await;
     checks.extend([cluster.findings, metadata.findings, destinations, source.findings, last, stored.findings].concat());
     checks.extend(way.as_ref().map(|way| way.dates.finding(stored.clock.as_deref())));
@@ -149,9 +152,14 @@ impl Look<'_> {
         }
     }
 
-    async fn destinations(&self, metadata: &Metadata, ends: Ends) -> (Vec<Finding>, Result<Vec<NeedsAdmin>, String>) {
+    async fn destinations(
+        &self,
+        metadata: &Metadata,
+        is_store_known: bool,
+        ends: Ends,
+    ) -> (Vec<Finding>, Result<Vec<NeedsAdmin>, String>) {
         match self.parts {
-            Some(parts) => destination::look(parts, metadata, self.state, ends).await,
+            Some(parts) => destination::look(parts, metadata, (self.state, is_store_known), ends).await,
             None => destination::skipped(&quoted(identity::KIND)),
         }
     }

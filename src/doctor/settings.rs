@@ -81,6 +81,9 @@ impl Usable {
     }
 }
 
+/// What the file of settings is called.
+const LOCAL_SETTINGS: &str = "local.settings.json";
+
 pub(super) fn id_of(setting: &str) -> String {
     format!("{ID}.{setting}")
 }
@@ -91,6 +94,9 @@ pub(super) fn quoted(id: &str) -> String {
 }
 
 fn remedy(setting: &str) -> String {
+    if setting == LOCAL_SETTINGS {
+        return format!("correct {setting} in the app root");
+    }
     let form = match setting {
         "ADX_CLUSTER_URI" => "https://CLUSTER.REGION.kusto.windows.net",
         "ADX_DATABASE" => "DATABASE",

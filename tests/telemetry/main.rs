@@ -37,7 +37,7 @@ async fn the_questions_to_adx_are_answered_after_a_run() {
     let expected = [
         ("tables whose proved part ends more than 26 hours ago", 0),
         ("no table came to its result for 26 hours", 0),
-        ("tables whose last result is a failure", 0),
+        ("tables whose last result of the day is a failure", 0),
         ("open failures by reason", 0),
         ("windows whose rows had left the source", 0),
         ("rows of each table by day", 2),

@@ -7,9 +7,19 @@ use adxingestor::timestamp::Timestamp;
 use serde_json::{Value, json};
 use std::time::Duration;
 
-/// Whether everything that a run was asked for is proved in the destination.
+/// What is said where there was nothing to copy.
+pub const NO_TABLE: &str = "no table is active in the configuration, so that nothing was copied: `adxingestor setup --tables recommended` names tables";
+
+/// Whether everything that a run was asked for is proved in the destination. Nothing at all is none of it.
 pub fn is_verified(status: &Value) -> bool {
-    status["runtimeStatus"] == "Completed" && status["customStatus"]["tables_failed"] == 0
+    let failed = &status["customStatus"]["tables_failed"];
+    status["runtimeStatus"] == "Completed" && *failed == 0 && !results(status).is_empty()
+}
+
+/// What came of each table.
+fn results(status: &Value) -> &[Value] {
+    let results = &status["output"]["result"]["processing_summary"]["detailed_results"];
+    results.as_array().map(Vec::as_slice).unwrap_or_default()
 }
 
 /// The status with the verdict beside it.
@@ -29,7 +39,7 @@ pub fn summary(status: &Value) -> String {
         return shown(&format!("Run {id} ended as {state}: {why}"));
     }
     let summary = &status["output"]["result"]["processing_summary"];
-    let results = summary["detailed_results"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let results = results(status);
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     let count = |value: &Value| value.as_u64().unwrap_or_default();
     let header = ["Table", "Result", "Windows", "Failed", "Rows", "Bytes", "Calls", "Proved up to"];
@@ -59,6 +69,7 @@ pub fn summary(status: &Value) -> String {
     }
     let notes = status["output"]["result"]["notes"].as_array().into_iter().flatten().filter_map(Value::as_str);
     lines.extend(notes.map(|note| format!("note: {note}")));
+    lines.extend(results.is_empty().then(|| NO_TABLE.to_owned()));
     let verdict = if is_verified(status) { "everything is verified" } else { "NOT everything is verified" };
     let took = summary["execution_time_seconds"].as_f64().unwrap_or_default();
     lines.push(format!(
@@ -117,6 +128,7 @@ pub fn estimates(tables: &[Estimate], quota: Quota) -> String {
         lines.extend(table.skipped.iter().map(|why| format!("{name}: nothing to do: {why}")));
         lines.extend(table.warnings.iter().map(|warning| format!("{name}: note: {warning}")));
     }
+    lines.extend(tables.is_empty().then(|| NO_TABLE.to_owned()));
     let calls = tables.iter().map(|table| table.calls).sum();
     let planned: u64 = tables.iter().map(|table| table.plan_calls).sum();
     lines.push(format!(
@@ -215,6 +227,8 @@ mod tests {
     #[test]
     fn a_run_is_verified_when_it_is_completed_and_no_table_failed() {
         assert!(is_verified(&completed(0)) && !is_verified(&completed(1)));
+        let nothing = json!({"runtimeStatus": "Completed", "customStatus": {"tables_failed": 0}});
+        assert!(!is_verified(&nothing) && summary(&nothing).contains(NO_TABLE));
         assert!(!is_verified(&json!({"runtimeStatus": "Terminated", "customStatus": {"tables_failed": 0}})));
         assert_eq!(with_verdict(completed(1), false)["verified"], false);
     }

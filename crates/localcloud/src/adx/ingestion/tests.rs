@@ -226,10 +226,14 @@ async fn a_mapping_is_found_by_name_or_its_lack_is_on_record() {
         setup.ingest("a.multijson", ROWS.as_bytes(), properties).await;
         assert_eq!(setup.last_failure(), code);
     }
-    setup.post("http://127.0.0.1/storage/ingest-temp-0/none?sig=x", json!({})).await;
-    assert_eq!(setup.last_failure(), "Download_Forbidden");
-    setup.post("https://elsewhere/c/b?sig=x", json!({})).await;
-    assert_eq!(setup.last_failure(), "Download_AccountNotFound");
+    for (blob, code) in [
+        ("http://127.0.0.1/storage/ingest-temp-0/none?sig=x", "Download_Forbidden"),
+        ("https://elsewhere/c/b?sig=x", "Download_AccountNotFound"),
+    ] {
+        setup.post(blob, json!({"level": 0})).await;
+        assert_eq!(told(&setup).1.last().unwrap()["ErrorCode"], code);
+        assert_eq!(setup.failures().len(), 4, "the engine has not seen it");
+    }
     assert_eq!(setup.rows().len(), 3);
 }
 
