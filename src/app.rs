@@ -1,12 +1,13 @@
 //! The wiring: settings to clients to functions. Everything is built once here and handed in.
 
-use crate::adx::catalog::Catalog;
+use crate::adx::catalog::{Catalog, Destination};
 use crate::adx::ingestion::{ChunkIdMode, Ingestor, Posted, Shelf, StoredBlob, Submission};
 use crate::adx::{self, Endpoints, FreshIds, Pace};
 use crate::config::Settings;
 use crate::defender;
-use crate::functions::KnownTimespan;
-use crate::kql::Identifier;
+use crate::functions::{KnownThrottling, KnownTimespan};
+use crate::kql::{Identifier, InvalidName};
+use crate::orchestration::instance::{LoadType, TableConfig};
 use crate::orchestration::ledger::{ChunkIdPlace, Head};
 use crate::orchestration::limits::Limits;
 use crate::orchestration::snapshot;
@@ -43,6 +44,8 @@ pub struct Services {
     pub ingestor: Ingestor,
     /// What this process knows of the source's time spans.
     pub timespan: KnownTimespan,
+    /// Since when that service has said nothing but 429.
+    pub throttled: KnownThrottling,
 }
 
 impl Services {
@@ -59,7 +62,14 @@ impl Services {
         let adx = adx::Client::new(outbound, endpoints, clock, ids, Pace::default());
         let catalog = Catalog::new(adx.clone(), settings.names.clone());
         let ingestor = Ingestor::new(adx, settings.ingestion);
-        Self { settings, defender, catalog, ingestor, timespan: KnownTimespan::default() }
+        Self {
+            settings,
+            defender,
+            catalog,
+            ingestor,
+            timespan: KnownTimespan::default(),
+            throttled: KnownThrottling::default(),
+        }
     }
 
     /// The same, with `blobs` to keep what is sent inside commands to a cluster that lends no storage.
@@ -141,6 +151,30 @@ impl Shelf for OwnStore {
 /// Whether it is an instant, and not one of the ends of time that stand for none.
 fn is_instant(at: Timestamp) -> bool {
     at != Timestamp::MIN && at != Timestamp::MAX
+}
+
+/// The destination of a table as its configuration, the settings and its ledger, if it has one, ask for it. `must_be_there`:
+/// it has rows that were proved.
+///
+/// # Errors
+/// [`InvalidName`] for a name that Kusto does not accept.
+pub fn destination(
+    settings: &Settings,
+    config: &TableConfig,
+    head: Option<&Head>,
+    must_be_there: bool,
+) -> Result<Destination, InvalidName> {
+    let shape = head.and_then(|head| head.shape.as_ref());
+    Ok(Destination {
+        table: Identifier::new(&config.destination)?,
+        folder: config.folder.clone(),
+        watermark_column: Identifier::new(&config.watermark_column)?,
+        stamped: config.load_type == Some(LoadType::Snapshot),
+        chunk_id: mode_of(shape.map_or(settings.chunk_id, |shape| shape.chunk_id)),
+        ours: shape.is_some() && head.is_some_and(|head| head.made_here),
+        must_be_there,
+        policies: settings.tables.of(&config.destination).clone(),
+    })
 }
 
 /// How rows get the id of their window to its place.

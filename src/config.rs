@@ -1,8 +1,10 @@
 //! The settings, parsed once from a lookup that is passed in; every bad setting is reported in one go, by name
 //! and expected form. Makes no request.
 
+mod names;
 mod tables;
 
+pub use names::{LOG, LOG_FORMAT, NIGHTLY_SCHEDULE, TIME_SCALE, UnknownName, unknown_names};
 pub use tables::TableSettings;
 
 use crate::adx::catalog::Names;
@@ -25,8 +27,6 @@ use url::Url;
 pub const GRAPH_HUNTING: &str = "https://graph.microsoft.com/v1.0/security/runHuntingQuery";
 /// Says which ledger owns a destination; stands beside the metadata tables of the Python app.
 const LEDGER_TABLE: &str = "meta_Ledger";
-/// The setting by which the embedded host tells its handler how much to shrink time.
-pub const TIME_SCALE: &str = "ADXINGESTOR_TIME_SCALE";
 
 /// Looks a setting up.
 pub type Lookup<'a> = &'a dyn Fn(&str) -> Option<String>;
@@ -354,15 +354,15 @@ fn limits(reader: &mut Reader<'_>, dialect: Dialect) -> Limits {
     limits
 }
 
-/// Calls an hour for each a minute, in the quota of Defender for Endpoint: 1,500 and 45 (learn.microsoft.com "Advanced
-/// hunting API"). The other endpoints name none for the hour.
-const HOUR_TO_MINUTE: u32 = 1_500 / 45;
+/// Calls an hour in the quota of Defender for Endpoint, whatever it allows in a minute (learn.microsoft.com "Advanced hunting
+/// API"). The other endpoints name none for the hour.
+const ENDPOINT_CALLS_PER_HOUR: u32 = 1_500;
 
 fn quota(reader: &mut Reader<'_>, default: Quota, dialect: Dialect) -> Quota {
     let per_minute = reader.number("HUNTING_CALLS_PER_MINUTE", default.per_minute, 1, 100_000);
-    let documented = (dialect == Dialect::Mde).then(|| (per_minute * HOUR_TO_MINUTE).max(1_500));
+    let documented = (dialect == Dialect::Mde).then_some(ENDPOINT_CALLS_PER_HOUR);
     let per_hour = match reader.value("HUNTING_CALLS_PER_HOUR") {
-        Some(_) => Some(reader.number("HUNTING_CALLS_PER_HOUR", 1_500, 1, 6_000_000)),
+        Some(_) => Some(reader.number("HUNTING_CALLS_PER_HOUR", ENDPOINT_CALLS_PER_HOUR, 1, 6_000_000)),
         None => documented,
     };
     let share = reader.number("HUNTING_QUOTA_SHARE", 1.0, 0.01, 1.0);
@@ -532,6 +532,7 @@ mod tests {
         let older = ("DEFENDER_HUNTING_API_URL", "https://api.security.microsoft.com/api/advancedqueries/run");
         assert_eq!((hour(&[]), hour(&[older])), (None, Some(1_500)));
         assert_eq!(hour(&[("HUNTING_CALLS_PER_HOUR", "700")]), Some(700));
+        assert_eq!(hour(&[older, ("HUNTING_CALLS_PER_MINUTE", "60")]), Some(1_500), "the hour is not the minute's");
         let problems = parse(&[GOOD[0], GOOD[1], ("HUNTING_CALLS_PER_HOUR", "0")]).unwrap_err();
         assert_eq!(problems.0[0].name, "HUNTING_CALLS_PER_HOUR");
     }

@@ -48,6 +48,16 @@ pub enum Mutant {
     LateRowsIgnored,
     /// A repair copies all rows of its range.
     RepairOfEverything,
+    /// Whether rows are hidden is not looked at before a window is pulled again.
+    RenewUnderSecurity,
+    /// A count takes whatever consistency a query gets.
+    WeakCount,
+    /// A count is asked in the same words as the one before.
+    CountInTheSameWords,
+    /// What stands in the metadata tables is asked in the same words each time.
+    LookInTheSameWords,
+    /// A count takes what the results cache has.
+    CachedCount,
 }
 
 thread_local! {

@@ -1,6 +1,7 @@
 //! The commands that a message asks an administrator to run. A run never sends them: they need more rights than
 //! it is granted; `setup --apply` sends those of roles. Written by the writers of [`crate::kql`] like all that is sent, so that they run as they are printed.
 
+use crate::adx::template::fill;
 use crate::kql::{Datetime, Identifier, Literal, SingleQuoted, Text};
 use crate::timestamp::Timestamp;
 use std::fmt::{self, Display};
@@ -132,17 +133,67 @@ impl Display for Application {
     }
 }
 
-/// Grants an app a role in a database, such as `ingestors` (`management/manage-database-security-roles.md`).
-pub fn grant(database: &str, role: &str, to: &Application) -> String {
-    format!(".add database {} {role} ({to})", Named(database))
+/// A role, in a database or in something in it (dataexplorer-docs `access-control/role-based-access-control.md`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// Everything.
+    Admins,
+    /// Makes tables and functions, and reads.
+    Users,
+    /// Reads.
+    Viewers,
+    /// Reads what restricted view access keeps from others.
+    UnrestrictedViewers,
+    /// Ingests, and does not read.
+    Ingestors,
 }
 
-/// Grants an app a role in a table, such as `admins` (`management/manage-table-security-roles.md`).
-pub fn grant_in_table(table: &str, role: &str, to: &Application) -> String {
+impl Role {
+    /// Whether who has this role may do what `other` may.
+    pub fn covers(self, other: Self) -> bool {
+        self == other
+            || match self {
+                Self::Admins => other != Self::UnrestrictedViewers,
+                Self::Users => other == Self::Viewers,
+                Self::Viewers | Self::UnrestrictedViewers | Self::Ingestors => false,
+            }
+    }
+}
+
+impl Display for Role {
+    /// As commands name it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Admins => "admins",
+            Self::Users => "users",
+            Self::Viewers => "viewers",
+            Self::UnrestrictedViewers => "unrestrictedviewers",
+            Self::Ingestors => "ingestors",
+        })
+    }
+}
+
+/// Grants an app a role in a database (`management/manage-database-security-roles.md`).
+pub fn grant(database: &str, role: Role, to: &Application) -> String {
+    fill(include_str!("../kql/setup/grant.kql"), &[("database", &Named(database)), ("role", &role), ("app", to)])
+}
+
+/// Shows who has which role in a database.
+pub fn see_roles(database: &str) -> String {
+    fill(include_str!("../kql/setup/principals.kql"), &[("database", &Named(database))])
+}
+
+/// Shows who has which role in a table.
+pub fn see_roles_in_table(table: &str) -> String {
+    format!(".show table {} principals", Named(table))
+}
+
+/// Grants an app a role in a table (`management/manage-table-security-roles.md`).
+pub fn grant_in_table(table: &str, role: Role, to: &Application) -> String {
     format!(".add table {} {role} ({to})", Named(table))
 }
 
 /// Grants an app a role in a function (`management/manage-function-security-roles.md`).
-pub fn grant_in_function(function: &str, role: &str, to: &Application) -> String {
+pub fn grant_in_function(function: &str, role: Role, to: &Application) -> String {
     format!(".add function {} {role} ({to})", Named(function))
 }

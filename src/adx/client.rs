@@ -162,6 +162,8 @@ struct Call<'a, T> {
     operation: &'static str,
     body: Bytes,
     read_only: bool,
+    /// Whether there are services without the address.
+    optional: bool,
     text: RequestText<'a>,
     decode: fn(&[u8]) -> Result<T, Failure>,
 }
@@ -219,8 +221,10 @@ impl Client {
         let Inner { outbound, engine, .. } = &*self.inner;
         outbound.check(&engine.url)?;
         let Some(scope) = self.scope(engine, deadline).await? else { return Ok(()) };
+        let asked = Instant::now();
         let token = timeout_at(deadline, outbound.token(scope)).await;
-        token.map_err(|_| Error::unavailable("no token in time"))?.map(drop).map_err(Error::from)
+        let late = |_| Err(crate::outbound::Error::late_token(scope, asked.elapsed()));
+        token.unwrap_or_else(late).map(drop).map_err(Error::from)
     }
 
     /// Runs a query and gives its first result. Repeated when the service is throttling or unavailable.
@@ -230,7 +234,7 @@ impl Client {
     pub async fn query(&self, csl: &str, options: Options, deadline: Instant) -> Result<Table, Error> {
         let inner = &self.inner;
         let mut sent = json!({"results_progressive_enabled": false});
-        if options.strong_consistency && !is_fabric(&inner.engine.url) {
+        if options.strong_consistency && !is_fabric(&inner.engine.url) && !mutated!(WeakCount) {
             sent["queryconsistency"] = Value::from("strongconsistency");
         }
         if options.read_only {
@@ -245,6 +249,7 @@ impl Client {
             operation: "query",
             body: body.to_string().into(),
             read_only: options.read_only,
+            optional: false,
             text: RequestText { csl, database: &inner.database, app: &inner.app, changes: false },
             decode: decode_v2,
         };
@@ -271,7 +276,7 @@ impl Client {
     /// Asks the ingestion endpoint for JSON below `/v1/rest/ingestion`.
     ///
     /// # Errors
-    /// Any but [`Error::OutcomeUnknown`].
+    /// [`Error::NotOffered`] where the cluster has no such address, and any but [`Error::OutcomeUnknown`].
     pub(super) async fn dm_get(&self, path: &[&str], query: Option<&str>, deadline: Instant) -> Result<Value, Error> {
         self.rest(Method::GET, path, query, Bytes::new(), deadline).await
     }
@@ -279,7 +284,7 @@ impl Client {
     /// Sends JSON to the ingestion endpoint, once unless it says that it did nothing.
     ///
     /// # Errors
-    /// Any; after [`Error::OutcomeUnknown`] it may have been taken.
+    /// Any; [`Error::NotOffered`] where the cluster takes no such requests; after [`Error::OutcomeUnknown`] it may have been taken.
     pub(super) async fn dm_post(&self, path: &[&str], body: &Value, deadline: Instant) -> Result<Value, Error> {
         self.rest(Method::POST, path, None, body.to_string().into(), deadline).await
     }
@@ -308,8 +313,9 @@ impl Client {
             operation: "ingestion",
             body,
             read_only: false,
+            optional: true,
             // What is denied is denied as the command for it would be.
-            text: RequestText { csl: ".ingest", database, app, changes },
+            text: RequestText { csl: ".ingest-from-storage-queued", database, app, changes },
             decode: |body| serde_json::from_slice(body).map_err(|error| Failure::Corrupt(error.to_string())),
         };
         self.run(&call, if changes { Effect::Once } else { Effect::Read }, deadline).await
@@ -338,6 +344,7 @@ impl Client {
             operation: "command",
             body: body.to_string().into(),
             read_only: false,
+            optional: false,
             text,
             decode: decode_v1,
         };
@@ -432,6 +439,11 @@ impl Client {
             Err(error) => return Err(call.text.lost(format!("{error} (request {id})"))),
         };
         if !succeeded {
+            if call.optional && RequestText::is_unknown_address(status, &body) {
+                return Err(Error::NotOffered {
+                    what: format!("{} {}: status {status}", call.method, call.url.path()),
+                });
+            }
             return Err(call.text.error_of_status(status, after, &body));
         }
         (call.decode)(&body).map_err(|failure| match failure {
@@ -503,9 +515,13 @@ fn outcome<T>(answered: &Result<T, Error>) -> &'static str {
     match answered {
         Ok(_) => "ok",
         Err(Error::Throttled { .. }) => "throttled",
-        Err(Error::Refused { .. } | Error::Denied { .. } | Error::Unauthorized { .. } | Error::NotFound { .. }) => {
-            "refused"
-        }
+        Err(
+            Error::Refused { .. }
+            | Error::Denied { .. }
+            | Error::Unauthorized { .. }
+            | Error::NotFound { .. }
+            | Error::NotOffered { .. },
+        ) => "refused",
         Err(_) => "failed",
     }
 }

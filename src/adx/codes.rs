@@ -5,6 +5,9 @@ use super::denial;
 use crate::kql::Identifier;
 use crate::remedy::{self, Application};
 
+/// The cluster may not read a blob.
+pub(super) const DOWNLOAD_FORBIDDEN: &str = "Download_Forbidden";
+
 /// What helps against a failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Help {
@@ -21,7 +24,7 @@ enum Help {
 }
 
 /// A code, whether it is permanent, and what helps.
-const CODES: [(&str, bool, Help); 37] = [
+const CODES: [(&str, bool, Help); 38] = [
     (
         "BadRequest_InvalidBlob",
         true,
@@ -41,6 +44,14 @@ const CODES: [(&str, bool, Help); 37] = [
         true,
         Help::Do(
             "compare the columns of the table with those of the mapping: the watermark as datetime, RawData as dynamic",
+        ),
+    ),
+    (
+        "BadRequest_InconsistentMapping",
+        true,
+        Help::Do(
+            "a column that the rows are written to is gone or has another type: bring it back (the watermark as datetime, RawData as \
+             dynamic, ChunkId as string)",
         ),
     ),
     (
@@ -86,13 +97,7 @@ const CODES: [(&str, bool, Help); 37] = [
         ),
     ),
     ("Stream_DynamicPropertyBagTooLarge", true, Help::LargeCells),
-    (
-        "Download_Forbidden",
-        true,
-        Help::Do(
-            "the service may not read its own storage: check the network rules and keys of the cluster's accounts",
-        ),
-    ),
+    (DOWNLOAD_FORBIDDEN, true, Help::Do(denial::UNREAD)),
     (
         "Download_SourceNotFound",
         true,
@@ -221,6 +226,6 @@ mod tests {
         assert_eq!(is_permanent("UpdatePolicy_FailedDescendantTransaction"), Some(false));
         assert_eq!(is_permanent("unknown"), Some(false));
         assert_eq!(is_permanent("Brand_New"), None);
-        assert_eq!(CODES.iter().filter(|(_, permanent, _)| *permanent).count(), 25);
+        assert_eq!(CODES.iter().filter(|(_, permanent, _)| *permanent).count(), 26);
     }
 }

@@ -1,7 +1,8 @@
 //! What a request to the cluster or its storage can end in, cut by what the caller does next, and how an
 //! HTTP status or a service's error object becomes one. Knows no request but the first words of its text.
 
-use super::denial::{Denied, NEEDS};
+use super::codes::DOWNLOAD_FORBIDDEN;
+use super::denial::{Cause, Denied, NEEDS, UNREAD};
 use crate::outbound;
 use crate::remedy::Application;
 use serde_json::Value;
@@ -61,6 +62,12 @@ pub enum Error {
     #[error("not found in ADX: {what}")]
     NotFound {
         /// What is missing.
+        what: String,
+    },
+    /// The service has no such address, or takes no such request there; nothing was done.
+    #[error("ADX does not offer it: {what}")]
+    NotOffered {
+        /// What was asked, and the answer.
         what: String,
     },
     /// A request that changes something was sent and its answer was lost: it may have been done.
@@ -131,6 +138,7 @@ impl Error {
         | Self::Denied { message }
         | Self::Unauthorized { message }
         | Self::NotFound { what: message }
+        | Self::NotOffered { what: message }
         | Self::OutcomeUnknown { message, .. }
         | Self::Corrupt { message }) = &mut self
         else {
@@ -203,13 +211,18 @@ impl ServiceError {
         self.named(&["Throttl", "QuotaExceeded", "TooManyRequests"])
     }
 
+    /// Whether a code says that a table or a database is missing.
+    fn has_code_of_missing(&self) -> bool {
+        self.named(&["EntityNotFound", "EntityNameDoesNotExist", "TableNotExist", "DatabaseNotExist", "SEM0260"])
+    }
+
     fn is_missing_entity(&self) -> bool {
         let message = self.message.to_lowercase();
         let says = |parts: &[&str]| parts.iter().any(|part| message.contains(part));
         // A word of its own: `viewer` is no view.
         let words = || message.split(|c: char| !c.is_alphanumeric());
         let about = |nouns: &[&str]| words().any(|word| nouns.contains(&word));
-        self.named(&["EntityNotFound", "EntityNameDoesNotExist", "TableNotExist", "DatabaseNotExist", "SEM0260"])
+        self.has_code_of_missing()
             || says(&["failed to resolve table", "failed to resolve entity"])
             || (says(&["not found", "does not exist", "could not be found", "doesn't exist"])
                 && (says(&["of kind '"]) || (about(&ENTITIES) && !about(&["column", "principal"]))))
@@ -227,7 +240,8 @@ impl ServiceError {
             401 => Error::Unauthorized { message },
             _ if status == 429 || self.is_throttling() => Error::Throttled { after, message },
             _ if self.is_missing_entity() => Error::NotFound { what: message },
-            _ if status == 403 || self.is_denied() => Error::Denied { message: request.denial(&message) },
+            _ if Cause::is_source(request.csl, &self.names, &message) => unread(message),
+            _ if status == 403 || self.is_denied() => request.denied(&self.names, &message),
             404 => Error::NotFound { what: message },
             // What failed on its way may have been done, however sure the service is that it will fail again.
             408 | 500.. if request.changes => request.failed(after, format!("status {status}: {message}")),
@@ -252,6 +266,15 @@ pub(super) struct RequestText<'a> {
 }
 
 impl RequestText<'_> {
+    /// Whether an answer says that the address, or the request to it, is not known there, rather than that what it is about is missing
+    /// (RFC 9110, sections 15.5.5, 15.5.6 and 15.6.2).
+    pub fn is_unknown_address(status: u16, body: &[u8]) -> bool {
+        let said = || serde_json::from_slice(body).ok().and_then(|json| ServiceError::from_json(&json));
+        let is_entity =
+            |error: ServiceError| error.has_code_of_missing() || error.message.to_lowercase().contains("of kind '");
+        matches!(status, 405 | 501) || (status == 404 && said().is_none_or(|error| !is_entity(error)))
+    }
+
     /// The error of a status whose body is no error object.
     pub fn error_of_status(&self, status: u16, after: Option<Duration>, body: &[u8]) -> Error {
         if let Some(error) = serde_json::from_slice(body).ok().and_then(|json| ServiceError::from_json(&json)) {
@@ -261,7 +284,7 @@ impl RequestText<'_> {
         let message = clean(format!("status {status} {text}").trim());
         match status {
             401 => Error::Unauthorized { message },
-            403 => Error::Denied { message: self.denial(&message) },
+            403 => self.denied(&[], &message),
             404 => Error::NotFound { what: format!("the address asked ({message})") },
             429 => Error::Throttled { after, message },
             408 | 500.. => self.failed(after, message),
@@ -282,9 +305,19 @@ impl RequestText<'_> {
         }
     }
 
-    fn denial(&self, message: &str) -> String {
-        Denied { csl: self.csl, database: self.database, app: self.app }.told(message)
+    fn denied(&self, names: &[String], message: &str) -> Error {
+        let role = Denied { csl: self.csl, database: self.database, app: self.app }.told(message);
+        match Cause::of(self.csl, names, message) {
+            Cause::Source => unread(message.to_owned()),
+            Cause::Role => Error::Denied { message: role },
+            Cause::Either => Error::Denied { message: format!("{role}; if it has that role, {UNREAD}") },
+        }
     }
+}
+
+/// The cluster may not read the blob; nothing of it was loaded.
+fn unread(message: String) -> Error {
+    Error::Refused { code: DOWNLOAD_FORBIDDEN.to_owned(), message, permanent: true }
 }
 
 /// A service's words as they may be shown: no query part of a URL (it may be a signature), no control
@@ -329,6 +362,7 @@ mod tests {
             Error::Denied { .. } => "denied",
             Error::Unauthorized { .. } => "unauthorized",
             Error::NotFound { .. } => "not found",
+            Error::NotOffered { .. } => "not offered",
             Error::OutcomeUnknown { .. } => "unknown",
             Error::Corrupt { .. } => "corrupt",
             Error::TooLarge { .. } => "too large",
@@ -393,6 +427,26 @@ mod tests {
     }
 
     #[test]
+    fn an_address_that_is_not_known_is_told_from_a_table_that_is_missing() {
+        let object = |code: &str, message: &str| json!({"error": {"code": code, "message": message}}).to_string();
+        for (status, body, unknown) in [
+            (404, String::new(), true),
+            (404, "<html>Not Found</html>".to_owned(), true),
+            (404, object("NotFound", "No HTTP resource was found that matches the request URI"), true),
+            (404, object("BadRequest_EntityNotFound", "T was not found"), false),
+            (404, object("NotFound", "Entity ID 'T' of kind 'Table' was not found."), false),
+            (405, object("MethodNotAllowed", "POST is not allowed"), true),
+            (501, String::new(), true),
+            (400, String::new(), false),
+            (403, String::new(), false),
+            (500, String::new(), false),
+            (503, String::new(), false),
+        ] {
+            assert_eq!(RequestText::is_unknown_address(status, body.as_bytes()), unknown, "{status} {body}");
+        }
+    }
+
+    #[test]
     fn the_innermost_code_is_shown() {
         let body = json!({"error": {"code": "General_BadRequest", "@message": "outer text",
             "innererror": {"code": "x", "@errorCode": "SEM0019", "@errorMessage": "a longer inner text"}}});
@@ -413,6 +467,33 @@ mod tests {
             let command = format!(".add database Db {grant} ('aadapp=<application id>;<tenant id>')");
             assert!(shown.contains(&command), "{shown}");
         }
+    }
+
+    #[test]
+    fn a_load_that_is_denied_names_what_helps_and_nothing_else() {
+        let load = ".ingest into table T (h'https://a.blob/c/b.gz?sig=x')";
+        let object =
+            |code: &str, message: &str| json!({"error": {"code": code, "message": message, "@permanent": true}});
+        let path =
+            "Failed to download blob: Access to persistent storage path 'https://a.blob/c/b.gz?sig=x' was denied";
+        for (status, body) in
+            [(403, object("Download_Forbidden", "no")), (400, object("General_BadRequest", path)), (403, json!(path))]
+        {
+            let error = error(status, &body, load, true);
+            assert!(
+                matches!(&error, Error::Refused { code, permanent: true, .. } if code == DOWNLOAD_FORBIDDEN),
+                "{error}"
+            );
+            assert!(!error.to_string().contains("role") && !error.to_string().contains("sig="), "{error}");
+        }
+        let principal = object("Forbidden", "Principal 'aadapp=a;b' is not authorized to write 'T'.");
+        let denied = error(403, &principal, load, true).to_string();
+        assert!(denied.contains("Database Ingestor") && !denied.contains("may not read"), "{denied}");
+        let either = error(403, &json!({}), load, true).to_string();
+        assert!(
+            either.contains("Database Ingestor") && either.contains("if it has that role, the cluster may not read"),
+            "{either}"
+        );
     }
 
     #[test]

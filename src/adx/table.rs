@@ -305,6 +305,7 @@ mod tests {
         assert!(reads!(bool, "bool", json!("true")).is_err());
         assert_eq!(reads!(long, "int", json!(-3)).unwrap(), "Some(-3)");
         assert_eq!(reads!(long, "long", json!(i64::MAX)).unwrap(), "Some(9223372036854775807)");
+        assert_eq!(reads!(long, "long", json!(i64::MIN)).unwrap(), "Some(-9223372036854775808)");
         assert!(reads!(long, "long", json!(u64::MAX)).is_err());
         assert!(reads!(long, "long", json!(1.5)).is_err());
         assert!(reads!(long, "long", json!("1")).is_err());

@@ -1,6 +1,7 @@
 //! `adxingestor adopt`: rebuilds the ledger of a table whose state store was lost or moved, and prints what it found.
 
-use super::serve::services;
+use super::run::when;
+use super::serve::ready;
 use super::standalone::{environment, local_store};
 use super::store::open;
 use adxingestor::app::App;
@@ -9,6 +10,7 @@ use adxingestor::functions::adopt;
 use adxingestor::outbound::http_client;
 use adxingestor::random::SystemRandom;
 use adxingestor::state::{State, Tenant};
+use adxingestor::timestamp::Timestamp;
 use clap::Args;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -19,6 +21,9 @@ pub struct Arguments {
     /// The table: its SourceTable in the configuration, or its DestinationTable.
     #[arg(long)]
     table: String,
+    /// Where the table had begun, if its first run was given --since: what lies before was never asked for.
+    #[arg(long, value_name = "TIME", value_parser = when::parse)]
+    since: Option<Timestamp>,
     /// Only say what would be adopted.
     #[arg(long)]
     dry_run: bool,
@@ -34,17 +39,20 @@ pub struct Arguments {
 pub async fn run(arguments: Arguments, lookup: Lookup<'_>) -> Result<(), String> {
     let (app_root, environment) = environment(&arguments.app_root, lookup)?;
     let merged = |name: &str| environment.iter().find(|(key, _)| key == name).map(|(_, value)| value.clone());
-    let store = local_store(&app_root, &merged)?;
+    let names: Vec<String> = environment.iter().map(|(name, _)| name.clone()).collect();
     let http = http_client().map_err(|error| error.to_string());
+    let ready = ready(&merged, &names, http.clone())?;
+    let store = local_store(&app_root, &merged)?;
     let opened = open(&store, &merged, || http.clone())?;
     println!("State store: {}", opened.description);
     opened.look().await.map_err(|error| error.to_string())?;
-    let services = services(&merged, &[], http, &opened.storage)?;
+    let services = ready.services(&opened.storage);
     let limits = services.settings.limits.clone();
     let tenant = Tenant::new(&services.settings.tenant, &limits);
     let state = State::new(opened.storage, Arc::new(SystemRandom), tenant);
     let app = App { state, limits, services: Ok(Arc::new(services)) };
-    let report = adopt(&app, &arguments.table, arguments.dry_run).await.map_err(|error| error.to_string())?;
+    let report =
+        adopt(&app, &arguments.table, arguments.since, arguments.dry_run).await.map_err(|error| error.to_string())?;
     println!("{report}");
     Ok(())
 }

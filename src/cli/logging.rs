@@ -1,6 +1,6 @@
 //! The log of a command: where it goes, in which form, and what of it. Knows no command.
 
-use adxingestor::config::Lookup;
+use adxingestor::config::{LOG as FILTER, LOG_FORMAT as FORMAT, Lookup};
 use adxingestor::host::HOST_PID;
 use adxingestor::telemetry::json_lines::JsonLines;
 use adxingestor::telemetry::otlp::Telemetry;
@@ -15,10 +15,6 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer};
 
-/// What is logged, as directives of `tracing-subscriber`.
-const FILTER: &str = "ADXINGESTOR_LOG";
-/// `json` or `text`.
-const FORMAT: &str = "ADXINGESTOR_LOG_FORMAT";
 const DEFAULT_FILTER: &str = "info,azure_core=warn,azure_identity=warn,typespec_client_core=warn";
 /// A Functions host sets it for its handler.
 const HANDLER_PORT: &str = "FUNCTIONS_CUSTOMHANDLER_PORT";

@@ -10,6 +10,7 @@ mod setup;
 mod standalone;
 mod store;
 
+use adxingestor::printable::one_line as shown;
 use adxingestor::random::{Random, SystemRandom};
 use adxingestor::telemetry::otlp::Telemetry;
 use clap::{Parser, Subcommand};
@@ -68,11 +69,11 @@ pub fn run() -> ExitCode {
     };
     let command = cli.command.unwrap_or(Command::Serve);
     let prints = command.prints();
-    let screen = run::Screen::default();
+    let screen = run::Screen::new(logging::is_json(&setting));
     let telemetry = begin_log(&command, &screen, &runtime);
     let done = |()| ExitCode::SUCCESS;
     let ended = match command {
-        Command::Serve => runtime.block_on(serve::run(&setting, &names())).map(done),
+        Command::Serve => runtime.block_on(serve::run(&setting, &names())),
         Command::Standalone(arguments) => runtime.block_on(standalone::run(arguments, &setting)).map(done),
         Command::Run(arguments) => Ok(runtime.block_on(run::run(arguments, &setting, &screen))),
         Command::Setup(arguments) => runtime.block_on(setup::run(arguments, &setting)),
@@ -101,11 +102,6 @@ fn print_lines(text: &str) {
     let _ = writeln!(std::io::stdout(), "{text}");
 }
 
-/// Text of a service without what would steer a terminal.
-fn shown(text: &str) -> String {
-    text.split(char::is_control).collect::<Vec<_>>().join(" ")
-}
-
 /// The names of all settings of this process.
 #[allow(clippy::disallowed_methods, reason = "the one place that reads the environment")]
 fn names() -> Vec<String> {
@@ -130,7 +126,7 @@ fn begin_log(command: &Command, screen: &run::Screen, runtime: &Runtime) -> Tele
         Err(error) => (Telemetry::default(), Some(error)),
     };
     let sink = match command {
-        Command::Run(_) => Sink::of(screen.clone(), screen.is_live(), "warn"),
+        Command::Run(_) => Sink::of(screen.clone(), screen.is_live(), run::LOGGED),
         Command::Setup(_) => Sink::error("warn"),
         // Its findings say all that there is to say.
         Command::Doctor(_) => Sink::error("off"),

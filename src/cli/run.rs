@@ -1,12 +1,13 @@
 //! `adxingestor run`: one run in this process and the configured state store, without a Functions host: its options, its exit code
 //! and what it prints.
 
+mod ahead;
 mod screen;
 mod told;
-mod when;
+pub(super) mod when;
 
 use super::print_lines;
-use super::serve::services;
+use super::serve::ready;
 use super::standalone::{environment, local_store};
 use super::store::open;
 use adxingestor::app::App;
@@ -28,23 +29,28 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use tokio::sync::watch;
 
+/// What is logged unless a setting says otherwise: what goes wrong, and where the log has its form, the progress.
+pub const LOGGED: &str = "warn,adxingestor::progress=info";
+
 /// The run could not be made, or failed.
 const FAILED: u8 = 1;
 /// What was asked for makes no sense; clap ends with it too.
 const WRONG_OPTIONS: u8 = 2;
 /// The run is over, but not all of it is proved.
 const NOT_VERIFIED: u8 = 3;
+/// All that the source still has is proved, and what it has no more is missing for good.
+const LOST: u8 = 4;
 /// The process was asked to stop (128 and the number of SIGINT, as shells have it).
 const INTERRUPTED: u8 = 130;
 
 /// The options of `run`.
 #[derive(Debug, Args)]
 #[command(after_help = "Exit codes:\n  \
-    0    everything that the run was asked for, and that the source still had, is copied and proved (with --dry-run: no table \
-          would fail)\n  \
+    0    everything that the run was asked for is copied and proved (with --dry-run: no table would fail)\n  \
     1    the run could not be made, failed, or was terminated\n  \
     2    wrong options\n  \
     3    the run is over, but tables or windows failed: the next run takes them up again\n  \
+    4    all that the source still has is copied and proved, but it no longer keeps what lies in windows that expired\n  \
     130  it was interrupted: `adxingestor run` goes on with it\n\n\
     Ctrl-C lets what is in hand come to a safe end, 25 seconds at most; a second one ends at once. Either way nothing is lost: \
     the next `adxingestor run`, or a function app on the same state store, goes on.")]
@@ -79,13 +85,19 @@ struct Outcome {
     text: String,
 }
 
+impl Outcome {
+    /// There was no run, because of this.
+    fn none(code: u8, message: &str, screen: &Screen) -> Self {
+        screen.fail(&format!("adxingestor: {message}"));
+        Self { code, json: json!({"error": message, "verified": false}), text: String::new() }
+    }
+}
+
 /// Runs, and prints what came of it.
 pub async fn run(arguments: Arguments, lookup: Lookup<'_>, screen: &Screen) -> ExitCode {
     let as_json = arguments.json;
-    let Outcome { code, json, text } = outcome(arguments, lookup, screen).await.unwrap_or_else(|message| {
-        screen.say(&format!("adxingestor: {message}"));
-        Outcome { code: FAILED, json: json!({"error": message, "verified": false}), text: String::new() }
-    });
+    let outcome = outcome(arguments, lookup, screen).await;
+    let Outcome { code, json, text } = outcome.unwrap_or_else(|message| Outcome::none(FAILED, &message, screen));
     if as_json {
         print_lines(&format!("{json:#}"));
     } else if !text.is_empty() {
@@ -95,24 +107,32 @@ pub async fn run(arguments: Arguments, lookup: Lookup<'_>, screen: &Screen) -> E
 }
 
 async fn outcome(arguments: Arguments, lookup: Lookup<'_>, screen: &Screen) -> Result<Outcome, String> {
-    let stops = signals();
+    let mut stops = signals();
     let input = match input(&arguments) {
         Ok(input) => input,
-        Err(message) => {
-            screen.say(&format!("adxingestor: {message}"));
-            let json = json!({"error": message, "verified": false});
-            return Ok(Outcome { code: WRONG_OPTIONS, json, text: String::new() });
-        }
+        Err(message) => return Ok(Outcome::none(WRONG_OPTIONS, &message, screen)),
     };
     let (app_root, environment) = environment(&arguments.app_root, lookup)?;
     let merged = |name: &str| environment.iter().find(|(key, _)| key == name).map(|(_, value)| value.clone());
     let names: Vec<String> = environment.iter().map(|(name, _)| name.clone()).collect();
-    let store = local_store(&app_root, &merged)?;
     let http = http_client().map_err(|error| error.to_string());
-    let opened = open(&store, &merged, || http.clone())?;
+    // The state store comes last: with wrong settings none is made.
+    let ready = ready(&merged, &names, http.clone())
+        .map_err(|error| format!("{error}; `adxingestor doctor` checks what the others lead to"))?;
+    let asked = tokio::select! {
+        asked = ahead::ask(&ready, &input, &merged, screen) => asked,
+        _ = stops.wait_for(|times| *times > 0) => return Ok(stopped("nothing was begun")),
+    };
+    match asked {
+        Ok(()) => {}
+        Err(ahead::Refused::Options(message)) => return Ok(Outcome::none(WRONG_OPTIONS, &message, screen)),
+        Err(ahead::Refused::Broken(message)) => return Err(message),
+    }
+    let store = local_store(&app_root, &merged)?;
+    let opened = open(&store, &merged, || http)?;
     screen.say(&format!("State store: {}", opened.description));
     opened.look().await.map_err(|error| error.to_string())?;
-    let services = services(&merged, &names, http, &opened.storage)?;
+    let services = ready.services(&opened.storage);
     let limits = services.settings.limits.clone();
     let random = Arc::new(SystemRandom);
     let around = Surroundings {
@@ -151,6 +171,7 @@ fn of_run(end: End) -> Outcome {
             let verified = told::is_verified(&status);
             let code = match status["runtimeStatus"].as_str() {
                 Some("Completed") if verified => 0,
+                Some("Completed") if told::is_all_that_is_left(&status) => LOST,
                 Some("Completed") => NOT_VERIFIED,
                 _ => FAILED,
             };

@@ -1,9 +1,10 @@
 //! `adxingestor serve`: the custom handler. Listens first, so that the host finds it ready.
 
+use super::standalone::asked_to_end;
 use super::store::{Opened, Unusable, open};
 use adxingestor::adx::RandomIds;
 use adxingestor::app::{App, Services};
-use adxingestor::config::{Lookup, Settings, StateStore, cloud, time_scale};
+use adxingestor::config::{Lookup, Settings, StateStore, cloud, time_scale, unknown_names};
 use adxingestor::functions;
 use adxingestor::host::{HOST_PID, die_with_parent};
 use adxingestor::orchestration::limits::Limits;
@@ -11,18 +12,29 @@ use adxingestor::outbound::{Outbound, TrustedHosts, credential, http_client};
 use adxingestor::random::SystemRandom;
 use adxingestor::state::{State, Tenant};
 use adxingestor::storage::Storage;
+use adxingestor::timestamp::SystemClock;
 use std::net::Ipv4Addr;
+use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 
 /// The port that the Functions host names; the second is its older name.
 const PORTS: [&str; 2] = ["FUNCTIONS_CUSTOMHANDLER_PORT", "FUNCTIONS_HTTPWORKER_PORT"];
 
-/// Serves until the process is killed: the host gives no other notice.
+/// How long calls that are in hand may take to end once the process was asked to.
+const GRACE: Duration = Duration::from_secs(4);
+/// Asked to end (128 and the number of SIGTERM, as shells have it): to a host it is no end in good order, after which it would go on
+/// calling a process that is gone.
+const TERMINATED: u8 = 143;
+
+/// Serves until the process is killed, which the host does without notice, or is asked to end, as a platform does with all that
+/// it stops: then there is time to send the last of the telemetry. Nothing else depends on it.
 ///
 /// # Errors
 /// Why the handler cannot serve.
-pub async fn run(lookup: Lookup<'_>, names: &[String]) -> Result<(), String> {
+pub async fn run(lookup: Lookup<'_>, names: &[String]) -> Result<ExitCode, String> {
     let host = lookup(HOST_PID).and_then(|pid| pid.parse().ok());
     if let Some(parent) = host {
         die_with_parent(parent).map_err(|error| error.to_string())?;
@@ -52,16 +64,29 @@ pub async fn run(lookup: Lookup<'_>, names: &[String]) -> Result<(), String> {
         Ok(settings) => (settings.tenant, settings.limits),
         Err(_) => (String::new(), Limits::scaled(time_scale(lookup))),
     };
-    let services = services(lookup, names, http, &storage).map(Arc::new).inspect_err(|reason| {
+    let services = ready(lookup, names, http).map(|ready| Arc::new(ready.services(&storage))).inspect_err(|reason| {
         tracing::error!(reason, "no table can be copied with these settings; every run will fail with this reason");
     });
     let state = State::new(storage, Arc::new(SystemRandom), Tenant::new(&tenant, &limits));
     let app = App { state, limits, services };
-    let serving = async {
-        axum::serve(listener, functions::router(app)).await.map_err(|error| format!("the handler stopped: {error}"))
+    let (end, mut ending) = watch::channel(false);
+    let serving = axum::serve(listener, functions::router(app)).with_graceful_shutdown(async move {
+        // An error means that nobody is left who could ask for it.
+        let _ = ending.wait_for(|ending| *ending).await;
+    });
+    let asked = async {
+        asked_to_end().await;
+        tracing::info!(grace_s = GRACE.as_secs(), "the handler was asked to end");
+        end.send_replace(true);
+        tokio::time::sleep(GRACE).await;
     };
-    let (served, ()) = tokio::join!(serving, look(&opened));
-    served
+    tokio::select! {
+        (served, ()) = async { tokio::join!(serving, look(&opened)) } => {
+            served.map_err(|error| format!("the handler stopped: {error}"))?;
+        }
+        () = asked => {}
+    }
+    Ok(ExitCode::from(TERMINATED))
 }
 
 /// Says whether the store can be used, and goes on either way: the host would start an ended handler again and again, and
@@ -76,30 +101,48 @@ async fn look(opened: &Opened) {
     }
 }
 
-/// The two ends of a copy.
+/// What the settings say of the two ends of a copy, before there is a state store.
+pub struct Ready {
+    settings: Settings,
+    outbound: Outbound,
+    identity: &'static str,
+}
+
+/// Reads the settings and finds the identity. What is set and means nothing is told of.
 ///
 /// # Errors
 /// Why no table can be copied with these settings.
-pub fn services(
-    lookup: Lookup<'_>,
-    names: &[String],
-    http: Result<reqwest::Client, String>,
-    storage: &Storage,
-) -> Result<Services, String> {
+pub fn ready(lookup: Lookup<'_>, names: &[String], http: Result<reqwest::Client, String>) -> Result<Ready, String> {
+    for unknown in unknown_names(names) {
+        tracing::warn!("{unknown}");
+    }
     let settings = Settings::parse_all(lookup, names).map_err(|problems| format!("settings: {problems}"))?;
     let http = http?;
-    let (identity, kind) = credential(lookup, http.clone()).map_err(|error| error.to_string())?;
+    let (credential, identity) = credential(lookup, http.clone()).map_err(|error| error.to_string())?;
     let outbound =
-        Outbound::new(http, identity, TrustedHosts::new(settings.trusted_hosts.clone()).in_cloud(cloud(lookup)));
+        Outbound::new(http, credential, TrustedHosts::new(settings.trusted_hosts.clone()).in_cloud(cloud(lookup)));
     for url in [&settings.cluster, &settings.ingest, &settings.hunting] {
         outbound.check(url).map_err(|error| error.to_string())?;
     }
-    let services = Services::new(settings, outbound, Arc::clone(&storage.clock), Arc::new(RandomIds))
-        .keeping(Arc::clone(&storage.blobs));
-    let Services { settings, defender, .. } = &services;
-    if let Some(notice) = defender.retirement_notice() {
-        tracing::warn!("{notice}");
+    Ok(Ready { settings, outbound, identity })
+}
+
+impl Ready {
+    /// The two ends for questions that need no state store.
+    pub fn preview(&self) -> Services {
+        Services::new(self.settings.clone(), self.outbound.clone(), Arc::new(SystemClock), Arc::new(RandomIds))
     }
-    tracing::info!(identity = kind, cluster = %settings.cluster, database = settings.database, hunting = %settings.hunting, "the services");
-    Ok(services)
+
+    /// The two ends of a copy whose state is in `storage`.
+    pub fn services(self, storage: &Storage) -> Services {
+        let Self { settings, outbound, identity } = self;
+        let services = Services::new(settings, outbound, Arc::clone(&storage.clock), Arc::new(RandomIds))
+            .keeping(Arc::clone(&storage.blobs));
+        let Services { settings, defender, .. } = &services;
+        if let Some(notice) = defender.retirement_notice() {
+            tracing::warn!("{notice}");
+        }
+        tracing::info!(identity, cluster = %settings.cluster, database = settings.database, hunting = %settings.hunting, "the services");
+        services
+    }
 }

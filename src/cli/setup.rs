@@ -1,7 +1,7 @@
 //! `adxingestor setup`: prints what Azure Data Explorer needs, or does it; and what an installation of the Python app has of it.
 
 use super::print_lines;
-use super::serve::services;
+use super::serve::ready;
 use super::standalone::environment;
 use super::store::open;
 use adxingestor::app::App;
@@ -60,8 +60,9 @@ pub async fn run(arguments: Arguments, lookup: Lookup<'_>) -> Result<ExitCode, S
     let names: Vec<String> = environment.iter().map(|(name, _)| name.clone()).collect();
     let merged = |name: &str| environment.iter().find(|(key, _)| key == name).map(|(_, value)| value.clone());
     let http = http_client().map_err(|error| error.to_string());
+    let ready = ready(&merged, &names, http.clone())?;
     let storage = budget(&app_root, &merged, &http).await;
-    let services = services(&merged, &names, http, &storage)?;
+    let services = ready.services(&storage);
     let identity = identity(&arguments, &services.settings.app)?;
     let (limits, repairs) = (services.settings.limits.clone(), services.settings.repair == Repair::Delete);
     let state = State::new(storage, Arc::new(SystemRandom), Tenant::new(&services.settings.tenant, &limits));

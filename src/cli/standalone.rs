@@ -2,10 +2,10 @@
 
 use super::logging;
 use super::store::{Unusable, open};
-use adxingestor::config::{Lookup, StateStore, TIME_SCALE};
+use adxingestor::config::{Lookup, NIGHTLY_SCHEDULE as SCHEDULE, StateStore, TIME_SCALE};
 use adxingestor::host::{
-    Console, Entry, Host, Keys, Level, ProcessLauncher, STARTUP, Settings, StandardOutput, local_http_port,
-    local_settings,
+    Console, Entry, Host, Keys, Level, ProcessLauncher, STARTUP, Settings, StandardOutput, check_app_root,
+    local_http_port, local_settings,
 };
 use adxingestor::outbound::http_client;
 use adxingestor::random::SystemRandom;
@@ -15,8 +15,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// The setting of the nightly timer, and what it is when nobody set it.
-const SCHEDULE: &str = "NIGHTLY_SCHEDULE";
+/// When the nightly run begins when nobody set it.
 const DEFAULT_SCHEDULE: &str = "0 0 2 * * *";
 const DEFAULT_PORT: u16 = 7071;
 
@@ -56,6 +55,8 @@ pub async fn run(arguments: Arguments, lookup: Lookup<'_>) -> Result<(), String>
         return Err(format!("--time-scale {} must be 1 or more", arguments.time_scale));
     }
     let (app_root, mut environment) = environment(&arguments.app_root, lookup)?;
+    check_app_root(&app_root)
+        .map_err(|error| format!("{error}; start from that folder, or name it with --app-root DIR"))?;
     if environment.iter().all(|(name, value)| name != SCHEDULE || value.trim().is_empty()) {
         environment.retain(|(name, _)| name != SCHEDULE);
         environment.push((SCHEDULE.to_owned(), DEFAULT_SCHEDULE.to_owned()));
@@ -143,7 +144,7 @@ pub fn local_store(app_root: &Path, lookup: Lookup<'_>) -> Result<StateStore, St
 }
 
 /// Ends on Ctrl-C, or on the signal by which a service manager or container runtime stops a process.
-async fn asked_to_end() {
+pub async fn asked_to_end() {
     use tokio::signal::unix::{SignalKind, signal};
     let Ok(mut terminate) = signal(SignalKind::terminate()) else {
         // Without a handler the signal ends the process as it always does.

@@ -2,15 +2,13 @@
 
 use adxingestor::config::{Lookup, StateStore};
 use adxingestor::random::SystemRandom;
-use adxingestor::storage::{Connection, Error, Key, Storage, azure, retrying, sqlite};
+use adxingestor::storage::{Connection, Error, Storage, azure, look, retrying, sqlite};
 use adxingestor::timestamp::SystemClock;
 use std::sync::Arc;
 use std::time::Duration;
 
 /// How long the look may take.
 const LOOK: Duration = Duration::from_secs(10);
-/// A row, a queue and a blob that nobody has to have written.
-const PROBE: &str = "adxingestor-probe";
 
 /// The services of an account, and the settings that say where each is.
 const SERVICES: [(&str, &str); 3] = [
@@ -82,18 +80,7 @@ impl Opened {
     pub async fn look(&self) -> Result<(), Unusable> {
         let Some(storage) = &self.remote else { return Ok(()) };
         let refused = |(service, settings), error| Unusable::Refused { service, settings, error };
-        let key = Key::new(PROBE, PROBE).map_err(|error| refused(SERVICES[0], error))?;
-        let looks = async {
-            let (row, messages, payload) = tokio::join!(
-                storage.tables.get(&key),
-                storage.queues.approximate_count(PROBE),
-                storage.blobs.get(PROBE)
-            );
-            SERVICES.into_iter().zip([row.err(), messages.err(), payload.err()])
-        };
-        let Ok(errors) = tokio::time::timeout(LOOK, looks).await else {
-            return Err(Unusable::Unreached(format!("no answer within {} s", LOOK.as_secs())));
-        };
+        let errors = SERVICES.into_iter().zip(look(storage, LOOK).await);
         let (passing, lasting): (Vec<_>, Vec<_>) = errors
             .filter_map(|(service, error)| Some((service, error?)))
             .partition(|(_, error)| matches!(error, Error::Unavailable(_) | Error::Throttled { .. }));

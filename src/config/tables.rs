@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 /// The settings that a table may have of its own.
-const NAMES: [&str; 7] = [
+pub(super) const NAMES: [&str; 7] = [
     "TABLE_FOLDER",
     "TABLE_RETENTION",
     "TABLE_CACHING",

@@ -121,7 +121,7 @@ impl Client {
         self.outbound.check(&self.endpoint)?;
         let token = within(deadline, "getting a token", self.outbound.token(&self.scope)).await??;
         let response = self.post(query, &token, deadline).await?;
-        if response.status() != StatusCode::UNAUTHORIZED {
+        if response.status() != StatusCode::UNAUTHORIZED || page_of(response.headers()).is_some() {
             return self.judge(response, &token, deadline).await;
         }
         // Tokens end before their time when the app's rights or secrets change: one other token is worth a try.
@@ -157,7 +157,9 @@ impl Client {
     async fn judge(&self, response: Response, token: &Secret, deadline: Instant) -> Result<(Response, Coding), Error> {
         let coding = Coding::of(response.headers());
         if response.status() == StatusCode::OK {
-            check_kind(response.headers())?;
+            if let Some(kind) = page_of(response.headers()) {
+                return Err(Error::Foreign { kind, status: 200 });
+            }
             let coding = coding.map_err(|named| Error::Corrupt {
                 message: format!("it is compressed by `{named}`, which was not asked for"),
             })?;
@@ -165,7 +167,7 @@ impl Client {
         }
         let status = response.status().as_u16();
         let after = wait_of(response.headers());
-        let request_id = request_id(response.headers());
+        let (request_id, page) = (request_id(response.headers()), page_of(response.headers()));
         // The status says enough if the body does not come.
         let patience = deadline.min(Instant::now() + ERROR_BODY_TIMEOUT);
         let body = match coding {
@@ -173,12 +175,15 @@ impl Client {
             Err(_) => Ok(Bytes::new()),
         };
         let body = body.unwrap_or_default();
+        // What names no type shows what it is.
+        let page = page.or_else(|| body.trim_ascii_start().starts_with(b"<").then(|| "text/html".to_owned()));
         let url = format!("{}{}", self.endpoint.host_str().unwrap_or_default(), self.endpoint.path());
         Err(Failure {
             status,
             after,
             request_id: request_id.as_deref(),
             body: &body,
+            page,
             token: token.expose(),
             url: &url,
             dialect: self.dialect(),
@@ -193,14 +198,15 @@ async fn within<F: Future>(deadline: Instant, doing: &str, future: F) -> Result<
         .map_err(|_| Error::TimedOut { message: format!("the deadline came while {doing}") })
 }
 
-/// A good answer is JSON as it is, under whatever name that the reader can judge; a proxy's page is none.
-fn check_kind(headers: &HeaderMap) -> Result<(), Error> {
-    let Some(value) = headers.get(CONTENT_TYPE) else { return Ok(()) };
+/// The content type of what cannot be the service's. A good answer is JSON as it is, under whatever name that the reader can judge;
+/// a proxy's page is none.
+fn page_of(headers: &HeaderMap) -> Option<String> {
+    let value = headers.get(CONTENT_TYPE)?;
     let kind = String::from_utf8_lossy(value.as_bytes()).to_ascii_lowercase();
     let kind = kind.split(';').next().unwrap_or_default().trim();
     let page = ["html", "xml"].iter().any(|part| kind.contains(part))
         || ["image/", "audio/", "video/", "font/", "multipart/"].iter().any(|family| kind.starts_with(family));
-    if page { Err(Error::Foreign { kind: kind.chars().take(80).collect() }) } else { Ok(()) }
+    page.then(|| kind.chars().take(80).collect())
 }
 
 /// `Retry-After`; a date in it is read by the service's own clock, or not at all.

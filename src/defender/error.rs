@@ -98,12 +98,14 @@ pub enum Error {
     },
     /// Something else answers in the service's place, such as a proxy with a page: repeat later, and let a person look.
     #[error(
-        "what answered is not the hunting service: its content type is `{kind}`, not application/json; check \
-         DEFENDER_HUNTING_API_URL and the proxies on the way"
+        "what answered is not the hunting service: its content type is `{kind}`, not application/json (HTTP {status}); a proxy or \
+         firewall answers in its place: check those on the way, and DEFENDER_HUNTING_API_URL"
     )]
     Foreign {
         /// The content type.
         kind: String,
+        /// The HTTP status.
+        status: u16,
     },
     /// The answer is not what it should be, or not whole: nothing of it may be used.
     #[error("the hunting service's answer cannot be used: {message}")]
@@ -141,6 +143,8 @@ pub(super) struct Failure<'a> {
     /// The service's own id of the call, for its support.
     pub(super) request_id: Option<&'a str>,
     pub(super) body: &'a [u8],
+    /// The kind of page that it is, if it is one.
+    pub(super) page: Option<String>,
     /// What must not be quoted, should the answer repeat it.
     pub(super) token: &'a str,
     /// The endpoint, without query.
@@ -156,6 +160,10 @@ impl Failure<'_> {
         let status = self.status;
         let code = code.map_or_else(|| status.to_string(), |code| self.quote(&code));
         let message = self.message(&code, &text);
+        let is_refusal = (400..500).contains(&status) && !matches!(status, 407 | 408 | 429);
+        if let Some(kind) = self.page.clone().filter(|_| is_refusal) {
+            return Error::Foreign { kind, status };
+        }
         match (status, cause) {
             (429, cause) => Error::Throttled { after: self.after, cpu: cause == Some(Cause::Cpu), message },
             (400 | 500.., Some(Cause::Cpu)) => Error::Throttled { after: self.after, cpu: true, message },
@@ -292,7 +300,8 @@ mod tests {
     fn classify(status: u16, body: &str) -> Error {
         let after = (status == 429 || status == 503).then_some(Duration::from_secs(10));
         let (dialect, url) = (Dialect::Graph, "https://graph.microsoft.com/x");
-        Failure { status, after, request_id: Some("r1"), body: body.as_bytes(), token: TOKEN, url, dialect }.classify()
+        Failure { status, after, request_id: Some("r1"), body: body.as_bytes(), page: None, token: TOKEN, url, dialect }
+            .classify()
     }
 
     fn error(code: &str, message: &str) -> String {
@@ -377,6 +386,7 @@ mod tests {
                     after: None,
                     request_id: Some(&text),
                     body,
+                    page: None,
                     token: TOKEN,
                     url: "https://graph.microsoft.com/x",
                     dialect: Dialect::Graph,

@@ -150,10 +150,19 @@ const WIRE_BYTES: &str = r#"string_size(Row) + countof(Row, '"') + countof(Row, 
 /// Kusto's functions take at most 64 arguments; each column of a hash but the last brings a separator.
 const COLUMNS_PER_STRCAT: usize = 32;
 
-/// One row of the table as plain columns, and whether rows have an arrival time (`ArrivedAt`). A service that has no such hash
-/// function refuses; the filter lets every row through.
+/// One row of the table as plain columns. A service that has no such hash function refuses; the filter lets every row through.
 pub fn probe(table: &Identifier, function: HashFunction) -> String {
-    format!("{table}\n| extend ArrivedAt = {ARRIVAL_TIME}\n| where {function}(\"\", 1) == 0\n| take 1")
+    format!("{table}\n| where {function}(\"\", 1) == 0\n| take 1")
+}
+
+/// The same with the time of arrival (`ArrivedAt`), and beside it a row that has one, where there is any: it may be that only some
+/// have.
+pub fn probe_arrival(table: &Identifier, function: HashFunction) -> String {
+    let arrived = format!("extend ArrivedAt = {ARRIVAL_TIME}");
+    format!(
+        "{table}\n| {arrived}\n| where {function}(\"\", 1) == 0 and isnotnull(ArrivedAt)\n| take 1\n\
+         | union ({table} | {arrived} | take 1)"
+    )
 }
 
 /// Whether tables are there: no row of them is read, and where one is not there the service refuses and names it.
@@ -168,13 +177,15 @@ pub fn visible(tables: &[Identifier]) -> String {
     }
 }
 
-/// Of the rows that arrived during the last day, how many have an event time in the future (`Ahead`), and how many have none
-/// (`Without`). Few rows are read, and of them one column.
-pub fn odd_times(table: &Identifier) -> String {
-    format!(
-        "{table}\n| where {ARRIVAL_TIME} > ago(1d)\n\
-         | summarize Ahead = countif(Timestamp > now()), Without = countif(isnull(Timestamp))"
-    )
+/// How many rows arrived within a range (`Rows`), and how many of them have no event time (`Without`); of a table without
+/// arrival times those with such an event time, or none. Of few rows one column is read.
+pub fn shown(table: &Identifier, has_arrival: bool, range: &Range) -> String {
+    let (low, high) = (Datetime(range.low), Datetime(range.high));
+    let filter = match has_arrival {
+        true => format!("{ARRIVAL_TIME} > {low} and {ARRIVAL_TIME} <= {high}"),
+        false => format!("isnull(Timestamp) or (Timestamp > {low} and Timestamp <= {high})"),
+    };
+    format!("{table}\n| where {filter}\n| summarize Rows = count(), Without = countif(isnull(Timestamp))")
 }
 
 /// A query with one more row at its end: the table's columns as a list under `Columns`, each as its name, a space and its KQL
@@ -343,9 +354,19 @@ pub fn partition_counts(source: &Source, slice: &Slice, by: &Hashing, count: u32
 }
 
 /// How many rows (`Rows`) each of `count` partitions (`Part`) of a whole table holds, and what the hashes of `row_columns` of
-/// its rows come to (`Sum`): another table hardly has the same of all partitions. Partitions without rows are not listed.
-pub fn snapshot_counts(source: &Source, by: &Hashing, count: u32, row_columns: &[Identifier]) -> String {
+/// its rows come to (`Sum`): another table hardly has the same of all partitions. Partitions without rows are not listed. With
+/// `only`, of the rows of one coarser partition alone: of the others no more than its columns are read.
+pub fn snapshot_counts(
+    source: &Source,
+    by: &Hashing,
+    count: u32,
+    row_columns: &[Identifier],
+    only: Option<&Partition>,
+) -> String {
     let mut query = source.table.to_string();
+    if let Some(only) = only {
+        line(&mut query, format_args!("where {only}"));
+    }
     let (row, part) = (hash_of(by.function, row_columns, ROW_HASHES), part_of(by, count));
     line(&mut query, format_args!("summarize Rows = count(), Sum = sum({row}) by Part = {part}"));
     query

@@ -8,7 +8,7 @@ use crate::adx::ingestion::Ingestor;
 use crate::adx::{Client, Error, Table};
 use crate::config::{Repair, Settings};
 use crate::outbound::{self, Outbound};
-use crate::remedy;
+use crate::remedy::{self, Role};
 
 pub(super) const CLUSTER: &str = "adx.cluster";
 pub(super) const DATABASE: &str = "adx.database";
@@ -116,7 +116,10 @@ pub(super) async fn look(parts: &Parts<'_>, no_ingestion: Option<String>, ends: 
         }
         Err(error) => {
             let mut seen = skipped(&quoted(CLUSTER));
-            seen.replace(unreached(&error, settings));
+            seen.replace(unreached(&error, parts));
+            if matches!(error, Error::Outbound(outbound::Error::Untrusted { .. })) {
+                return seen;
+            }
             // What the cluster itself would ask for is not known, and is nearly always this.
             let resource = parts.outbound.cloud().kusto_resource();
             seen.replace(identity::token(&parts.outbound, identity::ADX, resource).await.0);
@@ -147,14 +150,14 @@ fn judge(seen: &mut Seen, parts: &Parts<'_>, config: Result<Table, Error>) -> bo
             seen.cause = Some(quoted(DATABASE));
         }
         Err(Error::NotFound { what }) if what.contains("the address asked") => {
-            seen.push(unreached(&Error::NotFound { what: what.clone() }, settings));
+            seen.push(unreached(&Error::NotFound { what: what.clone() }, parts));
             seen.cause = Some(quoted(CLUSTER));
         }
         Err(error @ Error::Denied { .. }) => {
             seen.push(reached());
             seen.skip(&[DATABASE], &quoted(VIEWER));
             let (what, _) = error.denied().unwrap_or_default();
-            let grant = remedy::grant(&settings.database, "viewers", &settings.app);
+            let grant = remedy::grant(&settings.database, Role::Viewers, &settings.app);
             seen.push(Finding::fail(Area::Adx, VIEWER, format!("the identity may not query: {what}"), run(&grant)));
             seen.cause = Some(quoted(VIEWER));
             return true;
@@ -175,7 +178,7 @@ fn judge(seen: &mut Seen, parts: &Parts<'_>, config: Result<Table, Error>) -> bo
             return true;
         }
         Err(error) => {
-            seen.push(unreached(error, settings));
+            seen.push(unreached(error, parts));
             seen.cause = Some(quoted(CLUSTER));
         }
     }
@@ -207,13 +210,13 @@ fn no_database(error: &Error, settings: &Settings) -> Finding {
     )
 }
 
-fn unreached(error: &Error, settings: &Settings) -> Finding {
+fn unreached(error: &Error, parts: &Parts<'_>) -> Finding {
+    let settings = parts.settings;
     let what = format!("{}: {error}", settings.cluster);
     let remedy = match error {
-        Error::Outbound(outbound::Error::Untrusted { .. }) => format!(
-            "correct ADX_CLUSTER_URI; if the host is yours, set TRUSTED_HOSTS={}",
-            settings.cluster.host_str().unwrap_or_default()
-        ),
+        Error::Outbound(outbound::Error::Untrusted { .. }) => {
+            identity::untrusted("ADX_CLUSTER_URI", &settings.cluster, &parts.outbound)
+        }
         _ => "set ADX_CLUSTER_URI to the URI on the Overview page of the cluster in the Azure portal, see that the cluster is \
               running there, and that its network lets this machine in"
             .to_owned(),
@@ -222,7 +225,7 @@ fn unreached(error: &Error, settings: &Settings) -> Finding {
 }
 
 fn user(roles: &Roles, settings: &Settings) -> Finding {
-    let grant = run(&remedy::grant(&settings.database, "users", &settings.app));
+    let grant = run(&remedy::grant(&settings.database, Role::Users, &settings.app));
     match roles.has(&settings.database, &["user", "admin"]) {
         Some(true) => Finding::pass(Area::Adx, USER, "the identity is a Database User: it may make tables"),
         Some(false) => {
@@ -230,8 +233,8 @@ fn user(roles: &Roles, settings: &Settings) -> Finding {
             Finding::fail(Area::Adx, USER, what, grant)
         }
         None => {
-            let what = "whether the identity is a Database User is not shown by the service";
-            Finding::warn(Area::Adx, USER, what, format!("if runs are denied: {grant}"))
+            let what = "whether the identity is a Database User is not known: the service does not show its roles";
+            Finding::warn(Area::Adx, USER, what, look_up(settings, &grant))
         }
     }
 }
@@ -239,7 +242,7 @@ fn user(roles: &Roles, settings: &Settings) -> Finding {
 /// The way into the tables, and the role for it. Storage is lent to some who may not ingest, so the role is looked up as well.
 async fn ingestion(seen: &mut Seen, parts: &Parts<'_>, no_ingestion: Option<String>, ends: Ends) {
     let settings = parts.settings;
-    let grant = run(&remedy::grant(&settings.database, "ingestors", &settings.app));
+    let grant = run(&remedy::grant(&settings.database, Role::Ingestors, &settings.app));
     let role = seen.roles.has(&settings.database, &["ingestor", "admin"]);
     let way = match no_ingestion {
         Some(cause) => {
@@ -258,7 +261,7 @@ async fn ingestion(seen: &mut Seen, parts: &Parts<'_>, no_ingestion: Option<Stri
             seen.push(Finding::pass(Area::Adx, INGESTION, format!("{way}: {reason}")));
         }
         Some(Err(_)) if denied.is_some() => seen.skip(&[INGESTION], &quoted(INGESTOR)),
-        Some(Err(error)) => seen.push(no_way(error, settings)),
+        Some(Err(error)) => seen.push(no_way(error, parts)),
     }
     let finding = match (denied, role) {
         (Some(what), _) => {
@@ -272,9 +275,8 @@ async fn ingestion(seen: &mut Seen, parts: &Parts<'_>, no_ingestion: Option<Stri
         }
         (None, None) => match way {
             Some(Ok(_)) => {
-                let what =
-                    "the ingestion endpoint lends this identity what it needs; the service does not show its roles";
-                Finding::pass(Area::Adx, INGESTOR, what)
+                let what = "whether the identity is a Database Ingestor is not known: the ingestion endpoint lends it what it needs, as it does others, and the service does not show its roles";
+                Finding::warn(Area::Adx, INGESTOR, what, look_up(settings, &grant))
             }
             _ => Finding::skip(Area::Adx, INGESTOR, &quoted(INGESTION)),
         },
@@ -282,13 +284,13 @@ async fn ingestion(seen: &mut Seen, parts: &Parts<'_>, no_ingestion: Option<Stri
     seen.push(finding);
 }
 
-fn no_way(error: &Error, settings: &Settings) -> Finding {
+fn no_way(error: &Error, parts: &Parts<'_>) -> Finding {
+    let settings = parts.settings;
     let remedy = match error {
-        Error::Outbound(outbound::Error::Untrusted { .. }) => format!(
-            "correct ADX_INGEST_URI; if the host is yours, add {} to TRUSTED_HOSTS",
-            settings.ingest.host_str().unwrap_or_default()
-        ),
-        Error::Outbound(error) => error.no_token().map(|(_, remedy)| remedy.to_owned()).unwrap_or_default(),
+        Error::Outbound(outbound::Error::Untrusted { .. }) => {
+            identity::untrusted("ADX_INGEST_URI", &settings.ingest, &parts.outbound)
+        }
+        Error::Outbound(outbound::Error::Token { remedy, .. }) => remedy.clone(),
         _ if error.is_invalid() => "set ADX_INGESTION or ADX_INGEST_URI as it says".to_owned(),
         _ => "set ADX_INGEST_URI to the Data Ingestion URI on the Overview page of the cluster in the Azure portal"
             .to_owned(),
@@ -313,7 +315,7 @@ pub(super) fn admins(seen: &Seen, settings: &Settings, needs: Result<&[NeedsAdmi
         Err(cause) => Finding::skip(Area::Adx, TABLE_ADMIN, cause),
         Ok(needs) => table_admin(&seen.roles, is_admin, settings, needs),
     };
-    let grant = run(&remedy::grant(&settings.database, "admins", &settings.app));
+    let grant = run(&remedy::grant(&settings.database, Role::Admins, &settings.app));
     let database = match (settings.repair, is_admin) {
         (Repair::Delete, None) if seen.cause.is_some() => {
             Finding::skip(Area::Adx, DATABASE_ADMIN, seen.cause.as_deref().unwrap_or_default())
@@ -327,8 +329,8 @@ pub(super) fn admins(seen: &Seen, settings: &Settings, needs: Result<&[NeedsAdmi
             Finding::fail(Area::Adx, DATABASE_ADMIN, what, format!("{grant}, or set REPAIR=off"))
         }
         (Repair::Delete, None) => {
-            let what = "whether the identity is a Database Admin, for REPAIR=delete, is not shown by the service";
-            Finding::warn(Area::Adx, DATABASE_ADMIN, what, format!("if removals are denied: {grant}"))
+            let what = "whether the identity is a Database Admin, for REPAIR=delete, is not known: the service does not show its roles";
+            Finding::warn(Area::Adx, DATABASE_ADMIN, what, look_up(settings, &grant))
         }
     };
     vec![table, database]
@@ -343,9 +345,12 @@ fn table_admin(roles: &Roles, is_admin: Option<bool>, settings: &Settings, needs
         return Finding::pass(Area::Adx, TABLE_ADMIN, what);
     }
     let what: Vec<String> = open.iter().map(|need| format!("{} ({})", need.table, need.what)).collect();
-    let grants: Vec<String> =
-        open.iter().map(|need| run(&remedy::grant_in_table(&need.table, "admins", &settings.app))).collect();
-    let (what, grants) = (what.join(", "), grants.join(" and "));
+    let commands = |command: &dyn Fn(&NeedsAdmin) -> String| {
+        open.iter().map(|need| run(&command(need))).collect::<Vec<_>>().join(" and ")
+    };
+    let grants = commands(&|need| remedy::grant_in_table(&need.table, Role::Admins, &settings.app));
+    let looks = commands(&|need| remedy::see_roles_in_table(&need.table));
+    let what = what.join(", ");
     if is_admin == Some(false) && open.iter().any(|need| need.must) {
         let what = format!("the identity is not known to be Table Admin of {what}");
         return Finding::fail(
@@ -359,8 +364,14 @@ fn table_admin(roles: &Roles, is_admin: Option<bool>, settings: &Settings, needs
         Area::Adx,
         TABLE_ADMIN,
         format!("whether the identity is Table Admin is not known, of {what}"),
-        grants,
+        format!("see with {looks}, and where it is not among them {grants}"),
     )
+}
+
+/// How a person finds out who has a role that the service does not show to the identity.
+fn look_up(settings: &Settings, grant: &str) -> String {
+    let look = run(&remedy::see_roles(&settings.database));
+    format!("as Database Admin look with {look}, and where the app is not among them {grant}")
 }
 
 /// A command for an administrator of the database.

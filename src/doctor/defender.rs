@@ -3,19 +3,19 @@
 
 use super::identity::{self, Claims};
 use super::settings::quoted;
+use super::tables::{self, TABLES, Told, Wanted, names_it};
 use super::{Area, Ends, Finding};
 use crate::config::Settings;
 use crate::defender::{Client, Dialect, Error, Query, queries};
 use crate::kql::Identifier;
-use crate::outbound;
+use crate::outbound::{self, Outbound};
+use crate::setup::{columns_of, columns_query};
 use crate::state::State;
-use std::collections::BTreeSet;
 use std::time::Duration;
 use tokio::time::Instant;
 
 const ENDPOINT: &str = "defender.endpoint";
 const PERMISSION: &str = "defender.permission";
-const TABLES: &str = "defender.tables";
 const RETIREMENT: &str = "defender.retirement";
 /// Hunting calls that a look may make.
 const MOST_CALLS: u32 = 3;
@@ -60,6 +60,7 @@ pub(super) fn retirement(settings: &Settings) -> Finding {
 pub(super) struct Source<'a> {
     pub settings: &'a Settings,
     pub client: Client,
+    pub outbound: Outbound,
     /// What the app's token says.
     pub claims: Option<Claims>,
     /// The kind of identity.
@@ -70,8 +71,8 @@ pub(super) struct Source<'a> {
 
 /// How the calls ended.
 enum Ended {
-    /// The service answered with rows; these tables are not there, and these were not asked for.
-    Answered { unknown: Vec<String>, unasked: Vec<String> },
+    /// The service answered with rows.
+    Answered(Told),
     /// No call was sent: why.
     Unsent(String),
     /// A call failed.
@@ -80,10 +81,10 @@ enum Ended {
 
 impl Source<'_> {
     /// Looks at the service and at these tables of it. `no_tables`: the check because of which they are not known.
-    pub async fn look(&self, tables: Result<Vec<Identifier>, String>, ends: Ends) -> Seen {
+    pub async fn look(&self, tables: Result<Vec<Wanted>, String>, ends: Ends) -> Seen {
         let mut seen = Seen::default();
-        let wanted = tables.as_ref().map_or_else(|_| Vec::new(), Clone::clone);
-        let ended = self.ask(wanted.clone(), &mut seen.calls, ends).await;
+        let names = tables.iter().flatten().map(|wanted| wanted.table.clone()).collect();
+        let ended = self.ask(names, &mut seen.calls, ends).await;
         if let Ended::Failed(Error::Throttled { after, message, .. }) = &ended {
             seen.throttled = Some(message.clone());
             self.pause(*after).await;
@@ -91,13 +92,8 @@ impl Source<'_> {
         self.judge(&mut seen, &ended);
         match (tables, ended) {
             (Err(cause), _) => seen.findings.push(Finding::skip(Area::Defender, TABLES, &cause)),
-            (Ok(_), Ended::Answered { unknown, unasked }) => {
-                seen.findings.extend(of_tables(&wanted, &unknown, &unasked));
-            }
-            (Ok(_), Ended::Unsent(_)) => {
-                seen.findings.push(Finding::skip(Area::Defender, TABLES, &quoted("quota.now")))
-            }
-            (Ok(_), Ended::Failed(Error::Throttled { .. })) => {
+            (Ok(wanted), Ended::Answered(told)) => seen.findings.extend(tables::findings(&wanted, &told)),
+            (Ok(_), Ended::Unsent(_) | Ended::Failed(Error::Throttled { .. })) => {
                 seen.findings.push(Finding::skip(Area::Defender, TABLES, &quoted("quota.now")));
             }
             (Ok(_), Ended::Failed(_)) => {
@@ -109,9 +105,10 @@ impl Source<'_> {
         seen
     }
 
-    /// Asks for all tables at once, and again without each that the service does not know.
+    /// Asks for the columns of all tables at once, and again without each that the service does not know. Where it does not
+    /// tell columns, it is asked whether the tables are there.
     async fn ask(&self, mut left: Vec<Identifier>, calls: &mut u32, ends: Ends) -> Ended {
-        let mut unknown = Vec::new();
+        let (mut unknown, mut tells_columns) = (Vec::new(), true);
         let names = |left: &[Identifier]| left.iter().map(|table| table.as_str().to_owned()).collect::<Vec<_>>();
         let any = Identifier::new(ANY_TABLE).ok();
         while *calls < MOST_CALLS && (*calls == 0 || !left.is_empty()) {
@@ -123,9 +120,12 @@ impl Source<'_> {
                 break;
             }
             *calls += 1;
-            let query = queries::visible(&asked);
+            let query = if tells_columns { columns_query(&asked, false) } else { queries::visible(&asked) };
             match self.client.rows(&Query::new(&query), ends.step()).await {
-                Ok(_) => return Ended::Answered { unknown, unasked: Vec::new() },
+                Ok(answer) => {
+                    let columns = columns_of(&answer.rows);
+                    return Ended::Answered(Told { unknown, columns, ..Told::default() });
+                }
                 Err(error) if error.is_unknown_table() => {
                     let said = error.to_string();
                     match left.iter().position(|table| names_it(&said, table.as_str())) {
@@ -133,12 +133,13 @@ impl Source<'_> {
                         None => break,
                     }
                 }
+                Err(Error::Refused { .. }) if tells_columns => tells_columns = false,
                 // One table at a time is a simpler question.
                 Err(Error::Refused { .. }) if left.len() > 1 => return self.ask_each(left, unknown, calls, ends).await,
                 Err(error) => return Ended::Failed(error),
             }
         }
-        Ended::Answered { unknown, unasked: names(&left) }
+        Ended::Answered(Told { unknown, unasked: names(&left), ..Told::default() })
     }
 
     async fn ask_each(&self, left: Vec<Identifier>, mut unknown: Vec<String>, calls: &mut u32, ends: Ends) -> Ended {
@@ -157,7 +158,7 @@ impl Source<'_> {
                 Err(error) => return Ended::Failed(error),
             }
         }
-        Ended::Answered { unknown, unasked }
+        Ended::Answered(Told { unknown, unasked, ..Told::default() })
     }
 
     /// Waits for a permit out of the tenant's budget, where anybody has ever used it: nothing is written to a new store.
@@ -168,7 +169,9 @@ impl Source<'_> {
             if !state.has_budget().await? {
                 return Ok(Ok(None));
             }
-            state.compare_clocks().await?;
+            if let Err(wait) = state.follow_line(None, PERMIT).await? {
+                return Ok(Err(wait));
+            }
             Ok::<_, crate::state::Error>(state.take_permit(PERMIT).await?.map(Some))
         };
         match tokio::time::timeout_at(ends.step().min(begun + PERMIT * 2), taken).await {
@@ -208,7 +211,7 @@ impl Source<'_> {
         let dialect = Dialect::of(hunting);
         let held = self.claims.as_ref().and_then(|claims| claims.permits(dialect.permission()));
         match ended {
-            Ended::Answered { .. } => {
+            Ended::Answered(_) => {
                 seen.findings.push(answers());
                 let what = format!("the identity may hunt ({} of {})", dialect.permission(), dialect.api());
                 seen.findings.push(Finding::pass(Area::Defender, PERMISSION, what));
@@ -241,7 +244,7 @@ impl Source<'_> {
                     Area::Defender,
                     ENDPOINT,
                     format!("{place}: {error}"),
-                    endpoint_remedy(error, self.settings),
+                    endpoint_remedy(error, self.settings, &self.outbound),
                 ));
                 seen.findings.push(Finding::skip(Area::Defender, PERMISSION, &quoted(ENDPOINT)));
             }
@@ -307,11 +310,10 @@ impl Source<'_> {
     }
 }
 
-fn endpoint_remedy(error: &Error, settings: &Settings) -> String {
-    let host = settings.hunting.host_str().unwrap_or_default();
+fn endpoint_remedy(error: &Error, settings: &Settings, outbound: &Outbound) -> String {
     match error {
         Error::Outbound(outbound::Error::Untrusted { .. }) => {
-            format!("correct DEFENDER_HUNTING_API_URL; if the host is yours, add {host} to TRUSTED_HOSTS")
+            identity::untrusted("DEFENDER_HUNTING_API_URL", &settings.hunting, outbound)
         }
         Error::TimedOut { .. } | Error::GatewayTimedOut { .. } => {
             "run this command again; if it stays, check the network".to_owned()
@@ -321,63 +323,5 @@ fn endpoint_remedy(error: &Error, settings: &Settings) -> String {
              answers in its place",
             crate::config::GRAPH_HUNTING
         ),
-    }
-}
-
-/// Whether a refusal names a table, and not one that has it in its name.
-fn names_it(message: &str, table: &str) -> bool {
-    let is_part = |c: char| c.is_alphanumeric() || c == '_';
-    message
-        .match_indices(table)
-        .any(|(at, _)| !message[..at].ends_with(is_part) && !message[at + table.len()..].starts_with(is_part))
-}
-
-/// The tables by name, each once.
-pub(super) fn sources<'a>(names: impl Iterator<Item = &'a str>) -> Vec<Identifier> {
-    let names: BTreeSet<&str> = names.collect();
-    names.into_iter().filter_map(|name| Identifier::new(name).ok()).collect()
-}
-
-fn of_tables(wanted: &[Identifier], unknown: &[String], unasked: &[String]) -> Vec<Finding> {
-    let mut findings: Vec<Finding> = unknown.iter().map(|table| {
-        let what = format!("the tenant does not show the table {table}: it has no licence for it, or the name is another one (case counts)");
-        let remedy = format!(
-            "see Hunting > Advanced hunting > Schema in the Microsoft Defender portal; then correct SourceTable in the configuration, or \
-             set IsActive to false for {table}"
-        );
-        Finding::fail(Area::Defender, format!("defender.table.{table}"), what, remedy)
-    }).collect();
-    if !unasked.is_empty() {
-        let what = format!("not looked at, to spare the tenant's calls: {}", unasked.join(", "));
-        findings.push(Finding::warn(
-            Area::Defender,
-            TABLES,
-            what,
-            "run this command again when what else failed is mended",
-        ));
-    } else if unknown.is_empty() {
-        let what =
-            if wanted.is_empty() { "none is configured".to_owned() } else { format!("all {} are there", wanted.len()) };
-        findings.push(Finding::pass(Area::Defender, TABLES, what));
-    }
-    findings
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_table_is_told_from_one_that_has_it_in_its_name() {
-        let said = "Failed to resolve table or column expression named 'DeviceInfoGathering'. Fix semantic errors";
-        assert!(names_it(said, "DeviceInfoGathering"));
-        assert!(!names_it(said, "DeviceInfo"));
-        assert!(!names_it(said, "InfoGathering"));
-    }
-
-    #[test]
-    fn sources_are_asked_for_once_and_what_is_no_name_is_left_out() {
-        let found = sources(["B", "A", "B", "a | b"].into_iter());
-        assert_eq!(found.iter().map(Identifier::as_str).collect::<Vec<_>>(), ["A", "B"]);
     }
 }

@@ -5,12 +5,12 @@ use super::adx::{NeedsAdmin, Parts};
 use super::metadata::Metadata;
 use super::settings::quoted;
 use super::{Area, Ends, Finding};
-use crate::adx::catalog::{Destination, DestinationError, Hidden, Policies, Tags};
+use crate::adx::catalog::{Destination, DestinationError, Hidden, Policies, Tags, named};
 use crate::adx::ingestion::ChunkIdMode;
-use crate::app::mode_of;
+use crate::app::destination as wanted;
 use crate::kql::Identifier;
 use crate::orchestration::head::lost::lost;
-use crate::orchestration::instance::{LoadType, TableRun};
+use crate::orchestration::instance::TableRun;
 use crate::orchestration::ledger::Head;
 use crate::orchestration::window::Window;
 use crate::remedy;
@@ -65,7 +65,9 @@ impl Table<'_> {
             let what = "what the ledger has of the table could not be read from the state store in time";
             return (Finding::warn(Area::Destination, id, what, "run this command again"), None);
         };
-        let Some(wanted) = self.wanted(head.as_ref(), &windows) else {
+        let settings = self.parts.settings;
+        let is_lost = head.as_ref().is_some_and(|head| lost(head, &windows, &settings.database).is_some());
+        let Ok(wanted) = wanted(settings, &self.table.config, head.as_ref(), is_lost) else {
             // A row with a name that is none is told of as a row.
             return (Finding::skip(Area::Destination, id, &quoted("metadata.rows")), None);
         };
@@ -81,7 +83,7 @@ impl Table<'_> {
         let what = match missing {
             None => format!("{name} is not there yet; the first run makes it"),
             Some(missing) if missing.is_empty() => format!("{name} can take rows"),
-            Some(missing) => format!("{name} can take rows; the next run adds {}", missing.join(", ")),
+            Some(missing) => format!("{name} can take rows; the next run adds {}", named(&missing)),
         };
         (Finding::pass(Area::Destination, id, what), needs)
     }
@@ -96,21 +98,6 @@ impl Table<'_> {
             Some((Some(head.record), windows.into_iter().map(|(_, window)| window.record).collect()))
         };
         tokio::time::timeout_at(ends.step(), read).await.ok().flatten()
-    }
-
-    fn wanted(&self, head: Option<&Head>, windows: &[Window]) -> Option<Destination> {
-        let (config, settings) = (&self.table.config, self.parts.settings);
-        let place = head.and_then(|head| head.shape.as_ref()).map_or(settings.chunk_id, |shape| shape.chunk_id);
-        Some(Destination {
-            table: Identifier::new(&config.destination).ok()?,
-            folder: config.folder.clone(),
-            watermark_column: Identifier::new(&config.watermark_column).ok()?,
-            stamped: config.load_type == Some(LoadType::Snapshot),
-            chunk_id: mode_of(place),
-            ours: head.is_some_and(|head| head.shape.is_some() && head.made_here),
-            must_be_there: head.is_some_and(|head| lost(head, windows, &settings.database).is_some()),
-            policies: settings.tables.of(&config.destination).clone(),
-        })
     }
 
     fn refused(&self, id: String, error: &DestinationError, head: Option<&Head>, windows: &[Window]) -> Finding {
@@ -163,14 +150,14 @@ impl Table<'_> {
 }
 
 /// Whether the identity has to be an admin of the table, which it is of those that it made.
-fn needs_admin(wanted: &Destination, missing: Option<&[String]>) -> Option<NeedsAdmin> {
+fn needs_admin(wanted: &Destination, missing: Option<&[(Identifier, &'static str)]>) -> Option<NeedsAdmin> {
     let missing = missing?;
     if wanted.ours {
         return None;
     }
     let table = wanted.table.as_str().to_owned();
     if !missing.is_empty() && wanted.chunk_id != ChunkIdMode::InRow {
-        return Some(NeedsAdmin { table, what: format!("to add {}", missing.join(", ")), must: true });
+        return Some(NeedsAdmin { table, what: format!("to add {}", named(missing)), must: true });
     }
     asks(&wanted.policies).then(|| NeedsAdmin {
         table,

@@ -1,5 +1,6 @@
 //! What a check comes to. Knows no service.
 
+use crate::printable::one_line;
 use serde::Serialize;
 
 /// How a check ended.
@@ -57,7 +58,7 @@ pub struct Finding {
 
 impl Finding {
     fn new(area: Area, id: impl Into<String>, status: Status, what: impl Into<String>) -> Self {
-        Self { id: id.into(), area, status, what: one_line(&what.into()), remedy: None }
+        Self { id: id.into(), area, status, what: tidy(&what.into()), remedy: None }
     }
 
     /// A check that passed.
@@ -82,12 +83,12 @@ impl Finding {
 }
 
 fn some(remedy: String) -> Option<String> {
-    Some(one_line(&remedy)).filter(|remedy| !remedy.is_empty())
+    Some(tidy(&remedy)).filter(|remedy| !remedy.is_empty())
 }
 
-fn one_line(text: &str) -> String {
-    let words = text.split(|c: char| c.is_whitespace() || c.is_control()).filter(|word| !word.is_empty());
-    words.collect::<Vec<_>>().join(" ")
+/// On one line, with single blanks.
+fn tidy(text: &str) -> String {
+    one_line(text).split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 /// All that was found.

@@ -1,13 +1,15 @@
 //! Who the app is, and whether it gets a token for the source and for the cluster. Knows no protocol of theirs.
 
 use super::{Area, Finding, STEP};
-use crate::outbound::{Error, Outbound};
+use crate::outbound::{Error, Outbound, cloud_of};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::Deserialize;
+use url::Url;
 
-/// How a remedy begins that is meant for a run, which goes on by itself.
-const LATER: &str = "trying again later; if it stays, ";
+/// Where people look at clusters and hunt, which are no services.
+const WEB_PAGES: [&str; 4] =
+    ["dataexplorer.azure.com", "portal.azure.com", "app.fabric.microsoft.com", "app.powerbi.com"];
 /// The ids of these checks.
 pub(super) const KIND: &str = "identity.kind";
 pub(super) const HUNTING: &str = "identity.hunting_token";
@@ -65,23 +67,36 @@ pub(super) async fn token(outbound: &Outbound, id: &str, resource: &str) -> (Fin
             (Finding::pass(Area::Identity, id, format!("a token for {resource}")), claims)
         }
         Ok(Err(error)) => (refused(id, &error), None),
-        Err(_) => {
-            let what = format!("no token for {resource} within {} s", STEP.as_secs());
-            let remedy = "check the network, AZURE_AUTHORITY_HOST and IDENTITY_ENDPOINT";
-            (Finding::fail(Area::Identity, id, what, remedy), None)
-        }
+        Err(_) => (refused(id, &Error::late_token(&scope, STEP)), None),
     }
 }
 
 /// A token that is not to be had.
 pub(super) fn refused(id: &str, error: &Error) -> Finding {
-    let (what, remedy) = match (error.no_token(), error) {
-        (Some((why, remedy)), Error::Token { scope, .. }) => {
-            (format!("no token for {scope}: {why}"), remedy.strip_prefix(LATER).unwrap_or(remedy).to_owned())
-        }
+    let (what, remedy) = match error {
+        Error::Token { scope, message, remedy, .. } => (format!("no token for {scope}: {message}"), remedy.clone()),
         _ => (error.to_string(), String::new()),
     };
     Finding::fail(Area::Identity, id, what, remedy)
+}
+
+/// What to do about an address that may not be given a token, and the setting that names it.
+pub(super) fn untrusted(setting: &str, url: &Url, outbound: &Outbound) -> String {
+    let host = url.host_str().unwrap_or_default();
+    match cloud_of(url) {
+        Some(cloud) if cloud != outbound.cloud() => {
+            let authority = cloud.authority().unwrap_or_default();
+            format!("correct {setting}, or set AZURE_AUTHORITY_HOST={authority}, as {host} is of that cloud")
+        }
+        _ if WEB_PAGES.contains(&host) => format!(
+            "{host} is a web page: set {setting} to the URI on the Overview page of the cluster in the Azure portal (of an Eventhouse \
+             its Query URI)"
+        ),
+        _ if url.scheme() == "http" => format!("correct {setting}: tokens are sent over https only"),
+        _ => format!(
+            "correct {setting}; if the host is yours, add {host} to TRUSTED_HOSTS (whole names, with commas between them)"
+        ),
+    }
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ use crate::adx::catalog::{TableLook, config_rows};
 use crate::functions::configured;
 use crate::orchestration::instance::TableRun;
 use futures_util::future::join_all;
+use std::collections::BTreeMap;
 
 pub(super) const VIEW: &str = "metadata.config_view";
 const ROWS: &str = "metadata.rows";
@@ -108,8 +109,7 @@ fn of_table(id: &str, is_config: bool, look: Result<TableLook, Error>) -> Findin
         return Finding::fail(Area::Metadata, id, what, remedy);
     }
     if !look.missing.is_empty() {
-        let names: Vec<&str> = look.missing.iter().map(|(name, _)| name.as_str()).collect();
-        return Finding::fail(Area::Metadata, id, format!("{table} lacks {}", names.join(", ")), make);
+        return Finding::fail(Area::Metadata, id, format!("{table} lacks {}", look.lacks()), make);
     }
     Finding::pass(Area::Metadata, id, format!("{table} is there with its columns"))
 }
@@ -151,9 +151,28 @@ fn of_rows(tables: &[TableRun], parts: &Parts<'_>) -> Vec<Finding> {
             Finding::fail(Area::Metadata, format!("metadata.row.{source}"), what, remedy)
         })
         .collect();
-    if bad.is_empty() {
-        let what = format!("{} active, each of them valid", tables.len());
-        return vec![Finding::pass(Area::Metadata, ROWS, what)];
+    if !bad.is_empty() {
+        return bad;
     }
-    bad
+    match shared_destinations(tables) {
+        shared if shared.is_empty() => {
+            let what = format!("{} active, each of them valid", tables.len());
+            vec![Finding::pass(Area::Metadata, ROWS, what)]
+        }
+        shared => {
+            let what = format!("tables that are copied to the same one, where their rows mix: {}", shared.join("; "));
+            let remedy = format!("if that is not meant, append a row with another DestinationTable to {config}");
+            vec![Finding::warn(Area::Metadata, ROWS, what, remedy)]
+        }
+    }
+}
+
+/// The destinations that several sources are copied to.
+fn shared_destinations(tables: &[TableRun]) -> Vec<String> {
+    let mut sources: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for table in tables {
+        sources.entry(&table.config.destination).or_default().push(&table.config.source);
+    }
+    let shared = sources.into_iter().filter(|(_, sources)| sources.len() > 1);
+    shared.map(|(destination, sources)| format!("{} to {destination}", sources.join(" and "))).collect()
 }

@@ -12,6 +12,7 @@ mod metadata;
 mod quota;
 mod settings;
 mod state_store;
+mod tables;
 
 pub use finding::{Area, Finding, Report, Status};
 
@@ -21,7 +22,7 @@ use crate::adx::ingestion::Ingestor;
 use crate::adx::{Client as AdxClient, Endpoints, FreshIds, Pace};
 use crate::config::{Lookup, Problem, Settings, StateStore, cloud};
 use crate::defender::{Client as DefenderClient, Limits as DefenderLimits};
-use crate::outbound::{Outbound, TrustedHosts, credential, http_client};
+use crate::outbound::{Error as OutboundError, Outbound, TrustedHosts, credential, http_client};
 use crate::random::Random;
 use crate::state::{State, Tenant};
 use crate::timestamp::Clock;
@@ -93,6 +94,7 @@ pub async fn examine(inputs: Inputs<'_>) -> Report {
     let usable = Usable::read(inputs.lookup, inputs.names);
     let (place, mut problems) = Place::read(inputs.lookup, inputs.default_store.clone());
     problems.splice(0..0, inputs.problems.iter().cloned());
+    problems.extend(settings::of_the_timer(inputs.lookup, inputs.names));
     let mut checks = usable.findings(problems);
     let http = http_client().map_err(|error| error.to_string());
     let way = way(&inputs, &usable, http.clone(), &mut checks);
@@ -177,10 +179,10 @@ impl Look<'_> {
         };
         let (url, resource) = (settings.hunting.clone(), settings.hunting_resource.clone());
         let client = DefenderClient::new(way.outbound.clone(), url, resource, DefenderLimits::default());
-        let source = defender::Source { settings, client, claims, kind: way.kind, state: self.state };
+        let outbound = way.outbound.clone();
+        let source = defender::Source { settings, client, outbound, claims, kind: way.kind, state: self.state };
         let tables = metadata.tables.as_ref().map_err(Clone::clone).map(|tables| {
-            let valid = tables.iter().filter(|table| table.result.is_none());
-            defender::sources(valid.map(|table| table.config.source.as_str()))
+            tables::wanted(tables.iter().filter(|table| table.result.is_none()).map(|table| &table.config))
         });
         source.look(tables, ends).await
     }
@@ -222,9 +224,10 @@ fn way(
     let (credential, kind) = match credential(inputs.lookup, http.clone()) {
         Ok(found) => found,
         Err(error) => {
-            let remedy = "set AZURE_TENANT_ID, AZURE_CLIENT_ID and AZURE_CLIENT_SECRET of an app registration, or leave out the secret \
-                          for a managed identity";
-            checks.push(failed(error.to_string(), remedy));
+            checks.push(match error {
+                OutboundError::Identity { message, remedy } => failed(message, &remedy),
+                other => failed(other.to_string(), ""),
+            });
             return None;
         }
     };

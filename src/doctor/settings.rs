@@ -1,9 +1,12 @@
 //! The settings: every problem at once, and what can still be checked with those that are right. Makes no request.
 
 use super::{Area, Finding};
-use crate::config::{Lookup, Problem, Settings};
+use crate::config::{Lookup, Problem, Settings, UnknownName, unknown_names};
+use crate::host::schedule_problems;
 
 const ID: &str = "settings";
+/// When the nightly run is.
+const SCHEDULE: &str = "NIGHTLY_SCHEDULE";
 /// What takes the place of a setting that has to be there, so that the others can be read. Nothing is ever asked of it.
 const NOWHERE: [(&str, &str); 2] = [("ADX_CLUSTER_URI", "https://nowhere.invalid"), ("ADX_DATABASE", "nowhere")];
 /// The settings of the hunting service and of the cluster: with one of them wrong, the service is not asked.
@@ -17,13 +20,16 @@ pub(super) struct Usable {
     /// `None`: not even that.
     pub settings: Option<Settings>,
     problems: Vec<Problem>,
+    /// What is set and not read.
+    misspelt: Vec<UnknownName>,
 }
 
 impl Usable {
     /// Reads all of them.
     pub fn read(lookup: Lookup<'_>, names: &[String]) -> Self {
+        let misspelt = unknown_names(names);
         let problems = match Settings::parse_all(lookup, names) {
-            Ok(settings) => return Self { settings: Some(settings), problems: Vec::new() },
+            Ok(settings) => return Self { settings: Some(settings), problems: Vec::new(), misspelt },
             Err(problems) => problems.0,
         };
         let is_wrong = |name: &str| problems.iter().any(|problem| problem.name == name);
@@ -32,7 +38,7 @@ impl Usable {
             false => lookup(name),
         };
         let names: Vec<String> = names.iter().filter(|name| !is_wrong(name)).cloned().collect();
-        Self { settings: Settings::parse_all(&corrected, &names).ok(), problems }
+        Self { settings: Settings::parse_all(&corrected, &names).ok(), problems, misspelt }
     }
 
     /// One finding per problem, of these settings and of `others`; or that there is none.
@@ -46,6 +52,10 @@ impl Usable {
                 found.push(Finding::fail(Area::Settings, id, what, remedy(&problem.name)));
             }
         }
+        found.extend(self.misspelt.iter().map(|unknown| {
+            let meant = unknown.meant.map_or_else(String::new, |meant| format!("call it {meant}, or "));
+            Finding::warn(Area::Settings, id_of(&unknown.name), unknown.to_string(), format!("{meant}remove it"))
+        }));
         if found.is_empty() {
             found.push(Finding::pass(Area::Settings, ID, "all that are set can be read"));
         }
@@ -81,6 +91,14 @@ impl Usable {
     }
 }
 
+/// What the host of the functions will refuse: the schedule of the nightly run, and the time zone that it counts in.
+pub(super) fn of_the_timer(lookup: Lookup<'_>, names: &[String]) -> Vec<Problem> {
+    let environment: Vec<(String, String)> =
+        names.iter().filter_map(|name| Some((name.clone(), lookup(name)?))).collect();
+    let problems = schedule_problems(&environment, SCHEDULE).into_iter();
+    problems.map(|(name, message)| Problem { name: name.to_owned(), message }).collect()
+}
+
 /// What the file of settings is called.
 const LOCAL_SETTINGS: &str = "local.settings.json";
 
@@ -100,10 +118,13 @@ fn remedy(setting: &str) -> String {
     let form = match setting {
         "ADX_CLUSTER_URI" => "https://CLUSTER.REGION.kusto.windows.net",
         "ADX_DATABASE" => "DATABASE",
+        SCHEDULE => "0 0 2 * * *",
+        "WEBSITE_TIME_ZONE" | "TZ" => "Europe/Berlin",
         _ => "VALUE",
     };
     let from = match setting {
         "ADX_CLUSTER_URI" => " (the URI on the Overview page of the cluster in the Azure portal)",
+        SCHEDULE => " (second, minute, hour, day, month, weekday: `0 0 2 * * *` is every night at 02:00)",
         _ => "",
     };
     format!(
@@ -115,6 +136,7 @@ fn remedy(setting: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::doctor::Status;
 
     fn read(settings: &[(&str, &str)]) -> Usable {
         let lookup = |name: &str| settings.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned());
@@ -138,6 +160,15 @@ mod tests {
         assert_eq!(usable.settings.as_ref().unwrap().cluster.as_str(), "https://c.r.kusto.windows.net/");
         assert_eq!(usable.no_cluster().as_deref(), Some("`settings.ADX_DATABASE`"));
         assert_eq!(usable.no_hunting(), None);
+    }
+
+    #[test]
+    fn a_setting_that_nothing_reads_is_told_with_the_one_that_was_meant() {
+        let settings =
+            [("ADX_CLUSTER_URI", "https://c.r.kusto.windows.net"), ("ADX_DATABASE", "D"), ("ADX_INGEST_URL", "x")];
+        let [found]: [Finding; 1] = read(&settings).findings(Vec::new()).try_into().unwrap();
+        assert_eq!((found.id.as_str(), found.status), ("settings.ADX_INGEST_URL", Status::Warn));
+        assert_eq!(found.remedy.as_deref(), Some("call it ADX_INGEST_URI, or remove it"));
     }
 
     #[test]

@@ -3,14 +3,12 @@
 use super::settings::quoted;
 use super::{Area, Finding, STEP};
 use crate::config::{Lookup, Problem, StateStore};
-use crate::storage::{Connection, Error, Key, Storage, azure, sqlite};
+use crate::storage::{Connection, Storage, azure, look, sqlite};
 use crate::timestamp::Clock;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 pub(super) const STORE: &str = "state.store";
-/// A row, a queue and a blob that nobody has to have written.
-const PROBE: &str = "adxingestor-probe";
 /// The services of an account: the check, the role for it, and the settings that say where it is.
 const SERVICES: [(&str, &str, &str); 3] = [
     ("state.tables", "Table", "TableEndpoint or AzureWebJobsStorage__tableServiceUri"),
@@ -113,7 +111,7 @@ async fn of_account(
         }
     };
     let mut findings = vec![Finding::pass(Area::State, STORE, format!("azure, {place}"))];
-    let ended = looks(&storage).await;
+    let ended = look(&storage, STEP).await;
     let tables_answer = ended[0].is_none();
     for ((id, service, settings), error) in SERVICES.into_iter().zip(ended) {
         findings.push(match error {
@@ -129,30 +127,22 @@ async fn of_account(
     Stored { findings, storage: tables_answer.then_some(storage), clock }
 }
 
-/// Reads from table, queue and blobs once each: a role or a signature may be missing for one of them.
-async fn looks(storage: &Storage) -> [Option<Error>; 3] {
-    let key = match Key::new(PROBE, PROBE) {
-        Ok(key) => key,
-        Err(error) => return [Some(error), None, None],
-    };
-    let late = || Error::Unavailable(format!("no answer within {} s", STEP.as_secs()).into());
-    let (row, messages, payload) = tokio::join!(
-        tokio::time::timeout(STEP, storage.tables.get(&key)),
-        tokio::time::timeout(STEP, storage.queues.approximate_count(PROBE)),
-        tokio::time::timeout(STEP, storage.blobs.get(PROBE)),
-    );
-    [
-        row.map_or_else(|_| Some(late()), Result::err),
-        messages.map_or_else(|_| Some(late()), Result::err),
-        payload.map_or_else(|_| Some(late()), Result::err),
-    ]
-}
-
 fn remedy(error: &str, account: &str, service: &str, settings: &str) -> String {
     if error.contains("lacks the role") {
         return format!(
             "`az role assignment create --role \"Storage {service} Data Contributor\" --assignee <object id of the identity> --scope \
              \"$(az storage account show --name {account} --query id --output tsv)\"`"
+        );
+    }
+    if error.contains("the identity for AzureWebJobsStorage") {
+        return "mend the identity as it says; for the account AzureWebJobsStorage__credential and AzureWebJobsStorage__clientId \
+                describe it"
+            .to_owned();
+    }
+    if error.contains("network rules") {
+        return format!(
+            "let this machine's address in: `az storage account network-rule add --account-name {account} --ip-address ADDRESS`, or \
+             run in a network that the account lets in (Networking of the storage account in the Azure portal)"
         );
     }
     if error.contains("AccountKey") {

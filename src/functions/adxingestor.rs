@@ -1,5 +1,6 @@
 //! HTTP `adxingestor/start_orchestrator`: starts a run, and answers at once or with its end.
 
+use super::asked;
 use super::control::{Started, start};
 use super::http::{Answer, Call};
 use super::instances::{Wait, started};
@@ -12,7 +13,7 @@ use serde_json::{Value, json};
 
 /// The most bytes of a body; it is kept with the run.
 const MAX_BODY_BYTES: usize = 64 * 1024;
-/// The most tables that a start names: each that is not configured costs an audit row before the run begins.
+/// The most tables that a start names: each of them is a row of the run.
 const MAX_TABLES: usize = 1_000;
 
 /// Handles a call.
@@ -28,6 +29,9 @@ pub async fn handle(app: &App, call: &Call) -> Result<Answer, Error> {
         Ok(asked) => asked,
         Err(message) => return Ok(Answer::invalid(message)),
     };
+    if let Some(refusal) = asked::refusal(app, &input).await {
+        return Ok(refusal);
+    }
     match start(app, input, raw).await? {
         Started::New(id) | Started::Before(id) => started(app, call, &id, wait).await,
         Started::Active(active) => Ok(refused(&active)),

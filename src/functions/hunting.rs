@@ -1,8 +1,10 @@
 //! Hunting calls within the tenant's quota: a permit before each call, and a pause for everyone after a 429. Knows no
 //! query.
 
+mod throttled;
 mod timespan;
 
+pub use throttled::Known as KnownThrottling;
 pub use timespan::Known as KnownTimespan;
 
 use crate::app::{App, Services};
@@ -11,6 +13,7 @@ use crate::orchestration::limits::LONGEST_ASKED;
 use crate::state::Error as StateError;
 use crate::telemetry::metrics;
 use crate::timestamp::{Timestamp, ticks_of};
+use sha2::{Digest, Sha256};
 use std::time::Duration;
 use tokio::time::Instant;
 use tracing::Instrument;
@@ -42,6 +45,18 @@ pub enum Error {
     /// What is known of the service's time spans could not be had from the state store.
     #[error("whether the hunting service has to be told a time span cannot be read from the state store: {0}")]
     Timespan(String),
+    /// The service has asked for pauses and for nothing else for too long.
+    #[error(
+        "the hunting service has answered no call since {since}: it says 429 to all of them{}. Nothing waits for it any longer in this run, \
+         and the next one asks again; see what else uses the tenant's hunting quota",
+        .said.as_ref().map(|said| format!(" ({said})")).unwrap_or_default()
+    )]
+    NeverAnswered {
+        /// Since when.
+        since: Timestamp,
+        /// What it said last, where it was asked.
+        said: Option<String>,
+    },
     /// The call failed.
     #[error(transparent)]
     Call(#[from] HuntingError),
@@ -52,7 +67,7 @@ impl Error {
     pub fn quota_pause(&self) -> Option<Duration> {
         match self {
             Self::NoPermit(pause) | Self::Paused { pause, .. } => Some(*pause),
-            Self::Budget(_) | Self::Timespan(_) | Self::Call(_) => None,
+            Self::Budget(_) | Self::Timespan(_) | Self::NeverAnswered { .. } | Self::Call(_) => None,
         }
     }
 
@@ -60,6 +75,7 @@ impl Error {
     pub fn is_transient(&self) -> bool {
         match self {
             Self::NoPermit(_) | Self::Paused { .. } | Self::Budget(_) | Self::Timespan(_) => true,
+            Self::NeverAnswered { .. } => false,
             Self::Call(HuntingError::Outbound(error)) => error.is_transient(),
             Self::Call(error) => !matches!(
                 error,
@@ -131,6 +147,20 @@ impl<'a> Hunting<'a> {
         self.deadline
     }
 
+    /// Whether another call is likely to come to its end before the deadline.
+    pub fn has_time_for_another(&self) -> bool {
+        let left = self.deadline.saturating_duration_since(Instant::now());
+        left > self.app.limits.invocation_deadline / SHARE_OF_A_CALL * 2
+    }
+
+    /// The name of what is kept of the service in the state store.
+    fn name(&self, what: &str) -> String {
+        let settings = &self.services.settings;
+        let digest = Sha256::digest(format!("{}\n{}", settings.tenant, settings.hunting));
+        let hex: String = digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect();
+        format!("{what}/{hex}")
+    }
+
     /// A small answer.
     ///
     /// # Errors
@@ -163,12 +193,16 @@ impl<'a> Hunting<'a> {
     async fn judged<T>(&self, answered: Result<T, HuntingError>) -> Result<T, Error> {
         metrics::hunting_call(self.services.defender.dialect().name(), outcome(&answered));
         match answered {
-            Ok(answer) => Ok(answer),
+            Ok(answer) => {
+                self.answered().await;
+                Ok(answer)
+            }
             Err(error) => Err(self.failed(error).await),
         }
     }
 
     async fn permit(&mut self) -> Result<(), Error> {
+        self.refuse_endless_wait()?;
         let began = Instant::now();
         let permitted = self.wait_for_permit().await;
         metrics::waited(metrics::Wait::Quota, began.elapsed());
@@ -177,9 +211,6 @@ impl<'a> Hunting<'a> {
 
     async fn wait_for_permit(&mut self) -> Result<(), Error> {
         let state = &self.app.state;
-        // A store that is too slow to tell how far clocks are apart has no permit to give.
-        let compared = tokio::time::timeout_at(self.deadline, state.compare_clocks()).await;
-        compared.map_err(|_| Error::NoPermit(RENEWAL_WAIT))??;
         let (mut carried, longest) = match self.first.take() {
             Some(first) => (first.carried, first.longest),
             None => (None, Duration::MAX),
@@ -187,8 +218,12 @@ impl<'a> Hunting<'a> {
         loop {
             let left = self.deadline.saturating_duration_since(Instant::now());
             let most = left.saturating_sub(self.app.limits.invocation_deadline / SHARE_OF_A_CALL).min(longest);
-            let now = state.permit_time();
-            let at = match carried.take().filter(|at| state.may_hold(*at) && at.since(now) <= most) {
+            let usable = |at: &Timestamp| state.may_hold(*at) && at.since(state.permit_time()) <= most;
+            let follows = state.follow_line(carried.filter(usable), most);
+            // A store that is too slow to follow the line has no permit to give.
+            let follows = tokio::time::timeout_at(self.deadline, follows).await;
+            follows.map_err(|_| Error::NoPermit(RENEWAL_WAIT))??.map_err(Error::NoPermit)?;
+            let at = match carried.take().filter(usable) {
                 Some(at) => at,
                 None => state.take_permit(most).await?.map_err(Error::NoPermit)?,
             };
@@ -203,6 +238,10 @@ impl<'a> Hunting<'a> {
     async fn failed(&self, error: HuntingError) -> Error {
         let HuntingError::Throttled { after, cpu, .. } = &error else { return error.into() };
         let now = self.app.state.now();
+        if let Some(never) = self.throttled(&error).await {
+            tracing::error!(error = %never, "the hunting API is not waited for any longer");
+            return never;
+        }
         let asked = match (after, cpu) {
             (Some(after), _) => Some((*after).min(LONGEST_ASKED)),
             (None, true) => Some(next_cpu_cycle(now).since(now)),

@@ -4,19 +4,16 @@
 use super::control::{Started, start};
 use super::envelope::Invocation;
 use super::get_status::{Shows, status};
-use super::{Failed, on_message, watchdog};
+use super::{Failed, observed, on_message, span_of, watchdog};
 use crate::app::App;
 use crate::orchestration::ids::InstanceId;
 use crate::orchestration::instance::{Instance, StartInput};
 use crate::state::{CHUNK_QUEUE, CONTROL_QUEUE, Error};
-use crate::telemetry::{ids, metrics};
 use axum::http::HeaderMap;
-use opentelemetry_http::HeaderExtractor;
 use serde_json::{Value, json};
 use std::sync::Arc;
 use tokio::task::JoinSet;
-use tokio::time::Instant;
-use tracing::{Instrument, Span};
+use tracing::Instrument;
 
 /// A queue of the app.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,29 +53,23 @@ pub struct Unhandled(String);
 pub async fn deliver(app: &Arc<App>, queue: Queue, id: &str, count: u32, content: &[u8]) -> Result<(), Unhandled> {
     let invocation = Invocation::of_message(id, count, content);
     let (app, function) = (Arc::clone(app), queue.function());
-    let (span, began) = (span_of(function), Instant::now());
-    // In a task of its own: should it break off, only its message comes again.
-    let mut task = JoinSet::new();
     let work = async move {
         let deadline = app.limits.invocation_deadline;
         let late = |_| Err(Failed::Deadline(deadline.as_secs()));
         tokio::time::timeout(deadline, on_message(&app, function, invocation)).await.unwrap_or_else(late)
     };
-    task.spawn(work.instrument(span.clone()));
-    let worked = task.join_next().await;
-    let well = matches!(worked, Some(Ok(Ok(()))) | None);
-    ids::ended(&span, well);
-    metrics::invoked(function, well, began.elapsed());
-    match worked {
+    // In a task of its own: should it break off, only its message comes again.
+    let spawned = async {
+        let mut task = JoinSet::new();
+        task.spawn(work.in_current_span());
+        task.join_next().await
+    };
+    let span = span_of(function, &HeaderMap::new());
+    match observed(function, &span, spawned, |worked| matches!(worked, Some(Ok(Ok(()))) | None)).await {
         Some(Ok(Ok(()))) | None => Ok(()),
         Some(Ok(Err(error))) => Err(Unhandled(error.to_string())),
         Some(Err(error)) => Err(Unhandled(format!("the invocation broke off: {error}"))),
     }
-}
-
-/// The span of a call that this program makes itself.
-fn span_of(function: &str) -> Span {
-    ids::invocation(function, &uuid::Uuid::new_v4(), &HeaderExtractor(&HeaderMap::new()))
 }
 
 /// A tick of the watchdog.
@@ -87,17 +78,13 @@ fn span_of(function: &str) -> Span {
 /// The state store's.
 pub async fn watch(app: &App) -> Result<(), Error> {
     let deadline = app.limits.invocation_deadline;
-    let (span, began) = (span_of("watchdog"), Instant::now());
     let look = async {
         tokio::time::timeout(deadline, watchdog::handle(app)).await.unwrap_or_else(|_| {
             tracing::warn!(deadline_s = deadline.as_secs(), "a look for what stopped moving took too long");
             Ok(())
         })
     };
-    let looked = look.instrument(span.clone()).await;
-    ids::ended(&span, looked.is_ok());
-    metrics::invoked("watchdog", looked.is_ok(), began.elapsed());
-    looked
+    observed("watchdog", &span_of("watchdog", &HeaderMap::new()), look, Result::is_ok).await
 }
 
 /// The run that goes on after a start.

@@ -2,6 +2,7 @@
 //! forwards HTTP requests to `/api/…` or posts an envelope to `/<function>`; both are served.
 
 mod adxingestor;
+mod asked;
 mod chunk_worker;
 mod columns;
 pub mod control;
@@ -24,12 +25,13 @@ mod terminate_orchestration;
 mod testing;
 mod watchdog;
 
+pub use asked::unknown_tables;
 pub use orchestrator::adopt::{Error as AdoptError, adopt};
 pub use orchestrator::begin::configured;
 pub(crate) use orchestrator::begin::validated;
 pub use orchestrator::{Estimate, estimates};
 
-pub use hunting::KnownTimespan;
+pub use hunting::{KnownThrottling, KnownTimespan};
 
 use crate::app::App;
 use crate::orchestration::ids::InstanceId;
@@ -54,6 +56,9 @@ use tracing::Instrument;
 
 /// The largest body that the Functions host passes on.
 const MAX_BODY_BYTES: usize = 100 * 1024 * 1024;
+
+/// What names a trace and its parent span (W3C Trace Context).
+const TRACE_HEADERS: [&str; 2] = ["traceparent", "tracestate"];
 
 /// Why an invocation failed; the host then delivers its message again.
 #[derive(Debug, thiserror::Error)]
@@ -117,17 +122,19 @@ async fn door(State(app): Shared, request: Request) -> Response {
         return Answer::error(StatusCode::NOT_FOUND, "there is no such function").into_response();
     };
     let call = http::from_request(&parts, route, &body);
-    let (span, began) = (span_of(function, &parts.headers), Instant::now());
+    let span = span_of(function, &parts.headers);
     // In a task of its own, as in `invoke`: a start is more than one write.
     let work = async move {
         let deadline = app.limits.invocation_deadline;
         tokio::time::timeout(deadline, serve(&app, function, &call)).await.map(answer_of)
     };
-    let worked = tokio::spawn(work.instrument(span.clone())).await;
-    let well = matches!(&worked, Ok(Ok(answer)) if !answer.status.is_server_error());
-    ids::ended(&span, well);
-    metrics::invoked(function, well, began.elapsed());
-    match worked {
+    let worked = observed(
+        function,
+        &span,
+        async { tokio::spawn(work.in_current_span()).await },
+        |worked| matches!(worked, Ok(Ok(answer)) if !answer.status.is_server_error()),
+    );
+    match worked.await {
         Ok(Ok(answer)) => answer.into_response(),
         Ok(Err(_)) => Answer::error(StatusCode::SERVICE_UNAVAILABLE, "the state store is too slow; try again")
             .with("Retry-After", "10")
@@ -189,6 +196,37 @@ fn answer_of(result: Result<Answer, StateError>) -> Answer {
     })
 }
 
+/// Does the work of a call in its span, and counts the call by whether what comes of it is `well`.
+async fn observed<T>(
+    function: &'static str,
+    span: &tracing::Span,
+    work: impl Future<Output = T>,
+    well: impl FnOnce(&T) -> bool,
+) -> T {
+    let began = Instant::now();
+    let came = work.instrument(span.clone()).await;
+    let well = well(&came);
+    ids::ended(span, well);
+    metrics::invoked(function, well, began.elapsed());
+    came
+}
+
+/// What names the trace of an envelope: headers of the host's own call, or else those of the request that is in the envelope, which a
+/// host that does not forward has not made its own.
+fn in_its_trace(headers: &HeaderMap, invocation: &Invocation) -> HeaderMap {
+    let mut headers = headers.clone();
+    if headers.contains_key(TRACE_HEADERS[0]) {
+        return headers;
+    }
+    let call = http::from_envelope(invocation);
+    for name in TRACE_HEADERS {
+        if let Some(value) = call.header(name).and_then(|value| value.parse().ok()) {
+            headers.insert(name, value);
+        }
+    }
+    headers
+}
+
 /// The span of a call, under the id that the host gives it where it gives one.
 fn span_of(function: &str, headers: &HeaderMap) -> tracing::Span {
     let given = headers.get("x-azure-functions-invocationid").and_then(|id| id.to_str().ok()?.parse().ok());
@@ -203,12 +241,11 @@ async fn invoke(app: Arc<App>, function: String, headers: &HeaderMap, body: &[u8
     let Some(function) = FUNCTIONS.into_iter().find(|known| *known == function) else {
         return Answer::error(StatusCode::NOT_FOUND, "there is no such function").into_response();
     };
-    let (span, began) = (span_of(function, headers), Instant::now());
+    let span = span_of(function, &in_its_trace(headers, &invocation));
     // In a task of its own: the work goes on to a safe end when the host drops the connection.
-    let worked = tokio::spawn(dispatch(app, function, invocation).instrument(span.clone())).await;
-    let well = matches!(&worked, Ok(Ok(_)));
-    ids::ended(&span, well);
-    metrics::invoked(function, well, began.elapsed());
+    let work = dispatch(app, function, invocation);
+    let spawned = async { tokio::spawn(work.in_current_span()).await };
+    let worked = observed(function, &span, spawned, |worked| matches!(worked, Ok(Ok(_)))).await;
     let _within = span.enter();
     match worked {
         Ok(Ok(value)) => Answer::json(StatusCode::OK, value).into_response(),
@@ -447,6 +484,18 @@ mod tests {
                 assert!(took <= most, "{function}: {took:?} of {most:?}");
             }
         }
+    }
+
+    #[test]
+    fn an_envelope_is_a_part_of_the_hosts_trace_or_else_of_that_of_the_request_inside() {
+        let request = json!({"Method": "GET", "Url": "http://x/api/status/1", "Headers": {"traceparent": ["inside"]}});
+        let envelope = json!({"Data": {"req": request}, "Metadata": {}}).to_string();
+        let invocation = Invocation::parse(envelope.as_bytes()).unwrap();
+        let named = |headers: &HeaderMap| in_its_trace(headers, &invocation)["traceparent"].clone();
+        assert_eq!(named(&HeaderMap::new()), "inside");
+        let mut own = HeaderMap::new();
+        own.insert("traceparent", "host".parse().unwrap());
+        assert_eq!(named(&own), "host");
     }
 
     #[test]

@@ -49,6 +49,5 @@ fn blobs(app: &App) -> &dyn BlobStore {
 
 fn name(message: &Value) -> String {
     let digest = Sha256::digest(message.to_string());
-    let hex: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
-    format!("{PREFIX}{hex}")
+    format!("{PREFIX}{digest:x}")
 }

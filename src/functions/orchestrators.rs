@@ -3,6 +3,7 @@
 //! used again; one of a run that goes on is refused with 409, where the contract has a plain failure.
 
 use super::adxingestor::{lost_body, parse, refused};
+use super::asked;
 use super::control::{Started, begin_again, start, start_as};
 use super::get_status::NAME;
 use super::http::{Answer, Call};
@@ -30,6 +31,9 @@ pub async fn handle(app: &App, call: &Call) -> Result<Answer, Error> {
         Ok(asked) => asked,
         Err(message) => return Ok(Answer::invalid(message)),
     };
+    if let Some(refusal) = asked::refusal(app, &input).await {
+        return Ok(refusal);
+    }
     let new = match id {
         Some(id) => start_named(app, id, input, raw).await?,
         None => start(app, input, raw).await?,

@@ -32,7 +32,11 @@ fn failed(error: &Error) -> Post {
         Error::Throttled { .. } | Error::Unavailable { .. } => false,
         Error::Refused { permanent, .. } => *permanent,
         Error::Outbound(error) => !error.is_transient(),
-        Error::Denied { .. } | Error::Unauthorized { .. } | Error::NotFound { .. } | Error::TooLarge { .. } => true,
+        Error::Denied { .. }
+        | Error::Unauthorized { .. }
+        | Error::NotFound { .. }
+        | Error::NotOffered { .. }
+        | Error::TooLarge { .. } => true,
     };
     Post::Refused { reason: error.to_string(), permanent }
 }

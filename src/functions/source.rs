@@ -6,7 +6,7 @@ use crate::defender::queries::{
 use crate::defender::{Dialect, Reader};
 use crate::kql::{Identifier, InvalidName};
 use crate::orchestration::ids::Part;
-use crate::orchestration::ledger::{self, CutAxis, Head, Shape};
+use crate::orchestration::ledger::{self, CutAxis, Head, PartedBy, Shape};
 use crate::orchestration::window::Window;
 use crate::timestamp::Timestamp;
 
@@ -74,16 +74,18 @@ pub fn slice_of(low: Timestamp, high: Timestamp) -> Slice {
     if high == Timestamp::MIN { Slice::NullAxis } else { Slice::Range(Range { low, high }) }
 }
 
-/// The hash partition of a part; `None` for the whole. Windows may be parts by what the shape no longer has
+/// The hash partition that a window is; `None` for a whole. Windows may be parts by what the shape no longer has
 /// ([`Shape::has_lost_the_part`]); of those nothing can be asked.
 ///
 /// # Errors
 /// [`InvalidName`], as in [`of`].
-pub fn partition(shape: &Shape, part: Part) -> Result<Option<Partition>, InvalidName> {
+pub fn partition(shape: &Shape, window: &Window) -> Result<Option<Partition>, InvalidName> {
+    let part = window.asked_part();
     if part == Part::WHOLE {
         return Ok(None);
     }
-    Ok(Some(Partition { index: u32::from(part.index), count: u32::from(part.count), by: hashing(shape)? }))
+    let by = hashing_by(shape.divider(window).0)?;
+    Ok(Some(Partition { index: u32::from(part.index), count: u32::from(part.count), by }))
 }
 
 /// What makes partitions from now on.
@@ -91,8 +93,16 @@ pub fn partition(shape: &Shape, part: Part) -> Result<Option<Partition>, Invalid
 /// # Errors
 /// [`InvalidName`], as in [`of`].
 pub fn hashing(shape: &Shape) -> Result<Hashing, InvalidName> {
-    let columns = shape.parts.columns.iter().map(|column| Identifier::new(column)).collect::<Result<_, _>>()?;
-    let function = match shape.parts.function {
+    hashing_by(&shape.parts)
+}
+
+/// The hash of some columns.
+///
+/// # Errors
+/// [`InvalidName`], as in [`of`].
+pub fn hashing_by(parts: &PartedBy) -> Result<Hashing, InvalidName> {
+    let columns = parts.columns.iter().map(|column| Identifier::new(column)).collect::<Result<_, _>>()?;
+    let function = match parts.function {
         ledger::HashFunction::Xxhash64 => HashFunction::Xxhash64,
         ledger::HashFunction::Hash => HashFunction::Hash,
     };

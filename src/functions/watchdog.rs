@@ -12,7 +12,7 @@ use super::control::release;
 use super::orchestrator::{swap_head, swap_run};
 use crate::app::App;
 use crate::orchestration::ids::{InstanceId, TableKey};
-use crate::orchestration::instance::{Instance, LoadType};
+use crate::orchestration::instance::Instance;
 use crate::orchestration::repairs::Repaired;
 use crate::orchestration::run::place::Active;
 use crate::orchestration::watchdog::{self, Action, Calls, Sight};
@@ -136,7 +136,7 @@ async fn look(app: &App, place: &Active) -> Result<Seen, Error> {
     for Stored { record: table, .. } in app.state.tables(&place.instance).await? {
         let stored = if watchdog::needs_head(&table) { app.state.head(&table.key).await? } else { None };
         let head = stored.map(|stored| {
-            let grows = table.config.load_type != Some(LoadType::Full);
+            let grows = !table.config.is_loaded_once();
             if grows && stored.record.verified_up_to > Timestamp::MIN {
                 metrics::behind(&stored.record.source, app.state.now().since(stored.record.verified_up_to));
             }

@@ -6,7 +6,7 @@
 use super::client::Phase;
 use super::console::{Console, Level, Say};
 use super::time::HostTime;
-use crate::storage::{Error, Key, Storage};
+use crate::storage::{Error, Storage, look};
 use axum::http::{Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use std::sync::Arc;
@@ -21,8 +21,6 @@ const KEPT: Duration = Duration::from_secs(1);
 /// How long the handler or the store may take for an answer; probes wait as long as that, or less. Not scaled: it is the
 /// network's time.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// A row, a queue and a blob that nobody has to have written.
-const PROBE: &str = "adxingestor-probe";
 
 /// Looks at the handler and the state store.
 pub(crate) struct Health {
@@ -136,16 +134,9 @@ impl Health {
         }
     }
 
-    /// Reads from the table, a queue and the blobs once each: a role may be missing for one of them. A store that asks to come
-    /// back later is in order.
+    /// Looks at the state store. One that asks to come back later is in order.
     async fn store(&self) -> Result<(), (Unwell, String)> {
-        let key = Key::new(PROBE, PROBE).map_err(|error| (Unwell::Refused, error.to_string()))?;
-        let Storage { tables, queues, blobs, .. } = &self.storage;
-        let looks = async { tokio::join!(tables.get(&key), queues.approximate_count(PROBE), blobs.get(PROBE)) };
-        let Ok((row, messages, payload)) = tokio::time::timeout(PATIENCE, looks).await else {
-            return Err((Unwell::Unreached, format!("no answer within {} s", PATIENCE.as_secs())));
-        };
-        let mut errors = [row.err(), messages.err(), payload.err()].into_iter().flatten();
+        let mut errors = look(&self.storage, PATIENCE).await.into_iter().flatten();
         match errors.find(|error| !matches!(error, Error::Throttled { .. })) {
             None => Ok(()),
             Some(error @ Error::Unavailable(_)) => Err((Unwell::Unreached, error.to_string())),

@@ -8,7 +8,7 @@ use std::ops::RangeInclusive;
 use std::path::Path;
 use std::time::Duration;
 
-const FILE: &str = "host.json";
+pub(crate) const FILE: &str = "host.json";
 const OVERRIDE: &str = "AzureFunctionsJobHost__";
 const DEVELOPMENT_POLLING: Duration = Duration::from_secs(2);
 const DEFAULT_POLLING: Duration = Duration::from_secs(60);

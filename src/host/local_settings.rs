@@ -12,7 +12,7 @@ const FILE: &str = "local.settings.json";
 /// file.
 ///
 /// # Errors
-/// [`Error::App`] when the file is broken or encrypted, which it is unless `IsEncrypted` is false.
+/// [`Error::LocalSettings`] when the file is broken or encrypted, which it is unless `IsEncrypted` is false.
 pub fn local_settings(app_root: &Path) -> Result<Vec<(String, String)>, Error> {
     let Some(json) = read(app_root)? else { return Ok(Vec::new()) };
     let mut settings = Vec::new();
@@ -37,7 +37,7 @@ pub fn local_settings(app_root: &Path) -> Result<Vec<(String, String)>, Error> {
 /// `Host.LocalHttpPort` of an app's `local.settings.json`, if it is there.
 ///
 /// # Errors
-/// [`Error::App`] when the file is broken or the port is none.
+/// [`Error::LocalSettings`] when the file is broken or the port is none.
 pub fn local_http_port(app_root: &Path) -> Result<Option<u16>, Error> {
     let Some(json) = read(app_root)? else { return Ok(None) };
     let Some(port) = json.member("Host").and_then(|host| host.member("LocalHttpPort")) else { return Ok(None) };
@@ -67,7 +67,7 @@ fn section<'j>(app_root: &Path, json: &'j Json, name: &str) -> Result<&'j [(Stri
 
 fn broken(app_root: &Path, field: impl Into<String>, message: impl Into<String>) -> Error {
     let problem = Problem { file: FILE.to_owned(), field: field.into(), message: message.into() };
-    Error::App { root: app_root.to_owned(), problems: Problems(vec![problem]) }
+    Error::LocalSettings { root: app_root.to_owned(), problems: Problems(vec![problem]) }
 }
 
 #[cfg(test)]

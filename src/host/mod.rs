@@ -6,6 +6,7 @@
 //! `/livez` and `/readyz`.
 
 mod answer;
+mod app_root;
 mod backoff;
 mod calls;
 mod client;
@@ -39,6 +40,7 @@ mod supervisor;
 mod time;
 mod timer_trigger;
 
+pub use app_root::check_app_root;
 pub use console::{Console, Entry, HANDLER, HOST, Level, STARTUP, StandardOutput};
 pub use invoke::HOST_VERSION;
 pub use keys::Keys;
@@ -46,6 +48,7 @@ pub use local_settings::{local_http_port, local_settings};
 pub use parent::{HOST_PID, Orphaned, die_with_parent};
 pub use problem::{Problem, Problems};
 pub use process::{CommandLine, Launched, Launcher, Process, ProcessLauncher, Stream};
+pub use schedule::schedule_problems;
 
 use crate::random::Random;
 use crate::storage::Storage;
@@ -54,6 +57,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
+use supervisor::{LAST_WORDS, Stopping};
 use time::HostTime;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -101,6 +105,27 @@ pub enum Error {
         /// All that is wrong.
         problems: Problems,
     },
+    /// There is no function app in the app root.
+    #[error(
+        "there is no function app in {}: {}. The host serves the folder that holds host.json and a folder with function.json for \
+         each function, as the zip of a release and the repository have them side by side",
+        root.display(),
+        missing.join(", ")
+    )]
+    NoApp {
+        /// The app root.
+        root: PathBuf,
+        /// What is not there.
+        missing: Vec<&'static str>,
+    },
+    /// `local.settings.json` cannot be read.
+    #[error("the settings in {} cannot be read: {problems}", root.display())]
+    LocalSettings {
+        /// The folder that holds it.
+        root: PathBuf,
+        /// All that is wrong.
+        problems: Problems,
+    },
     /// The handler's program is nowhere to be found.
     #[error("the handler `{name}` (customHandler.description.defaultExecutablePath) is neither at {} nor on the PATH", beside.display())]
     NoHandler {
@@ -144,8 +169,8 @@ pub struct Host {
     calls: Calls,
     /// No new calls and polls.
     draining: Arc<watch::Sender<bool>>,
-    /// The handler is killed.
-    killing: watch::Sender<bool>,
+    /// The handler is ended.
+    killing: watch::Sender<Stopping>,
     /// The HTTP side closes.
     closing: watch::Sender<bool>,
     ended: watch::Receiver<Option<Stopped>>,
@@ -174,20 +199,20 @@ impl Host {
         reason.unwrap_or_else(|| Stopped::ServerFailed("its tasks are gone".to_owned()))
     }
 
-    /// Stops: no new calls and polls, some seconds for the running ones, then the handler is killed. A message whose call
-    /// did not end is visible again.
+    /// Stops: no new calls and polls, some seconds for the running ones, then the handler is asked to end, and killed if it does not
+    /// within some more or still has calls in hand. A message whose call did not end is visible again.
     pub async fn stop(mut self) {
         self.draining.send_replace(true);
         let grace = self.time.scaled(GRACE);
         let in_time = tokio::time::timeout(grace, settle(&mut self.listeners, &self.calls)).await;
-        self.killing.send_replace(true);
+        self.killing.send_replace(if in_time.is_ok() { Stopping::Idle } else { Stopping::AtOnce });
         if in_time.is_err() {
             // The calls fail now, and give their messages back.
             let _ = tokio::time::timeout(SETTLING, settle(&mut self.listeners, &self.calls)).await;
         }
         self.closing.send_replace(true);
         let ended = async { while self.tasks.join_next().await.is_some() {} };
-        let _ = tokio::time::timeout(SETTLING, ended).await;
+        let _ = tokio::time::timeout(LAST_WORDS + SETTLING, ended).await;
     }
 }
 

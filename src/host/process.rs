@@ -43,6 +43,10 @@ pub trait Process: Send {
     async fn wait(&mut self) -> io::Result<i32>;
     /// Kills it at once (SIGKILL); returns without waiting for the end.
     fn kill(&mut self);
+    /// Asks it to end (SIGTERM) where that can be done, and otherwise kills it; returns without waiting for the end.
+    fn ask_to_end(&mut self) {
+        self.kill();
+    }
 }
 
 /// Starts processes.
@@ -118,5 +122,15 @@ impl Process for Child {
     fn kill(&mut self) {
         // It may have ended already.
         let _ = self.start_kill();
+    }
+
+    #[cfg(target_os = "linux")]
+    fn ask_to_end(&mut self) {
+        use rustix::process::{Pid, Signal, kill_process};
+        // It has no id any more once its end was seen, so that no other process is meant.
+        let pid = self.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?));
+        if pid.is_none_or(|pid| kill_process(pid, Signal::TERM).is_err()) {
+            Process::kill(self);
+        }
     }
 }

@@ -108,6 +108,19 @@ pub(crate) fn time_zone(environment: &Environment) -> Result<TimeZone, (&'static
     Ok(TimeZone::UTC)
 }
 
+/// What is wrong with the settings of a timer: the schedule that `setting` holds, if it is set, and the time zone. Each is a
+/// setting and the end of a sentence about it.
+pub fn schedule_problems(environment: &[(String, String)], setting: &'static str) -> Vec<(&'static str, String)> {
+    let environment = Environment::new(environment.to_vec());
+    let (zone, mut problems) = match time_zone(&environment) {
+        Ok(zone) => (zone, Vec::new()),
+        Err(problem) => (TimeZone::UTC, vec![problem]),
+    };
+    let schedule = environment.get(setting).filter(|text| !text.trim().is_empty());
+    problems.extend(schedule.and_then(|text| Some((setting, Schedule::parse(text, zone).err()?))));
+    problems
+}
+
 fn zoned(at: Timestamp, zone: &TimeZone) -> jiff::Zoned {
     let seconds =
         i64::try_from(at.ticks() / TICKS_PER_SECOND).unwrap_or(i64::MAX).saturating_add(YEAR_ONE_UNIX_SECONDS);

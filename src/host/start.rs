@@ -16,7 +16,7 @@ use super::parent::HOST_PID;
 use super::problem::Problems;
 use super::process::CommandLine;
 use super::queue_trigger::{QueueListener, ToHandler};
-use super::supervisor::Supervisor;
+use super::supervisor::{Stopping, Supervisor};
 use super::time::HostTime;
 use super::timer_trigger::TimerListener;
 use super::{Error, Host, Settings, Stopped, client};
@@ -57,7 +57,7 @@ pub(crate) async fn start(mut settings: Settings) -> Result<Host, Error> {
     let (restarts, restart_requests) = mpsc::channel(RESTART_REQUESTS);
     let (draining, drained) = watch::channel(false);
     let draining = Arc::new(draining);
-    let (killing, killed) = watch::channel(false);
+    let (killing, killed) = watch::channel(Stopping::No);
     let (closing, mut closed) = watch::channel(false);
     let (end, ended) = watch::channel(None);
     let end = Arc::new(end);

@@ -19,6 +19,8 @@ const ERRORS_FORGOTTEN_AFTER: Duration = Duration::from_secs(30 * 60);
 const EXIT_FOR_RESTART: i32 = 200;
 /// How long an ended process may take to be gone and its last lines to arrive.
 const AFTER_END: Duration = Duration::from_secs(1);
+/// How long a handler that is asked to end may take to send the last of its telemetry.
+pub(super) const LAST_WORDS: Duration = Duration::from_secs(6);
 const LAUNCH_TIMEOUT: Duration = Duration::from_secs(10);
 const MAX_LINE_BYTES: u64 = 64 * 1024;
 
@@ -32,8 +34,18 @@ pub(crate) struct Supervisor {
     pub(crate) console: Arc<dyn Console>,
     pub(crate) phase: watch::Sender<Phase>,
     pub(crate) restarts: mpsc::Receiver<u64>,
-    /// True: kill the handler and end.
-    pub(crate) stop: watch::Receiver<bool>,
+    /// Whether to end the handler, and with it the supervision.
+    pub(crate) stop: watch::Receiver<Stopping>,
+}
+
+/// Whether the handler is to end for good.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Stopping {
+    No,
+    /// It has no calls in hand: it is asked to end, and killed if it does not.
+    Idle,
+    /// Killed at once, so that its calls end.
+    AtOnce,
 }
 
 /// How one life of the handler ended.
@@ -105,6 +117,14 @@ impl Supervisor {
         };
         let mut relays = self.relay(&mut launched);
         let end = self.watch(connection, launched.process.as_mut()).await;
+        if matches!(end, End::Stop) && *self.stop.borrow() == Stopping::Idle {
+            launched.process.ask_to_end();
+            let ended = tokio::time::timeout(LAST_WORDS, launched.process.wait());
+            let _ = tokio::select! {
+                ended = ended => ended.is_ok(),
+                _ = self.stop.wait_for(|stop| *stop == Stopping::AtOnce) => false,
+            };
+        }
         if !matches!(end, End::Exit(_)) {
             launched.process.kill();
             let gone = tokio::time::timeout(AFTER_END, launched.process.wait()).await;
@@ -123,7 +143,7 @@ impl Supervisor {
         let deadline = tokio::time::sleep(self.time.scaled(self.initialization_timeout));
         tokio::select! {
             biased;
-            _ = self.stop.wait_for(|stop| *stop) => return End::Stop,
+            _ = self.stop.wait_for(|stop| *stop != Stopping::No) => return End::Stop,
             exit = process.wait() => return exited(exit),
             () = answers(connection) => {}
             () = deadline => {
@@ -141,7 +161,7 @@ impl Supervisor {
     async fn restart_or_stop(&mut self, generation: u64) -> End {
         loop {
             tokio::select! {
-                _ = self.stop.wait_for(|stop| *stop) => return End::Stop,
+                _ = self.stop.wait_for(|stop| *stop != Stopping::No) => return End::Stop,
                 request = self.restarts.recv() => match request {
                     Some(asked) if asked == generation => return End::Restart,
                     // For a handler that is gone already.

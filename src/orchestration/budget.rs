@@ -1,11 +1,12 @@
 //! The tenant's quota of hunting calls as one record: who asks is given a send time. Knows no clock and no store;
-//! `now` comes in, and whoever stores the record swaps it, so that all processes of a tenant share it.
+//! `now` comes in, on the line that all processes of the tenant follow (`orchestration/line.rs`), and whoever stores the record swaps it.
 //!
 //! The minute is a pace: one call every 61/60 of its share, burst 1, so that calls up to a second late still keep to
 //! the quota in any minute. The hour, where the service limits it, is a count of the permits of its minutes and not a
 //! second pace (`docs/decisions/0003-the-hour-is-counted.md`).
 
 use super::call_history::CallHistory;
+use super::line::Said;
 use super::response_cap::ResponseCap;
 use crate::timestamp::{Timestamp, ticks_of};
 use serde::{Deserialize, Serialize};
@@ -61,9 +62,9 @@ pub struct Budget {
     /// Permits by minute, ascending, as far back as they count.
     #[serde(default)]
     minutes: Vec<(u64, u32)>,
-    /// The latest time at which it was written, by the writer's clock.
-    #[serde(default = "never")]
-    written: Timestamp,
+    /// What its writer said of the line of its times; none before it is written for the first time.
+    #[serde(default)]
+    said: Option<Said>,
     /// What was learned of the size that answers may have. It stands here because every call looks at this record anyway.
     #[serde(default)]
     pub response_cap: Option<ResponseCap>,
@@ -79,7 +80,7 @@ impl Default for Budget {
             blocked_until: Timestamp::MIN,
             backoff_seconds: 0,
             minutes: Vec::new(),
-            written: Timestamp::MIN,
+            said: None,
             response_cap: None,
             history: CallHistory::default(),
         }
@@ -150,14 +151,24 @@ impl Budget {
         self.blocked_until
     }
 
-    /// Notes that it is written at `now`.
-    pub fn written(&mut self, now: Timestamp) {
-        self.written = self.written.max(now);
+    /// Notes what its writer says of the line.
+    pub fn say(&mut self, said: Said) {
+        self.said = Some(said);
     }
 
-    /// The latest time at which it was written: no clock among the writers' showed more.
-    pub fn written_at(&self) -> Timestamp {
-        self.written
+    /// What its writer said of the line; none if it was never written.
+    pub fn said(&self) -> Option<&Said> {
+        self.said.as_ref()
+    }
+
+    /// Whether at `now` no call may be sent any more on a permit that was given.
+    pub fn is_over(&self, now: Timestamp) -> bool {
+        now >= self.next + LATENESS
+    }
+
+    /// Whether a permit for that time can have been given: it was not, by another record that this one stands in the place of.
+    pub fn has_given(&self, permit: Timestamp) -> bool {
+        permit < self.next
     }
 
     /// Until when everyone was last asked to pause.
@@ -174,10 +185,6 @@ impl Budget {
     pub fn allows(&self, permit: Timestamp, now: Timestamp) -> bool {
         now <= permit + LATENESS && self.blocked_until <= permit
     }
-}
-
-fn never() -> Timestamp {
-    Timestamp::MIN
 }
 
 fn minute_of(at: Timestamp) -> u64 {

@@ -97,7 +97,7 @@ pub fn receive(
         Claim::Claimed(_) if window.state == WindowState::Planned && delivery.comes_too_early => {
             go_back(table, name, window, delivery, now)
         }
-        Claim::Claimed(claimed) => Received::Claim(claimed),
+        Claim::Claimed(claimed) => Received::Claim(Box::new(Window { tenure: head.tenure, ..*claimed })),
     }
 }
 
@@ -222,7 +222,13 @@ pub struct Wait {
 
 /// What a window meets whose rows are to be compared with those of `other`, which is not over: as long as that is alive it waits,
 /// however long that takes.
-pub fn not_yet(head: &Head, window: &Window, (name, other): (&WindowName, &Window), limits: &Limits) -> Met {
+pub fn not_yet(
+    head: &Head,
+    window: &Window,
+    (name, other): (&WindowName, &Window),
+    now: Timestamp,
+    limits: &Limits,
+) -> Met {
     let why = format!("window {} has rows of the same range and is not proved yet", other.id);
     if other.state == WindowState::Failed {
         let error = other.error.as_deref().unwrap_or_default();
@@ -232,9 +238,17 @@ pub fn not_yet(head: &Head, window: &Window, (name, other): (&WindowName, &Windo
     if other.id.repair >= window.id.repair && !is_posted(other) {
         return Met::Unavailable(why, None);
     }
-    let in_hand = other.state != WindowState::Planned || head.out.contains(name);
+    let in_hand =
+        other.state != WindowState::Planned || head.out.contains(name) || comes_back(other, name, now, limits);
     let pause = limits.retry_pause(window.turn).min(limits.verify_longest);
     Met::Waits(Wait { why, pause, before: (!in_hand).then(|| name.clone()) })
+}
+
+/// Whether a planned window waits for a message of its own, which went back for a pause. Any other would be an attempt before that is
+/// over, and those are numbered.
+fn comes_back(window: &Window, name: &WindowName, now: Timestamp, limits: &Limits) -> bool {
+    let own = window.owed.iter().filter(|debt| debt.is_about(name));
+    own.map(|debt| window.updated + debt.delay).max().is_some_and(|due| now < due + limits.clock_margin)
 }
 
 /// What follows a pull that came to no seal.
@@ -274,8 +288,7 @@ pub fn cannot_be_asked_for(window: &Window, shape: &Shape) -> Option<Over> {
     shape.has_lost_the_part(window).then(|| {
         Over::End(WindowEnd::Failed(format!(
             "window {} is a part of the rows of ({low}, {high}] by a hash of columns of which one is gone or has another type since, so \
-             its {} rows can no longer be told from the others. Copy the table to another DestinationTable while the source still \
-             keeps them, or leave them: the window expires when the source lets go of them",
+             its {} rows can no longer be told from the others. The next run asks for all of that range, and copies what is not there",
             window.id,
             window.expected_rows()
         )))

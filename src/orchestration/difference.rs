@@ -4,7 +4,7 @@
 
 use super::adoption::coverage::{covers, overlaps};
 use super::adoption::watch::{is_posted, rows};
-use super::ids::WindowId;
+use super::ids::{Part, WindowId};
 use super::limits::SOURCE_KEPT;
 use super::window::{Window, WindowState};
 use crate::timestamp::Timestamp;
@@ -25,6 +25,10 @@ pub struct Difference {
     /// Rows that another app has copied, and that are looked through too.
     #[serde(default)]
     pub unmarked: Option<Unmarked>,
+    /// The part by a hash that nobody can ask for any more, which the window is, or is a part of: what is asked for is all of its
+    /// range, or a part of that by what parts rows now ([`Window::asked_part`]).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lost: Option<Part>,
 }
 
 /// Rows of the destination that carry no window's id, by their watermark; or those of them that have none.
@@ -51,12 +55,12 @@ impl Unmarked {
 impl Difference {
     /// A difference against windows alone, of a range in which the source shows so many rows.
     pub fn of(shown: u64) -> Self {
-        Self { shown, compared: None, unmarked: None }
+        Self { shown, compared: None, unmarked: None, lost: None }
     }
 
     /// That of a part of the range, in which the source shows so many rows: where it shows none there is nothing to compare.
     pub fn of_part(&self, shown: u64) -> Self {
-        Self { shown, compared: (shown == 0).then_some(0), unmarked: self.unmarked.clone() }
+        Self { shown, compared: (shown == 0).then_some(0), ..self.clone() }
     }
 }
 
@@ -86,7 +90,7 @@ pub struct Counted {
 /// for has to be over; those later ones count as far as they are there.
 pub fn against(window: &Window, ledger: &[Window], now: Timestamp) -> Against {
     let mut counted = Vec::new();
-    let is_beside = |other: &&Window| share_rows(&window.id, &other.id) && !are_apart(window, other);
+    let is_beside = |other: &&Window| meet(window, other) && !are_apart(window, other);
     for other in ledger.iter().filter(|other| other.id != window.id).filter(is_beside) {
         let is_later = other.id.repair > window.id.repair;
         match other.state {
@@ -122,7 +126,7 @@ fn has_base(window: &Window, ledger: &[Window]) -> bool {
         return true;
     }
     let is_base = |other: &&Window| other.id.repair == first && other.state != WindowState::Split;
-    let bases = ledger.iter().filter(is_base).filter(|other| share_rows(id, &other.id)).map(|other| other.id);
+    let bases = ledger.iter().filter(is_base).filter(|other| meet(window, other)).map(|other| other.id);
     covers(&bases.collect::<Vec<_>>(), id)
 }
 
@@ -141,33 +145,49 @@ fn base(id: &WindowId) -> WindowId {
     WindowId { repair: 0, ..*id }
 }
 
-/// How many rows the source showed in the range of `base` when it was last compared with the destination; `None` where that
-/// is still to be done. `repairs` are those that share rows with it.
-pub fn last_shown(base: &Window, repairs: &[&Window]) -> Option<u64> {
+/// The same of windows on record. Parts by hashes of other columns have rows in common, whatever their numbers.
+pub fn meet(one: &Window, other: &Window) -> bool {
+    let lost = |window: &Window| window.difference.as_ref().and_then(|difference| difference.lost);
+    if (one.parting, lost(one)) == (other.parting, lost(other)) {
+        return share_rows(&one.id, &other.id);
+    }
+    let range = |id: &WindowId| WindowId { part: Part::WHOLE, ..*id };
+    share_rows(&range(&one.id), &range(&other.id))
+}
+
+/// How many rows the source showed in a `part` of a range when that was last compared with the destination; `None` where it is
+/// still to be done. `bases` are the windows that stand for it, `repairs` those that share rows with it.
+pub fn last_shown(bases: &[&Window], part: Part, repairs: &[&Window]) -> Option<u64> {
     let is_known = |window: &Window| matches!(window.state, WindowState::Verified | WindowState::Empty);
-    if !is_known(base) || repairs.iter().any(|repair| !repair.state.is_terminal()) {
+    if !bases.iter().all(|base| is_known(base)) || repairs.iter().any(|repair| !repair.state.is_terminal()) {
         return None;
     }
     let leaves: Vec<&&Window> = repairs.iter().filter(|repair| is_known(repair)).collect();
     let latest = leaves.iter().map(|repair| repair.id.repair).max();
     let compared: Vec<&&&Window> = leaves.iter().filter(|repair| Some(repair.id.repair) == latest).collect();
     let within = |repair: &Window| {
-        let (part, whole) = (repair.id.part, base.id.part);
-        part.count.is_multiple_of(whole.count) && part.index % whole.count == whole.index
+        let asked = repair.asked_part();
+        asked.count.is_multiple_of(part.count) && asked.index % part.count == part.index
     };
-    let share: f64 =
-        compared.iter().map(|repair| f64::from(base.id.part.count) / f64::from(repair.id.part.count)).sum();
+    let share = |repair: &Window| f64::from(part.count) / f64::from(repair.asked_part().count);
+    let shares: f64 = compared.iter().map(|repair| share(repair)).sum();
     let sum = compared.iter().map(|repair| repair.difference.as_ref()?.compared).sum::<Option<u64>>();
     match sum {
         // Shares are powers of two, which add up without error.
-        Some(sum) if latest.is_some() && share == 1.0 && compared.iter().all(|repair| within(repair)) => Some(sum),
+        Some(sum) if latest.is_some() && shares == 1.0 && compared.iter().all(|repair| within(repair)) => Some(sum),
         // Not more than that: what is too few is only asked about again, what is too many hides rows.
-        _ => Some(first_shown(base).max(held(base) + leaves.iter().map(|repair| held(repair)).sum::<u64>())),
+        _ => {
+            let first: u64 = bases.iter().map(|base| first_shown(base)).sum();
+            let there: u64 = bases.iter().map(|base| held(base)).sum();
+            Some(first.max(there + leaves.iter().map(|repair| held(repair)).sum::<u64>()))
+        }
     }
 }
 
 fn first_shown(base: &Window) -> u64 {
-    base.difference.as_ref().and_then(|difference| difference.compared).unwrap_or_else(|| held(base))
+    // What was asked for in the place of a part was more than that.
+    let own = base.difference.as_ref().filter(|difference| difference.lost.is_none());
+    own.and_then(|difference| difference.compared).unwrap_or_else(|| held(base))
 }
 
 /// Rows of a window that are in the destination.
@@ -186,7 +206,6 @@ pub fn next_repair(base: &WindowId, ledger: &[Window]) -> u16 {
 mod tests {
     use super::*;
     use crate::orchestration::head::testing::{later, now, seen};
-    use crate::orchestration::ids::Part;
 
     fn window(state: WindowState, repair: u16) -> Window {
         let mut window = seen(10, state).window;
@@ -252,6 +271,28 @@ mod tests {
         let next = window(WindowState::Claimed, next);
         assert_eq!(against(&next, &[base], later(60)), Against::Unknown);
         assert_eq!(found(&Window { handover: true, ..next }, &[]), Ok(vec![]), "nor is that of another comparison");
+    }
+
+    #[test]
+    fn parts_by_other_columns_have_rows_in_common_whatever_their_numbers() {
+        let part = |index, parting| Window {
+            id: WindowId { part: Part { index, count: 2 }, ..window(WindowState::Verified, 0).id },
+            parting,
+            ..window(WindowState::Verified, 0)
+        };
+        assert!(!meet(&part(0, 0), &part(1, 0)) && meet(&part(0, 0), &part(1, 1)));
+        let lost = Some(Difference { lost: Some(Part { index: 1, count: 2 }), ..Difference::of(6) });
+        let asked_whole = Window { difference: lost.clone(), state: WindowState::Claimed, ..part(1, 1) };
+        assert_eq!(asked_whole.asked_part(), Part::WHOLE);
+        let beside = found(&asked_whole, &[part(0, 0), asked_whole.clone()]);
+        assert_eq!(beside, Ok(vec![0]), "the rows of the part that was copied are among those that are asked for");
+        let half =
+            |index| Window { id: WindowId { part: Part { index, count: 4 }, ..asked_whole.id }, ..asked_whole.clone() };
+        assert_eq!([half(1), half(3)].map(|half| half.asked_part().index), [0, 1]);
+        assert_eq!(half(3).asked_part().count, 2);
+        assert_eq!(half(3).named_part(Part { index: 3, count: 4 }), Some(Part { index: 7, count: 8 }));
+        assert_eq!(half(3).named_part(Part { index: 3, count: 40_000 }), None, "no id says that");
+        assert!(!meet(&half(1), &half(3)) && meet(&half(3), &part(0, 0)));
     }
 
     #[test]

@@ -88,6 +88,8 @@ pub fn end(
     window.state = state;
     // One that was never claimed ends in the run that handed it out.
     window.run = window.run.or_else(|| head.run.clone());
+    // Whoever had claimed it, its end counts for the run that holds the table now.
+    window.tenure = head.tenure;
 
     let mut children = Vec::new();
     match how {
@@ -352,11 +354,13 @@ mod tests {
     fn a_window_that_fails_before_anybody_claimed_it_belongs_to_the_run_that_handed_it_out() {
         let ended = |window: Window| {
             let failed = WindowEnd::Failed("x".into());
-            end(&key(), &name(10), &head(1, 1, &[]), &window, failed, now(), &Limits::scaled(1.0)).unwrap().window.run
+            let head = Head { tenure: 4, ..head(1, 1, &[]) };
+            let ended = end(&key(), &name(10), &head, &window, failed, now(), &Limits::scaled(1.0)).unwrap();
+            (ended.window.run, ended.window.tenure)
         };
-        assert_eq!(ended(window(10, WindowState::Planned)), Some(InstanceId::from_bits(1)));
-        let claimed = Window { run: Some(InstanceId::from_bits(9)), ..window(10, WindowState::Claimed) };
-        assert_eq!(ended(claimed), Some(InstanceId::from_bits(9)));
+        assert_eq!(ended(window(10, WindowState::Planned)), (Some(InstanceId::from_bits(1)), 4));
+        let claimed = Window { run: Some(InstanceId::from_bits(9)), tenure: 3, ..window(10, WindowState::Claimed) };
+        assert_eq!(ended(claimed), (Some(InstanceId::from_bits(9)), 4), "it counts for who holds the table now");
     }
 
     #[test]

@@ -105,6 +105,9 @@ pub struct Instance {
     pub created: Timestamp,
     /// When it last changed.
     pub updated: Timestamp,
+    /// When its start is tried again, if it waits for that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub start_due: Option<Timestamp>,
     /// Tables in it.
     pub tables_total: u32,
     /// Tables that ended well.
@@ -165,6 +168,19 @@ pub struct TableConfig {
     pub last_refreshed: Option<Timestamp>,
     /// Everything up to and including this is there.
     pub high_watermark: Option<Timestamp>,
+}
+
+impl TableConfig {
+    /// Whether the configuration has such a row. A table that a start has named and that no row is for has a name alone.
+    pub fn is_configured(&self) -> bool {
+        let Self { folder, destination, watermark_column, load_type, .. } = self;
+        load_type.is_some() || [folder, destination, watermark_column].iter().any(|text| !text.is_empty())
+    }
+
+    /// Whether it is loaded once, and never what is new.
+    pub fn is_loaded_once(&self) -> bool {
+        self.load_type == Some(LoadType::Full)
+    }
 }
 
 /// What came of a table in a run.
@@ -259,6 +275,7 @@ impl Instance {
             raw_input,
             created: now,
             updated: now,
+            start_due: None,
             tables_total: 0,
             tables_done: 0,
             tables_failed: 0,
@@ -277,6 +294,12 @@ impl Instance {
     /// have left a message to another one of the same id.
     pub fn is_of(&self, created: Option<Timestamp>) -> bool {
         created.is_none_or(|created| created == self.created)
+    }
+
+    /// The time of the snapshots that it makes first, if it begins at `now`: when it was started; or, where it begins again, now, as a
+    /// rewound one keeps its birth.
+    pub fn snapshot_time(&self, now: Timestamp) -> Timestamp {
+        if self.lives == 0 { self.created } else { now }
     }
 
     /// The source tables that it is about; all active ones where none are named.
@@ -321,6 +344,7 @@ impl Instance {
             tables_total: count(tables.len()),
             tables_failed: count(failed),
             tables_done: count(done),
+            start_due: None,
             updated: now,
             ..self.clone()
         })

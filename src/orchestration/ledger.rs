@@ -123,9 +123,13 @@ pub struct Shape {
     pub chunk_id: ChunkIdPlace,
     /// What splits what no time can, from now on.
     pub parts: PartedBy,
-    /// How often that became something else: windows that are parts by what it was before can no longer be asked for.
+    /// How often that became something else. Windows that are parts by what it was before can no longer be asked for, but for those
+    /// by [`Shape::narrower`].
     #[serde(default)]
     pub parting: u32,
+    /// What split windows before that became something else, by its number, where it can still be asked for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub narrower: Vec<(u32, PartedBy)>,
     /// The watermark that the Python app left, where its axis is another one.
     pub handover: Option<Handover>,
 }
@@ -133,12 +137,35 @@ pub struct Shape {
 impl Shape {
     /// Whether the window is a part of a range by a hash that nobody can ask for any more.
     pub fn has_lost_the_part(&self, window: &Window) -> bool {
-        window.id.part != Part::WHOLE && window.parting != self.parting
+        window.id.part != Part::WHOLE && self.parted(window.parting).is_none()
+    }
+
+    /// What made parts at the time of a number of [`Shape::parting`]; `None`: nobody can ask for such parts any more.
+    pub fn parted(&self, parting: u32) -> Option<&PartedBy> {
+        if parting == self.parting {
+            return Some(&self.parts);
+        }
+        self.narrower.iter().find(|(number, _)| *number == parting).map(|(_, parts)| parts)
+    }
+
+    /// What divides a window: what has made it a part, or what makes parts now. Beside it the number of that.
+    pub fn divider(&self, window: &Window) -> (&PartedBy, u32) {
+        match self.parted(window.parting).filter(|_| window.id.part != Part::WHOLE) {
+            Some(parts) => (parts, window.parting),
+            None => (&self.parts, self.parting),
+        }
     }
 
     /// Splits windows by something else from now on.
     pub fn part_by(&mut self, parts: PartedBy) {
         self.parts = parts;
+        self.parting += 1;
+    }
+
+    /// Splits windows by more columns from now on: these did not tell rows apart. Parts by them can still be asked for.
+    pub fn widen(&mut self, columns: Vec<String>) {
+        let wider = PartedBy { columns, ..self.parts };
+        self.narrower.push((self.parting, std::mem::replace(&mut self.parts, wider)));
         self.parting += 1;
     }
 }
@@ -366,6 +393,9 @@ pub struct Head {
     /// Which life of that run: one that begins again under its own id has another.
     #[serde(default)]
     pub life: u32,
+    /// How many lives of runs have held it: what one did is told from what others did by this number, whatever their clocks say.
+    #[serde(default)]
+    pub tenure: u64,
     /// Set when its run is to stop, or is suspended: no new claims.
     #[serde(default)]
     pub stop: bool,
@@ -483,6 +513,7 @@ impl Head {
             state: TableState::Idle,
             run: None,
             life: 0,
+            tenure: 0,
             stop: false,
             hold: 0,
             plan: None,

@@ -65,6 +65,8 @@ pub struct Limits {
     pub verify_first: Duration,
     /// The longest pause between two counts of a table.
     pub verify_longest: Duration,
+    /// How long a hunting service that says nothing but 429 is waited for.
+    pub throttled_longest: Duration,
     /// A table with open windows and none claimed for this long is dispatched again.
     pub stall_after: Duration,
     /// A pending instance or a due count is put again after this.
@@ -107,6 +109,7 @@ impl Limits {
             verify_deadline: scaled(1800.0),
             verify_first: scaled(2.0).max(Duration::from_millis(200)),
             verify_longest: scaled(60.0),
+            throttled_longest: scaled(86_400.0),
             stall_after: scaled(720.0),
             lost_after: scaled(120.0),
             retry_first: scaled(2.0),

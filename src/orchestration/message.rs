@@ -127,6 +127,11 @@ impl Debt {
         Self { message: Message::Chunk(ChunkMessage { table: table.clone(), window, permit: None, turn: None }), delay }
     }
 
+    /// Whether it is the message of that window.
+    pub fn is_about(&self, window: &WindowName) -> bool {
+        matches!(&self.message, Message::Chunk(message) if message.window == *window)
+    }
+
     /// Whether it is put with a permit: a window to be pulled at once. One that waits for something else takes its
     /// permit when that is over.
     pub fn wants_permit(&self) -> bool {

@@ -14,6 +14,7 @@ pub mod ids;
 pub mod instance;
 pub mod ledger;
 pub mod limits;
+pub mod line;
 pub mod message;
 pub mod outcome;
 pub mod plan;

@@ -5,7 +5,7 @@
 //! Bins are compared with windows where the edges of both meet; between such edges windows are counted together, and one by
 //! one only where their sum has grown. Knows no query: counts come in, questions and windows go out.
 
-use super::difference::{Difference, Unmarked, last_shown, next_repair, share_rows};
+use super::difference::{Difference, Unmarked, last_shown, meet, next_repair};
 use super::ids::{Part, WindowId, WindowName};
 use super::ledger::{CutAxis, Head, Shape};
 use super::limits::{Limits, SOURCE_KEPT};
@@ -98,7 +98,7 @@ impl Past {
             if same.iter().any(|window| window.id.low != low) {
                 break;
             }
-            leaves.push(Leaf { low, high: end, windows: same.iter().map(|window| known(window, windows)).collect() });
+            leaves.push(Leaf { low, high: end, windows: all_known(head, same, windows) });
             end = low;
         }
         leaves.reverse();
@@ -169,15 +169,31 @@ fn is_base(head: &Head, window: &Window) -> bool {
     stands_for_all && !window.id.is_null_axis() && window.state != WindowState::Split
 }
 
-fn known(base: &Window, ledger: &[Window]) -> Known {
+/// What is known of the windows of one range: of each by itself, or, where it was parted by what is gone, or by several things, of all
+/// together, as the source can only be asked for all of it.
+fn all_known(head: &Head, same: &[&Window], ledger: &[Window]) -> Vec<Known> {
+    let is_lost = |window: &&Window| {
+        let asks_for_all = window.difference.as_ref().is_some_and(|difference| difference.lost.is_some());
+        asks_for_all || head.shape.as_ref().is_some_and(|shape| shape.has_lost_the_part(window))
+    };
+    match same.first() {
+        Some(first) if same.iter().any(|window| is_lost(window) || window.parting != first.parting) => {
+            let id = WindowId { part: Part::WHOLE, generation: 0, ..first.id };
+            vec![known(id, same, head.parting(), ledger)]
+        }
+        _ => same.iter().map(|window| known(window.id, &[*window], window.parting, ledger)).collect(),
+    }
+}
+
+fn known(id: WindowId, bases: &[&Window], parting: u32, ledger: &[Window]) -> Known {
     let repairs: Vec<&Window> = ledger
         .iter()
-        .filter(|other| other.id.repair > base.id.repair && other.state != WindowState::Split)
-        .filter(|other| share_rows(&base.id, &other.id))
+        .filter(|other| other.id.repair > id.repair && other.state != WindowState::Split)
+        .filter(|other| bases.iter().any(|base| meet(base, other)))
         .collect();
-    let unmarked = base.difference.as_ref().and_then(|difference| difference.unmarked.clone());
-    let is_open = !base.state.is_terminal() || repairs.iter().any(|repair| !repair.state.is_terminal());
-    Known { id: base.id, shown: last_shown(base, &repairs), is_open, unmarked, parting: base.parting }
+    let unmarked = bases.iter().find_map(|base| base.difference.as_ref()?.unmarked.clone());
+    let is_open = bases.iter().chain(&repairs).any(|window| !window.state.is_terminal());
+    Known { id, shown: last_shown(bases, id.part, &repairs), is_open, unmarked, parting }
 }
 
 /// The search for windows that have grown, from bins that cover many of them.

@@ -22,7 +22,7 @@ use crate::timestamp::Timestamp;
 pub enum Blob {
     /// It is where the seal says.
     There,
-    /// Storage says that there is none.
+    /// Storage says that there is none, or another content.
     Gone,
     /// Storage did not say. Posting it again does no harm.
     Unknown(String),
@@ -46,7 +46,7 @@ pub fn before_repost(window: &Window, blob: &Blob, counted_at: Timestamp, limits
                 _ if mutated!(NewGenerationTooEarly) => Verdict::Renew,
                 Some(at) if counted_at > at + limits.clock_margin => Verdict::Renew,
                 at => Verdict::Failed(format!(
-                    "the blob of window {} is gone, and until {} rows of its {} posts may still land: it is neither posted nor pulled \
+                    "the blob of window {} is gone or holds another content, and until {} rows of its {} posts may still land: it is neither posted nor pulled \
                      again before that. The first run after it pulls the window again",
                     window.id,
                     at.unwrap_or(counted_at) + limits.clock_margin,
@@ -82,6 +82,7 @@ pub fn renewed(window: &Window, now: Timestamp) -> Result<Window, IllegalTransit
         difference: Some(difference),
         failures: window.failures,
         run: window.run.clone(),
+        tenure: window.tenure,
         calls: window.calls,
         parting: window.parting,
         removal: window.removal.clone(),

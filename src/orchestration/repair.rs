@@ -4,6 +4,7 @@
 
 use super::adoption::watch;
 use super::ids::InstanceId;
+use super::ledger::Head;
 use super::limits::{Limits, SOURCE_KEPT};
 use super::removal::Place;
 use super::verification::{Found, Verdict};
@@ -30,6 +31,9 @@ pub struct Removal {
     /// In which run.
     #[serde(default)]
     pub run: Option<InstanceId>,
+    /// In which tenure of its table ([`Head::tenure`]).
+    #[serde(default)]
+    pub tenure: u64,
     /// How often it was tried in it.
     #[serde(default)]
     pub tries: u32,
@@ -41,20 +45,20 @@ pub struct Removal {
     pub refused: bool,
 }
 
-/// What follows where the app may remove rows: their removal instead of a failure that asks a person for it. `run` is the one that
-/// counts.
+/// What follows where the app may remove rows: their removal instead of a failure that asks a person for it. `head` is that of the
+/// table, held by the run that counts.
 pub fn instead(
     place: &Place,
     window: &Window,
     found: Found,
     verdict: Verdict,
-    run: Option<&InstanceId>,
+    head: &Head,
     now: Timestamp,
     limits: &Limits,
 ) -> Verdict {
     let (Verdict::Failed(reason) | Verdict::Doubled(reason)) = &verdict else { return verdict };
     let Some((after, rows)) = surplus(place, window, found, now, limits) else { return verdict };
-    let before = window.removal.as_ref().filter(|removal| removal.run.as_ref() == run);
+    let before = window.removal.as_ref().filter(|removal| removal.tenure == head.tenure);
     let tries = before.map_or(0, |removal| removal.tries);
     if let Some(before) = before {
         let is_another = before.window != window.id.to_string();
@@ -72,7 +76,8 @@ pub fn instead(
         after,
         rows,
         window: window.id.to_string(),
-        run: run.cloned(),
+        run: head.run.clone(),
+        tenure: head.tenure,
         tries: tries + 1,
         error: None,
         refused: false,
@@ -125,9 +130,9 @@ pub fn failed(window: Window, error: String, refused: bool) -> Window {
     Window { removal, ..window }
 }
 
-/// What was removed of a window in a run, for its result.
-pub fn told(window: &Window, run: Option<&InstanceId>) -> Option<String> {
-    let removal = window.removal.as_ref().filter(|removal| removal.run.as_ref() == run && removal.error.is_none())?;
+/// What was removed of a window by the run that holds its table, for its result.
+pub fn told(window: &Window, head: &Head) -> Option<String> {
+    let removal = window.removal.as_ref().filter(|removal| removal.tenure == head.tenure && removal.error.is_none())?;
     let which = removal.after.map_or_else(
         || "all of them, which were pulled again under another id".to_owned(),
         |after| format!("a second copy, ingested after {after}"),
@@ -139,8 +144,8 @@ pub fn told(window: &Window, run: Option<&InstanceId>) -> Option<String> {
 mod tests {
     use super::*;
     use crate::kql::Identifier;
-    use crate::orchestration::head::testing::{id, later, now, seen};
-    use crate::orchestration::ledger::ChunkIdPlace;
+    use crate::orchestration::head::testing::{head, later, now, seen};
+    use crate::orchestration::ledger::{ChunkIdPlace, TableState};
     use crate::orchestration::renewal::renewed;
     use crate::orchestration::verification::Landing;
 
@@ -155,9 +160,14 @@ mod tests {
         Window { posts: 1, last_post: Some(now()), ..window }
     }
 
+    /// The head of a table in its `tenure`.
+    fn held(tenure: u64) -> Head {
+        Head { tenure, ..head(TableState::Running) }
+    }
+
     fn asked(place: &Place, window: &Window, found: Found) -> Verdict {
         let failed = Verdict::Failed("wrong".into());
-        instead(place, window, found, failed, Some(&id(1)), later(3_600), &Limits::scaled(1.0))
+        instead(place, window, found, failed, &held(1), later(3_600), &Limits::scaled(1.0))
     }
 
     fn rows(rows: u64) -> Found {
@@ -211,7 +221,7 @@ mod tests {
     #[test]
     fn only_a_failure_is_replaced() {
         for verdict in [Verdict::Verified, Verdict::Wait, Verdict::Repost, Verdict::Renew] {
-            let same = instead(&place(), &window(), rows(1), verdict.clone(), None, later(9), &Limits::scaled(1.0));
+            let same = instead(&place(), &window(), rows(1), verdict.clone(), &held(1), later(9), &Limits::scaled(1.0));
             assert_eq!(same, verdict);
         }
     }
@@ -228,8 +238,8 @@ mod tests {
         assert_eq!(removal(asked(&place(), &passing, twice())).tries, 2);
         let tired = Window { removal: Some(Removal { tries: 3, ..intent.clone() }), ..intended };
         assert!(matches!(asked(&place(), &tired, twice()), Verdict::Failed(_)));
-        let of_another_run = Window { removal: Some(Removal { tries: 3, run: Some(id(2)), ..intent }), ..tired };
-        assert_eq!(removal(asked(&place(), &of_another_run, twice())).tries, 1);
+        let of_another_run = Window { removal: Some(Removal { tries: 3, tenure: 2, ..intent }), ..tired };
+        assert_eq!(removal(asked(&place(), &of_another_run, twice())).tries, 1, "nor is one of its former life");
     }
 
     #[test]
@@ -237,8 +247,8 @@ mod tests {
         let removed = intended(&window(), &removal(asked(&place(), &window(), rows(1))));
         assert_eq!(removed.landed_rows, 1);
         let again = renewed(&removed, later(9)).unwrap();
-        assert!(told(&again, Some(&id(1))).unwrap().contains("removed 1 rows of window "));
-        assert_eq!(told(&again, Some(&id(2))), None);
+        assert!(told(&again, &held(1)).unwrap().contains("removed 1 rows of window "));
+        assert_eq!(told(&again, &held(2)), None);
         let again = Window { removal: again.removal, ..window() };
         let mut landed = again;
         landed.id.generation = 1;

@@ -3,9 +3,10 @@
 
 use super::fan_in::{WindowEnd, end};
 use super::head::merge::{Terms, merged};
-use super::head::testing::{head, id, key, later, now, run as starter, seal, seen, table};
+use super::head::testing::{head, id, key, later, now, run as starter, seal, seen, shape, table};
 use super::head::verify::{Count, Judged, Part, record};
 use super::head::{finish, gap, hold, narrow, plan, survey, take, unplanned};
+use super::ids::{Part as HashPart, WindowId};
 use super::instance::{Instance, RuntimeStatus, StartInput, TableResult};
 use super::ledger::{Counts, Head, TableState, VerifyDue};
 use super::limits::{Limits, MOST_SPLITS};
@@ -99,6 +100,7 @@ fn moved(window: &Window) -> Vec<(&'static str, WindowState)> {
     to("retried", window.retried("reset", true, now()).ok().flatten());
     to("taken_up", window.taken_up(later(9_999), &limits));
     to("merged", merged_with_a_neighbour(window));
+    to("compared", given_to_another_part(window));
     to("gone", gap::gone(&head(TableState::Planning), window, now(), &limits));
     let narrowed = Head { since: Some(Timestamp::MAX), ..head(TableState::Planning) };
     to("left", narrow::left_for_later(&narrowed, window, now()));
@@ -143,6 +145,29 @@ fn merged_with_a_neighbour(window: &Window) -> Option<Window> {
         WindowWrite::Swap(_, window, _) => Some(window),
         _ => None,
     })
+}
+
+/// The second of two parts by what is gone, beside a third one that is there.
+fn given_to_another_part(window: &Window) -> Option<Window> {
+    let parts = [0, 1, 2].map(|index| {
+        let id = WindowId { part: HashPart { index, count: 4 }, ..window.id };
+        Window { id, ..window.clone() }
+    });
+    let mut head = head(TableState::Planning);
+    head.shape.get_or_insert_with(shape).part_by(Default::default());
+    let limits = limits();
+    let terms = Terms { run: &id(1), byte_cap: 50_000_000, now: later(1), limits: &limits };
+    let left: Vec<Seen<u64>> = parts[..2]
+        .iter()
+        .zip(1..)
+        .map(|(window, low)| Seen { window: window.clone(), ..seen(low, window.state) })
+        .collect();
+    let all = [&parts[..2], &[Window { state: WindowState::Verified, ..parts[2].clone() }]].concat();
+    let write = merged(&head, &left, &all, terms).pop()?;
+    match write.windows.into_iter().nth(1)? {
+        WindowWrite::Swap(_, window, _) => Some(window),
+        _ => None,
+    }
 }
 
 #[test]

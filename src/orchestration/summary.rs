@@ -1,7 +1,7 @@
 //! What the status shows of a run: its progress while it goes on and its output in the end. Field names are
 //! those of the Python app, with more beside them.
 
-use super::instance::{Instance, RuntimeStatus, TableResult, TableRun};
+use super::instance::{Instance, LoadType, RuntimeStatus, TableResult, TableRun};
 use super::ledger::{Head, ProofFigures, TableState};
 use crate::timestamp::Timestamp;
 use serde::Serialize;
@@ -36,6 +36,7 @@ pub fn output(run: &Instance, tables: &[TableRun]) -> Value {
                 "chunked": result.windows > 1,
                 "chunks_processed": result.windows_done,
                 "chunks_failed": result.windows_failed,
+                "chunks_expired": expired(table, result),
                 "hunting_calls": result.calls,
                 "proof": proof(&result.proof),
                 "high_watermark": result.verified_up_to,
@@ -83,6 +84,7 @@ fn of_tables(
                 "total_records_processed": sum(|r| r.rows),
                 "total_chunks_processed": sum(|r| r.windows_done),
                 "total_chunks_failed": sum(|r| r.windows_failed),
+                "total_chunks_expired": results.iter().map(|(table, result)| expired(table, result)).sum::<u64>(),
                 "hunting_calls": sum(|r| r.calls),
                 "execution_time_seconds": run.updated.since(run.created).as_secs_f64(),
                 "chunking_enabled": true,
@@ -91,6 +93,11 @@ fn of_tables(
             },
         }
     })
+}
+
+/// Windows whose rows are lost: the source kept them no longer. Those of a snapshot that another one has replaced are not.
+fn expired(table: &TableRun, result: &TableResult) -> u64 {
+    if table.config.load_type == Some(LoadType::Snapshot) { 0 } else { result.windows_expired }
 }
 
 /// The progress of a table, as a row of its head or its result tells it: nothing is kept for it alone.

@@ -3,7 +3,7 @@
 use super::IllegalTransition;
 use super::adoption;
 use super::ledger::Head;
-use super::limits::{Limits, SOURCE_KEPT, WINDOW_ATTEMPTS};
+use super::limits::{Limits, MAX_DYNAMIC_BYTES, SOURCE_KEPT, WINDOW_ATTEMPTS};
 use super::outcome::{Outcome, Standing, is_due_again, is_given_up};
 use super::removal::Place;
 use super::renewal;
@@ -119,13 +119,24 @@ fn missing(place: &Place, window: &Window, found: Found, sealed: u64, now: Times
         window.outcome.error.as_ref().map_or_else(String::new, |error| format!("; last: {error}")),
     );
     match found.rows {
-        0 => shown,
+        0 => format!(
+            "{shown}. Start another run: it counts again, and posts the window again where nothing of it is there"
+        ),
         _ => format!("{shown}. If they stay the only ones, {}", remove_all(place, window, now)),
     }
 }
 
 fn judge_content(place: &Place, watermark_column: &str, window: &Window, found: Found, now: Timestamp) -> Verdict {
     let (table, id) = (&place.table, window.id);
+    let longest = window.seal.as_ref().map_or(0, |seal| seal.longest_row_bytes);
+    if found.without_content > 0 && longest <= MAX_DYNAMIC_BYTES {
+        return Verdict::Failed(format!(
+            "{} of the rows of window {id} landed in {table} without content, and none of them is too large (the longest has {longest} \
+             bytes): the ingestion did not fill RawData. Check that it is a column of type dynamic, then {}",
+            found.without_content,
+            remove_all(place, window, now)
+        ));
+    }
     if found.without_content > 0 {
         return Verdict::Failed(format!(
             "{} of the rows of window {id} landed in {table} without content: rows above 1 MiB become null. Raise the limit \
@@ -365,7 +376,10 @@ mod tests {
         assert_eq!(judged(&window(), 10, 0, 0, 1), Verdict::Verified);
         assert_eq!(judged(&window(), 9, 0, 0, 1), Verdict::Wait);
         assert!(reason(judged(&window(), 11, 0, 0, 1)).contains(".delete table T"));
-        assert!(reason(judged(&window(), 10, 1, 0, 1)).contains("1 MiB"));
+        assert!(reason(judged(&window(), 10, 1, 0, 1)).contains("did not fill RawData"));
+        let mut large = window();
+        large.seal = large.seal.map(|seal| Seal { longest_row_bytes: MAX_DYNAMIC_BYTES + 1, ..seal });
+        assert!(reason(judged(&large, 10, 1, 0, 1)).contains("1 MiB"));
     }
 
     #[test]
@@ -456,7 +470,7 @@ mod tests {
         let reposted = next.reposted(at(10)).unwrap();
         assert_eq!(judged(&reposted, 0, 0, 0, 610), Verdict::Wait);
         let said = reason(judged(&reposted, 0, 0, 0, 611));
-        assert!(said.ends_with("(2 posts; last: no such role)"), "{said}");
+        assert!(said.contains("(2 posts; last: no such role). Start another run"), "{said}");
     }
 
     #[test]
@@ -465,7 +479,10 @@ mod tests {
         let outcome = Outcome::default().after(&Post::Unknown("504".into()));
         let lost = Window { outcome, posts: 3, attempts: 4, ..window() };
         let said = reason(judged(&lost, 0, 0, 0, 1801));
-        assert!(said.contains("shows 0 of the 10 rows") && said.ends_with("(3 posts; last: 504)"), "{said}");
+        assert!(
+            said.contains("shows 0 of the 10 rows") && said.contains("(3 posts; last: 504). Start another run"),
+            "{said}"
+        );
     }
 
     #[test]

@@ -14,7 +14,7 @@
 
 use super::IllegalTransition;
 use super::difference::Difference;
-use super::ids::{InstanceId, WindowId, WindowName};
+use super::ids::{InstanceId, Part, WindowId, WindowName};
 use super::limits::{Limits, WINDOW_ATTEMPTS};
 use super::message::Debt;
 use super::outcome::Outcome;
@@ -73,7 +73,7 @@ pub struct Seal {
     pub compressed_bytes: u64,
     /// Its longest row in bytes.
     pub longest_row_bytes: u64,
-    /// SHA-256 of the blob, hex.
+    /// SHA-256 of the blob, hex: what stands there is posted again only as long as it has it.
     pub sha256: String,
 }
 
@@ -121,6 +121,9 @@ pub struct Window {
     /// The run that claimed it last.
     #[serde(default)]
     pub run: Option<InstanceId>,
+    /// In which tenure of its table something was last done to it ([`Head::tenure`](super::ledger::Head::tenure)).
+    #[serde(default)]
+    pub tenure: u64,
     /// Its content, once fixed.
     #[serde(default)]
     pub seal: Option<Seal>,
@@ -204,6 +207,7 @@ impl Window {
             delivery: 0,
             lease_until: None,
             run: None,
+            tenure: 0,
             seal: None,
             posts: 0,
             last_post: None,
@@ -226,6 +230,29 @@ impl Window {
     /// Rows that the source is to show in its range.
     pub fn expected_rows(&self) -> u64 {
         self.difference.as_ref().map_or(self.planned_rows, |difference| difference.shown)
+    }
+
+    /// Which part of its range is asked for: its own, but where that cannot be asked for any more, what came in its place.
+    pub fn asked_part(&self) -> Part {
+        match self.difference.as_ref().and_then(|difference| difference.lost) {
+            Some(lost) => Part {
+                index: self.id.part.index.saturating_sub(lost.index) / lost.count.max(1),
+                count: (self.id.part.count / lost.count.max(1)).max(1),
+            },
+            None => self.id.part,
+        }
+    }
+
+    /// What the id of a window says for which `part` of its range is asked, if one of this is divided into it; `None` where no id
+    /// can say it.
+    pub fn named_part(&self, part: Part) -> Option<Part> {
+        match self.difference.as_ref().and_then(|difference| difference.lost) {
+            Some(lost) => Some(Part {
+                index: part.index.checked_mul(lost.count)?.checked_add(lost.index)?,
+                count: part.count.checked_mul(lost.count)?,
+            }),
+            None => Some(part),
+        }
     }
 
     /// Tries to take the window for delivery `delivery` of message `message`.
@@ -386,7 +413,7 @@ impl Window {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::orchestration::ids::{LedgerId, Part};
+    use crate::orchestration::ids::LedgerId;
 
     fn start() -> Timestamp {
         "2026-05-01T00:00:00Z".parse().unwrap()

@@ -99,6 +99,16 @@ impl Cloud {
         }
     }
 
+    /// What `AZURE_AUTHORITY_HOST` has to be for it; `None` where nothing is known of it.
+    pub fn authority(self) -> Option<&'static str> {
+        match self {
+            Self::Public => Some("https://login.microsoftonline.com"),
+            Self::Government => Some("https://login.microsoftonline.us"),
+            Self::China => Some("https://login.chinacloudapi.cn"),
+            Self::Other => None,
+        }
+    }
+
     pub(super) fn names(self) -> &'static Names {
         match self {
             Self::Public => &PUBLIC,
@@ -128,6 +138,9 @@ mod tests {
             (Some("::"), Cloud::Other),
         ] {
             assert_eq!(Cloud::of_authority(authority), cloud, "{authority:?}");
+        }
+        for cloud in [Cloud::Public, Cloud::Government, Cloud::China] {
+            assert_eq!(Cloud::of_authority(cloud.authority()), cloud);
         }
     }
 }

@@ -12,8 +12,8 @@ pub use body::{BodyError, read_capped};
 pub use cloud::Cloud;
 pub use exchange::{Exchange, Unanswered};
 pub use http::{http_client, retry_after, service_time};
-pub use identity::{MANAGED_IDENTITY_RESOURCE_ID, causes, credential};
-pub use trusted::TrustedHosts;
+pub use identity::{MANAGED_IDENTITY_RESOURCE_ID, causes, credential, token_source};
+pub use trusted::{TrustedHosts, cloud_of};
 
 use crate::secret::Secret;
 use azure_core::credentials::{TokenCredential, TokenRequestOptions};
@@ -47,21 +47,33 @@ pub enum Error {
         url: String,
     },
     /// No token could be had.
-    #[error("no token for {scope}: {message}")]
+    #[error("no token for {scope}: {message}; {}{remedy}", later(.transient))]
     Token {
         /// The scope asked for.
         scope: String,
-        /// What the identity service said, without secrets, and what to do.
+        /// What the identity service said, without secrets.
         message: String,
+        /// What to do about it.
+        remedy: String,
         /// Whether it may work later without anyone changing anything.
         transient: bool,
     },
     /// The settings do not describe an identity.
-    #[error("{0}")]
-    Identity(String),
+    #[error("{message}; {remedy}")]
+    Identity {
+        /// What is missing or wrong.
+        message: String,
+        /// What to do about it.
+        remedy: String,
+    },
     /// The HTTP client cannot be built; usually the system has no root certificates.
     #[error("the HTTP client cannot be built: {0}; check SSL_CERT_FILE or install the system's root certificates")]
     Client(String),
+}
+
+/// What a process does by itself about an error that may pass.
+fn later(transient: &bool) -> &'static str {
+    if *transient { "trying again later; if it stays, " } else { "" }
 }
 
 impl Error {
@@ -70,10 +82,14 @@ impl Error {
         matches!(self, Self::Token { transient: true, .. })
     }
 
-    /// Why there is no token and what to do, apart from each other.
-    pub fn no_token(&self) -> Option<(&str, &'static str)> {
-        let Self::Token { message, .. } = self else { return None };
-        Some(identity::parted(message))
+    /// No token came in time.
+    pub(crate) fn late_token(scope: &str, waited: Duration) -> Self {
+        Self::Token {
+            scope: scope.to_owned(),
+            message: format!("the identity service did not answer within {} s", waited.as_secs()),
+            remedy: "check AZURE_AUTHORITY_HOST, IDENTITY_ENDPOINT and the network".to_owned(),
+            transient: true,
+        }
     }
 }
 
@@ -151,19 +167,12 @@ impl Outbound {
         let scopes = [scope];
         match tokio::time::timeout(TOKEN_TIMEOUT, self.credential.get_token(&scopes, options)).await {
             Ok(Ok(token)) => Ok(Secret::new(token.token.secret())),
-            Ok(Err(error)) => Err(Error::Token {
-                scope: scope.to_owned(),
-                message: identity::explain(&error),
-                transient: identity::is_transient(&error),
-            }),
-            Err(_) => Err(Error::Token {
-                scope: scope.to_owned(),
-                message: format!(
-                    "the identity service did not answer within {} s; check AZURE_AUTHORITY_HOST, IDENTITY_ENDPOINT and the network",
-                    TOKEN_TIMEOUT.as_secs()
-                ),
-                transient: true,
-            }),
+            Ok(Err(error)) => {
+                let (message, remedy) = identity::explain(&error);
+                let transient = identity::is_transient(&error);
+                Err(Error::Token { scope: scope.to_owned(), message, remedy, transient })
+            }
+            Err(_) => Err(Error::late_token(scope, TOKEN_TIMEOUT)),
         }
     }
 }

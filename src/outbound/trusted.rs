@@ -140,6 +140,11 @@ impl Known {
     }
 }
 
+/// The cloud that a hunting service or a cluster is of, by its name; `None` for a name that no cloud has.
+pub fn cloud_of(url: &Url) -> Option<Cloud> {
+    [Cloud::Public, Cloud::Government, Cloud::China].into_iter().find(|cloud| Known::HuntingAndKusto.has(*cloud, url))
+}
+
 /// The three names of the loopback device, which reach the same services.
 fn names_this_machine(host: &Host) -> bool {
     match host {
@@ -170,6 +175,18 @@ mod tests {
 
     fn trusted_in(cloud: Cloud, url: &str) -> bool {
         TrustedHosts::default().in_cloud(cloud).check(&Url::parse(url).unwrap()).is_ok()
+    }
+
+    #[test]
+    fn a_service_is_of_the_cloud_that_has_its_name() {
+        for (url, cloud) in [
+            ("https://c.westeurope.kusto.windows.net", Some(Cloud::Public)),
+            ("https://graph.microsoft.us/v1.0", Some(Cloud::Government)),
+            ("https://c.kusto.chinacloudapi.cn", Some(Cloud::China)),
+            ("https://kusto.windows.net.evil.example", None),
+        ] {
+            assert_eq!(cloud_of(&Url::parse(url).unwrap()), cloud, "{url}");
+        }
     }
 
     #[test]

@@ -5,19 +5,23 @@ use super::first_run::first_run;
 use super::offered::{Columns, arrivals, offered};
 use super::plan::{Item, Kind, Plan, Step, table_items};
 use super::{Error, services, tables};
-use crate::adx::catalog::{ConfigRow, Configured, Destination, Found, config_rows};
+use crate::adx::catalog::{ConfigRow, Configured, DestinationError, Found, add_columns, config_rows, named};
 use crate::adx::error::Error as AdxError;
-use crate::app::{App, Services, mode_of};
+use crate::app::{App, Services, destination as wanted};
 use crate::defender::queries::ARRIVAL_COLUMN;
 use crate::functions::hunting::Hunting;
 use crate::functions::validated;
-use crate::kql::Identifier;
+use crate::kql::{Identifier, InvalidName};
 use crate::orchestration::instance::{LoadType, TableConfig};
 use crate::orchestration::run::begin::Row;
-use crate::remedy::Application;
+use crate::printable::one_line;
+use crate::remedy::{Application, Role};
 use std::collections::BTreeMap;
 use std::fmt::{self, Display};
 use tokio::time::Instant;
+
+/// The roles without which no run is.
+const NEEDED: [Role; 3] = [Role::Users, Role::Ingestors, Role::Viewers];
 
 /// What is said of a part of the installation.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -62,16 +66,11 @@ impl Report {
     }
 }
 
-/// One line, whatever it repeats.
-fn line(text: &str) -> String {
-    text.split(|c: char| c.is_control() || matches!(c, '\u{2028}' | '\u{2029}')).collect::<Vec<_>>().join(" ")
-}
-
 impl Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "The installation in the database {}", line(&self.database))?;
+        writeln!(f, "The installation in the database {}", one_line(&self.database))?;
         for part in &self.parts {
-            writeln!(f, "\n{}", line(&part.heading))?;
+            writeln!(f, "\n{}", one_line(&part.heading))?;
             for said in &part.said {
                 let (word, text) = match said {
                     Said::Kept(text) => ("kept", text),
@@ -80,7 +79,7 @@ impl Display for Report {
                     Said::Note(text) => ("note", text),
                     Said::Needs(text) => ("needs", text),
                 };
-                writeln!(f, "  {word:<6} {}", line(text))?;
+                writeln!(f, "  {word:<6} {}", one_line(text))?;
             }
         }
         match self.needs() {
@@ -140,8 +139,8 @@ async fn metadata(services: &Services, deadline: Instant) -> Result<(Part, Vec<S
     let (mut said, mut steps, mut ledger) = (Vec::new(), Vec::new(), false);
     for (table, file) in catalog.metadata_tables() {
         let look = catalog.look_at_metadata(table, file, deadline).await?;
-        ledger = look.is_there && *table == catalog.names().ledger_table;
-        let (is_there, missing) = (look.is_there, look.missing.clone());
+        ledger |= look.is_there && *table == catalog.names().ledger_table;
+        let (is_there, lacks) = (look.is_there, look.lacks());
         for item in table_items(look) {
             said.push(match item {
                 Item::There(what) => Said::Kept(what),
@@ -149,9 +148,8 @@ async fn metadata(services: &Services, deadline: Instant) -> Result<(Part, Vec<S
                 Item::Note(what) => Said::Note(what),
                 Item::Do(step) => {
                     steps.push(step);
-                    let names = missing.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>().join(", ");
                     Said::Added(if is_there {
-                        format!("to the table {table}: {names}")
+                        format!("to the table {table}: {lacks}")
                     } else {
                         format!("the table {table}")
                     })
@@ -177,20 +175,15 @@ async fn metadata(services: &Services, deadline: Instant) -> Result<(Part, Vec<S
 
 /// The roles that the app lacks, as far as the service shows that.
 async fn roles(services: &Services, identity: &Application, deadline: Instant) -> Result<Vec<Said>, Error> {
-    let mut said = Vec::new();
+    let catalog = &services.catalog;
     if identity.client.is_none() || identity.tenant.is_none() {
-        return Ok(said);
+        return Ok(Vec::new());
     }
-    for role in ["users", "ingestors", "viewers"] {
-        // An admin of the database may do what users and viewers may.
-        let catalog = &services.catalog;
-        if catalog.has_role(identity, role, deadline).await? == Some(false)
-            && (role == "ingestors" || catalog.has_role(identity, "admins", deadline).await? == Some(false))
-        {
-            said.push(Said::Needs(format!("the role {role} for the app: run `{}`", catalog.grant(role, identity))));
-        }
-    }
-    Ok(said)
+    let Some(held) = catalog.principals(deadline).await? else { return Ok(Vec::new()) };
+    let lacking = NEEDED.into_iter().filter(|role| !held.may(identity, *role));
+    let said =
+        |role: Role| Said::Needs(format!("the role {role} for the app: run `{}`", catalog.grant(role, identity)));
+    Ok(lacking.map(said).collect())
 }
 
 fn switched_off(configured: &[Configured]) -> Option<Part> {
@@ -279,17 +272,8 @@ async fn destination(
     said: &mut Vec<Said>,
     deadline: Instant,
 ) -> Result<Option<Step>, Error> {
-    let name = |text: &str| Identifier::new(text).map_err(|error| AdxError::Corrupt { message: error.to_string() });
-    let wanted = Destination {
-        table: name(&config.destination)?,
-        folder: config.folder.clone(),
-        watermark_column: name(&config.watermark_column)?,
-        stamped: config.load_type == Some(LoadType::Snapshot),
-        chunk_id: mode_of(services.settings.chunk_id),
-        ours: false,
-        must_be_there: false,
-        policies: services.settings.tables.of(&config.destination).clone(),
-    };
+    let unnamed = |error: InvalidName| AdxError::Corrupt { message: error.to_string() };
+    let wanted = wanted(&services.settings, config, None, false).map_err(unnamed)?;
     let (catalog, table) = (&services.catalog, &wanted.table);
     let missing = match catalog.look_at_destination(&wanted, deadline).await {
         Ok(Some(missing)) => missing,
@@ -297,7 +281,7 @@ async fn destination(
             said.push(Said::Added(format!("the table {table}, which is not there")));
             return Ok(None);
         }
-        Err(crate::adx::catalog::DestinationError::Adx(error)) => return Err(error.into()),
+        Err(DestinationError::Adx(error)) => return Err(error.into()),
         Err(error) => {
             said.push(Said::Needs(error.to_string()));
             return Ok(None);
@@ -311,17 +295,12 @@ async fn destination(
         }
         None => format!("{rows} rows"),
     }));
-    let types = |column: &str| match column {
-        "ChunkId" => "string",
-        "RawData" => "dynamic",
-        _ => "datetime",
-    };
-    let columns: Vec<(&str, &str)> = missing.iter().map(|column| (column.as_str(), types(column))).collect();
-    if columns.is_empty() {
+    if missing.is_empty() {
         return Ok(None);
     }
-    said.push(Said::Added(format!("column {}, at the end", missing.join(", "))));
-    let csl = catalog.add_columns(table, &columns)?;
-    let why = format!("Adds to the table {table} at its end: {}.", missing.join(", "));
+    let lacks = named(&missing);
+    said.push(Said::Added(format!("column {lacks}, at the end")));
+    let csl = add_columns(table, &missing);
+    let why = format!("Adds to the table {table} at its end: {lacks}.");
     Ok(Some(Step { kind: Kind::Object, why, csl }))
 }

@@ -12,7 +12,7 @@ mod tables;
 
 pub use apply::{Applied, Stopped, apply};
 pub use existing::{Report, examine};
-pub use offered::{Columns, Offered, arrival_query, columns_query};
+pub use offered::{Columns, Offered, arrival_query, columns_of, columns_query};
 pub use plan::{Item, Kind, Plan, Step, Wanted, plan};
 pub use tables::{BadChoice, Choice};
 

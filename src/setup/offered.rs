@@ -69,15 +69,17 @@ pub fn arrival_query(tables: &[Identifier], passing_over: bool) -> String {
 /// [`Error`] of a hunting call, where it is not about a table.
 pub async fn offered(hunting: &mut Hunting<'_>, tables: &[Identifier]) -> Result<Offered, Error> {
     let (answers, refused) = ask(hunting, tables, Question::Columns).await?;
-    let mut offered = Offered { refused, ..Offered::default() };
-    for row in answers {
-        let (Some(table), Some(columns)) = (table_of(&row), row.get("Columns").and_then(Value::as_array)) else {
-            continue;
-        };
-        let column = |text: &Value| text.as_str()?.rsplit_once(' ').map(|(name, ty)| (name.to_owned(), ty.to_owned()));
-        offered.tables.insert(table, columns.iter().filter_map(column).collect());
-    }
-    Ok(offered)
+    Ok(Offered { tables: columns_of(&answers), refused })
+}
+
+/// The columns of each table in the answers of [`columns_query`].
+pub fn columns_of(answers: &[Map<String, Value>]) -> BTreeMap<String, Columns> {
+    let column = |text: &Value| text.as_str()?.rsplit_once(' ').map(|(name, ty)| (name.to_owned(), ty.to_owned()));
+    let table = |row: &Map<String, Value>| {
+        let columns = row.get("Columns")?.as_array()?;
+        Some((table_of(row)?, columns.iter().filter_map(column).collect()))
+    };
+    answers.iter().filter_map(table).collect()
 }
 
 /// Whether the rows of each of `tables` have an arrival time; a table that shows no row is not among them.

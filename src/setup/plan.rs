@@ -3,17 +3,17 @@
 
 use crate::adx::catalog::{Catalog, ConfigRow, Configured, Found, TableLook};
 use crate::adx::error::Error;
-use crate::remedy::Application;
+use crate::remedy::{Application, Role};
 use tokio::time::Instant;
 
 /// The roles that a run needs (dataexplorer-docs `access-control/role-based-access-control.md`), and for what.
-const ROLES: [(&str, &str); 3] = [
-    ("users", "makes tables, views and mappings, and is their admin"),
-    ("ingestors", "ingests rows"),
-    ("viewers", "counts what has landed"),
+const ROLES: [(Role, &str); 3] = [
+    (Role::Users, "makes tables, views and mappings, and is their admin"),
+    (Role::Ingestors, "ingests rows"),
+    (Role::Viewers, "counts what has landed"),
 ];
 /// The role that `REPAIR=delete` needs as well.
-const REPAIRS: (&str, &str) = ("admins", "removes rows of windows that landed twice (REPAIR=delete)");
+const REPAIRS: (Role, &str) = (Role::Admins, "removes rows of windows that landed twice (REPAIR=delete)");
 
 /// What is wanted.
 #[derive(Debug, Clone, Default)]
@@ -109,29 +109,33 @@ async fn roles(catalog: &Catalog, wanted: &Wanted, deadline: Instant) -> Result<
         items.push(Item::Note(format!(
             "the app's identity is not known: name it with --app-id and --tenant-id (or AZURE_CLIENT_ID and AZURE_TENANT_ID), and \
              grant it, as Database Admin: {}",
-            needed.map(|(role, _)| format!("`{}`", catalog.grant(role, &wanted.app))).collect::<Vec<_>>().join(", ")
+            needed.map(|(role, _)| format!("`{}`", catalog.grant(*role, &wanted.app))).collect::<Vec<_>>().join(", ")
         )));
         return Ok(items);
     }
-    for (role, what_for) in needed {
-        let held = catalog.has_role(&wanted.app, role, deadline).await?;
-        items.push(match held {
-            Some(true) => Item::There(format!("the role {role} of the app")),
-            Some(false) | None => Item::Do(Step {
-                kind: Kind::Role,
-                why: format!("To be run by a Database Admin: the app {what_for}."),
-                csl: catalog.grant(role, &wanted.app),
-            }),
-        });
-    }
+    let held = catalog.principals(deadline).await?;
+    let has = |role| held.as_ref().is_some_and(|held| held.has(&wanted.app, role));
+    items.extend(needed.map(|(role, what_for)| match has(*role) {
+        true => Item::There(format!("the role {role} of the app")),
+        false => Item::Do(Step {
+            kind: Kind::Role,
+            why: format!("To be run by a Database Admin: the app {what_for}."),
+            csl: catalog.grant(*role, &wanted.app),
+        }),
+    }));
     Ok(items)
 }
 
 /// Tables, views and rows, by what is there.
 async fn looked(catalog: &Catalog, rows: &[ConfigRow], deadline: Instant) -> Result<Vec<Item>, Error> {
     let mut items = Vec::new();
+    let mut columns = Vec::new();
     for (table, file) in catalog.metadata_tables() {
-        items.extend(table_items(catalog.look_at_metadata(table, file, deadline).await?));
+        let look = catalog.look_at_metadata(table, file, deadline).await?;
+        if *table == catalog.names().config_table {
+            columns = look.columns();
+        }
+        items.extend(table_items(look));
     }
     let names = catalog.names();
     for (view, csl) in [&names.config_view, &names.chunk_audit_view].into_iter().zip(catalog.view_commands()) {
@@ -147,7 +151,6 @@ async fn looked(catalog: &Catalog, rows: &[ConfigRow], deadline: Instant) -> Res
         return Ok(items);
     }
     let configured = catalog.configured(deadline).await?;
-    let columns = catalog.config_table_columns(deadline).await?;
     items.extend(row_items(catalog, rows, &configured, &columns)?);
     Ok(items)
 }
@@ -178,7 +181,8 @@ fn view_step(view: &str, csl: String) -> Step {
 
 /// What a metadata table needs.
 pub(super) fn table_items(look: TableLook) -> Vec<Item> {
-    let TableLook { table, is_there, missing, conflicts, command } = look;
+    let lacks = look.lacks();
+    let TableLook { table, is_there, conflicts, command, .. } = look;
     if !conflicts.is_empty() {
         let columns = conflicts.iter().map(|(name, found, needed)| format!("{name} is {found} and has to be {needed}"));
         return vec![Item::Wrong(format!(
@@ -187,11 +191,10 @@ pub(super) fn table_items(look: TableLook) -> Vec<Item> {
             columns.collect::<Vec<_>>().join("; ")
         ))];
     }
-    let names = missing.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>().join(", ");
-    vec![match (is_there, missing.is_empty()) {
+    vec![match (is_there, lacks.is_empty()) {
         (false, _) => Item::Do(object(format!("Makes the table {table}."), command)),
         (true, true) => Item::There(format!("the table {table}")),
-        (true, false) => Item::Do(object(format!("Adds to the table {table} at its end: {names}."), command)),
+        (true, false) => Item::Do(object(format!("Adds to the table {table} at its end: {lacks}."), command)),
     }]
 }
 

@@ -2,6 +2,7 @@
 //! stay comments, so that nobody's name or message becomes a command.
 
 use super::plan::{Item, Plan};
+use crate::printable::parts;
 use std::fmt::{self, Display};
 
 /// The longest line of a comment.
@@ -9,7 +10,7 @@ const WIDTH: usize = 110;
 
 /// Writes a text as a comment, its own lines and long ones broken.
 pub(super) fn comment(f: &mut fmt::Formatter<'_>, text: &str) -> fmt::Result {
-    for line in text.split(|c: char| c.is_control() || matches!(c, '\u{2028}' | '\u{2029}')) {
+    for line in parts(text) {
         let mut width = 0;
         for word in line.split_ascii_whitespace() {
             let length = word.chars().count() + 1;

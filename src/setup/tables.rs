@@ -2,115 +2,87 @@
 //! gave. Asks nothing.
 
 use crate::kql::{Identifier, InvalidName};
+use crate::spelling::{did_you_mean, nearest};
+
+/// Whether a table is among those that are recommended: what the streaming API exports in every cloud (learn.microsoft.com
+/// "Supported Microsoft Defender XDR streaming event types in event streaming API"), and the events of sign-ins, of messages in
+/// Teams and of behaviours, which investigations go back to as well.
+type IsRecommended = bool;
+const RECOMMENDED: IsRecommended = true;
+const ON_REQUEST: IsRecommended = false;
 
 /// The tables of advanced hunting (learn.microsoft.com "Understand the advanced hunting schema"). Which of them there are depends
 /// on licences, so a tenant is asked; this list is what it is asked for. The audit events of Graph are spelled in two ways there.
-const DOCUMENTED: [&str; 65] = [
-    "AADSignInEventsBeta",
-    "AADSpnSignInEventsBeta",
-    "AIAgentsInfo",
-    "AgentsInfo",
-    "AlertEvidence",
-    "AlertInfo",
-    "BehaviorEntities",
-    "BehaviorInfo",
-    "CampaignInfo",
-    "CloudAppEvents",
-    "CloudAuditEvents",
-    "CloudDnsEvents",
-    "CloudPolicyEnforcementEvents",
-    "CloudProcessEvents",
-    "CloudStorageAggregatedEvents",
-    "DataSecurityBehaviors",
-    "DataSecurityEvents",
-    "DeviceBaselineComplianceAssessment",
-    "DeviceBaselineComplianceAssessmentKB",
-    "DeviceBaselineComplianceProfiles",
-    "DeviceEvents",
-    "DeviceFileCertificateInfo",
-    "DeviceFileEvents",
-    "DeviceImageLoadEvents",
-    "DeviceInfo",
-    "DeviceLogonEvents",
-    "DeviceNetworkEvents",
-    "DeviceNetworkInfo",
-    "DeviceProcessEvents",
-    "DeviceRegistryEvents",
-    "DeviceTvmBrowserExtensions",
-    "DeviceTvmBrowserExtensionsKB",
-    "DeviceTvmCertificateInfo",
-    "DeviceTvmHardwareFirmware",
-    "DeviceTvmInfoGathering",
-    "DeviceTvmInfoGatheringKB",
-    "DeviceTvmSecureConfigurationAssessment",
-    "DeviceTvmSecureConfigurationAssessmentKB",
-    "DeviceTvmSoftwareEvidenceBeta",
-    "DeviceTvmSoftwareInventory",
-    "DeviceTvmSoftwareVulnerabilities",
-    "DeviceTvmSoftwareVulnerabilitiesKB",
-    "DisruptionAndResponseEvents",
-    "EmailAttachmentInfo",
-    "EmailEvents",
-    "EmailPostDeliveryEvents",
-    "EmailUrlInfo",
-    "EntraIdSignInEvents",
-    "EntraIdSpnSignInEvents",
-    "ExposureGraphEdges",
-    "ExposureGraphNodes",
-    "FileMaliciousContentInfo",
-    "GraphAPIAuditEvents",
-    "GraphApiAuditEvents",
-    "IdentityAccountInfo",
-    "IdentityDirectoryEvents",
-    "IdentityEvents",
-    "IdentityInfo",
-    "IdentityLogonEvents",
-    "IdentityQueryEvents",
-    "MessageEvents",
-    "MessagePostDeliveryEvents",
-    "MessageUrlInfo",
-    "OAuthAppInfo",
-    "UrlClickEvents",
+const DOCUMENTED: [(&str, IsRecommended); 65] = [
+    ("AADSignInEventsBeta", ON_REQUEST),
+    ("AADSpnSignInEventsBeta", ON_REQUEST),
+    ("AIAgentsInfo", ON_REQUEST),
+    ("AgentsInfo", ON_REQUEST),
+    ("AlertEvidence", RECOMMENDED),
+    ("AlertInfo", RECOMMENDED),
+    ("BehaviorEntities", RECOMMENDED),
+    ("BehaviorInfo", RECOMMENDED),
+    ("CampaignInfo", ON_REQUEST),
+    ("CloudAppEvents", RECOMMENDED),
+    ("CloudAuditEvents", ON_REQUEST),
+    ("CloudDnsEvents", ON_REQUEST),
+    ("CloudPolicyEnforcementEvents", ON_REQUEST),
+    ("CloudProcessEvents", ON_REQUEST),
+    ("CloudStorageAggregatedEvents", ON_REQUEST),
+    ("DataSecurityBehaviors", ON_REQUEST),
+    ("DataSecurityEvents", ON_REQUEST),
+    ("DeviceBaselineComplianceAssessment", ON_REQUEST),
+    ("DeviceBaselineComplianceAssessmentKB", ON_REQUEST),
+    ("DeviceBaselineComplianceProfiles", ON_REQUEST),
+    ("DeviceEvents", RECOMMENDED),
+    ("DeviceFileCertificateInfo", RECOMMENDED),
+    ("DeviceFileEvents", RECOMMENDED),
+    ("DeviceImageLoadEvents", RECOMMENDED),
+    ("DeviceInfo", RECOMMENDED),
+    ("DeviceLogonEvents", RECOMMENDED),
+    ("DeviceNetworkEvents", RECOMMENDED),
+    ("DeviceNetworkInfo", RECOMMENDED),
+    ("DeviceProcessEvents", RECOMMENDED),
+    ("DeviceRegistryEvents", RECOMMENDED),
+    ("DeviceTvmBrowserExtensions", ON_REQUEST),
+    ("DeviceTvmBrowserExtensionsKB", ON_REQUEST),
+    ("DeviceTvmCertificateInfo", ON_REQUEST),
+    ("DeviceTvmHardwareFirmware", ON_REQUEST),
+    ("DeviceTvmInfoGathering", ON_REQUEST),
+    ("DeviceTvmInfoGatheringKB", ON_REQUEST),
+    ("DeviceTvmSecureConfigurationAssessment", ON_REQUEST),
+    ("DeviceTvmSecureConfigurationAssessmentKB", ON_REQUEST),
+    ("DeviceTvmSoftwareEvidenceBeta", ON_REQUEST),
+    ("DeviceTvmSoftwareInventory", ON_REQUEST),
+    ("DeviceTvmSoftwareVulnerabilities", ON_REQUEST),
+    ("DeviceTvmSoftwareVulnerabilitiesKB", ON_REQUEST),
+    ("DisruptionAndResponseEvents", ON_REQUEST),
+    ("EmailAttachmentInfo", RECOMMENDED),
+    ("EmailEvents", RECOMMENDED),
+    ("EmailPostDeliveryEvents", RECOMMENDED),
+    ("EmailUrlInfo", RECOMMENDED),
+    ("EntraIdSignInEvents", RECOMMENDED),
+    ("EntraIdSpnSignInEvents", RECOMMENDED),
+    ("ExposureGraphEdges", ON_REQUEST),
+    ("ExposureGraphNodes", ON_REQUEST),
+    ("FileMaliciousContentInfo", ON_REQUEST),
+    ("GraphAPIAuditEvents", ON_REQUEST),
+    ("GraphApiAuditEvents", ON_REQUEST),
+    ("IdentityAccountInfo", ON_REQUEST),
+    ("IdentityDirectoryEvents", RECOMMENDED),
+    ("IdentityEvents", ON_REQUEST),
+    ("IdentityInfo", ON_REQUEST),
+    ("IdentityLogonEvents", RECOMMENDED),
+    ("IdentityQueryEvents", RECOMMENDED),
+    ("MessageEvents", RECOMMENDED),
+    ("MessagePostDeliveryEvents", RECOMMENDED),
+    ("MessageUrlInfo", RECOMMENDED),
+    ("OAuthAppInfo", ON_REQUEST),
+    ("UrlClickEvents", RECOMMENDED),
 ];
 
-/// What the streaming API exports in every cloud (learn.microsoft.com "Supported Microsoft Defender XDR streaming event types in
-/// event streaming API"), and the events of sign-ins, of messages in Teams and of behaviours, which investigations go back to as
-/// well.
-const RECOMMENDED: [&str; 28] = [
-    "AlertEvidence",
-    "AlertInfo",
-    "BehaviorEntities",
-    "BehaviorInfo",
-    "CloudAppEvents",
-    "DeviceEvents",
-    "DeviceFileCertificateInfo",
-    "DeviceFileEvents",
-    "DeviceImageLoadEvents",
-    "DeviceInfo",
-    "DeviceLogonEvents",
-    "DeviceNetworkEvents",
-    "DeviceNetworkInfo",
-    "DeviceProcessEvents",
-    "DeviceRegistryEvents",
-    "EmailAttachmentInfo",
-    "EmailEvents",
-    "EmailPostDeliveryEvents",
-    "EmailUrlInfo",
-    "EntraIdSignInEvents",
-    "EntraIdSpnSignInEvents",
-    "IdentityDirectoryEvents",
-    "IdentityLogonEvents",
-    "IdentityQueryEvents",
-    "MessageEvents",
-    "MessagePostDeliveryEvents",
-    "MessageUrlInfo",
-    "UrlClickEvents",
-];
-
-/// How many names are suggested for one that is unknown.
-const SUGGESTED: usize = 3;
-/// How alike two names have to be, from 0 to 1, for the one to be suggested for the other.
-const ALIKE: f64 = 0.6;
+/// The words that stand for lists of tables.
+const WORDS: [&str; 2] = ["recommended", "all"];
 
 /// Which tables are to be copied.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -129,6 +101,14 @@ pub enum BadChoice {
     /// A name that no table can have.
     #[error("--tables: {0}")]
     Name(#[from] InvalidName),
+    /// A misspelt word for a list of tables.
+    #[error("--tables {given:?}: did you mean {meant}? Otherwise say recommended, all, or names of tables")]
+    Word {
+        /// What was said.
+        given: String,
+        /// The word that is like it.
+        meant: &'static str,
+    },
     /// No name.
     #[error("--tables names no table: say recommended, all, or names with commas between them")]
     Empty,
@@ -140,10 +120,16 @@ impl Choice {
     /// # Errors
     /// [`BadChoice`].
     pub fn parse(text: &str) -> Result<Self, BadChoice> {
-        match text.trim() {
-            "recommended" => return Ok(Self::Recommended),
-            "all" => return Ok(Self::All),
-            _ => {}
+        let word = text.trim();
+        if word.eq_ignore_ascii_case(WORDS[0]) {
+            return Ok(Self::Recommended);
+        }
+        if word.eq_ignore_ascii_case(WORDS[1]) {
+            return Ok(Self::All);
+        }
+        // No table is called anything like it.
+        if !nearest(word, [WORDS[0]]).is_empty() {
+            return Err(BadChoice::Word { given: word.to_owned(), meant: WORDS[0] });
         }
         let mut names = Vec::new();
         for name in text.split(',').map(str::trim).filter(|name| !name.is_empty()) {
@@ -157,10 +143,13 @@ impl Choice {
 
     /// The tables to ask the tenant for.
     pub fn candidates(&self) -> Vec<Identifier> {
-        let all = |names: &[&str]| names.iter().filter_map(|name| Identifier::new(name).ok()).collect();
+        let documented = |every: bool| {
+            let chosen = DOCUMENTED.iter().filter(|(_, is_recommended)| every || *is_recommended);
+            chosen.filter_map(|(name, _)| Identifier::new(name).ok()).collect()
+        };
         match self {
-            Self::Recommended => all(&RECOMMENDED),
-            Self::All => all(&DOCUMENTED),
+            Self::Recommended => documented(false),
+            Self::All => documented(true),
             Self::Named(names) => names.clone(),
         }
     }
@@ -168,24 +157,18 @@ impl Choice {
 
 /// Why a tenant may not offer a table, with the names that may have been meant.
 pub fn unknown(name: &str) -> String {
-    if DOCUMENTED.contains(&name) {
+    if documented().any(|known| known == name) {
         return format!(
             "{name} is a table of advanced hunting, but not one that this identity sees in this tenant: check the licence and the \
              service that fills it"
         );
     }
-    let near = nearest(name);
-    let meant = if near.is_empty() { String::new() } else { format!("; did you mean {}?", near.join(", ")) };
+    let meant = did_you_mean(name, documented().chain(WORDS));
     format!("{name} is not a table that this identity can query (names are case-sensitive){meant}")
 }
 
-/// The documented tables whose names are most like one.
-fn nearest(name: &str) -> Vec<&'static str> {
-    let lower = name.to_ascii_lowercase();
-    let alike = |known: &str| strsim::normalized_damerau_levenshtein(&lower, &known.to_ascii_lowercase());
-    let mut near: Vec<_> = DOCUMENTED.iter().map(|known| (alike(known), *known)).filter(|(a, _)| *a >= ALIKE).collect();
-    near.sort_by(|(left, _), (right, _)| right.total_cmp(left));
-    near.into_iter().take(SUGGESTED).map(|(_, known)| known).collect()
+fn documented() -> impl Iterator<Item = &'static str> {
+    DOCUMENTED.iter().map(|(name, _)| *name)
 }
 
 #[cfg(test)]
@@ -193,16 +176,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_recommended_is_documented_and_lists_are_in_order() {
-        assert!(RECOMMENDED.iter().all(|name| DOCUMENTED.contains(name)));
-        assert!(DOCUMENTED.is_sorted() && RECOMMENDED.is_sorted());
-        assert_eq!(Choice::All.candidates().len(), DOCUMENTED.len());
+    fn the_list_is_in_order_and_some_of_it_is_recommended() {
+        assert!(documented().is_sorted());
+        assert_eq!((Choice::All.candidates().len(), Choice::Recommended.candidates().len()), (DOCUMENTED.len(), 28));
     }
 
     #[test]
     fn names_are_told_from_the_two_words_and_hostile_ones_are_refused() {
         assert_eq!(Choice::parse(" all "), Ok(Choice::All));
         assert_eq!(Choice::parse("recommended"), Ok(Choice::Recommended));
+        assert_eq!(Choice::parse("Recommended"), Ok(Choice::Recommended));
+        for misspelt in ["recomended", "reccommended", "recommend", "recommendet"] {
+            let said = Choice::parse(misspelt).unwrap_err().to_string();
+            assert!(said.contains("did you mean recommended?"), "{misspelt}: {said}");
+        }
         let Ok(Choice::Named(names)) = Choice::parse("A, B,,A") else { panic!() };
         assert_eq!(names.iter().map(Identifier::as_str).collect::<Vec<_>>(), ["A", "B"]);
         assert_eq!(Choice::parse(" , "), Err(BadChoice::Empty));
@@ -216,6 +203,7 @@ mod tests {
         assert!(unknown("deviceevents").contains("did you mean DeviceEvents, "), "{}", unknown("deviceevents"));
         assert!(unknown("EmialEvents").contains("did you mean EmailEvents"));
         assert!(unknown("DeviceEvents").contains("licence"));
+        assert!(unknown("al").contains("did you mean all?"), "{}", unknown("al"));
         assert!(unknown("Zebra").ends_with("(names are case-sensitive)"));
     }
 }

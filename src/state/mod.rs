@@ -3,6 +3,7 @@
 
 mod cache;
 mod clock;
+mod following;
 mod list;
 mod permits;
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! The tenant's budget of hunting calls in the store: one row, moved by compare-and-swap, so that all processes on one
 //! store keep to one quota. Knows how the row is swapped and nothing of how a permit is reckoned.
 
-use super::clock::{LOOK, Look, Looks, SharedClock, Told};
+use super::clock::LineClock;
 use super::{Error, State, Stored, Transaction, key};
 use crate::orchestration::budget::{Budget, Quota};
 use crate::orchestration::limits::{KNOWN_FOR, Limits};
@@ -28,7 +28,7 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(320);
 #[derive(Debug, Clone)]
 pub struct Tenant {
     name: String,
-    quota: Quota,
+    pub(super) quota: Quota,
     pickup: Duration,
 }
 
@@ -62,28 +62,28 @@ pub struct CallUse {
 
 /// What a process has of the budget.
 pub(super) struct Shared {
-    tenant: Tenant,
+    pub(super) tenant: Tenant,
     /// The workers of this process swap the row one after the other: they would only refuse each other.
     turn: tokio::sync::Mutex<()>,
     known: Mutex<Option<Known>>,
-    /// The clock that the row is written by.
-    clock: SharedClock,
+    /// The line of the row's times.
+    pub(super) line: LineClock,
 }
 
 /// The row as last read or swapped; `etag` is `None` where there was none.
 #[derive(Clone)]
-struct Known {
-    budget: Budget,
+pub(super) struct Known {
+    pub(super) budget: Budget,
     etag: Option<ETag>,
     at: Instant,
 }
 
 impl Shared {
     pub fn new(tenant: Tenant) -> Self {
-        Self { tenant, turn: tokio::sync::Mutex::default(), known: Mutex::default(), clock: SharedClock::default() }
+        Self { tenant, turn: tokio::sync::Mutex::default(), known: Mutex::default(), line: LineClock::new() }
     }
 
-    fn known(&self) -> MutexGuard<'_, Option<Known>> {
+    pub(super) fn known(&self) -> MutexGuard<'_, Option<Known>> {
         // Replaced as a whole, so it is good even after a panic elsewhere.
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -97,52 +97,13 @@ impl Shared {
 }
 
 impl State {
-    /// The time by which permits are reckoned: that of the clock that is furthest ahead among those that write the budget.
-    /// Processes whose clocks are apart would otherwise send their calls at once, each at its own time for them.
-    pub fn permit_time(&self) -> Timestamp {
-        self.now() + self.shared.clock.ahead()
-    }
-
-    /// What that clock may show at most, as far as this process has found out: by it a permit may be over already.
-    fn latest_permit_time(&self) -> Timestamp {
-        self.permit_time() + self.shared.clock.doubt()
-    }
-
-    /// Finds out how far this process's clock is behind that of the others, where others are at work: once, before its first call.
-    ///
-    /// # Errors
-    /// The store's.
-    pub async fn compare_clocks(&self) -> Result<(), Error> {
-        let clock = &self.shared.clock;
-        let is_settled = || clock.may_be_trusted() && self.shared.known().is_some();
-        if is_settled() {
-            return Ok(());
+    /// The row as it was at most two seconds ago.
+    pub(super) async fn lately_known(&self) -> Result<Known, Error> {
+        let known = self.shared.known().clone().filter(|known| known.at.elapsed() <= KNOWN_FOR);
+        match known {
+            Some(known) => Ok(known),
+            None => self.read_budget().await,
         }
-        let _turn = clock.finding_out.lock().await;
-        if is_settled() {
-            return Ok(());
-        }
-        let mut looks = Looks::begin(Instant::now());
-        loop {
-            let Known { budget, etag, at } = self.read_budget().await?;
-            let (answered, now) = (Instant::now(), self.now());
-            let Some(etag) = etag.filter(|_| !clock.may_be_trusted()) else { return Ok(()) };
-            let written = budget.written_at();
-            match looks.look(written, clock.is_own(&etag), at..answered, self.shared.tenant.quota) {
-                Told::Difference(doubt) => clock.found_out(doubt, Look { written, at: now }),
-                Told::Quiet => clock.is_alone(etag),
-                Told::Nothing => {
-                    tokio::time::sleep(LOOK).await;
-                    continue;
-                }
-            }
-            return Ok(());
-        }
-    }
-
-    /// What this process's clock shows at a time of permits.
-    fn own_time(&self, at: Timestamp) -> Timestamp {
-        at - self.shared.clock.ahead()
     }
 
     /// Takes a permit for a hunting call that may be sent within `most`.
@@ -162,17 +123,16 @@ impl State {
         if !self.may_hold(permit) {
             return Ok(false);
         }
-        let known = self.shared.known().clone().filter(|known| known.at.elapsed() <= KNOWN_FOR);
-        let budget = match known {
-            Some(known) => known.budget,
-            None => self.read_budget().await?.budget,
-        };
-        Ok(budget.allows(permit, self.latest_permit_time()))
+        let mut budget = self.lately_known().await?.budget;
+        if !budget.has_given(permit) {
+            budget = self.read_budget().await?.budget;
+        }
+        Ok(self.shared.line.may_send(&budget, permit))
     }
 
     /// Whether the permit is not void already, as far as this process knows without a look.
     pub fn may_hold(&self, permit: Timestamp) -> bool {
-        let now = self.latest_permit_time();
+        let now = self.shared.line.most().unwrap_or_else(|| self.permit_time());
         match self.shared.known().as_ref() {
             Some(known) => known.budget.allows(permit, now),
             None => Budget::default().allows(permit, now),
@@ -193,8 +153,8 @@ impl State {
     /// The store's.
     pub async fn calls(&self) -> Result<Calls, Error> {
         let budget = self.read_budget().await?.budget;
-        let opens_at = self.own_time(budget.opens(self.shared.tenant.quota, self.permit_time()));
-        Ok(Calls { opens_at, paused_until: self.own_time(budget.blocked_until()) })
+        let opens_at = self.own_time(&budget, budget.opens(self.shared.tenant.quota, self.permit_time()));
+        Ok(Calls { opens_at, paused_until: self.own_time(&budget, budget.blocked_until()) })
     }
 
     /// How much of the quota was used, as the store has it: one read.
@@ -206,9 +166,9 @@ impl State {
         let quota = self.shared.tenant.quota;
         Ok(CallUse {
             quota,
-            opens_at: self.own_time(budget.opens(quota, self.permit_time())),
-            paused_until: self.own_time(budget.blocked_until()),
-            spans: budget.history().spans().map(|(at, permits)| (self.own_time(at), permits)).collect(),
+            opens_at: self.own_time(&budget, budget.opens(quota, self.permit_time())),
+            paused_until: self.own_time(&budget, budget.blocked_until()),
+            spans: budget.history().spans().map(|(at, permits)| (self.own_time(&budget, at), permits)).collect(),
         })
     }
 
@@ -232,8 +192,11 @@ impl State {
     /// # Errors
     /// The store's.
     pub async fn pause_calls(&self, pause: Option<Duration>) -> Result<Timestamp, Error> {
-        let until = self.move_budget(|budget, now| Ok::<_, Duration>(budget.block(now, pause))).await?;
-        Ok(until.map_or_else(|_: Duration| self.now(), |until| self.own_time(until)))
+        let block = |budget: &mut Budget, now| {
+            let until = budget.block(now, pause);
+            Ok::<_, Duration>(until.since(now))
+        };
+        Ok(self.now() + self.move_budget(block).await?.unwrap_or_default())
     }
 
     /// The most bytes that an answer of `endpoint` may have, as far as this process knows without a look.
@@ -282,6 +245,20 @@ impl State {
         if wanted == 0 || (wanted == 1 && self.next_permit_in() < pickup) {
             return Ok(debts.to_vec());
         }
+        let lead = pickup + EARLIER;
+        // Whoever takes permits puts off when a line may be founded, so one that follows none leaves that to the workers.
+        if !self.shared.line.follows() {
+            let Known { mut budget, .. } = self.lately_known().await?;
+            if !self.shared.line.may_reckon(&budget) {
+                let now = self.permit_time();
+                let mut later = || budget.take(quota, now + pickup).since(now).saturating_sub(lead);
+                let hidden = |debt: &Debt| match debt.wants_permit() {
+                    true => Debt { delay: later(), ..debt.clone() },
+                    false => debt.clone(),
+                };
+                return Ok(debts.iter().map(hidden).collect());
+            }
+        }
         let take = |budget: &mut Budget, now: Timestamp| {
             if mutated!(PermitTwice) {
                 return Ok(vec![budget.take(quota, now + pickup); wanted]);
@@ -298,7 +275,7 @@ impl State {
         };
         let now = self.permit_time();
         let permitted = |debt: &Debt| match debt.wants_permit().then(|| permits.next()).flatten() {
-            Some(permit) => debt.clone().permitted(permit, now, pickup + EARLIER),
+            Some(permit) => debt.clone().permitted(permit, now, lead),
             None => debt.clone(),
         };
         Ok(debts.iter().map(permitted).collect())
@@ -306,7 +283,7 @@ impl State {
 
     /// Changes the row by compare-and-swap; a refusal of `change` leaves it as it is. The first try is on what is
     /// known: the times in the row only grow, so a refusal on an old one stands, and anything else needs the swap.
-    async fn move_budget<T>(
+    pub(super) async fn move_budget<T>(
         &self,
         mut change: impl FnMut(&mut Budget, Timestamp) -> Result<T, Duration>,
     ) -> Result<Result<T, Duration>, Error> {
@@ -318,21 +295,19 @@ impl State {
                 Some(known) => known,
                 None => self.read_budget().await?,
             };
-            let now = self.permit_time();
-            let written = known.etag.as_ref().map(|_| known.budget.written_at());
-            let from = now + self.shared.clock.caution(written, now, self.shared.tenant.quota);
+            let at = Instant::now();
+            let said = self.shared.line.say(&known.budget, self.random() as u32, at, self.now());
             let mut budget = known.budget;
-            let given = match change(&mut budget, from) {
+            let given = match change(&mut budget, said.least()) {
                 Ok(given) => given,
                 Err(refused) => return Ok(Err(refused)),
             };
-            budget.written(now);
-            let at = Instant::now();
+            budget.say(said);
             let swap = Transaction::new().budget(self.shared.tenant.key()?, &budget, known.etag.as_ref())?;
             match self.commit(swap).await {
                 Ok(etags) => {
                     let etag = etags.into_iter().next().flatten();
-                    self.shared.clock.wrote(etag.clone());
+                    self.shared.line.wrote(&said, at..Instant::now());
                     // Without its version the row is known only after the next read.
                     *self.shared.known() = etag.map(|etag| Known { budget, etag: Some(etag), at });
                     return Ok(Ok(given));
@@ -355,9 +330,7 @@ impl State {
             Some(Stored { record, etag }) => Known { budget: record, etag: Some(etag), at },
             None => Known { budget: Budget::default(), etag: None, at },
         };
-        if let Some(etag) = &known.etag {
-            self.shared.clock.learn(Look { written: known.budget.written_at(), at: self.now() }, etag);
-        }
+        self.shared.line.read(known.budget.said(), at..Instant::now(), self.now());
         self.shared.learn(known.clone());
         Ok(known)
     }

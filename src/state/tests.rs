@@ -152,15 +152,20 @@ async fn a_429_pauses_every_process_within_two_seconds() {
     assert!(!other.permit_holds(permit).await.unwrap());
     assert!(other.take_permit(Duration::from_secs(5)).await.unwrap().is_err());
     let next = other.take_permit(Duration::MAX).await.unwrap().unwrap();
-    assert!(next >= until && other.permit_holds(next).await.unwrap());
+    // It knows what the line shows but for the time that a request takes.
+    assert!(next + Duration::from_millis(50) >= until && other.permit_holds(next).await.unwrap());
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_look_at_the_budget_is_shared_for_two_seconds() {
     let mut store = Store::new();
     let state = store.process();
-    let permit = state.take_permit(Duration::MAX).await.unwrap().unwrap() + Duration::from_secs(60);
+    let mut permit = state.take_permit(Duration::MAX).await.unwrap().unwrap();
     assert_eq!(store.requests(), 2, "one read, one swap");
+    for _ in 0..10 {
+        permit = state.take_permit(Duration::MAX).await.unwrap().unwrap();
+    }
+    assert_eq!(store.requests(), 10, "a swap each");
     assert!(state.permit_holds(permit).await.unwrap());
     assert_eq!(store.requests(), 0);
     tokio::time::sleep(KNOWN_FOR + Duration::from_millis(1)).await;
@@ -169,19 +174,69 @@ async fn a_look_at_the_budget_is_shared_for_two_seconds() {
     assert_eq!(store.requests(), 1);
 }
 
+/// Follows the line and takes a permit; how long both took until its call may be sent.
+async fn permitted(state: &State) -> Duration {
+    let began = Instant::now();
+    state.follow_line(None, Duration::MAX).await.unwrap().unwrap();
+    let permit = state.take_permit(Duration::MAX).await.unwrap().unwrap();
+    tokio::time::sleep(permit.since(state.permit_time())).await;
+    assert!(state.permit_holds(permit).await.unwrap());
+    began.elapsed()
+}
+
 #[tokio::test(start_paused = true)]
-async fn permits_that_nobody_uses_expire_and_hold_nobody_up() {
+async fn permits_that_nobody_uses_hold_nobody_up_for_longer_than_they_would_have_lasted() {
     let mut store = Store::new();
     let (lost, state) = (store.process(), store.process());
     let windows: Vec<Debt> = (0..8).map(|number| Debt::chunk(&table(), name(number))).collect();
     lost.pay(&windows).await.unwrap();
     tokio::time::sleep(Duration::from_secs(60)).await;
-    let permit = state.take_permit(Duration::ZERO).await.unwrap();
-    // As of before the swap, and as late as a process begins whose clock the others may not know yet.
-    let first = state.now() - Duration::from_millis(10) + KNOWN_FOR + QUOTA.interval();
-    assert_eq!(permit, Ok(first));
-    let next = state.take_permit(Duration::from_secs(10)).await.unwrap();
-    assert_eq!(next, Ok(first + QUOTA.interval()));
+    // How long ago that was nobody knows who may not believe a clock.
+    let lasted = Duration::from_secs(2) + QUOTA.interval() * 8 + Duration::from_secs(1);
+    let waited = permitted(&state).await;
+    assert!(waited >= lasted && waited < lasted + Duration::from_secs(1), "{waited:?}");
+    assert!(permitted(&state).await < QUOTA.interval() + Duration::from_millis(100));
+    tokio::time::sleep(Duration::from_secs(3600)).await;
+    assert!(permitted(&store.process()).await < Duration::from_millis(100), "an hour ago is long ago by any clock");
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_asks_what_the_line_shows_is_told_by_the_next_that_is_about_to_call() {
+    let mut store = Store::new();
+    let (one, other) = (store.process(), store.process());
+    one.pay(&(0..8).map(|number| Debt::chunk(&table(), name(number))).collect::<Vec<_>>()).await.unwrap();
+    let asking = tokio::spawn(async move { permitted(&other).await });
+    tokio::time::sleep(Duration::from_millis(700)).await;
+    one.calls_open_at().await.unwrap();
+    one.follow_line(None, Duration::ZERO).await.unwrap().unwrap();
+    let opens = Duration::from_secs(2) + QUOTA.interval() * 8;
+    let waited = asking.await.unwrap();
+    assert!(waited < opens + Duration::from_millis(100), "{waited:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_follows_no_line_puts_windows_without_permits_for_when_they_might_have_them() {
+    let mut store = Store::new();
+    let (one, other) = (store.process(), store.process());
+    let windows = |from: u64| (from..from + 8).map(|number| Debt::chunk(&table(), name(number))).collect::<Vec<_>>();
+    one.pay(&windows(0)).await.unwrap();
+    tokio::time::sleep(QUOTA.interval() * 8).await;
+    assert_eq!(sent(&one).await.len(), 8);
+    other.pay(&windows(8)).await.unwrap();
+    assert_eq!(sent(&other).await.len(), 0, "the other's permits are first");
+    tokio::time::sleep(QUOTA.interval() * 16).await;
+    assert_eq!(sent(&other).await, vec![None; 8]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_may_not_call_for_long_does_not_ask() {
+    let mut store = Store::new();
+    let (one, other) = (store.process(), store.process());
+    one.pause_calls(Some(Duration::from_secs(60))).await.unwrap();
+    store.requests();
+    let wait = other.follow_line(None, Duration::from_secs(5)).await.unwrap().unwrap_err();
+    assert!(wait > Duration::from_secs(59));
+    assert_eq!(store.requests(), 1, "one read");
 }
 
 #[tokio::test(start_paused = true)]

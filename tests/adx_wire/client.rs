@@ -211,7 +211,7 @@ async fn an_ingestion_endpoint_that_names_no_scope_takes_the_engines() {
         });
         let ingest = Fake::start(|_| v1("N:long", &json!([[1]])))
             .await
-            .authenticating(move || crate::fake::Reply { body: text.to_owned(), ..status(code) });
+            .authenticating(move || crate::fake::Reply { body: text.to_owned().into(), ..status(code) });
         engine.client_ingesting_at(&ingest).dm_command(".get x", Effect::Read, soon()).await.unwrap();
         assert_eq!(
             *engine.tokens.scopes.lock().unwrap(),

@@ -48,17 +48,19 @@ impl Seen {
 pub struct Reply {
     pub status: u16,
     pub headers: Vec<(&'static str, String)>,
-    pub body: String,
+    pub body: Bytes,
     /// Sent and then broken off.
     pub broken: bool,
+    /// Never sent.
+    pub hung: bool,
 }
 
 pub fn status(status: u16) -> Reply {
-    Reply { status, headers: Vec::new(), body: String::new(), broken: false }
+    Reply { status, headers: Vec::new(), body: Bytes::new(), broken: false, hung: false }
 }
 
 pub fn body(value: &Value) -> Reply {
-    Reply { body: value.to_string(), ..status(200) }
+    Reply { body: value.to_string().into(), ..status(200) }
 }
 
 impl Reply {
@@ -68,7 +70,12 @@ impl Reply {
     }
 
     pub fn saying(mut self, value: &Value) -> Self {
-        self.body = value.to_string();
+        self.body = value.to_string().into();
+        self
+    }
+
+    pub fn that_never_comes(mut self) -> Self {
+        self.hung = true;
         self
     }
 
@@ -207,12 +214,15 @@ async fn answer(request: Request, rule: &Rule, noted: &Mutex<Vec<Seen>>, authent
     noted.lock().unwrap().push(seen.clone());
     let custom = seen.path != "/v1/rest/auth/metadata";
     let reply = if custom { rule(&seen) } else { authentication.lock().unwrap()() };
+    if reply.hung {
+        std::future::pending::<()>().await;
+    }
     let mut response = Response::builder().status(StatusCode::from_u16(reply.status).unwrap());
     for (name, value) in reply.headers {
         response = response.header(name, value);
     }
     let body = if reply.broken {
-        let start = Bytes::from(reply.body);
+        let start = reply.body;
         let cut = std::io::Error::other("cut");
         Body::from_stream(futures_util::stream::iter([Ok(start), Err(cut)]))
     } else {

@@ -1,12 +1,12 @@
 //! Everything that leaves, held against the files in `tests/golden/adx`. `UPDATE_GOLDEN=1` writes them.
 
 use crate::fake::{Fake, Reply, Seen, appended, missing, soon, status, v1, v2};
+pub use crate::metadata_names::{name, names};
 use adxingestor::adx::catalog::{
-    AuditRow, Catalog, Claim, Destination, Encoding, FailureRow, Held, HeldSize, LedgerEntry, Names, Page, Policies,
+    AuditRow, Catalog, Claim, Destination, Encoding, FailureRow, Held, HeldSize, LedgerEntry, Page, Policies,
     Readiness, Removed, Stopped, Tags, WatermarkMove, WindowRows,
 };
 use adxingestor::adx::ingestion::{BlobName, Choice, ChunkIdMode, Ingestor, StoredBlob, Submission};
-use adxingestor::kql::Identifier;
 use adxingestor::timestamp::Timestamp;
 use base64::Engine as _;
 use serde_json::{Value, json};
@@ -14,21 +14,6 @@ use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use uuid::Uuid;
-
-pub fn name(text: &str) -> Identifier {
-    Identifier::new(text).unwrap()
-}
-
-pub fn names() -> Names {
-    Names {
-        config_table: name("meta_MigrationConfiguration"),
-        config_view: name("vw_meta_LatestMigrationConfiguration"),
-        audit_table: name("meta_MigrationAudit"),
-        chunk_audit_table: name("meta_ChunkIngestionFailures"),
-        chunk_audit_view: name("vw_meta_LatestChunkIngestionFailures"),
-        ledger_table: name("meta_Ledger"),
-    }
-}
 
 pub fn catalog(fake: &Fake) -> Catalog {
     Catalog::new(fake.client(), names())

@@ -28,6 +28,11 @@ pub struct Shelf {
 }
 
 impl Shelf {
+    /// Has another content stand where each blob does.
+    pub fn spoil(&self, content: &Bytes) {
+        self.blobs.lock().unwrap().values_mut().for_each(|blob| blob.clone_from(content));
+    }
+
     pub fn blob(&self) -> Option<Bytes> {
         self.blobs.lock().unwrap().values().next().cloned()
     }
@@ -58,6 +63,12 @@ impl Shelf {
             return status(400).with("x-ms-error-code", "Md5Mismatch");
         }
         let mut blobs = self.blobs.lock().unwrap();
+        if seen.method == "GET" {
+            return match blobs.get(&seen.path) {
+                Some(blob) => Reply { body: blob.clone(), ..status(200) }.with("x-ms-blob-type", "BlockBlob"),
+                None => status(404).with("x-ms-error-code", "BlobNotFound"),
+            };
+        }
         if seen.method == "HEAD" {
             return match blobs.get(&seen.path) {
                 Some(blob) => status(200)

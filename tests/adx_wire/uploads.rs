@@ -317,3 +317,37 @@ async fn a_row_that_is_not_there_tells_nothing_and_one_that_is_not_to_be_had_is_
     let (_fake, ingestor) = telling(|_| status(503)).await;
     assert!(matches!(ingestor.status(&key, soon()).await, Err(Error::Unavailable { .. })));
 }
+
+#[tokio::test]
+async fn a_status_table_that_hangs_is_waited_for_once_and_left_out_for_a_while() {
+    let (fake, ingestor) = telling(|_| status(201).that_never_comes()).await;
+    let blob = StoredBlob { url: format!("{}acct/box/x.multijson.gz", fake.url), compressed_bytes: 100 };
+    let asked = || fake.seen().iter().filter(|seen| seen.path.starts_with("/acct/status")).count();
+    let message = || decoded_message(&fake.seen().pop().unwrap(), &fake);
+    for number in 1..=5 {
+        post(&ingestor, &blob, number, 9).await.unwrap();
+        assert!(!message().contains("IngestionStatusInTable"), "{}", message());
+    }
+    assert_eq!(asked(), 1, "the others did not wait for it");
+    let table = name("Device Events");
+    let key = PostKey { table: &table, window_id: "0f2a", number: 1, operation: None };
+    assert!(matches!(ingestor.status(&key, soon()).await, Err(Error::Unavailable { .. })));
+    assert_eq!(asked(), 1, "nor did who wanted to read");
+    fake.clock.forward(Duration::from_secs(16 * 60));
+    post(&ingestor, &blob, 1, 9).await.unwrap();
+    assert_eq!(asked(), 2, "it is tried again");
+}
+
+#[tokio::test]
+async fn a_status_table_that_fails_at_once_costs_no_time_and_is_asked_on() {
+    let count = AtomicUsize::new(0);
+    let (fake, ingestor) =
+        telling(move |_| status(if count.fetch_add(1, Ordering::SeqCst) == 0 { 503 } else { 204 })).await;
+    let blob = StoredBlob { url: format!("{}acct/box/x.multijson.gz", fake.url), compressed_bytes: 100 };
+    let tracked = async |number| {
+        post(&ingestor, &blob, number, 9).await.unwrap();
+        decoded_message(&fake.seen().pop().unwrap(), &fake).contains("IngestionStatusInTable")
+    };
+    assert!(!tracked(1).await);
+    assert!(tracked(1).await);
+}

@@ -22,11 +22,11 @@ use std::time::Duration;
 use uuid::Uuid;
 
 const OPERATION: &str = "0c6a1f6e;1d8e;2b";
-const REQUESTS: &str = "/v1/rest/ingestion";
+pub const REQUESTS: &str = "/v1/rest/ingestion";
 
 /// What a cluster has for ingestion.
 #[derive(Clone, Copy)]
-struct Offer {
+pub struct Offer {
     /// `preferredIngestionMethod`, if it has a configuration.
     rest: Option<&'static str>,
     containers: bool,
@@ -34,13 +34,13 @@ struct Offer {
     queues: bool,
 }
 
-const CLASSIC: Offer = Offer { rest: None, containers: true, lake: false, queues: true };
+pub const CLASSIC: Offer = Offer { rest: None, containers: true, lake: false, queues: true };
 const BOTH: Offer = Offer { rest: Some("Legacy"), ..CLASSIC };
-const PREFERRED: Offer = Offer { rest: Some("Rest"), ..CLASSIC };
-const FABRIC: Offer = Offer { rest: Some("V1"), queues: false, ..CLASSIC };
+pub const PREFERRED: Offer = Offer { rest: Some("Rest"), ..CLASSIC };
+pub const FABRIC: Offer = Offer { rest: Some("V1"), queues: false, ..CLASSIC };
 const LAKE: Offer = Offer { rest: Some("REST"), containers: false, lake: true, queues: false };
 const LAKE_AND_QUEUES: Offer = Offer { queues: true, ..LAKE };
-const EMULATOR: Offer = Offer { rest: None, containers: false, lake: false, queues: false };
+pub const EMULATOR: Offer = Offer { rest: None, containers: false, lake: false, queues: false };
 
 impl Offer {
     fn configuration(self, base: &str) -> Reply {
@@ -67,7 +67,7 @@ impl Offer {
 }
 
 /// What an engine says to a command of an ingestion endpoint.
-fn unknown_command() -> Reply {
+pub fn unknown_command() -> Reply {
     status(400).saying(&json!({"error": {"code": "BadRequest_SyntaxError", "@permanent": true,
         "@message": "Syntax error: SYN0002: A recognition error occurred."}}))
 }
@@ -85,7 +85,24 @@ fn loaded(has_errors: bool) -> Reply {
 
 /// A store in memory.
 #[derive(Default)]
-struct Held(Mutex<BTreeMap<String, Bytes>>);
+pub struct Held(Mutex<BTreeMap<String, Bytes>>);
+
+impl Held {
+    /// The blob that is there alone.
+    pub fn only(&self) -> (String, Bytes) {
+        let held = self.0.lock().unwrap();
+        assert_eq!(held.len(), 1);
+        held.iter().next().map(|(name, content)| (name.clone(), content.clone())).unwrap()
+    }
+
+    pub fn set(&self, name: &str, content: Bytes) {
+        self.0.lock().unwrap().insert(name.to_owned(), content);
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.0.lock().unwrap().is_empty()
+    }
+}
 
 #[async_trait]
 impl Shelf for Held {
@@ -104,13 +121,13 @@ impl Shelf for Held {
     }
 }
 
-struct Service {
-    fake: Fake,
-    held: Arc<Held>,
+pub struct Service {
+    pub fake: Fake,
+    pub held: Arc<Held>,
 }
 
 /// A cluster with this offer, which may change; `answer` is asked first.
-async fn offering(
+pub async fn offering(
     offer: impl Fn() -> Offer + Send + Sync + 'static,
     answer: impl Fn(&Seen) -> Option<Reply> + Send + Sync + 'static,
 ) -> Service {
@@ -142,16 +159,16 @@ async fn offering(
 }
 
 impl Service {
-    fn ingestor(&self, choice: Choice) -> Ingestor {
+    pub fn ingestor(&self, choice: Choice) -> Ingestor {
         Ingestor::new(self.fake.client(), choice).keeping(Arc::clone(&self.held) as _)
     }
 
-    fn seen(&self, part: &str) -> Vec<Seen> {
+    pub fn seen(&self, part: &str) -> Vec<Seen> {
         self.fake.seen().into_iter().filter(|seen| seen.path.contains(part) || seen.csl().starts_with(part)).collect()
     }
 
     /// How the last post went.
-    fn taken(&self) -> &'static str {
+    pub fn taken(&self) -> &'static str {
         let seen = self.fake.seen();
         match seen.last() {
             Some(seen) if seen.path.ends_with("/messages") => "queued",
@@ -173,16 +190,16 @@ fn packed(text: &str) -> Bytes {
     encoder.finish().unwrap().into()
 }
 
-const ROWS: &str = "{\"Timestamp\":\"2026-04-13T23:00:00Z\",\"a\":\"it's 'x' <| | {{table}}\"}\n{\"b\":2}\n";
+pub const ROWS: &str = "{\"Timestamp\":\"2026-04-13T23:00:00Z\",\"a\":\"it's 'x' <| | {{table}}\"}\n{\"b\":2}\n";
 
-async fn stored(ingestor: &Ingestor, rows: &str) -> Result<StoredBlob, Error> {
+pub async fn stored(ingestor: &Ingestor, rows: &str) -> Result<StoredBlob, Error> {
     let name = BlobName::new("Hunting", "Device Events", "0f2a", Uuid::from_u128(7));
     let mut upload = ingestor.begin(name, soon()).await?;
     upload.write(packed(rows)).await?;
     upload.commit().await
 }
 
-async fn posted(ingestor: &Ingestor, blob: &StoredBlob, created: Option<Timestamp>) -> Result<Posted, Error> {
+pub async fn posted(ingestor: &Ingestor, blob: &StoredBlob, created: Option<Timestamp>) -> Result<Posted, Error> {
     let (table, watermark) = (name("Device Events"), name("Timestamp"));
     let submission = Submission {
         table: &table,
@@ -198,7 +215,7 @@ async fn posted(ingestor: &Ingestor, blob: &StoredBlob, created: Option<Timestam
     ingestor.post(&submission, soon()).await
 }
 
-async fn ingested(ingestor: &Ingestor) -> Result<Posted, Error> {
+pub async fn ingested(ingestor: &Ingestor) -> Result<Posted, Error> {
     let blob = stored(ingestor, ROWS).await?;
     posted(ingestor, &blob, None).await
 }
@@ -240,7 +257,7 @@ async fn what_no_way_leads_to_is_refused_with_what_to_set() {
 
 #[tokio::test]
 async fn a_configuration_that_cannot_be_had_leaves_the_queues() {
-    for answer in [status(503), status(403), status(401), status(400), status(200)] {
+    for answer in [503, 403, 401, 400, 405, 501, 200].map(status) {
         let answer = Mutex::new(Some(answer)).into_inner().unwrap().unwrap();
         let (code, text) = (answer.status, answer.body);
         let service = offering(

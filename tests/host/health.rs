@@ -1,9 +1,9 @@
 //! `/livez` and `/readyz`: what a service manager or container runtime is told, and what it costs the state store.
 
-use crate::host::app::{App, Running, http_function};
-use crate::host::eventually;
-use crate::host::handler::{Handler, json};
-use crate::host::http::{Answer, get, post};
+use crate::app::{App, Running, http_function};
+use crate::eventually;
+use crate::handler::{Handler, json};
+use crate::http::{Answer, get, post};
 use adxingestor::storage::{BlobStore, Error, Storage, memory};
 use adxingestor::timestamp::SystemClock;
 use async_trait::async_trait;

@@ -11,8 +11,8 @@ use std::time::Duration;
 
 /// The variable that says what the process is to be.
 pub const ROLE: &str = "CONFORMANCE_ROLE";
-/// The name of the test that plays the roles.
-pub const PLAYER: &str = "the_process_plays_the_role_it_was_given";
+/// The test that plays the roles.
+pub const PLAYER: &str = "conformance::the_process_plays_the_role_it_was_given";
 
 /// This executable.
 pub fn program() -> PathBuf {

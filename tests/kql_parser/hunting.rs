@@ -5,9 +5,9 @@ use crate::parser::{Request, Text, parse};
 use crate::sent::{SOURCE, databases, hunting_tables};
 use adxingestor::defender::queries::{
     Axis, Copied, Handover, HashFunction, Hashing, Partition, Past, Range, RowFormat, Slice, Source, bounds,
-    close_histogram, columns as columns_of, count, count_null_watermark, histogram, histogram_with_past, odd_times,
-    partition_counts, plain_sample, plain_window, probe, sample, slices, snapshot_counts, weighed_histogram, window,
-    with_columns,
+    close_histogram, columns as columns_of, count, count_null_watermark, histogram, histogram_with_past,
+    partition_counts, plain_sample, plain_window, probe, probe_arrival, sample, shown, slices, snapshot_counts,
+    weighed_histogram, window, with_columns,
 };
 use adxingestor::kql::Identifier;
 use adxingestor::timestamp::Timestamp;
@@ -90,7 +90,10 @@ fn hunting_queries_are_understood_in_every_combination() {
     let mut texts: Vec<String> =
         sources("DeviceEvents", "Timestamp").iter().flat_map(|source| queries(source, &columns, &columns[2])).collect();
     texts.push(probe(&name("DeviceEvents"), HashFunction::Hash));
-    texts.push(odd_times(&name("DeviceEvents")));
+    texts.extend(
+        [HashFunction::Hash, HashFunction::Xxhash64].map(|function| probe_arrival(&name("DeviceEvents"), function)),
+    );
+    texts.extend([true, false].map(|has_arrival| shown(&name("DeviceEvents"), has_arrival, &day())));
     understood(texts);
 }
 
@@ -107,9 +110,10 @@ fn every_documented_table_can_be_queried() {
         let (handover, arrival_column, row_format) = (None, true, RowFormat::Compact);
         let source = Source { table: name(&table), axis, handover, arrival_column, row_format };
         texts.push(probe(&source.table, HashFunction::Xxhash64));
+        texts.push(probe_arrival(&source.table, HashFunction::Xxhash64));
         texts.push(columns_of(&source.table));
         let whole = Source { axis: Axis::None, ..source.clone() };
-        texts.push(snapshot_counts(&whole, &partition.by, 5_040, &scalars));
+        texts.push(snapshot_counts(&whole, &partition.by, 5_040, &scalars, Some(&partition)));
         texts.push(window(&whole, &Slice::Range(day()), Some(&partition), None));
         texts.push(window(&source, &Slice::Range(day()), Some(&partition), None));
         texts.push(histogram(&source, &day(), true, Duration::from_secs(60)));

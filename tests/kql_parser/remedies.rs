@@ -2,7 +2,7 @@
 //! `UPDATE_GOLDEN` set the files are written instead.
 
 use crate::sent::{files, root};
-use adxingestor::remedy::{self, Application};
+use adxingestor::remedy::{self, Application, Role};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 
@@ -37,10 +37,12 @@ fn every_remedy_is_as_its_golden_file_says() {
         ("make-empty-with-the-id-in-the-row", remedy::make_empty("DeviceEvents", "Timestamp", true)),
         ("keep-rows-of-all", remedy::keep_rows_of_all("Hunting")),
         ("drop-restricted-view", remedy::drop_restricted_view("Device Events")),
-        ("grant", remedy::grant("Hunting", "ingestors", &nobody)),
-        ("grant-odd-name", remedy::grant("it's; .drop table T", "viewers", &hostile)),
-        ("grant-in-table", remedy::grant_in_table("Device Events", "admins", &known)),
-        ("grant-in-function", remedy::grant_in_function("vw_meta_LatestMigrationConfiguration", "admins", &known)),
+        ("see-roles", remedy::see_roles("it's; .drop table T")),
+        ("see-roles-in-table", remedy::see_roles_in_table("Device Events")),
+        ("grant", remedy::grant("Hunting", Role::Ingestors, &nobody)),
+        ("grant-odd-name", remedy::grant("it's; .drop table T", Role::Viewers, &hostile)),
+        ("grant-in-table", remedy::grant_in_table("Device Events", Role::Admins, &known)),
+        ("grant-in-function", remedy::grant_in_function("vw_meta_LatestMigrationConfiguration", Role::Admins, &known)),
     ]);
     let folder = root().join("tests/golden/remedies");
     if std::env::var_os("UPDATE_GOLDEN").is_some() {

@@ -1,4 +1,4 @@
-"""What the clients make of faults, which come as `tests/kusto_sdk.rs` has written them down: each check has its own cloud."""
+"""What the clients make of faults, which come as `tests/system/kusto_sdk.rs` has written them down: each check has its own cloud."""
 
 import io
 import unittest

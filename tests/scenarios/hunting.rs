@@ -3,7 +3,7 @@
 use crate::support::{Copied, Deployment, Store, cloud, now, odd_table, table, ticks};
 use localcloud::faults::{Area, Fault};
 use localcloud::kql::Type;
-use localcloud::source::{TableOptions, TableSettings};
+use localcloud::source::{TableOptions, TableSettings, TimeShift};
 use serde_json::Value;
 use std::time::Duration;
 
@@ -46,6 +46,106 @@ pub async fn rows_that_a_time_span_would_hide_are_copied(store: Store) {
     app.completed().await;
     app.assert_equal("DeviceEvents", "DeviceEvents");
     assert_eq!(app.rows("DeviceEvents"), 20_000);
+}
+
+pub async fn what_the_default_time_span_of_a_service_leaves_out_is_copied_from_tables_of_later_nights_too(
+    store: Store,
+) {
+    let mut hiding =
+        cloud(vec![odd_table("DeviceEvents", 600, 3, of_all_times()), odd_table("AlertInfo", 0, 1, of_all_times())]);
+    hiding.hunting.default_timespan = Some(Duration::from_secs(30 * 86_400));
+    let copied = [Copied::incremental("DeviceEvents"), Copied::incremental("AlertInfo")];
+    let app = Deployment::start(store, hiding, &copied).await;
+    app.completed().await;
+    app.assert_equal("DeviceEvents", "DeviceEvents");
+    // One table has told. Now rows of another come that happened long ago, or have not yet.
+    let at = now();
+    app.cloud.source().append("AlertInfo", 400, at - ticks(Duration::from_millis(500)), at).unwrap();
+    app.completed().await;
+    app.assert_equal("AlertInfo", "AlertInfo");
+    assert_eq!(app.rows("AlertInfo"), 400);
+    for time in ["< ago(31d)", "> now()"] {
+        let rows = app.adx(&format!("AlertInfo | where Timestamp {time} | count"));
+        assert!(rows[0][0].as_u64().unwrap() > 20, "{time}: {rows:?}");
+    }
+}
+
+/// Some rows tell of a time of 40 days ago and more, others of one that is to come.
+fn of_all_times() -> TableOptions {
+    let shift = |days: u32| Some(TimeShift { per_mille: 300, up_to_seconds: days * 86_400 });
+    TableOptions { late: shift(80), ahead: shift(10), ..TableOptions::default() }
+}
+
+pub async fn a_service_that_refuses_time_spans_is_told_none(store: Store) {
+    let mut refusing = cloud(vec![table("DeviceEvents", 500, 3)]);
+    refusing.hunting.refuse_timespan = true;
+    let app = Deployment::start(store, refusing, &[Copied::incremental("DeviceEvents")]).await;
+    app.completed().await;
+    app.assert_equal("DeviceEvents", "DeviceEvents");
+    let refused = app.cloud.hunting_statistics().calls_by_status.get(&400).copied();
+    app.completed().await;
+    assert_eq!(app.cloud.hunting_statistics().calls_by_status.get(&400).copied(), refused, "it is tried once");
+}
+
+pub async fn a_source_that_refuses_arrival_times_is_cut_by_its_column_or_copied_whole(store: Store) {
+    const VIEWS: [&str; 2] = ["IdentityInfo", "ExposureGraphNodes"];
+    let mut refusing = cloud(vec![table("IdentityInfo", 900, 5), table("ExposureGraphNodes", 700, 4)]);
+    refusing.hunting.refuse_arrival_time = VIEWS.map(str::to_owned).to_vec();
+    let nodes = Copied { watermark_column: "", load_type: "Snapshot", ..Copied::incremental("ExposureGraphNodes") };
+    let app = Deployment::start(store, refusing, &[Copied::incremental("IdentityInfo"), nodes]).await;
+    let first = app.completed().await;
+    assert_eq!(app.rows("ExposureGraphNodes"), 700, "{first:#}");
+    assert_eq!(app.rows("IdentityInfo"), 900, "{first:#}");
+    let second = app.completed().await;
+    assert_eq!(app.rows("IdentityInfo"), 900, "{second:#}");
+    assert_eq!(app.rows("ExposureGraphNodes"), 1_400);
+}
+
+pub async fn columns_that_are_told_as_text_are_told(store: Store) {
+    are_what_they_stand_for(store, false).await;
+}
+
+pub async fn dynamic_values_that_come_as_text_are_what_they_stand_for(store: Store) {
+    are_what_they_stand_for(store, true).await;
+}
+
+async fn are_what_they_stand_for(store: Store, refuse_pack: bool) {
+    let mut cloud = cloud(vec![table("CloudAppEvents", 500, 5)]);
+    (cloud.hunting.dynamic_as_text, cloud.hunting.refuse_pack) = (true, refuse_pack);
+    let app = Deployment::start(store, cloud, &[Copied::incremental("CloudAppEvents")]).await;
+    app.completed().await;
+    app.assert_equal("CloudAppEvents", "CloudAppEvents");
+    app.cloud.source().add_column("CloudAppEvents", "BrandNew", Type::Dynamic).unwrap();
+    let at = now();
+    app.cloud.source().append("CloudAppEvents", 50, at - ticks(Duration::from_millis(200)), at).unwrap();
+    let second = app.completed().await;
+    assert!(warnings(&second, "CloudAppEvents").contains("BrandNew (dynamic)"), "{second:#}");
+    app.assert_equal("CloudAppEvents", "CloudAppEvents");
+}
+
+pub async fn a_schema_behind_the_rows_is_waited_for(store: Store) {
+    let mut cloud = cloud(vec![table("CloudAppEvents", 500, 5)]);
+    (cloud.hunting.schema_last, cloud.hunting.refuse_pack) = (true, true);
+    let app = Deployment::start(store, cloud, &[Copied::incremental("CloudAppEvents")]).await;
+    app.completed().await;
+    app.assert_equal("CloudAppEvents", "CloudAppEvents");
+}
+
+pub async fn a_service_that_stops_what_reads_too_much_is_asked_for_less_at_a_time(store: Store) {
+    let tables = vec![table("AlertInfo", 4_000, 6), table("ExposureGraphNodes", 700, 4)];
+    let mut stingy = cloud(tables);
+    // A fraction of what one count of all rows reads, and more than a look for rows without an arrival time does.
+    stingy.hunting.limits.read = Some(6_000);
+    let nodes = Copied { watermark_column: "", load_type: "Snapshot", ..Copied::incremental("ExposureGraphNodes") };
+    let copied = [Copied::incremental("AlertInfo"), nodes];
+    let app = Deployment::start_with(store, stingy, &copied, &[("CHUNK_SIZE", "150")]).await;
+    let first = app.completed().await;
+    app.assert_equal("AlertInfo", "AlertInfo");
+    assert_eq!((app.rows("AlertInfo"), app.rows("ExposureGraphNodes")), (4_000, 700), "{first:#}");
+    let at = now();
+    app.cloud.source().append("AlertInfo", 60, at - ticks(Duration::from_millis(500)), at).unwrap();
+    app.completed().await;
+    app.assert_equal("AlertInfo", "AlertInfo");
 }
 
 pub async fn rows_without_an_event_time_are_copied(store: Store) {
@@ -124,8 +224,17 @@ pub async fn what_the_hunting_service_refuses_for_good_fails_its_table_with_the_
         }
     }
     // Whoever meets one of these asks again.
-    let passing =
-        [Fault::Reset, Fault::EndlessBody, Fault::Unauthorized, Fault::WrongType, Fault::OtherSchema, Fault::CutBody];
+    let passing = [
+        Fault::Reset,
+        Fault::EndlessBody,
+        Fault::Unauthorized,
+        Fault::WrongType,
+        Fault::OtherSchema,
+        Fault::CutBody,
+        Fault::PageOfBadRequest,
+        Fault::PageOfForbidden,
+        Fault::PageOfNotFound,
+    ];
     app.cloud.faults().script(Area::Hunting, passing.map(Some));
     app.completed().await;
     assert!(passing.iter().all(|fault| app.cloud.faults().happened().contains_key(&(Area::Hunting, *fault))));

@@ -116,8 +116,14 @@ pub async fn input_and_history_are_shown_as_they_are_asked_for(store: Store) {
 
 pub async fn the_whole_output_of_a_run_of_many_tables_is_shown(store: Store) {
     let app = app(store).await;
-    // Not one of these is a table that is configured, and each result says so at length.
-    let names: Vec<String> = (0..150).map(|n| format!("{}{n}", "Nowhere".repeat(60))).collect();
+    // Not one of the rows of these tables is in order, and each result says so of a long name.
+    let long = "Nowhere".repeat(60);
+    app.adx(&format!(
+        ".set-or-append meta_MigrationConfiguration <| range n from 0 to 149 step 1 | extend Name = strcat('{long}', n) | project \
+         SourceTable=Name, DestinationFolder='Defender', DestinationTable=Name, WatermarkColumn='Timestamp', \
+         LastRefreshedTime=datetime(null), HighWatermark=datetime(null), LoadType='Sometimes', IsActive=true"
+    ));
+    let names: Vec<String> = (0..150).map(|n| format!("{long}{n}")).collect();
     let body = json!({"tables": names}).to_string();
     let (code, payload) = app.post("/api/adxingestor/start_orchestrator", &body).await;
     assert_eq!(code, 202, "{payload}");

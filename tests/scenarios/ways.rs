@@ -61,6 +61,18 @@ pub async fn a_way_that_a_setting_names_is_taken(_store: Store) {
     }
 }
 
+pub async fn a_cluster_that_announces_rest_and_does_not_have_it_is_copied_to_by_its_queues(store: Store) {
+    let app = app(store, cluster(Kind::Cluster, QueuedRest::Announced), "auto").await;
+    app.completed().await;
+    app.assert_equal(TABLE, TABLE);
+    assert_eq!(app.rows(TABLE), ROWS);
+    let log = app.log(0);
+    for told in ["rest (queued ingestion over REST)", "is announced and not there", "queued (messages"] {
+        assert!(log.contains(told), "{told}: {}", app.tail());
+    }
+    assert_eq!(app.cloud.ingestion().statistics().messages, app.cloud.ingestion().statistics().landed, "each once");
+}
+
 pub async fn a_cluster_that_takes_uploads_into_a_lake_alone_is_refused_with_what_to_set(store: Store) {
     let app = app(store, cluster(Kind::Lake, QueuedRest::Preferred), "auto").await;
     let id = app.start_run().await;
@@ -99,4 +111,16 @@ pub async fn posts_whose_answers_are_lost_land_once_by_every_way(_store: Store) 
         assert_eq!(app.rows(TABLE), ROWS, "{kind:?} {way}");
         assert!(!app.cloud.faults().happened().is_empty());
     }
+}
+
+pub async fn storage_that_lets_only_write_turns_bits_and_refuses_messages_is_copied_through(store: Store) {
+    let cloud = Settings { container_permissions: "w".to_owned(), ..cluster(Kind::Cluster, QueuedRest::Absent) };
+    let app = app(store, cloud, "auto").await;
+    // An operation tries three of the four.
+    app.cloud.storage().close_queues(2);
+    app.cloud.faults().script(Area::Blobs, [Some(Fault::Garbled), Some(Fault::Garbled)]);
+    app.completed().await;
+    app.assert_equal(TABLE, TABLE);
+    assert_eq!(app.rows(TABLE), ROWS);
+    assert_eq!(app.cloud.faults().happened().get(&(Area::Blobs, Fault::Garbled)), Some(&2));
 }

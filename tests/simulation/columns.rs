@@ -1,9 +1,12 @@
 //! Columns that go or become others between nights, where rows of before come late.
 
+use super::oracle::Copied;
 use super::simulated;
 use super::world::{SECOND, Setting, SimulatedTable, World};
 use adxingestor::orchestration::instance::TableResult;
+use adxingestor::orchestration::window::WindowState;
 use localcloud::clock::Clock;
+use localcloud::faults::{Area, Fault};
 use localcloud::kql::Type;
 use std::time::Duration;
 
@@ -59,4 +62,37 @@ fn rows_that_come_late_after_a_column_went_or_became_another_double_nothing() {
             }
         });
     }
+}
+
+#[test]
+fn what_is_left_of_an_instant_in_parts_is_copied_once_after_a_column_that_parted_it_went() {
+    simulated(async || {
+        let mut setting = Setting::quiet(7, vec![SimulatedTable { name: TABLE, rows: 120, days: 1 }]);
+        setting.options.rows_per_commit = 120;
+        setting.settings = vec![("CHUNK_SIZE", "30".to_owned()), ("HUNTING_CALLS_PER_MINUTE", "600".to_owned())];
+        setting.settings.push(("MAX_THREAD_WORKERS", "1".to_owned()));
+        let mut world = World::new(&setting);
+        world.pass(Duration::from_secs(600)).await;
+        let id = world.start().await;
+        let mut copied = 0;
+        while copied == 0 {
+            world.pass(Duration::from_millis(250)).await;
+            let ledger = world.ledger(Copied::under_its_name(TABLE)).await;
+            let is_copied = |state| matches!(state, WindowState::Submitted | WindowState::Verified);
+            let parts = ledger.iter().flat_map(|ledger| &ledger.windows).filter(|window| window.id.part.count > 1);
+            copied = parts.filter(|window| is_copied(window.state)).count();
+        }
+        world.cloud.faults().always(Area::Hunting, &[], Fault::Internal);
+        assert_eq!(world.ended(&id, PATIENCE).await.unwrap().tables_failed, 1);
+        world.cloud.faults().never();
+        let before = world.there().0;
+        assert!(0 < before && before < 120, "{before}: choose another seed");
+        world.cloud.source().drop_column(TABLE, "ReportId").unwrap();
+        world.pass(Duration::from_secs(600)).await;
+        let result = world.night_of().await;
+        assert!(result.leftovers > 0, "{result:?}");
+        assert_eq!(world.there(), (120, 120));
+        let found = world.check(&[]).await;
+        assert!(found.is_empty(), "{found:?}");
+    });
 }

@@ -39,9 +39,15 @@ const PASSING: [Fault; 16] = [
 ];
 
 fn world(rows: u64, chunk_size: u64) -> World {
+    world_that(true, rows, chunk_size)
+}
+
+/// With the watchdog, or without.
+fn world_that(watched: bool, rows: u64, chunk_size: u64) -> World {
     let mut setting = Setting::quiet(21, vec![SimulatedTable { name: TABLE, rows, days: 3 }]);
     setting.settings = vec![("CHUNK_SIZE", chunk_size.to_string()), ("HUNTING_CALLS_PER_MINUTE", "600".to_owned())];
     setting.settings.push(("SETTLING_LAG_MINUTES", "0".to_owned()));
+    setting.watched = watched;
     World::new(&setting)
 }
 
@@ -136,6 +142,26 @@ fn a_window_that_is_never_answered_is_not_divided_down_to_its_rows() {
     }
 }
 
+/// A run of which every window fails, and nobody watches.
+pub fn all_given_up() {
+    simulated(async || {
+        let mut world = world_that(false, 200, 100);
+        // A first plan packs a sample of the rows too.
+        assert!(run(&mut world).await.success);
+        more(&mut world, 300).await;
+        world.cloud.faults().always(Area::Hunting, &[TABLE, "pack_all"], Fault::Internal);
+        assert!(!run(&mut world).await.success);
+        world.cloud.faults().never();
+        assert!(run(&mut world).await.success);
+        assert_eq!((rows(&world), wrong(&world).await), (500, Vec::new()));
+    });
+}
+
+#[test]
+fn a_run_of_which_every_window_fails_ends_without_the_watchdog() {
+    all_given_up();
+}
+
 #[test]
 fn one_row_that_is_never_answered_costs_few_calls_and_no_other_row() {
     simulated(async || {
@@ -174,7 +200,7 @@ fn what_a_time_span_hides_is_tried_again_each_week_until_a_row_without_a_time_te
         let mut world = world(60, 100);
         let tried = |world: &World| {
             let log = world.cloud.hunting_statistics().log;
-            log.iter().filter(|call| call.query.contains("Ahead")).count()
+            log.iter().filter(|call| call.query.ends_with("Without = countif(isnull(Timestamp))")).count()
         };
         assert!(run(&mut world).await.success);
         assert_eq!(tried(&world), 2);

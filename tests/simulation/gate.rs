@@ -3,7 +3,7 @@
 
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -36,8 +36,27 @@ pub enum Verdict {
     Double,
 }
 
+impl Verdict {
+    /// In a word, without how long.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Pass => "passes",
+            Self::DieBefore => "dies before",
+            Self::DieAfter => "dies after",
+            Self::LoseAnswer => "loses the answer",
+            Self::Refuse => "is refused",
+            Self::Throttle => "is throttled",
+            Self::Hang => "hangs",
+            Self::Delay(_) => "is late",
+            Self::Stall(_) => "stalls",
+            Self::Drop => "is lost",
+            Self::Double => "comes twice",
+        }
+    }
+}
+
 /// What an effect is on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum On {
     /// Rows and blobs of the state store, and what is asked of queues.
     Store,
@@ -74,7 +93,7 @@ pub struct Odds {
 }
 
 /// Which effect of a run.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Site {
     /// By its number, counted from 0 over all processes.
     Effect(u64),
@@ -108,18 +127,13 @@ impl Sites {
     }
 }
 
-/// What an effect does, without the ids that are drawn and the times and numbers that depend on what happened before.
+/// What an effect does, without the ids that are drawn and the times, sizes and choices that depend on what happened before: so an effect
+/// is met again in runs in which something else goes wrong.
 fn site_name(what: &str) -> String {
     let what = [",\"permit\"", ",\"number\"", ",\"attempt\""]
         .iter()
         .fold(what, |what, field| what.split_once(field).map_or(what, |(before, _)| before));
-    let is_hunting = what.contains("runHuntingQuery");
-    let kept: String = if is_hunting || !what.contains("/rest/") {
-        what.to_owned()
-    } else {
-        // A look begins with a comment of its own, and of a command the first words tell what it is.
-        what.lines().next().unwrap_or_default().chars().take(90).collect()
-    };
+    let kept = kept_of(what);
     let (mut name, mut digits) = (String::new(), String::new());
     for sign in kept.chars().chain(['.']) {
         if sign.is_ascii_hexdigit() || (sign == '-' && !digits.is_empty()) {
@@ -130,17 +144,49 @@ fn site_name(what: &str) -> String {
         digits.clear();
         name.push(sign);
     }
-    name
+    // The container and the queue of an ingestion are drawn.
+    ["ingest-temp-", "-secured-"].into_iter().fold(name, |name, place| match name.split_once(place) {
+        Some((before, after)) => {
+            format!("{before}{place}{}", after.trim_start_matches(|sign: char| sign.is_ascii_digit()))
+        }
+        None => name,
+    })
+}
+
+/// What tells an effect from others.
+fn kept_of(what: &str) -> String {
+    // How long a message stays hidden depends on its permit.
+    if let Some((queue, sent)) = what.strip_prefix("send ").and_then(|sent| sent.split_once(" after ")) {
+        return format!("send {queue} {}", sent.split_once(": ").map_or(sent, |(_, body)| body));
+    }
+    // How many windows a count proves at once depends on when they landed.
+    if let Some((head, _)) = what.strip_prefix("commit ").and_then(|rest| rest.split_once("/h, replace ")) {
+        return format!("commit{}/h and windows", head.split_once(':').map_or(head, |(_, head)| head));
+    }
+    // A status names its blob, and a blob is as long as its ids make it.
+    if let Some((asked, _)) = what.split_once("/table/ingestionsstatus ") {
+        return format!("{asked}/table/ingestionsstatus");
+    }
+    if let Some(sized) = what.strip_suffix(" bytes") {
+        return sized.trim_end_matches(|sign: char| sign.is_ascii_digit()).to_owned();
+    }
+    if what.contains("runHuntingQuery") || !what.contains("/rest/") {
+        return what.to_owned();
+    }
+    // A look begins with a comment of its own, and of a command the first words tell what it is.
+    what.lines().next().unwrap_or_default().chars().take(90).collect()
 }
 
 /// What goes wrong in a simulation, shared by its processes.
 pub struct Fate {
     dice: Mutex<StdRng>,
     odds: Mutex<Odds>,
-    points: Vec<Point>,
+    points: HashMap<Site, (Verdict, Death)>,
     sites: Option<Mutex<Sites>>,
     effects: AtomicU64,
     messages: AtomicU64,
+    /// How often each thing has happened to effects of a kind.
+    happened: Mutex<BTreeMap<(On, &'static str), u64>>,
     sent: Notify,
     /// What happened, if it is noted.
     trace: Option<Mutex<Vec<String>>>,
@@ -152,8 +198,10 @@ impl Fate {
         let trace = noted.then(Mutex::default);
         let is_named = points.iter().any(|point| matches!(point.site, Site::Named(..)));
         let sites = (noted || is_named).then(Mutex::default);
+        let points = points.into_iter().map(|point| (point.site, (point.verdict, point.death))).collect();
         let (effects, messages) = (AtomicU64::new(0), AtomicU64::new(0));
-        Self { dice, odds: Mutex::new(odds), points, sites, effects, messages, sent: Notify::new(), trace }
+        let (odds, happened, sent) = (Mutex::new(odds), Mutex::default(), Notify::new());
+        Self { dice, odds, points, sites, effects, messages, happened, sent, trace }
     }
 
     /// Tells those who wait for a message that one may have come.
@@ -181,6 +229,11 @@ impl Fate {
         self.messages.load(Ordering::SeqCst)
     }
 
+    /// How often each thing has happened to effects of a kind.
+    pub fn happened(&self) -> BTreeMap<(On, &'static str), u64> {
+        self.happened.lock().unwrap().clone()
+    }
+
     /// The effects so far by name, if they are named.
     pub fn sites(&self) -> Vec<Site> {
         self.sites.as_ref().map(|sites| sites.lock().unwrap().met.clone()).unwrap_or_default()
@@ -206,9 +259,9 @@ impl Fate {
         let mut dice = self.dice.lock().unwrap();
         let death = if dice.random_bool(0.5) { Death::Handler } else { Death::Host };
         let named = self.sites.as_ref().zip(what).map(|(sites, what)| sites.lock().unwrap().meet(what));
-        let is_here = |point: &&Point| Some(&point.site) == named.as_ref() || point.site == Site::Effect(effect);
-        if let Some(point) = self.points.iter().find(is_here) {
-            return (point.verdict, point.death);
+        let named = named.and_then(|site| self.points.get(&site));
+        if let Some(point) = named.or_else(|| self.points.get(&Site::Effect(effect))) {
+            return *point;
         }
         let odds = *self.odds.lock().unwrap();
         let mut drawn = dice.random_range(0..1000u32);
@@ -316,6 +369,7 @@ impl Gate {
         self.end_if_dead().await;
         let what = self.fate.sites.as_ref().map(|_| what());
         let (verdict, death) = self.fate.roll(on, what.as_deref());
+        *self.fate.happened.lock().unwrap().entry((on, verdict.name())).or_default() += 1;
         self.fate.note(|| format!("{} {} {verdict:?}", self.name, what.unwrap_or_default()));
         match verdict {
             Verdict::DieBefore => {

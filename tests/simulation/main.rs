@@ -9,17 +9,23 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 #![allow(clippy::disallowed_methods, reason = "what to play comes from the environment")]
 
+mod answers;
 mod budget;
 mod clock;
 mod columns;
 mod crashes;
+mod denied;
 mod edge;
 mod figures;
 mod gate;
 mod handover;
+mod hidden;
 #[path = "../support/identity.rs"]
 mod identity;
 mod late;
+mod mapping;
+mod meanwhile;
+mod millions;
 #[cfg(feature = "mutants")]
 mod mutants;
 mod network;
@@ -35,6 +41,8 @@ mod snapshots;
 mod stopped;
 mod store;
 mod tenant;
+mod throttled;
+mod told;
 mod whole_tables;
 #[path = "../support/wiring.rs"]
 mod wiring;

@@ -1,8 +1,9 @@
 //! Each rule that matters is broken in turn, and a schedule must come to light in which that is noticed.
 
-use super::played_as;
+use super::oracle::Findings;
 use super::schedule::{Schedule, Trait};
 use super::tenant;
+use super::{answers, edge, hidden, played_as};
 use adxingestor::mutants::{Mutant, with};
 use std::panic::catch_unwind;
 
@@ -54,7 +55,6 @@ mutants! {
     a_new_generation_while_the_old_post_can_still_land_is_noticed: NewGenerationTooEarly [LostBlobs];
     a_repost_without_a_count_is_noticed: CountSkippedBeforeRepost [LateIsBlind];
     a_child_that_is_never_dispatched_is_noticed: ChildForgotten [CutAnswers];
-    no_count_when_all_windows_fail_is_noticed: NoCountWhenAllFail [GivenUp];
     a_second_read_of_the_configuration_is_noticed: ConfigReadAgain [Reconfigured];
     a_plan_that_is_checked_too_early_is_noticed: PlanCheckedTooEarly [OvertakenPlan];
     a_lease_that_is_not_checked_is_noticed: LeaseIgnored [];
@@ -67,6 +67,28 @@ mutants! {
     a_purge_above_the_watermark_is_noticed: PurgeAboveWatermark [HopelessAndAMonth];
     late_rows_that_are_left_alone_are_noticed: LateRowsIgnored [Late];
     a_repair_that_copies_its_whole_range_is_noticed: RepairOfEverything [Late];
+}
+
+#[test]
+fn counts_that_are_not_of_their_moment_and_a_pull_of_what_is_hidden_are_noticed() {
+    let cases: [(Mutant, fn() -> Findings); 5] = [
+        (Mutant::WeakCount, answers::weak),
+        (Mutant::CountInTheSameWords, answers::cached),
+        (Mutant::LookInTheSameWords, answers::cached),
+        (Mutant::CachedCount, answers::insisting),
+        (Mutant::RenewUnderSecurity, hidden::half_hidden),
+    ];
+    for (mutant, found) in cases {
+        let found = with(mutant, || catch_unwind(found)).unwrap_or_else(|_| vec!["it panicked".to_owned()]);
+        println!("{mutant:?}: {found:?}");
+        assert!(!found.is_empty(), "{mutant:?} is not noticed");
+    }
+}
+
+#[test]
+fn no_count_when_all_windows_fail_is_noticed() {
+    let ended = with(Mutant::NoCountWhenAllFail, || catch_unwind(edge::all_given_up));
+    assert!(ended.is_err(), "NoCountWhenAllFail is not noticed");
 }
 
 #[test]

@@ -1,9 +1,8 @@
 //! Watches every write to the state store, after whatever became of its answer: no transition outside the state machine, no
 //! content that changes under an id, no watermark that moves back, no run that ends twice.
 
-use adxingestor::orchestration::ids::InstanceId;
+use adxingestor::orchestration::ids::{InstanceId, LedgerId};
 use adxingestor::orchestration::instance::Instance;
-use adxingestor::orchestration::ledger::Head;
 use adxingestor::orchestration::window::{Window, WindowState};
 use adxingestor::storage::entity::from_properties;
 use adxingestor::storage::{
@@ -11,6 +10,7 @@ use adxingestor::storage::{
 };
 use adxingestor::timestamp::{Clock, Timestamp};
 use async_trait::async_trait;
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hasher};
@@ -177,7 +177,7 @@ impl Watched {
         late.then(|| format!("{:?} although its run was said to stand still at {since}", new.state))
     }
 
-    fn head(&self, key: &Key, old: Option<Head>, new: Option<Head>) -> Option<String> {
+    fn head(&self, key: &Key, old: Option<HeadSeen>, new: Option<HeadSeen>) -> Option<String> {
         let new = new?;
         let mut stopped = self.seen.stopped.lock().unwrap();
         if new.stop {
@@ -193,6 +193,19 @@ impl Watched {
         let is_rebuilt = new.adopted.is_some() && new.run.is_none();
         (old.ledger != new.ledger && !is_rebuilt).then(|| format!("ledger {} became {}", old.ledger, new.ledger))
     }
+}
+
+/// What is looked at of a head: every end of a window writes one, and reading all of it takes as long as the rest of a step.
+#[derive(Deserialize)]
+struct HeadSeen {
+    ledger: LedgerId,
+    #[serde(default)]
+    run: Option<InstanceId>,
+    #[serde(default)]
+    stop: bool,
+    verified_up_to: Timestamp,
+    #[serde(default)]
+    adopted: Option<Timestamp>,
 }
 
 fn instance(old: Option<Instance>, new: Option<Instance>) -> Option<String> {
@@ -223,6 +236,8 @@ fn window(old: Option<Window>, new: Option<Window>, now: Timestamp) -> Option<St
         (Later, Planned | Expired) => true,
         // A larger one that was never sealed either takes its place.
         (Planned | Failed | Later, Split) => old.seal.is_none() && old.posts == 0,
+        // Another part of its range brings its rows: what parted them is gone.
+        (Planned | Failed | Later, Empty) => old.seal.is_none() && old.posts == 0,
         (Claimed, Planned | Sealed | Empty | Split | Expired | Failed) => true,
         // A later snapshot takes the place of what it is a part of.
         (Sealed | Submitted, Expired) => true,

@@ -134,7 +134,7 @@ pub async fn adopt(around: &Surroundings, name: String, seed: u64, table: &str) 
     let app = app(around, &gate, 0, seed);
     tokio::select! {
         biased;
-        report = adxingestor::functions::adopt(&app, table, false) => Some(report.map(drop).map_err(|error| error.to_string())),
+        report = adxingestor::functions::adopt(&app, table, None, false) => Some(report.map(drop).map_err(|error| error.to_string())),
         _ = gate.died() => None,
     }
 }

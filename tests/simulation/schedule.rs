@@ -165,9 +165,9 @@ impl Schedule {
             4 => setting.faults = Plan { most: Some(60), ..Plan::default() }.with(Area::Hunting, cut),
             _ => {}
         }
-        // Where nothing delays a call, the app keeps to the quota by itself.
+        // Where nothing delays a call, the app keeps to the quota by itself, whatever clocks show.
         let Odds { delay, hang, .. } = setting.odds;
-        let punctual = setting.skew_seconds == 0 && (delay, hang) == (0, 0);
+        let punctual = (delay, hang) == (0, 0);
         setting.quota = punctual.then_some(calls);
         let person = if dice.random_bool(0.1) { Person::Reconfigures } else { person };
         let aftermath = match dice.random_range(0..20) {

@@ -7,7 +7,7 @@
 #[path = "installed.rs"]
 pub mod installed;
 #[path = "azurite_tls.rs"]
-mod tls;
+pub mod tls;
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
@@ -16,7 +16,7 @@ use std::net::{Ipv4Addr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 /// The account that every emulator has (azure-docs `storage-use-azurite`).
@@ -30,6 +30,11 @@ const FILES: [(&str, &str); 4] = [
     (".npmrc", include_str!("../azurite/.npmrc")),
     ("start.js", include_str!("../azurite/start.js")),
 ];
+/// Emulators that tests with an account of their own share. Each has one thread for all that it does, and starting one takes more than
+/// a second of a core.
+const EMULATORS: usize = 4;
+/// Accounts that an emulator has beside [`ACCOUNT`], all with the same key.
+const SPARE_ACCOUNTS: usize = 50;
 const START: Duration = Duration::from_secs(60);
 const EXCHANGE: Duration = Duration::from_secs(20);
 
@@ -95,6 +100,17 @@ impl Azurite {
         SHARED.get_or_init(Self::start).as_ref()
     }
 
+    /// The connection string of an account that is empty and that no other test is given; `None` where the emulator cannot run.
+    pub fn fresh_account() -> Option<String> {
+        static SHARED: [OnceLock<Option<Azurite>>; EMULATORS] = [const { OnceLock::new() }; EMULATORS];
+        static GIVEN: AtomicUsize = AtomicUsize::new(0);
+        let given = GIVEN.fetch_add(1, Ordering::Relaxed);
+        let (emulator, account) = (given % EMULATORS, given / EMULATORS);
+        assert!(account < SPARE_ACCOUNTS, "more tests than `SPARE_ACCOUNTS` holds for");
+        let emulator = SHARED[emulator].get_or_init(Self::start).as_ref()?;
+        Some(emulator.connection_string_of(&spare(account), emulator.ports))
+    }
+
     /// An emulator of one's own; `None` where it cannot run.
     pub fn start() -> Option<Self> {
         Some(Self::spawn(home()?, false))
@@ -124,7 +140,7 @@ impl Azurite {
             // The official clients ask for a newer version of the service than the emulator knows.
             .args(["--skipApiVersionCheck", "--disableTelemetry", "--inMemoryPersistence"])
             .current_dir(directory.path())
-            .env_remove("AZURITE_ACCOUNTS")
+            .env("AZURITE_ACCOUNTS", accounts())
             .env_remove("AZURITE_DB")
             .env_remove("NODE_OPTIONS")
             .stdin(Stdio::piped())
@@ -152,16 +168,17 @@ impl Azurite {
 
     /// The same with other ports, for something that stands between.
     pub fn connection_string_with(&self, ports: Ports) -> String {
-        format!(
-            "DefaultEndpointsProtocol={};AccountName={ACCOUNT};AccountKey={KEY};{}",
-            self.scheme(),
-            self.endpoints(ports)
-        )
+        self.connection_string_of(ACCOUNT, ports)
+    }
+
+    fn connection_string_of(&self, account: &str, ports: Ports) -> String {
+        let (scheme, endpoints) = (self.scheme(), self.endpoints(account, ports));
+        format!("DefaultEndpointsProtocol={scheme};AccountName={account};AccountKey={KEY};{endpoints}")
     }
 
     /// The same with a shared access signature, without its question mark, in place of the key.
     pub fn connection_string_with_sas(&self, signature: &str) -> String {
-        format!("{}SharedAccessSignature={signature}", self.endpoints(self.ports))
+        format!("{}SharedAccessSignature={signature}", self.endpoints(ACCOUNT, self.ports))
     }
 
     /// A service's address, which ends in a slash.
@@ -173,8 +190,8 @@ impl Azurite {
         if self.certificate.is_some() { "https" } else { "http" }
     }
 
-    fn endpoints(&self, Ports { blob, queue, table }: Ports) -> String {
-        let url = |port| format!("{}://127.0.0.1:{port}/{ACCOUNT}", self.scheme());
+    fn endpoints(&self, account: &str, Ports { blob, queue, table }: Ports) -> String {
+        let url = |port| format!("{}://127.0.0.1:{port}/{account}", self.scheme());
         format!("BlobEndpoint={};QueueEndpoint={};TableEndpoint={};", url(blob), url(queue), url(table))
     }
 
@@ -224,6 +241,16 @@ impl Drop for Azurite {
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
+}
+
+fn spare(account: usize) -> String {
+    format!("spare{account}")
+}
+
+/// The accounts of an emulator, as its variable takes them (azure-docs `storage-use-azurite`, "Custom storage accounts and keys").
+fn accounts() -> String {
+    let names = std::iter::once(ACCOUNT.to_owned()).chain((0..SPARE_ACCOUNTS).map(spare));
+    names.map(|name| format!("{name}:{KEY}")).collect::<Vec<_>>().join(";")
 }
 
 /// Waits until all three services listen.

@@ -58,6 +58,7 @@ pub fn head(row_format: RowFormat, now: Timestamp) -> Head {
         chunk_id: ChunkIdPlace::Column,
         parts: PartedBy { columns: vec!["DeviceId".into()], ..PartedBy::default() },
         parting: 0,
+        narrower: Vec::new(),
         handover: None,
     });
     head

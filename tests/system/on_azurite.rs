@@ -4,18 +4,12 @@
 use crate::scenarios;
 use crate::support::azurite::Azurite;
 use crate::support::{Copied, Deployment, Store, cloud, table};
-use std::sync::Arc;
 use std::time::Duration;
 
 /// An account of its own, empty; `None` where the emulator cannot run.
 fn azurite() -> Option<Store> {
-    Azurite::start().map(Arc::new).map(store_in)
-}
-
-fn store_in(azurite: Arc<Azurite>) -> Store {
-    let connection = azurite.connection_string();
-    let settings = [("STATE_STORE", "azure".to_owned()), ("AzureWebJobsStorage", connection)];
-    Store::new(&settings, ("STATE_TABLE", "elsewhere".to_owned()), azurite)
+    let settings = [("STATE_STORE", "azure".to_owned()), ("AzureWebJobsStorage", Azurite::fresh_account()?)];
+    Some(Store::new(&settings, ("STATE_TABLE", "elsewhere".to_owned()), ()))
 }
 
 system_tests!(match azurite() {

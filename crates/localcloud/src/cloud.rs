@@ -40,6 +40,8 @@ pub struct Settings {
     pub ingestion: ingestion::Settings,
     /// Whether it is to be had over REST.
     pub queued_rest: QueuedRest,
+    /// What signatures for its containers allow: some of `rwd`.
+    pub container_permissions: String,
     /// What kind of a cluster it is.
     pub kind: Kind,
     /// What goes wrong.
@@ -66,6 +68,7 @@ impl Default for Settings {
             hunting: hunting::Settings::default(),
             ingestion: ingestion::Settings::default(),
             queued_rest: QueuedRest::default(),
+            container_permissions: storage::Settings::default().container_permissions,
             kind: Kind::default(),
             faults: faults::Plan::default(),
             token_lifetime: Duration::from_secs(3_600),
@@ -187,7 +190,8 @@ impl Cloud {
         let database = Arc::new(database);
         let adx = Adx::new(database.clone(), tokens.clone(), faults.clone(), vec![url.clone()]);
         let adx = Arc::new(adx.with_queued_rest(settings.queued_rest).of_kind(settings.kind));
-        let lent = storage::Settings { base_url: url, seed, ..storage::Settings::default() };
+        let container_permissions = settings.container_permissions;
+        let lent = storage::Settings { base_url: url, seed, container_permissions, ..storage::Settings::default() };
         let storage = Arc::new(Storage::new(lent, clock.clone(), faults.clone()).map_err(Error::Storage)?);
         if settings.kind != Kind::Emulator {
             adx.lend(storage.clone());

@@ -61,6 +61,12 @@ pub enum Fault {
     BadQuery,
     /// Hunting: 200 with a proxy's page of HTML.
     Page,
+    /// Hunting: 400 with a proxy's page of HTML.
+    PageOfBadRequest,
+    /// Hunting: 403 with a proxy's page of HTML.
+    PageOfForbidden,
+    /// Hunting: 404 with a proxy's page of HTML.
+    PageOfNotFound,
     /// The work is done and the connection is cut in the middle of the body.
     CutBody,
     /// The work is done and the body ends too early, as valid HTTP.
@@ -73,6 +79,8 @@ pub enum Fault {
     Reset,
     /// The work is done and the body never ends: white space follows it.
     EndlessBody,
+    /// Storage: a bit of the request's body turns on its way.
+    Garbled,
     /// Hunting: the work is done and the answer is called XML.
     WrongType,
     /// Hunting: the work is done and the answer's last column has another name than was asked for.
@@ -172,6 +180,11 @@ impl Faults {
     /// What happens to the next requests of `area`, in order, before the plan goes on.
     pub fn script(&self, area: Area, faults: impl IntoIterator<Item = Option<Fault>>) {
         self.lock().entry(area).or_default().next.extend(faults);
+    }
+
+    /// Takes back what was to happen to the next requests of `area`.
+    pub fn unscript(&self, area: Area) {
+        self.lock().entry(area).or_default().next.clear();
     }
 
     /// What from now on happens to each request of `area` whose text has all of `parts`, whatever else was planned.

@@ -174,6 +174,17 @@ mod tests {
     }
 
     #[test]
+    fn digits_beyond_a_tick_are_cut_and_never_rounded() {
+        for (written, read) in [
+            ("2026-04-14T07:00:00.12345678Z", "2026-04-14T07:00:00.1234567Z"),
+            ("2026-04-14T07:00:00.123456799Z", "2026-04-14T07:00:00.1234567Z"),
+            ("2026-04-14T07:00:00.999999999Z", "2026-04-14T07:00:00.9999999Z"),
+        ] {
+            assert_eq!(written.parse::<Timestamp>().unwrap().to_string(), read);
+        }
+    }
+
+    #[test]
     fn other_text_is_refused() {
         for text in ["", "yesterday", "2026-04-14", "2026-13-01T00:00:00Z"] {
             assert!(text.parse::<Timestamp>().is_err(), "{text}");

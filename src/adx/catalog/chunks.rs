@@ -147,35 +147,36 @@ impl Catalog {
         before: Timestamp,
         deadline: Instant,
     ) -> Result<Option<Stopped>, Error> {
-        let csl = fill(
-            include_str!("../../../kql/metadata/config_before.kql"),
-            &[
-                ("config_table", &self.names().config_table),
-                ("source", &Text(source)),
-                ("destination", &Text(destination)),
-                ("before", &Datetime(before)),
-            ],
-        );
-        let answer = self.query(&csl, deadline).await?;
+        let file = include_str!("../../../kql/metadata/config_before.kql");
+        let values: [(&str, &(dyn Display + Sync)); 4] = [
+            ("config_table", &self.names().config_table),
+            ("source", &Text(source)),
+            ("destination", &Text(destination)),
+            ("before", &Datetime(before)),
+        ];
+        let answer = self.uncached(file, &values, deadline).await?;
         let (high, refreshed) = (answer.column("HighWatermark")?, answer.column("LastRefreshedTime")?);
         let Some(row) = answer.rows().next() else { return Ok(None) };
         let last_refreshed = row.datetime(refreshed)?;
         Ok(row.datetime(high)?.map(|high_watermark| Stopped { high_watermark, last_refreshed }))
     }
 
-    /// A query whose text was never sent, so that no cache has an answer.
+    /// A query whose text was never sent, so that no cache has an answer (dataexplorer-docs `query/query-results-cache.md`).
     pub(super) async fn uncached(
         &self,
         file: &str,
         values: &[(&str, &(dyn Display + Sync))],
         deadline: Instant,
     ) -> Result<super::Table, Error> {
-        let comment = format!("// look {}", self.client.ids().fresh());
+        let fresh = if mutated!(LookInTheSameWords) { Default::default() } else { self.client.ids().fresh() };
+        let comment = format!("// look {fresh}");
         let mut all: Vec<(&str, &(dyn Display + Sync))> = vec![("comment", &comment)];
         all.extend_from_slice(values);
         let answer = self.query(&fill(file, &all), deadline).await?;
         if answer.is_from_cache() {
-            return Err(Error::unavailable("a look at a destination was answered from the query results cache"));
+            return Err(Error::unavailable(
+                "a look was answered from the query results cache, which may be out of date",
+            ));
         }
         Ok(answer)
     }

@@ -10,6 +10,7 @@ use super::{Catalog, Error, Hidden, Policies};
 use crate::kql::{Identifier, SingleQuoted, Text};
 use crate::remedy;
 use serde_json::{Value, json};
+use std::fmt::Display;
 use tokio::time::Instant;
 
 /// A destination as it has to be.
@@ -120,8 +121,17 @@ impl Destination {
     }
 }
 
-fn declared(columns: &[(Identifier, &'static str)]) -> Listed<String> {
+/// Columns that a destination lacks, with their types.
+pub type Missing = Vec<(Identifier, &'static str)>;
+
+fn declared<T: Display>(columns: &[(Identifier, T)]) -> Listed<String> {
     Listed(columns.iter().map(|(name, ty)| format!("{name}:{ty}")).collect())
+}
+
+/// The command that gives a table columns, at its end.
+pub fn add_columns<T: Display>(table: &Identifier, columns: &[(Identifier, T)]) -> String {
+    let file = include_str!("../../../kql/destination/add_columns.kql");
+    fill(file, &[("table", table), ("columns", &declared(columns))])
 }
 
 impl Catalog {
@@ -132,17 +142,12 @@ impl Catalog {
     pub async fn ensure_destination(&self, wanted: &Destination, deadline: Instant) -> Result<Ready, DestinationError> {
         let table = &wanted.table;
         let columns = wanted.columns();
-        refuse_same_name(wanted, &columns)?;
-        let Some(schema) = self.schema(table, deadline).await? else {
-            if wanted.must_be_there {
-                return Err(DestinationError::Gone { table: table.as_str().to_owned() });
-            }
+        let Some(schema) = self.found(wanted, &columns, deadline).await? else {
             return self.make_destination(wanted, &columns, deadline).await;
         };
         let (missing, stays) = self.examine(wanted, &columns, &schema, deadline).await?;
         if !missing.is_empty() {
-            let file = include_str!("../../../kql/destination/add_columns.kql");
-            self.change(&fill(file, &[("table", table), ("columns", &declared(&missing))]), deadline).await?;
+            self.change(&add_columns(table, &missing), deadline).await?;
         }
         if wanted.ours {
             self.restore_mapping(wanted, deadline).await?;
@@ -172,19 +177,27 @@ impl Catalog {
         &self,
         wanted: &Destination,
         deadline: Instant,
-    ) -> Result<Option<Vec<String>>, DestinationError> {
-        let table = &wanted.table;
+    ) -> Result<Option<Missing>, DestinationError> {
         let columns = wanted.columns();
-        refuse_same_name(wanted, &columns)?;
-        let Some(schema) = self.schema(table, deadline).await? else {
-            if wanted.must_be_there {
-                return Err(DestinationError::Gone { table: table.as_str().to_owned() });
-            }
+        let Some(schema) = self.found(wanted, &columns, deadline).await? else {
             self.refuse_zero_retention_of_all(wanted, deadline).await?;
             return Ok(None);
         };
-        let (missing, _) = self.examine(wanted, &columns, &schema, deadline).await?;
-        Ok(Some(missing.into_iter().map(|(name, _)| name.as_str().to_owned()).collect()))
+        self.examine(wanted, &columns, &schema, deadline).await.map(|(missing, _)| Some(missing))
+    }
+
+    /// The schema of a destination; `None` where it is not there and may be made.
+    async fn found(
+        &self,
+        wanted: &Destination,
+        columns: &[(Identifier, &'static str)],
+        deadline: Instant,
+    ) -> Result<Option<Schema>, DestinationError> {
+        refuse_same_name(wanted, columns)?;
+        match self.schema(&wanted.table, deadline).await? {
+            None if wanted.must_be_there => Err(DestinationError::Gone { table: wanted.table.as_str().to_owned() }),
+            schema => Ok(schema),
+        }
     }
 
     /// What a destination that is there lacks, and whether its rows stay.
@@ -194,7 +207,7 @@ impl Catalog {
         columns: &[(Identifier, &'static str)],
         schema: &Schema,
         deadline: Instant,
-    ) -> Result<(Vec<(Identifier, &'static str)>, bool), DestinationError> {
+    ) -> Result<(Missing, bool), DestinationError> {
         let table = &wanted.table;
         self.refuse_hidden(table, deadline).await?;
         let stays = self.retention(table, deadline).await? != Some(0);
@@ -221,7 +234,7 @@ impl Catalog {
         self.refuse_zero_retention_of_all(wanted, deadline).await?;
         let folder = wanted.policies.folder.as_deref().unwrap_or(&wanted.folder);
         let file = include_str!("../../../kql/destination/create.kql");
-        let values: [(&str, &(dyn std::fmt::Display + Sync)); 3] =
+        let values: [(&str, &(dyn Display + Sync)); 3] =
             [("table", table), ("columns", &declared(columns)), ("folder", &Text(folder))];
         self.change(&fill(file, &values), deadline).await?;
         self.make_mapping(wanted, deadline).await?;
@@ -275,15 +288,23 @@ impl Catalog {
     /// Makes the mapping again if a crash came between the table and its mapping. Where the service cannot show
     /// mappings it is made, which is harmless where it is there.
     async fn restore_mapping(&self, wanted: &Destination, deadline: Instant) -> Result<(), Error> {
-        let file = include_str!("../../../kql/destination/show_mappings.kql");
-        let mappings = self.show_if_known(&fill(file, &[("table", &wanted.table)]), deadline).await?;
-        if let Some(mappings) = mappings {
-            let name = mappings.column("Name")?;
-            if mappings.rows().any(|row| row.text(name).is_ok_and(|name| name == "RawDataMap")) {
-                return Ok(());
-            }
+        match self.has_mapping(&wanted.table, deadline).await? {
+            Some(true) => Ok(()),
+            Some(false) | None => self.make_mapping(wanted, deadline).await,
         }
-        self.make_mapping(wanted, deadline).await
+    }
+
+    /// Whether a table has the mapping that other tools may ingest by; `None` where the service does not show mappings.
+    ///
+    /// # Errors
+    /// What the request can end in.
+    pub async fn has_mapping(&self, table: &Identifier, deadline: Instant) -> Result<Option<bool>, Error> {
+        let file = include_str!("../../../kql/destination/show_mappings.kql");
+        let Some(mappings) = self.show_if_known(&fill(file, &[("table", table)]), deadline).await? else {
+            return Ok(None);
+        };
+        let name = mappings.column("Name")?;
+        Ok(Some(mappings.rows().any(|row| row.text(name).is_ok_and(|name| name == "RawDataMap"))))
     }
 
     async fn make_mapping(&self, wanted: &Destination, deadline: Instant) -> Result<(), Error> {
@@ -328,7 +349,7 @@ fn missing_columns(
     wanted: &Destination,
     columns: &[(Identifier, &'static str)],
     schema: &[(String, String)],
-) -> Result<Vec<(Identifier, &'static str)>, DestinationError> {
+) -> Result<Missing, DestinationError> {
     let mut missing = Vec::new();
     for (name, ty) in columns {
         let conflict = |found: &str| DestinationError::TypeConflict {

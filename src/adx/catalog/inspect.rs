@@ -2,7 +2,8 @@
 //! would make. Looks only, and makes nothing.
 
 use super::super::table::Type;
-use super::super::template::{Listed, fill};
+use super::super::template::fill;
+use super::destination::add_columns;
 use super::metadata::parse_schema;
 use super::{Catalog, Error, Looked};
 use crate::kql::Identifier;
@@ -24,12 +25,32 @@ pub struct TableLook {
     pub table: Identifier,
     /// Whether it is there.
     pub is_there: bool,
+    /// The columns that it has, with their types, in order.
+    pub held: Vec<(String, String)>,
     /// Columns that it lacks, with their types.
-    pub missing: Vec<(String, String)>,
+    pub missing: Vec<(Identifier, String)>,
     /// Columns of another type: name, type found, type needed.
     pub conflicts: Vec<(String, String, String)>,
     /// The command that makes it, or adds what it lacks.
     pub command: String,
+}
+
+impl TableLook {
+    /// The columns that it lacks, in words.
+    pub fn lacks(&self) -> String {
+        named(&self.missing)
+    }
+
+    /// Its columns with their types, in order, as they are once it has all that it needs.
+    pub fn columns(&self) -> Vec<(String, String)> {
+        let missing = self.missing.iter().map(|(name, ty)| (name.as_str().to_owned(), ty.clone()));
+        self.held.iter().cloned().chain(missing).collect()
+    }
+}
+
+/// Names of columns with commas between them.
+pub fn named<T>(columns: &[(Identifier, T)]) -> String {
+    columns.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>().join(", ")
 }
 
 impl Catalog {
@@ -73,25 +94,22 @@ impl Catalog {
         deadline: Instant,
     ) -> Result<TableLook, Error> {
         let command = fill(file, &[("table", table)]);
-        let wanted = declared(&command)?;
-        let Some(held) = self.schema(table, deadline).await? else {
-            let (table, missing, conflicts) = (table.clone(), wanted, Vec::new());
-            return Ok(TableLook { table, is_there: false, missing, conflicts, command });
-        };
+        let schema = self.schema(table, deadline).await?;
+        let is_there = schema.is_some();
+        let held = schema.map(|schema| schema.columns).unwrap_or_default();
         let (mut missing, mut conflicts) = (Vec::new(), Vec::new());
-        for (name, ty) in wanted {
-            match held.columns.iter().find(|(known, _)| *known == name) {
-                None => missing.push((name, ty)),
+        for (name, ty) in declared(&command)? {
+            match held.iter().find(|(known, _)| *known == name) {
+                None => {
+                    let name = Identifier::new(&name).map_err(|error| Error::corrupt(error.to_string()))?;
+                    missing.push((name, ty));
+                }
                 Some((_, found)) if Type::parse(found) == Type::parse(&ty) => {}
                 Some((_, found)) => conflicts.push((name, found.clone(), ty)),
             }
         }
-        let file = include_str!("../../../kql/destination/add_columns.kql");
-        let named = |(name, ty): &(String, String)| Identifier::new(name).map(|name| format!("{name}:{ty}"));
-        let columns: Result<Vec<String>, _> = missing.iter().map(named).collect();
-        let columns = Listed(columns.map_err(|error| Error::corrupt(error.to_string()))?);
-        let command = fill(file, &[("table", table), ("columns", &columns)]);
-        Ok(TableLook { table: table.clone(), is_there: true, missing, conflicts, command })
+        let command = if is_there { add_columns(table, &missing) } else { command };
+        Ok(TableLook { table: table.clone(), is_there, held, missing, conflicts, command })
     }
 
     /// The commands that make the configuration view and that of failures, each in one line.

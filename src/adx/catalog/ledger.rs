@@ -5,7 +5,7 @@
 //! work). A later claim without it came second and counts for nothing, so that both of two that claim at once read the same
 //! winner, whenever they read.
 
-use super::super::template::{Listed, fill};
+use super::super::template::Listed;
 use super::append::{Appended, tag_of};
 use super::{Catalog, Error};
 use crate::kql::{Datetime, Identifier, Literal, Text};
@@ -88,15 +88,14 @@ impl Catalog {
         destination: &str,
         deadline: Instant,
     ) -> Result<Option<LedgerOwner>, Error> {
-        let csl = fill(
-            include_str!("../../../kql/ledger/rows.kql"),
-            &[
-                ("ledger_table", &self.names().ledger_table),
-                ("source", &Text(source)),
-                ("destination", &Text(destination)),
-            ],
-        );
-        let table = self.or_made(|| self.query(&csl, deadline), deadline).await?;
+        let file = include_str!("../../../kql/ledger/rows.kql");
+        let values: [(&str, &(dyn std::fmt::Display + Sync)); 3] = [
+            ("ledger_table", &self.names().ledger_table),
+            ("source", &Text(source)),
+            ("destination", &Text(destination)),
+        ];
+        // A claim is read back in the words that were answered before it was written.
+        let table = self.or_made(|| self.uncached(file, &values, deadline), deadline).await?;
         let (arrived, id) = (table.column("Arrived")?, table.column("LedgerId")?);
         let (axis, verified) = (table.column("CutAxis")?, table.column("VerifiedUpTo")?);
         let mut rows = Vec::with_capacity(table.len());

@@ -5,7 +5,7 @@ use super::super::table::timespan_ticks;
 use super::super::template::fill;
 use super::{Catalog, Error};
 use crate::kql::Identifier;
-use crate::remedy::{self, Named};
+use crate::remedy::{self, Named, Role};
 use serde_json::Value;
 use std::fmt::{self, Display};
 use tokio::time::Instant;
@@ -78,7 +78,7 @@ impl Catalog {
         let file = include_str!("../../../kql/metadata/probe.kql");
         match self.query(&fill(file, &[("entity", table)]), deadline).await {
             Err(Error::Denied { .. }) => {
-                let grant = remedy::grant(self.client.database(), "unrestrictedviewers", self.client.application());
+                let grant = remedy::grant(self.client.database(), Role::UnrestrictedViewers, self.client.application());
                 Ok(Some(Hidden::RestrictedView { table: table.as_str().to_owned(), grant }))
             }
             other => other.map(|_| None),

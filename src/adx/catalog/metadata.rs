@@ -86,8 +86,8 @@ impl Catalog {
     /// # Errors
     /// What the query can end in.
     pub async fn config_answer(&self, deadline: Instant) -> Result<Table, Error> {
-        let csl = fill(include_str!("../../../kql/metadata/config.kql"), &[("view", &self.names().config_view)]);
-        self.query(&csl, deadline).await
+        let file = include_str!("../../../kql/metadata/config.kql");
+        self.uncached(file, &[("view", &self.names().config_view)], deadline).await
     }
 
     /// Runs `request`; if it misses a table or view, makes the metadata and runs it once more.

@@ -21,17 +21,17 @@ mod setup;
 pub use append::Appended;
 pub use audit::{AuditRow, FailureRow};
 pub use chunks::{Chunk, Stopped};
-pub use destination::{Destination, DestinationError, Readiness, Ready};
+pub use destination::{Destination, DestinationError, Missing, Readiness, Ready, add_columns};
 pub use failures::IngestionFailure;
 pub use held::{Held, HeldSize, Page};
-pub use inspect::{HeldRole, TableLook};
+pub use inspect::{HeldRole, TableLook, named};
 pub use ledger::{Claim, LedgerEntry, LedgerOwner, WatermarkMove};
 pub use look::Hidden;
 pub use metadata::{ConfigRow, config_rows};
 pub use policies::{Encoding, Policies, Tags};
 pub use proof::{Counts, MAX_IDS};
 pub use removal::{Removed, WindowRows};
-pub use setup::{Configured, Found};
+pub use setup::{Configured, Found, Principals};
 
 use super::{Client, Effect, Error, Options, Table};
 use crate::kql::Identifier;
@@ -139,7 +139,10 @@ impl Catalog {
             Err(Error::Refused { code, message, permanent: true }) => {
                 // Once, not for every table of every run.
                 if !self.refused.swap(true, Ordering::Relaxed) {
-                    tracing::warn!(command = csl, %code, reason = %message, "the service refuses to show this");
+                    tracing::info!(
+                        command = csl, %code, reason = %message,
+                        "the destination does not offer every command; what such a command would show is taken for not there"
+                    );
                 }
                 Ok(Looked::Unseen(format!("{code}: {message}")))
             }

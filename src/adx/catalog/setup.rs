@@ -6,7 +6,7 @@ use super::super::template::{Listed, fill};
 use super::metadata::ConfigRow;
 use super::{Catalog, Error, Looked};
 use crate::kql::{Identifier, Literal};
-use crate::remedy::{self, Application, Named};
+use crate::remedy::{self, Application, Role};
 use tokio::time::Instant;
 
 /// A source table that has a configuration row, active or not.
@@ -29,6 +29,27 @@ pub enum Found {
     There,
     /// It is there, and does not run: the service's words.
     Broken(String),
+}
+
+/// Who has which role in a database, in the service's words.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Principals(Vec<(String, String)>);
+
+impl Principals {
+    /// Whether an app has just this role.
+    pub fn has(&self, app: &Application, role: Role) -> bool {
+        // Shown as `Database Hunting User`, granted as `users`.
+        let (plural, wanted) = (role.to_string(), app.principal());
+        let word = plural.trim_end_matches('s');
+        let is_role =
+            |text: &str| text.split_ascii_whitespace().last().is_some_and(|last| last.eq_ignore_ascii_case(word));
+        self.0.iter().any(|(held, principal)| is_role(held) && principal.eq_ignore_ascii_case(&wanted))
+    }
+
+    /// Whether an app has this role, or one that may do as much.
+    pub fn may(&self, app: &Application, role: Role) -> bool {
+        [Role::Admins, Role::Users, role].into_iter().any(|held| held.covers(role) && self.has(app, held))
+    }
 }
 
 impl Catalog {
@@ -67,34 +88,24 @@ impl Catalog {
         answer.rows().map(read).collect()
     }
 
-    /// Whether an app has a role, such as `users`, in the database; `None` where the service does not show who has which.
+    /// Who has which role in the database; `None` where the service does not show that.
     ///
     /// # Errors
     /// What the request can end in; to be denied it is `None`.
-    pub async fn has_role(&self, app: &Application, role: &str, deadline: Instant) -> Result<Option<bool>, Error> {
-        let file = include_str!("../../../kql/setup/principals.kql");
-        let shown = self.look(&fill(file, &[("database", &Named(self.client.database()))]), deadline).await;
+    pub async fn principals(&self, deadline: Instant) -> Result<Option<Principals>, Error> {
+        let shown = self.look(&remedy::see_roles(self.client.database()), deadline).await;
         let table = match shown {
             Ok(Looked::Shown(table)) => table,
             Ok(Looked::Unseen(_)) | Err(Error::Denied { .. }) => return Ok(None),
             Err(error) => return Err(error),
         };
         let (Some(held), Some(principal)) = (table.find("Role"), table.find("PrincipalFQN")) else { return Ok(None) };
-        // Shown as `Database Hunting User`, granted as `users`.
-        let word = role.strip_suffix('s').unwrap_or(role);
-        let is_role =
-            |text: &str| text.split_ascii_whitespace().last().is_some_and(|last| last.eq_ignore_ascii_case(word));
-        let wanted = app.principal();
-        for row in table.rows() {
-            if is_role(row.text(held)?) && row.text(principal)?.eq_ignore_ascii_case(&wanted) {
-                return Ok(Some(true));
-            }
-        }
-        Ok(Some(false))
+        let read = |row: Row<'_>| Ok((row.text(held)?.to_owned(), row.text(principal)?.to_owned()));
+        table.rows().map(read).collect::<Result<_, Error>>().map(|held| Some(Principals(held)))
     }
 
     /// The command that grants an app a role in the database.
-    pub fn grant(&self, role: &str, app: &Application) -> String {
+    pub fn grant(&self, role: Role, app: &Application) -> String {
         remedy::grant(self.client.database(), role, app)
     }
 
@@ -103,18 +114,7 @@ impl Catalog {
         self.metadata_tables().map(|(table, file)| fill(file, &[("table", table)]))
     }
 
-    /// The columns of the configuration table with their types, in order, as they are once it has all that it needs.
-    ///
-    /// # Errors
-    /// What the requests can end in.
-    pub async fn config_table_columns(&self, deadline: Instant) -> Result<Vec<(String, String)>, Error> {
-        let [(table, file), ..] = self.metadata_tables();
-        let look = self.look_at_metadata(table, file, deadline).await?;
-        let held = self.schema(table, deadline).await?.map(|schema| schema.columns).unwrap_or_default();
-        Ok(held.into_iter().chain(look.missing).collect())
-    }
-
-    /// The same of a configuration table that the app makes.
+    /// The columns of a configuration table that the app makes, with their types, in order.
     ///
     /// # Errors
     /// [`Error::Corrupt`]: never, as its command is this app's own.
@@ -147,18 +147,6 @@ impl Catalog {
         Ok(fill(file, &[("config_table", &self.names().config_table), ("columns", &header), ("rows", &rows)]))
     }
 
-    /// The command that gives a table columns.
-    ///
-    /// # Errors
-    /// [`Error::Corrupt`] for a name that is none.
-    pub fn add_columns(&self, table: &Identifier, columns: &[(&str, &str)]) -> Result<String, Error> {
-        let named = |(name, ty): &(&str, &str)| Identifier::new(name).map(|name| format!("{name}:{ty}"));
-        let columns = columns.iter().map(named).collect::<Result<Vec<_>, _>>();
-        let columns = columns.map_err(|error| Error::corrupt(error.to_string()))?;
-        let file = include_str!("../../../kql/destination/add_columns.kql");
-        Ok(fill(file, &[("table", table), ("columns", &Listed(columns))]))
-    }
-
     /// Carries out a command that changes nothing more when it is repeated; gives the rows that it appended, where it says so.
     ///
     /// # Errors
@@ -168,19 +156,6 @@ impl Catalog {
         let Some(at) = answer.find("RowCount") else { return Ok(None) };
         let counts: Result<Vec<_>, Error> = answer.rows().map(|row| row.long(at)).collect();
         Ok(Some(counts?.into_iter().flatten().sum::<i64>().unsigned_abs()))
-    }
-
-    /// Whether a table has the mapping that other tools may ingest by; `None` where the service does not show mappings.
-    ///
-    /// # Errors
-    /// What the request can end in.
-    pub async fn has_mapping(&self, table: &Identifier, deadline: Instant) -> Result<Option<bool>, Error> {
-        let file = include_str!("../../../kql/destination/show_mappings.kql");
-        let Some(mappings) = self.show_if_known(&fill(file, &[("table", table)]), deadline).await? else {
-            return Ok(None);
-        };
-        let name = mappings.column("Name")?;
-        Ok(Some(mappings.rows().any(|row| row.text(name).is_ok_and(|name| name == "RawDataMap"))))
     }
 }
 

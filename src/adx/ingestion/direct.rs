@@ -3,7 +3,7 @@
 //! not known may have loaded them, and is not sent again.
 
 use super::super::template::fill;
-use super::super::{Effect, Error, Table};
+use super::super::{Effect, Error, Table, codes};
 use super::message::mapping;
 use super::resources::Resources;
 use super::{Ingestor, Posted, Submission, kept};
@@ -27,8 +27,8 @@ pub(super) async fn from_storage(
         let source = container.below(&name);
         let file = include_str!("../../../kql/ingestion/into.kql");
         match command(ingestor, submission, file, &SingleQuoted(source.as_str()), deadline).await {
-            // The engine could not read the blob: by another signature it may.
-            Err(Error::Denied { .. }) if !refreshed => {
+            // The engine may not read the blob, or that may be it: by another signature it may.
+            Err(error) if !refreshed && may_be_of_its_signature(&error) => {
                 refreshed = true;
                 resources = ingestor.resources_after(&resources, deadline).await?;
             }
@@ -47,7 +47,7 @@ pub(super) async fn inline(
     let file = include_str!("../../../kql/ingestion/inline.kql");
     let posted = command(ingestor, submission, file, &rows, deadline).await?;
     // They are in the table, and counted there next; should they get lost before that, they are pulled again.
-    kept::forget(ingestor, submission.blob, deadline).await;
+    kept::forget(ingestor, &submission.blob.url, deadline).await;
     Ok(posted)
 }
 
@@ -70,9 +70,26 @@ async fn command(
         ("keys", &SingleQuoted(&keys)),
         ("created", &created),
     ];
-    let answer = ingestor.client.command(&fill(file, &values), Effect::Once, deadline).await?;
-    whole(&answer)?;
+    let answer = ingestor.client.command(&fill(file, &values), Effect::Once, deadline).await;
+    whole(&answer.map_err(|error| advised(ingestor, submission, error))?)?;
     Ok(Posted::default())
+}
+
+/// Whether nothing was loaded because the engine was kept from the blob.
+fn may_be_of_its_signature(error: &Error) -> bool {
+    match error {
+        Error::Refused { code, .. } => code == codes::DOWNLOAD_FORBIDDEN,
+        Error::Denied { .. } => true,
+        _ => false,
+    }
+}
+
+/// What was refused by a code of an ingestion, with what to do.
+fn advised(ingestor: &Ingestor, submission: &Submission<'_>, error: Error) -> Error {
+    let Error::Refused { code, message, permanent } = error else { return error };
+    let client = &ingestor.client;
+    let message = codes::with_advice(message, &code, submission.table, client.database(), client.application());
+    Error::Refused { code, message, permanent }
 }
 
 /// Refuses an answer that tells of errors among what was loaded.

@@ -90,8 +90,8 @@ pub(super) async fn content(ingestor: &Ingestor, url: &str, deadline: Instant) -
 }
 
 /// Removes a blob that is not needed any more; one that stays takes room and does no harm.
-pub(super) async fn forget(ingestor: &Ingestor, blob: &StoredBlob, deadline: Instant) {
-    let name = blob.url.strip_prefix(SCHEME).unwrap_or(&blob.url);
+pub(super) async fn forget(ingestor: &Ingestor, url: &str, deadline: Instant) {
+    let name = url.strip_prefix(SCHEME).unwrap_or(url);
     let Ok(shelf) = shelf(ingestor) else { return };
     if let Err(error) = stored(timeout_at(deadline, shelf.delete(name)).await) {
         tracing::debug!(%error, blob = name, "a blob that was ingested stays in the app's store");

@@ -1,11 +1,12 @@
 //! Whether a blob that was written is still there, and still what was written (Azure Storage REST: Get Blob Properties).
 
 use super::super::Error;
-use super::requests::{Refusal, Request, send};
+use super::requests::{Refusal, Request, digest, send};
 use super::{Ingestor, StoredBlob, kept};
 use bytes::Bytes;
 use reqwest::Method;
 use reqwest::header::HeaderMap;
+use sha2::{Digest as _, Sha256};
 use tokio::time::Instant;
 
 /// What storage tells of a blob; nothing of it where it does not.
@@ -39,6 +40,55 @@ impl Found {
 /// Whether a blob is there.
 pub(super) async fn has(ingestor: &Ingestor, url: &str, deadline: Instant) -> Result<bool, Error> {
     Ok(find(ingestor, url, deadline).await?.is_some())
+}
+
+/// Whether a blob is there, with the content that it was stored with. One whose content storage does not show is taken for it: it has
+/// the length at least.
+pub(super) async fn holds(
+    ingestor: &Ingestor,
+    blob: &StoredBlob,
+    sha256: &str,
+    deadline: Instant,
+) -> Result<bool, Error> {
+    let Some(found) = find(ingestor, &blob.url, deadline).await? else { return Ok(false) };
+    let told = |length: u64, hash: &str| {
+        tracing::warn!(
+            blob = blob.url,
+            length,
+            sha256 = hash,
+            sealed_length = blob.compressed_bytes,
+            sealed_sha256 = sha256,
+            "a blob holds another content than was sealed: what was sealed is gone"
+        );
+        Ok(false)
+    };
+    if !found.is(blob.compressed_bytes, None) {
+        return told(found.length.unwrap_or_default(), "not read");
+    }
+    match content(ingestor, blob, deadline).await {
+        Ok((length, hash)) if (length, hash.as_str()) != (blob.compressed_bytes, sha256) => told(length, &hash),
+        Ok(_) => Ok(true),
+        Err(error) => {
+            tracing::debug!(%error, blob = blob.url, "the content of a blob is not shown");
+            Ok(true)
+        }
+    }
+}
+
+/// Length and SHA-256 of what is there.
+async fn content(ingestor: &Ingestor, blob: &StoredBlob, deadline: Instant) -> Result<(u64, String), Error> {
+    let missing = || Error::NotFound { what: format!("the blob {}", blob.url) };
+    if kept::is_kept(&blob.url) {
+        let content = kept::content(ingestor, &blob.url, deadline).await?.ok_or_else(missing)?;
+        return Ok((content.len() as u64, format!("{:x}", Sha256::digest(&content))));
+    }
+    let client = &ingestor.client;
+    let resources = ingestor.resources(deadline).await?;
+    let (container, name) = resources.container_of(&blob.url, client.clock().now()).ok_or_else(missing)?;
+    let request =
+        Request { method: Method::GET, url: container.below(name), headers: &[], body: Bytes::new(), changes: false };
+    let read = digest(client.outbound(), client.clock(), request, blob.compressed_bytes, deadline).await;
+    read.map_err(Refusal::into_error)
 }
 
 /// Refuses a blob that is not what was stored. One that storage says nothing of is left to the service.

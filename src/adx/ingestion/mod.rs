@@ -122,7 +122,14 @@ impl Ingestor {
         let resources = self.resources(deadline).await?;
         match &resources.way {
             Way::Queued(_) => message::post(self, &resources, submission, deadline).await,
-            Way::Rest => rest::submit(self, &resources, submission, deadline).await,
+            Way::Rest => match rest::submit(self, &resources, submission, deadline).await {
+                // Nothing of it was taken, so that another way is no second post.
+                Err(Error::NotOffered { what }) => {
+                    let queues = self.storage.without_rest(&self.client, &resources, &what, deadline).await?;
+                    message::post(self, &queues, submission, deadline).await
+                }
+                done => done,
+            },
             Way::Direct => direct::from_storage(self, &resources, submission, deadline).await,
             Way::Inline => Err(Error::NotFound {
                 what: format!("the container of {}: the cluster lends none any more", submission.blob.url),
@@ -136,6 +143,22 @@ impl Ingestor {
     /// Storage did not say: it is out of order, or the blob's container is not lent any more.
     pub async fn has(&self, url: &str, deadline: Instant) -> Result<bool, Error> {
         lookup::has(self, url, deadline).await
+    }
+
+    /// Whether a committed blob is still there and holds what was sealed, of which `sha256` is the SHA-256 in hex. Content that storage
+    /// does not show is taken for it if it has the length.
+    ///
+    /// # Errors
+    /// As [`Ingestor::has`].
+    pub async fn holds(&self, blob: &StoredBlob, sha256: &str, deadline: Instant) -> Result<bool, Error> {
+        lookup::holds(self, blob, sha256, deadline).await
+    }
+
+    /// Removes a blob of the app's own store whose rows are proved. Others go with the containers that they were lent.
+    pub async fn forget(&self, url: &str, deadline: Instant) {
+        if kept::is_kept(url) {
+            kept::forget(self, url, deadline).await;
+        }
     }
 
     /// How a post stands, as far as the service tells. Asks once.

@@ -10,6 +10,7 @@ use crate::timestamp::Clock;
 use bytes::Bytes;
 use reqwest::header::{CONTENT_LENGTH, HeaderMap};
 use reqwest::{Method, Response};
+use sha2::{Digest as _, Sha256};
 use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
 use url::Url;
@@ -76,6 +77,28 @@ pub(super) async fn fetch(
     body.map_err(|error| Refusal::Other(Error::unavailable(error.to_string())))
 }
 
+/// Sends it once and gives the length and the SHA-256 of the body of a 2xx answer, in hex. Of a body that is longer than `most` no
+/// more is read.
+pub(super) async fn digest(
+    outbound: &Outbound,
+    clock: &dyn Clock,
+    request: Request<'_>,
+    most: u64,
+    deadline: Instant,
+) -> Result<(u64, String), Refusal> {
+    let broken = |why: String| Refusal::Other(Error::unavailable(format!("a blob could not be read: {why}")));
+    let mut answer = exchange(outbound, clock, request, deadline).await?;
+    let deadline = deadline.min(Instant::now() + REQUEST_TIMEOUT);
+    let (mut hash, mut length) = (Sha256::new(), 0);
+    while length <= most {
+        let piece = timeout_at(deadline, answer.chunk()).await.map_err(|_| broken("no answer in time".to_owned()))?;
+        let Some(piece) = piece.map_err(|error| broken(error.without_url().to_string()))? else { break };
+        length += piece.len() as u64;
+        hash.update(&piece);
+    }
+    Ok((length, format!("{:x}", hash.finalize())))
+}
+
 async fn exchange(
     outbound: &Outbound,
     clock: &dyn Clock,
@@ -122,6 +145,10 @@ fn refusal(status: u16, code: &str, message: String, after: Option<Duration>, te
         404 if code == "BlobNotFound" => Refusal::Missing(Error::NotFound { what: message }),
         404 => Refusal::Stale(Error::NotFound { what: message }),
         409 | 412 => Refusal::Exists(Error::Refused { code: code.to_owned(), message, permanent: true }),
+        // It has changed on its way: the same bytes may arrive the next time (Azure Storage REST: Put Block).
+        400 if code == "Md5Mismatch" => {
+            Refusal::Other(Error::unavailable(format!("{message}: it arrived otherwise than it was sent")))
+        }
         429 => Refusal::Other(Error::Throttled { after, message }),
         // Storage says that it did nothing; a 503 of anyone else on the way does not.
         503 if code == "ServerBusy" => Refusal::Other(Error::Throttled { after, message }),
@@ -170,7 +197,8 @@ mod tests {
             (504, "", "unknown", "later"),
             (408, "", "unknown", "later"),
             (400, "InvalidHeaderValue", "never", "never"),
-            (400, "Md5Mismatch", "never", "never"),
+            (400, "Md5Mismatch", "later", "later"),
+            (400, "InvalidMd5", "never", "never"),
             (413, "RequestBodyTooLarge", "never", "never"),
             (307, "", "never", "never"),
         ] {

@@ -17,8 +17,11 @@ const RENEWAL_PAUSE: Duration = Duration::from_secs(60);
 /// How many resources an operation tries, as in the SDKs.
 const MOST_RESOURCES: usize = 3;
 const DAY: Duration = Duration::from_secs(86_400);
-/// How many posts of a day are told of in the status table: it is not made for more (Azure/azure-kusto-node, 230).
+/// How many posts of a day one process has told of in the status table: it is not made for more (Azure/azure-kusto-node, 230). All
+/// that exceeding it can cost is that the service tells less of how posts end, which proves nothing anyhow.
 const MOST_TRACKED: u32 = 10_000;
+/// How long the status table is left out after it did not answer.
+const SILENCE: Duration = Duration::from_secs(900);
 /// How long a post is taken for one that is under way: longer than a window is waited for and counted.
 const OPEN_FOR: Duration = Duration::from_secs(3600);
 
@@ -28,13 +31,15 @@ pub(super) struct Resources {
     /// How blobs are asked to be ingested.
     pub way: Way,
     containers: Vec<Signed>,
+    /// Lent for the way that was left: blobs may lie there still.
+    former: Vec<Signed>,
     renew_at: Timestamp,
 }
 
 impl Resources {
     /// The container that holds `blob`, if it is still lent, and the blob's name in it.
     pub fn container_of<'a>(&self, blob: &'a str, now: Timestamp) -> Option<(&Signed, &'a str)> {
-        self.containers.iter().filter(|container| container.is_live(now)).find_map(|container| {
+        self.containers.iter().chain(&self.former).filter(|container| container.is_live(now)).find_map(|container| {
             let name = blob.strip_prefix(container.bare().trim_end_matches('/'))?.strip_prefix('/')?;
             (!name.is_empty() && !name.contains('/')).then_some((container, name))
         })
@@ -60,6 +65,8 @@ pub(super) struct Storage {
     last_post: RwLock<Option<Timestamp>>,
     /// The day, and how many posts of it are told of.
     tracked: RwLock<(u64, u32)>,
+    /// Until when the status table is left out.
+    silent_until: RwLock<Option<Timestamp>>,
     /// Held while fetching, so that one does and the others wait for it.
     flight: tokio::sync::Mutex<()>,
     turn: AtomicUsize,
@@ -75,6 +82,7 @@ impl Storage {
             pause_until: RwLock::default(),
             last_post: RwLock::default(),
             tracked: RwLock::default(),
+            silent_until: RwLock::default(),
             flight: tokio::sync::Mutex::default(),
             turn: AtomicUsize::default(),
             ranks: Ranks::default(),
@@ -104,6 +112,20 @@ impl Storage {
     /// Something was posted, or may have been.
     pub fn posts(&self, now: Timestamp) {
         *self.last_post.write().unwrap_or_else(PoisonError::into_inner) = Some(now);
+    }
+
+    /// The status table did not answer: it is left out for a while, so that a hang of it is met once and not in each post.
+    pub fn is_silent(&self, now: Timestamp) {
+        *self.silent_until.write().unwrap_or_else(PoisonError::into_inner) = Some(now + SILENCE);
+        tracing::warn!(
+            for_s = SILENCE.as_secs(),
+            "the status table of the ingestion does not answer and is left out; how posts end is told by counts all the same"
+        );
+    }
+
+    /// Whether the status table may be asked.
+    pub fn may_ask(&self, now: Timestamp) -> bool {
+        self.silent_until.read().unwrap_or_else(PoisonError::into_inner).is_none_or(|until| now >= until)
     }
 
     /// Whether one more post of this day may be told of; the table is not made for more.
@@ -153,6 +175,27 @@ impl Storage {
         self.current.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// A set for the queues instead of `refused`, which is for REST: the cluster announces that and takes no request by it, as it
+    /// `said`. It is used like any other, so that REST is tried again when the way is looked for the next time.
+    pub async fn without_rest(
+        &self,
+        client: &Client,
+        refused: &Arc<Resources>,
+        said: &str,
+        deadline: Instant,
+    ) -> Result<Arc<Resources>, Error> {
+        if self.choice != Choice::Auto {
+            return Err(route::no_rest(said));
+        }
+        let _flight = self.flight(deadline).await?;
+        if let Some(other) = self.other_than(refused) {
+            return Ok(other);
+        }
+        let route = route::without_rest(client, said, deadline).await?;
+        tracing::warn!(said, "queued ingestion over REST is announced and not there; the cluster's queues are used");
+        Ok(self.keep(route, client.clock().now()))
+    }
+
     fn paused(&self, now: Timestamp) -> bool {
         self.pause_until.read().unwrap_or_else(PoisonError::into_inner).is_some_and(|until| now < until)
     }
@@ -169,25 +212,46 @@ impl Storage {
         seen: Option<&Arc<Resources>>,
         deadline: Instant,
     ) -> Result<Arc<Resources>, Error> {
-        let _flight = timeout_at(deadline, self.flight.lock())
-            .await
-            .map_err(|_| Error::unavailable("the ingestion resources were not there in time"))?;
-        let held = self.held();
-        if let Some(held) = held.as_ref().filter(|held| seen.is_none_or(|seen| !Arc::ptr_eq(held, seen))) {
-            return Ok(Arc::clone(held));
+        let _flight = self.flight(deadline).await?;
+        let other = seen.map_or_else(|| self.held(), |seen| self.other_than(seen));
+        if let Some(other) = other {
+            return Ok(other);
         }
         let now = client.clock().now();
-        let choice = match &held {
+        let choice = match self.held() {
             Some(held) if self.is_open(now) => held.way.choice(),
             _ => self.choice,
         };
-        let Route { way, containers, lifetime, reason } = route::find(client, choice, deadline).await?;
-        if held.is_none_or(|held| held.way.told() != way.told()) {
+        Ok(self.keep(route::find(client, choice, deadline).await?, now))
+    }
+
+    async fn flight(&self, deadline: Instant) -> Result<tokio::sync::MutexGuard<'_, ()>, Error> {
+        let flight = timeout_at(deadline, self.flight.lock()).await;
+        flight.map_err(|_| Error::unavailable("the ingestion resources were not there in time"))
+    }
+
+    /// The set in use, if it is not `seen`.
+    fn other_than(&self, seen: &Arc<Resources>) -> Option<Arc<Resources>> {
+        self.held().filter(|held| !Arc::ptr_eq(held, seen))
+    }
+
+    /// Makes what was found the set in use.
+    fn keep(&self, route: Route, now: Timestamp) -> Arc<Resources> {
+        let Route { way, containers, lifetime, reason } = route;
+        let held = self.held();
+        let stays = held.as_ref().is_some_and(|held| held.way.told() == way.told());
+        if !stays {
             tracing::info!(ADX_INGESTION = ?self.choice, way = way.told(), reason, "how blobs are ingested");
         }
-        let set = Arc::new(Resources { way, containers, renew_at: now + lifetime });
+        let left = held.iter().flat_map(|held| {
+            let own = held.containers.iter().filter(move |_| !stays);
+            own.chain(&held.former)
+        });
+        let is_lent = |old: &&Signed| containers.iter().any(|lent| lent.bare() == old.bare());
+        let former = left.filter(|old| old.is_live(now) && !is_lent(old)).cloned().collect();
+        let set = Arc::new(Resources { way, containers, former, renew_at: now + lifetime });
         *self.current.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&set));
-        Ok(set)
+        set
     }
 }
 
@@ -203,10 +267,13 @@ mod tests {
                 Signed::parse("https://a.blob.core.windows.net/c1?sig=1").unwrap(),
                 Signed::parse("https://a.blob.core.windows.net/c?sig=2").unwrap(),
             ],
+            former: vec![Signed::parse("https://c.blob.core.windows.net/old?sig=3").unwrap()],
             renew_at: Timestamp::MIN,
         };
         let (container, name) = set.container_of("https://a.blob.core.windows.net/c/x.gz", Timestamp::MIN).unwrap();
         assert_eq!(container.below(name).as_str(), "https://a.blob.core.windows.net/c/x.gz?sig=2");
+        let (former, _) = set.container_of("https://c.blob.core.windows.net/old/x.gz", Timestamp::MIN).unwrap();
+        assert_eq!(former.bare(), "https://c.blob.core.windows.net/old");
         assert!(set.container_of("https://b.blob.core.windows.net/c/x.gz", Timestamp::MIN).is_none());
         assert!(set.container_of("https://a.blob.core.windows.net/c", Timestamp::MIN).is_none());
         assert!(set.container_of("https://a.blob.core.windows.net/c/x/y.gz", Timestamp::MIN).is_none());

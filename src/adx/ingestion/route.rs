@@ -39,9 +39,7 @@ pub(super) async fn find(client: &Client, choice: Choice, deadline: Instant) -> 
         }
         Choice::Rest => match rest::configuration(client, deadline).await {
             Ok(configuration) => by_rest(configuration, "the setting names it".to_owned()),
-            Err(Error::NotFound { what }) => Err(Error::invalid(format!(
-                "the cluster has no queued ingestion over REST ({what}); set ADX_INGESTION to auto or queued"
-            ))),
+            Err(Error::NotFound { what } | Error::NotOffered { what }) => Err(no_rest(&what)),
             Err(error) => Err(error),
         },
         Choice::Direct => match classic::lent(client, deadline).await {
@@ -57,6 +55,32 @@ pub(super) async fn find(client: &Client, choice: Choice, deadline: Instant) -> 
             Err(error) => Err(error),
         },
     }
+}
+
+/// The queues, for a cluster that announces REST and takes no request by it, as it `said`.
+pub(super) async fn without_rest(client: &Client, said: &str, deadline: Instant) -> Result<Route, Error> {
+    let nowhere = |lent: &str| {
+        Error::invalid(format!(
+            "the cluster's configuration announces queued ingestion over REST, which is not there ({said}), and {lent}; \
+             set ADX_INGESTION=direct if the tables are small, or ADX_INGEST_URI to the ingestion URI of the cluster"
+        ))
+    };
+    match classic::lent(client, deadline).await {
+        Ok(lent) if lent.is_complete() => {
+            let reason = format!("the cluster's configuration announces REST, which is not there: {said}");
+            queued(client, lent, reason, deadline).await
+        }
+        Ok(_) => Err(nowhere("it lends no queue")),
+        Err(error) if is_unknown(&error) => Err(nowhere(&format!("it knows nothing of queues ({error})"))),
+        Err(error) => Err(error),
+    }
+}
+
+/// What a setting asks for is not there.
+pub(super) fn no_rest(said: &str) -> Error {
+    Error::invalid(format!(
+        "the cluster has no queued ingestion over REST ({said}); set ADX_INGESTION to auto or queued"
+    ))
 }
 
 /// Whether an endpoint does not know what it was asked, as an emulator's does not: it has no data management.
@@ -100,7 +124,9 @@ impl Offered {
                         "the cluster lends queues, and for REST only lake folders, which are not used".to_owned()
                     }
                     (Some(_), _) => "the cluster lends queues, and its configuration does not prefer REST".to_owned(),
-                    (None, Some(Error::NotFound { .. })) => "the cluster lends queues and knows no REST".to_owned(),
+                    (None, Some(Error::NotFound { .. } | Error::NotOffered { .. })) => {
+                        "the cluster lends queues and knows no REST".to_owned()
+                    }
                     (None, error) => {
                         let said = error.map(|error| error.to_string()).unwrap_or_default();
                         format!("the cluster lends queues, and what it has for REST is not known: {said}")

@@ -2,7 +2,7 @@
 //! through it, so that they do not tear the bars.
 
 use super::super::shown;
-use super::told::{bytes, grouped};
+use super::told::{bytes, counted, grouped};
 use adxingestor::host::{Console, Entry, Level};
 use adxingestor::local_run::Onlooker;
 use adxingestor::orchestration::ids::InstanceId;
@@ -20,20 +20,24 @@ const LINE_EVERY: Duration = Duration::from_secs(15);
 /// The longest part of an error in a line of progress.
 const ERROR_CHARS: usize = 60;
 
+/// The target of what is told of a run where each line has to be an event of the log.
+pub const TARGET: &str = "adxingestor::progress";
+
 /// Standard error.
 #[derive(Clone)]
 pub struct Screen {
     bars: MultiProgress,
     is_live: bool,
-}
-
-impl Default for Screen {
-    fn default() -> Self {
-        Self { bars: MultiProgress::new(), is_live: std::io::stderr().is_terminal() }
-    }
+    /// What is said is an event of the log, and nothing else is written.
+    is_logged: bool,
 }
 
 impl Screen {
+    /// Standard error, all of whose lines are events of the log if it `is_logged`.
+    pub fn new(is_logged: bool) -> Self {
+        Self { bars: MultiProgress::new(), is_live: !is_logged && std::io::stderr().is_terminal(), is_logged }
+    }
+
     /// Whether it is a terminal.
     pub fn is_live(&self) -> bool {
         self.is_live
@@ -41,6 +45,21 @@ impl Screen {
 
     /// Writes a line of its own.
     pub fn say(&self, line: &str) {
+        if self.is_logged {
+            return tracing::info!(target: TARGET, "{line}");
+        }
+        self.write_line(line);
+    }
+
+    /// Writes why there is no run.
+    pub fn fail(&self, line: &str) {
+        if self.is_logged {
+            return tracing::error!(target: TARGET, "{line}");
+        }
+        self.write_line(line);
+    }
+
+    fn write_line(&self, line: &str) {
         // A closed standard error is no reason to end.
         self.bars.suspend(|| drop(writeln!(std::io::stderr(), "{}", shown(line))));
     }
@@ -170,12 +189,12 @@ fn message(table: &Value) -> String {
     let state = table["state"].as_str().unwrap_or_default();
     let failed = number(table, "windows_failed");
     let mut text = format!(
-        "{state:<9} {}/{} windows, {} rows, {}, {} calls",
+        "{state:<9} {}/{}, {}, {}, {}",
         number(table, "windows_done"),
-        number(table, "windows"),
-        grouped(number(table, "rows")),
+        counted(number(table, "windows"), "window"),
+        counted(number(table, "rows"), "row"),
         bytes(number(table, "bytes")),
-        number(table, "calls"),
+        counted(number(table, "calls"), "call"),
     );
     if failed > 0 {
         text.push_str(&format!(", {failed} failed"));
@@ -203,16 +222,16 @@ fn line(status: &Value, tables: &[Value]) -> String {
         .collect();
     let custom = &status["customStatus"];
     let mut line = format!(
-        "{} of {} tables done, {} failed; {} of {} windows, {} of {} rows proved, {}, {} calls",
+        "{} of {} done, {} failed; {} of {}, {} of {} proved, {}, {}",
         number(custom, "tables_done"),
-        number(custom, "tables_total"),
+        counted(number(custom, "tables_total"), "table"),
         number(custom, "tables_failed"),
-        sum("windows_done"),
-        sum("windows"),
+        grouped(sum("windows_done")),
+        counted(sum("windows"), "window"),
         grouped(sum("rows")),
-        grouped(sum("planned_rows")),
+        counted(sum("planned_rows"), "row"),
         bytes(sum("bytes")),
-        sum("calls"),
+        counted(sum("calls"), "call"),
     );
     if !at_work.is_empty() {
         line.push_str(&format!("; {}", at_work.join(", ")));

@@ -4,16 +4,39 @@ use super::super::shown;
 use adxingestor::functions::Estimate;
 use adxingestor::orchestration::budget::Quota;
 use adxingestor::timestamp::Timestamp;
+use indicatif::HumanCount;
 use serde_json::{Value, json};
 use std::time::Duration;
 
 /// What is said where there was nothing to copy.
 pub const NO_TABLE: &str = "no table is active in the configuration, so that nothing was copied: `adxingestor setup --tables recommended` names tables";
 
-/// Whether everything that a run was asked for is proved in the destination. Nothing at all is none of it.
+/// Whether everything that a run was asked for is proved in the destination. Nothing at all is none of it, and what the source
+/// no longer keeps is missing.
 pub fn is_verified(status: &Value) -> bool {
+    is_all_that_is_left(status) && expired(status) == 0
+}
+
+/// Whether everything is proved that the source still has.
+pub fn is_all_that_is_left(status: &Value) -> bool {
     let failed = &status["customStatus"]["tables_failed"];
     status["runtimeStatus"] == "Completed" && *failed == 0 && !results(status).is_empty()
+}
+
+/// Windows that the run found to be older than what the source keeps.
+fn expired(status: &Value) -> u64 {
+    results(status).iter().map(|table| table["chunks_expired"].as_u64().unwrap_or_default()).sum()
+}
+
+fn verdict(status: &Value) -> String {
+    match expired(status) {
+        0 if is_verified(status) => "everything is verified".to_owned(),
+        0 => "NOT everything is verified".to_owned(),
+        lost => format!(
+            "NOT everything is verified: {} expired, whose rows the source no longer keeps",
+            counted(lost, "window")
+        ),
+    }
 }
 
 /// What came of each table.
@@ -36,7 +59,8 @@ pub fn summary(status: &Value) -> String {
     let id = status["instanceId"].as_str().unwrap_or_default();
     if state != "Completed" {
         let why = status["output"]["message"].as_str().or(status["output"].as_str()).unwrap_or("no reason was given");
-        return shown(&format!("Run {id} ended as {state}: {why}"));
+        let doctor = if state == "Failed" { "; `adxingestor doctor` looks at all that a run needs" } else { "" };
+        return shown(&format!("Run {id} ended as {state}: {why}{doctor}"));
     }
     let summary = &status["output"]["result"]["processing_summary"];
     let results = results(status);
@@ -46,6 +70,7 @@ pub fn summary(status: &Value) -> String {
     let rows = results.iter().map(|table| {
         let result = match (table["success"].as_bool(), &table["skipped"]) {
             (Some(true), Value::String(_)) => "nothing to do",
+            (Some(true), _) if count(&table["chunks_expired"]) > 0 => "ROWS LOST",
             (Some(true), _) => "verified",
             _ => "FAILED",
         };
@@ -70,12 +95,12 @@ pub fn summary(status: &Value) -> String {
     let notes = status["output"]["result"]["notes"].as_array().into_iter().flatten().filter_map(Value::as_str);
     lines.extend(notes.map(|note| format!("note: {note}")));
     lines.extend(results.is_empty().then(|| NO_TABLE.to_owned()));
-    let verdict = if is_verified(status) { "everything is verified" } else { "NOT everything is verified" };
     let took = summary["execution_time_seconds"].as_f64().unwrap_or_default();
     lines.push(format!(
-        "Run {id}: {verdict}; {} rows, {} hunting calls, {}",
-        grouped(count(&summary["total_records_processed"])),
-        grouped(count(&summary["hunting_calls"])),
+        "Run {id}: {}; {}, {}, {}",
+        verdict(status),
+        counted(count(&summary["total_records_processed"]), "row"),
+        counted(count(&summary["hunting_calls"]), "hunting call"),
         span(Duration::from_secs_f64(took.max(0.0)))
     ));
     lines.iter().map(|line| shown(line)).collect::<Vec<_>>().join("\n")
@@ -126,16 +151,22 @@ pub fn estimates(tables: &[Estimate], quota: Quota) -> String {
         let name = &table.table;
         lines.extend(table.error.iter().map(|error| format!("{name}: would fail: {error}")));
         lines.extend(table.skipped.iter().map(|why| format!("{name}: nothing to do: {why}")));
+        if table.windows == 0 && table.error.is_none() && table.skipped.is_none() {
+            let copied = table.from.map_or_else(String::new, |from| format!(": copied up to {}", from.to_seconds()));
+            lines.push(format!("{name}: nothing new{copied}"));
+        }
         lines.extend(table.warnings.iter().map(|warning| format!("{name}: note: {warning}")));
     }
     lines.extend(tables.is_empty().then(|| NO_TABLE.to_owned()));
     let calls = tables.iter().map(|table| table.calls).sum();
     let planned: u64 = tables.iter().map(|table| table.plan_calls).sum();
     lines.push(format!(
-        "A run takes {} hunting calls or some more, which at {} a minute takes {}; {planned} were made for this plan. Nothing was loaded.",
-        grouped(calls),
+        "A run takes {} or some more, which at {} a minute takes {}; {} {} made for this plan. Nothing was loaded.",
+        counted(calls, "hunting call"),
         quota.per_minute,
         span(time_for(calls, quota)),
+        HumanCount(planned),
+        if planned == 1 { "was" } else { "were" },
     ));
     lines.iter().map(|line| shown(line)).collect::<Vec<_>>().join("\n")
 }
@@ -165,15 +196,12 @@ fn seconds(at: &Value) -> String {
 
 /// A number with a comma before each three digits.
 pub fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
-    for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
+    HumanCount(number).to_string()
+}
+
+/// So many of what is called `one` when it is one.
+pub fn counted(number: u64, one: &str) -> String {
+    format!("{} {one}{}", HumanCount(number), if number == 1 { "" } else { "s" })
 }
 
 /// Bytes in the largest unit that leaves a digit before the point.
@@ -244,9 +272,37 @@ mod tests {
     }
 
     #[test]
+    fn rows_that_the_source_kept_no_longer_are_not_verified_and_named_as_lost() {
+        let mut lost = completed(0);
+        let results = &mut lost["output"]["result"]["processing_summary"]["detailed_results"];
+        results[0]["chunks_expired"] = json!(1);
+        assert!(is_all_that_is_left(&lost) && !is_verified(&lost));
+        let said = summary(&lost);
+        assert!(said.contains("NOT everything is verified: 1 window expired, whose rows"), "{said}");
+        let rows = said.lines().skip(1).take(2).map(|line| line.contains("ROWS LOST")).collect::<Vec<_>>();
+        assert_eq!(rows, [true, false], "{said}");
+    }
+
+    #[test]
+    fn one_of_something_is_told_as_one_and_a_plan_of_nothing_says_so() {
+        assert_eq!(
+            [0, 1, 2, 1_000].map(|count| counted(count, "call")),
+            ["0 calls", "1 call", "2 calls", "1,000 calls"]
+        );
+        let from = Some("2026-05-01T00:00:00Z".parse().unwrap());
+        let table = Estimate { table: "A".into(), from, to: from, plan_calls: 1, calls: 1, ..Estimate::default() };
+        let said = estimates(&[table], Quota { per_minute: 45, per_hour: None });
+        assert!(said.contains("A: nothing new: copied up to 2026-05-01T00:00:00Z"), "{said}");
+        assert!(said.contains("takes 1 hunting call or some more") && said.contains("1 was made"), "{said}");
+    }
+
+    #[test]
     fn a_run_that_did_not_complete_says_why() {
         let failed = json!({"instanceId": "1", "runtimeStatus": "Failed", "output": {"message": "no view"}});
-        assert_eq!(summary(&failed), "Run 1 ended as Failed: no view");
+        assert_eq!(
+            summary(&failed),
+            "Run 1 ended as Failed: no view; `adxingestor doctor` looks at all that a run needs"
+        );
         let terminated = json!({"instanceId": "1", "runtimeStatus": "Terminated", "output": "enough"});
         assert_eq!(summary(&terminated), "Run 1 ended as Terminated: enough");
     }

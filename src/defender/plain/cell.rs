@@ -1,8 +1,10 @@
 //! One value of an answer, written as the engine writes it into a packed row. The type that the answer's schema names
 //! decides; what the services add on the way out is taken away again.
 //!
-//! Two things cannot be told any more. Graph makes texts of the objects inside an array: an array whose elements are texts of
-//! objects already looks the same, and is read as one of objects. And what the engine itself makes of the values of some types
+//! Some things cannot be told any more. Graph makes texts of the objects inside an array: an array whose elements are texts of
+//! objects already looks the same, and is read as one of objects. A service may write a dynamic value as its JSON text: in a
+//! dynamic column the text of a whole object or array is read as that, and any other text is the text that it is, so that
+//! only a dynamic text which is the text of an object or array itself is not told from that. And what the engine itself makes of the values of some types
 //! (dataexplorer-docs `query/scalar-data-types/dynamic.md`: "JSON-like values that have no representation in JSON become
 //! strings") is taken from there for timespans, guids and numbers without digits.
 
@@ -114,7 +116,11 @@ pub(super) fn write(text: &str, kind: Kind, dialect: Dialect, out: &mut Vec<u8>)
             Ok(())
         }
         Some(b'"') => {
-            string(text, kind, out);
+            match text_of_nested(text).filter(|_| kind == Kind::Dynamic) {
+                // The engine's own text.
+                Some(inner) => out.extend_from_slice(inner.as_bytes()),
+                None => string(text, kind, out),
+            }
             Ok(())
         }
         _ => {
@@ -228,12 +234,12 @@ fn array(text: &str, dialect: Dialect, depth: u32, out: &mut Vec<u8>) -> Result<
     Ok(())
 }
 
-/// The object or array that an element is the text of.
+/// The object or array that a value is the text of.
 fn text_of_nested(item: &str) -> Option<String> {
-    let inner: String = item.starts_with('"').then(|| serde_json::from_str(item).ok())??;
-    if !inner.starts_with(['{', '[']) {
+    if !item.starts_with("\"{") && !item.starts_with("\"[") {
         return None;
     }
+    let inner: String = serde_json::from_str(item).ok()?;
     serde_json::from_str::<serde::de::IgnoredAny>(&inner).is_ok().then_some(inner)
 }
 

@@ -125,6 +125,16 @@ impl Frame {
         &self.row
     }
 
+    /// The same, to be given back.
+    pub(super) fn take_row(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.row)
+    }
+
+    /// Keeps the memory of a row for the next one.
+    pub(super) fn give_back(&mut self, row: Vec<u8>) {
+        self.row = row;
+    }
+
     /// The answer without its rows, now that all of it has come.
     pub(super) fn finish(&self) -> Result<&[u8], Reason> {
         if self.state != State::Envelope || self.nest.depth > 0 || self.nest.in_text {

@@ -2,8 +2,9 @@
 //! source would have given. For services that refuse `pack_all()`, and for small answers: slower than passing packed rows
 //! through, and one row of the answer in memory at a time.
 //!
-//! The schema of the answer itself says what a value means, so it must come before the rows, as all three services send it
-//! (microsoft-graph-docs `security-security-runhuntingquery`, defender-docs `api-advanced-hunting`). A column that is missing in
+//! The schema of the answer itself says what a value means. All three services send it before the rows (microsoft-graph-docs
+//! `security-security-runhuntingquery`, defender-docs `api-advanced-hunting`); rows that come first wait for it, as many as fit
+//! into 8 MiB; of a larger answer less has to be asked for. A column that is missing in
 //! a row is null, one that the schema does not name is taken as it looks. Knows nothing of HTTP or of where rows go.
 
 mod cell;
@@ -17,6 +18,9 @@ use frame::{Frame, Piece};
 use serde::Deserialize;
 use std::collections::{HashMap, HashSet};
 
+/// Rows that wait for their schema.
+const WAITING_BYTES: usize = 8 << 20;
+
 /// The push parser, with the same steps as [`super::scanner::Scanner`].
 #[derive(Debug)]
 pub struct Decoder {
@@ -24,6 +28,9 @@ pub struct Decoder {
     compact: bool,
     frame: Frame,
     columns: Option<Columns>,
+    /// Rows that came before the schema, and their bytes.
+    waiting: Vec<Box<[u8]>>,
+    waiting_bytes: usize,
     written: Vec<u8>,
     scan: Scan,
     failed: Option<ScanError>,
@@ -46,6 +53,8 @@ impl Decoder {
             compact,
             frame: Frame::default(),
             columns: None,
+            waiting: Vec::new(),
+            waiting_bytes: 0,
             written: Vec::new(),
             scan: Scan::default(),
             failed: None,
@@ -119,19 +128,39 @@ impl Decoder {
     fn run(&mut self, input: &[u8], at: &mut usize, each: &mut impl FnMut(&[u8])) -> Result<(), Reason> {
         while let Some(piece) = self.frame.next(input, at)? {
             match piece {
-                Piece::Schema => self.columns = Some(Columns::read(self.frame.schema())?),
+                Piece::Schema => {
+                    self.columns = Some(Columns::read(self.frame.schema())?);
+                    for row in std::mem::take(&mut self.waiting) {
+                        self.row(&row, each)?;
+                    }
+                }
+                Piece::Row if self.columns.is_none() => {
+                    let row = self.frame.row();
+                    self.waiting_bytes += row.len();
+                    if self.waiting_bytes > WAITING_BYTES {
+                        return Err(Reason::SchemaTooLate);
+                    }
+                    self.waiting.push(row.into());
+                }
                 Piece::Row => {
-                    let columns = self.columns.as_ref().ok_or(Reason::NoSchema)?;
-                    self.written.clear();
-                    columns.write_row(self.frame.row(), self.dialect, self.compact, &mut self.written)?;
-                    each(&self.written);
-                    let bytes = self.written.len() as u64;
-                    self.scan.rows += 1;
-                    self.scan.raw_bytes += bytes + 1;
-                    self.scan.longest_row_bytes = self.scan.longest_row_bytes.max(bytes);
+                    let row = self.frame.take_row();
+                    self.row(&row, each)?;
+                    self.frame.give_back(row);
                 }
             }
         }
+        Ok(())
+    }
+
+    fn row(&mut self, row: &[u8], each: &mut impl FnMut(&[u8])) -> Result<(), Reason> {
+        let columns = self.columns.as_ref().ok_or(Reason::NoSchema)?;
+        self.written.clear();
+        columns.write_row(row, self.dialect, self.compact, &mut self.written)?;
+        each(&self.written);
+        let bytes = self.written.len() as u64;
+        self.scan.rows += 1;
+        self.scan.raw_bytes += bytes + 1;
+        self.scan.longest_row_bytes = self.scan.longest_row_bytes.max(bytes);
         Ok(())
     }
 }

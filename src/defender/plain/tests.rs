@@ -30,6 +30,36 @@ fn reason(document: &str) -> Option<Reason> {
     whole
 }
 
+#[test]
+fn rows_wait_for_a_schema_that_follows_them_and_not_for_ever() {
+    let schema = r#""schema":[{"name":"A","type":"SByte"},{"name":"B","type":"Object"}]"#;
+    let rows = r#""results":[{"A":1,"B":{}},{"A":0,"B":"[{\"C\":2}]"}]"#;
+    let before = format!("{{{schema},{rows}}}");
+    let behind = format!("{{{rows},{schema}}}");
+    assert_eq!(text(&behind, false), "{\"A\":true,\"B\":null}\n{\"A\":false,\"B\":[{\"C\":2}]}\n");
+    assert_eq!(text(&behind, false), text(&before, false));
+    let long = format!("{{\"A\":\"{}\"}}", "x".repeat(1 << 20));
+    let many = format!("{{\"results\":[{}],{schema}}}", vec![long; 9].join(","));
+    let error = decode(&[many.as_bytes()], false).unwrap_err();
+    assert_eq!(error.reason, Reason::SchemaTooLate);
+}
+
+#[test]
+fn a_dynamic_text_is_what_it_is_the_text_of_and_any_other_text_is_itself() {
+    let schema = r#""schema":[{"name":"D","type":"Object"},{"name":"S","type":"String"}]"#;
+    for (dynamic, expected) in [
+        (r#""{\"a\":[1,{}]}""#, r#"{"a":[1,{}]}"#),
+        (r#""[\"x\"]""#, r#"["x"]"#),
+        (r#""plain""#, r#""plain""#),
+        (r#""{not json}""#, r#""{not json}""#),
+        (r#""5""#, r#""5""#),
+        (r#""""#, r#""""#),
+    ] {
+        let answer = format!(r#"{{{schema},"results":[{{"D":{dynamic},"S":"{{}}"}}]}}"#);
+        assert_eq!(text(&answer, false), format!("{{\"D\":{expected},\"S\":\"{{}}\"}}\n"));
+    }
+}
+
 /// An answer of one row with one cell of a type.
 fn cell(ty: &str, value: &str) -> String {
     let document = format!(r#"{{"schema":[{{"name":"X","type":"{ty}"}}],"results":[{{"X":{value}}}]}}"#);
@@ -128,7 +158,8 @@ fn what_is_no_list_of_plain_rows_is_refused() {
         ("{}", Reason::NoResults),
         (r#"{"schema":[]}"#, Reason::NoResults),
         (r#"{"results":[]}"#, Reason::NoSchema),
-        (r#"{"results":[{}],"schema":[]}"#, Reason::NoSchema),
+        (r#"{"results":[{}]}"#, Reason::NoSchema),
+        (r#"{"results":[{}],"other":[]}"#, Reason::NoSchema),
         (r#"{"schema":{},"results":[]}"#, Reason::NoSchema),
         (r#"{"schema":[{"name":"A"}],"results":[]}"#, Reason::NoSchema),
         (r#"{"schema":[{"name":"A","type":"x"},{"name":"A","type":"x"}],"results":[]}"#, Reason::SecondColumn),

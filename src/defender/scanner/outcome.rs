@@ -70,9 +70,12 @@ pub enum Reason {
     /// The text of `Row` does not start with `{` and end with `}`.
     #[error("a row's text is not an object")]
     RowIsNoObject,
-    /// Plain rows without a list of named and typed columns before them.
-    #[error("it names no columns before its rows")]
+    /// Plain rows without a list of named and typed columns.
+    #[error("it names no columns for its rows")]
     NoSchema,
+    /// Too many plain rows before the list of their columns.
+    #[error("it names the columns of its rows only behind more than 8 MiB of them")]
+    SchemaTooLate,
     /// More than one member `schema`.
     #[error("it has a second member `schema`")]
     SecondSchema,

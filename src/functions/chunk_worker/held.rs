@@ -12,7 +12,8 @@ use crate::orchestration::ledger::Head;
 use crate::orchestration::verification::doubted;
 use crate::orchestration::window::Window;
 use crate::rows::{Multiset, RowHash, Sieve, hash};
-use crate::state::{Error, Stored, Transaction};
+use crate::state::{Error, Transaction};
+use crate::storage::ETag;
 use std::cmp::Ordering;
 use tokio::time::Instant;
 
@@ -23,6 +24,9 @@ const MOST_ROWS: u64 = 2_000_000;
 /// Looks at the destination until rows that it does not show are taken for removed.
 const LOOKS: u32 = 2;
 
+/// Where a window stands in the ledger, and at which version it was read.
+type Place = (WindowName, ETag);
+
 /// What lets only those rows of a window through which the destination does not hold; `None` where all go through.
 ///
 /// # Errors
@@ -31,13 +35,15 @@ pub async fn sieve(app: &App, job: &mut Job, head: &Head, until: Instant) -> Res
     let window = &job.window.record;
     let Some(difference) = &window.difference else { return Ok(Ok(None)) };
     let ledger = app.state.windows(&job.message.table).await?;
-    let records: Vec<Window> = ledger.iter().map(|(_, stored)| stored.record.clone()).collect();
+    let (places, records): (Vec<Place>, Vec<Window>) =
+        ledger.into_iter().map(|(name, stored)| ((name, stored.etag), stored.record)).unzip();
+    let ledger = || places.iter().zip(&records);
     let windows = match against(window, &records, app.state.now()) {
         Against::Windows(windows) => windows,
         Against::NotYet(other) => {
-            let named = ledger.iter().find(|(_, stored)| stored.record.id == other.id);
-            let name = named.map_or(&job.message.window, |(name, _)| name);
-            return Ok(Err(not_yet(head, window, (name, &other), &app.limits)));
+            let named = ledger().find(|(_, record)| record.id == other.id);
+            let name = named.map_or(&job.message.window, |((name, _), _)| name);
+            return Ok(Err(not_yet(head, window, (name, &other), app.state.now(), &app.limits)));
         }
         Against::Unknown => {
             let (low, high, source, destination) = (window.id.low, window.id.high, &head.source, &head.destination);
@@ -53,8 +59,8 @@ pub async fn sieve(app: &App, job: &mut Job, head: &Head, until: Instant) -> Res
     }
     let mut looked = Looked { short: window.short_looks, surplus: Vec::new() };
     let held = read(job, head, &windows, difference, until, &mut looked).await;
-    for (name, stored) in ledger.iter().filter(|(_, stored)| looked.surplus.contains(&stored.record.id)) {
-        doubt(app, job, name, stored).await?;
+    for (place, record) in ledger().filter(|(_, record)| looked.surplus.contains(&record.id)) {
+        doubt(app, job, place, record).await?;
     }
     job.window.record.short_looks = looked.short;
     Ok(held.map(|held| Some(Sieve::new(held, &head.watermark_column, &head.not_compared))))
@@ -69,10 +75,10 @@ struct Looked {
 }
 
 /// Lets the next run count a proved window again.
-async fn doubt(app: &App, job: &Job, name: &WindowName, stored: &Stored<Window>) -> Result<(), Error> {
-    let Some(doubted) = doubted(&stored.record) else { return Ok(()) };
+async fn doubt(app: &App, job: &Job, (name, etag): &Place, record: &Window) -> Result<(), Error> {
+    let Some(doubted) = doubted(record) else { return Ok(()) };
     tracing::warn!(window = %doubted.id, "a proved window is to be counted again");
-    let change = Transaction::new().window(&job.message.table, name, &doubted, Some(&stored.etag))?;
+    let change = Transaction::new().window(&job.message.table, name, &doubted, Some(etag))?;
     match app.state.commit(change).await {
         Ok(_) | Err(Error::Conflict) => Ok(()),
         Err(error) => Err(error),

@@ -83,7 +83,7 @@ impl From<CallError> for Met {
             CallError::NoPermit(_) | CallError::Paused { .. } => Self::Quota(message),
             CallError::Budget(_) | CallError::Timespan(_) => Self::Budget(message),
             error if error.is_transient() => Self::Unavailable(message, error.service_pause()),
-            CallError::Call(_) => Self::Refused(message),
+            CallError::NeverAnswered { .. } | CallError::Call(_) => Self::Refused(message),
         }
     }
 }
@@ -188,7 +188,7 @@ async fn answer(
     let window = &job.window.record;
     let source = source::of_window(head, &job.shape, window)?;
     let slice = source::slice(window);
-    let partition = source::partition(&job.shape, window.id.part)?;
+    let partition = source::partition(&job.shape, window)?;
     let id = window.id.to_string();
     let chunk_id = (job.shape.chunk_id == ChunkIdPlace::Row).then_some(id.as_str());
     let dialect = job.services.defender.dialect();
@@ -301,10 +301,11 @@ fn decided(app: &App, job: &Job, reason: &Reason, divided: Result<Divided, Met>)
 async fn divide(app: &App, hunting: &mut Hunting<'_>, job: &Job, head: &Head, reason: &Reason) -> Result<Divided, Met> {
     let window = &job.window.record;
     let source = source::of_window(head, &job.shape, window)?;
-    let hashing = source::hashing(&job.shape)?;
+    let hashing = source::hashing_by(job.shape.divider(window).0)?;
     let id = window.id.to_string();
     let chunk_id = (job.shape.chunk_id == ChunkIdPlace::Row).then_some(id.as_str());
-    let whole = Piece { low: window.id.low, high: window.id.high, part: window.id.part, rows: window.expected_rows() };
+    let whole =
+        Piece { low: window.id.low, high: window.id.high, part: window.asked_part(), rows: window.expected_rows() };
     let aim = chunk::aim(head, window, reason, &app.limits, hunting.byte_cap());
     let mut planner = Planner::new(hunting, &source, &hashing);
     if window.difference.is_some() {

@@ -84,7 +84,7 @@ impl Squeezer {
         let last = self.ready();
         let scan = self.reader.finish()?;
         let passed = self.sieve.map(Sieve::finish).transpose()?;
-        let sha256 = self.hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+        let sha256 = format!("{:x}", self.hash.finalize());
         Ok((last, Squeezed { scan, passed, sha256 }))
     }
 

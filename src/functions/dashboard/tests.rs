@@ -263,7 +263,7 @@ async fn failures_are_told_with_their_reasons_and_whether_they_were_mended() {
     assert_eq!((can_rewind(&first), can_rewind(&second), can_rewind(&third)), (json!(true), json!(false), json!(true)));
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn the_quota_is_shown_with_what_was_used_of_it_and_a_pause() {
     let world = World::new();
     for _ in 0..3 {
@@ -276,6 +276,7 @@ async fn the_quota_is_shown_with_what_was_used_of_it_and_a_pause() {
     let quota = shown(&world.app, "&scope=active").await["quota"].clone();
     assert_eq!((&quota["paused_until"], &quota["next_call_at"]), (&json!(until), &json!(until)));
     world.clock.forward(91);
+    tokio::time::advance(Duration::from_secs(91)).await;
     assert_eq!(shown(&world.app, "").await["quota"]["paused_until"], Value::Null);
 }
 

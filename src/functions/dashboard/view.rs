@@ -4,7 +4,7 @@
 use super::reading::{Overview, RunSeen, Scope};
 use crate::app::App;
 use crate::orchestration::call_history::SPAN;
-use crate::orchestration::instance::{LoadType, RuntimeStatus, TableRun};
+use crate::orchestration::instance::{RuntimeStatus, TableRun};
 use crate::orchestration::run::rewind;
 use crate::orchestration::summary::{Shown, progress};
 use crate::timestamp::Timestamp;
@@ -149,7 +149,7 @@ fn row<'o>(overview: &'o Overview, seen: &'o RunSeen, table: &'o TableRun) -> Ta
     };
     let of_head = head.map(|head| head.verified_up_to).filter(|at| *at > Timestamp::MIN);
     let verified = of_head.or_else(|| results().filter_map(|result| result.verified_up_to).max());
-    let loaded_once = table.config.load_type == Some(LoadType::Full);
+    let loaded_once = table.config.is_loaded_once();
     Table {
         key: table.key.as_str(),
         run: seen.run.id.as_str(),

@@ -1,25 +1,28 @@
 //! Whether queries name a span of event time. Graph takes the last 30 days where none is named (microsoft-graph-docs
 //! `security-security-runhuntingquery`), and nothing says what becomes of rows whose `Timestamp` lies in the future or is
-//! null. So it is tried: both are counted once in what arrived during the last day, with a span from 2000 to 2100 and
-//! without any; whichever shows more rows is used from then on. Until a row that has no event time at all has told, another try
+//! null. So it is tried: what arrived in the days that the source keeps is counted once without a span and once with one that holds
+//! every time, and whichever shows more rows is used from then on. Until a row that has no event time at all has told, another try
 //! is made a week later. What was found is kept in a blob of the state store, for all workers and runs.
 
 use super::{Error, Hunting, SHARE_OF_A_CALL, number};
-use crate::defender::{Dialect, Error as HuntingError, Query, Rows, queries};
+use crate::defender::queries::{self, Range};
+use crate::defender::{Dialect, Error as HuntingError, Query, Rows};
+use crate::functions::planner::is_too_much;
 use crate::kql::Identifier;
 use crate::orchestration::ledger::{CutAxis, Shape};
-use crate::storage::BlobStore;
+use crate::orchestration::limits::SOURCE_KEPT;
 use crate::timestamp::Timestamp;
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 use std::cmp::Ordering;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::Mutex as Turn;
 use tokio::time::{timeout, timeout_at};
 
-/// A span that no event of this tenant can lie out of.
-const WIDE: &str = "2000-01-01T00:00:00Z/2100-01-01T00:00:00Z";
+/// A span that no event time lies out of: some tools write 1601, others the last instant that there is.
+const WIDE: &str = "0001-01-01T00:00:00Z/9999-12-31T23:59:59Z";
+/// What is counted where all that has arrived is too much for the service.
+const A_DAY: Duration = Duration::from_secs(86_400);
 /// The column that a span is about.
 const EVENT_TIME: &str = "Timestamp";
 /// How long it takes until another try may show more.
@@ -33,9 +36,9 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// What is known of a service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 struct Found {
-    /// Whether it hides rows unless a span is named.
+    /// Whether a span is named.
     named: bool,
-    /// Whether a row without an event time has told. Rows of the future tell nothing of those: until then another try may.
+    /// Whether a row without an event time has told. Until then another try may.
     settled: bool,
     at: Timestamp,
 }
@@ -78,22 +81,18 @@ impl Known {
 /// Rows of one answer to the trial query.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Shown {
-    ahead: u64,
+    rows: u64,
     without: u64,
 }
 
-/// Whether a span is to be named, and whether that is settled, where so far it was `named`; `wide` is `None` where the service
-/// refuses a span.
+/// Whether a span is to be named, where so far it was `named`, and whether that is settled; `wide` is `None` where the service refuses
+/// a span. Where both show the same, nothing is hidden either way by now, and nothing is known of rows to come.
 fn decide(named: bool, by_default: Shown, wide: Option<Shown>) -> (bool, bool) {
-    let Some(wide) = wide else { return (false, true) };
-    let all = |shown: Shown| shown.ahead + shown.without;
-    let named = match all(wide).cmp(&all(by_default)) {
-        Ordering::Greater => true,
-        Ordering::Less => false,
-        // Nothing is hidden either way, now.
-        Ordering::Equal => named,
-    };
-    (named, by_default.without + wide.without > 0)
+    let Some(wide) = wide else { return (false, false) };
+    match wide.rows.cmp(&by_default.rows) {
+        Ordering::Equal => (named, false),
+        order => (order == Ordering::Greater, by_default.without + wide.without > 0),
+    }
 }
 
 impl Hunting<'_> {
@@ -110,7 +109,12 @@ impl Hunting<'_> {
     ///
     /// # Errors
     /// [`Error`] of a hunting call.
-    pub async fn try_timespan(&mut self, table: &Identifier, columns: &[(&str, &str)]) -> Result<(), Error> {
+    pub async fn try_timespan(
+        &mut self,
+        table: &Identifier,
+        has_arrival: bool,
+        columns: &[(&str, &str)],
+    ) -> Result<(), Error> {
         let has_event_time =
             columns.iter().any(|(name, ty)| *name == EVENT_TIME && ty.eq_ignore_ascii_case("datetime"));
         if self.services.defender.dialect() != Dialect::Graph || !has_event_time {
@@ -126,7 +130,7 @@ impl Hunting<'_> {
             return Err(Error::Timespan("another table is still at finding it out".to_owned()));
         };
         let (found, now) = (self.found().await?, self.app.state.now());
-        if Found::is_due(found, now) { self.try_spans(table, found, now).await } else { Ok(()) }
+        if Found::is_due(found, now) { self.try_spans(table, has_arrival, found, now).await } else { Ok(()) }
     }
 
     /// Tries again by a table that has been copied before, where another try may show more. Of the tables that are planned at once
@@ -135,7 +139,8 @@ impl Hunting<'_> {
     /// # Errors
     /// [`Error`], of a hunting call only for the quota.
     pub async fn try_timespan_again(&mut self, table: &Identifier, shape: &Shape) -> Result<(), Error> {
-        let tells = shape.axis == CutAxis::ArrivalTime && shape.parts.columns.iter().any(|column| column == EVENT_TIME);
+        // A hash that parts rows has their event time in it, where they have one.
+        let tells = shape.axis != CutAxis::Whole && shape.parts.columns.iter().any(|column| column == EVENT_TIME);
         if self.services.defender.dialect() != Dialect::Graph || !tells {
             return Ok(());
         }
@@ -146,7 +151,7 @@ impl Hunting<'_> {
         let before = found.unwrap_or(Found { named: false, settled: false, at: now });
         let trying = Found { at: now - UNKNOWN_FOR + TRIED_WITHIN, ..before };
         self.keep(trying).await?;
-        match self.try_spans(table, found, now).await {
+        match self.try_spans(table, shape.axis == CutAxis::ArrivalTime, found, now).await {
             Err(Error::Call(error)) => {
                 tracing::warn!(%error, table = %table, "whether queries have to name a time span could not be tried");
                 Ok(())
@@ -155,20 +160,38 @@ impl Hunting<'_> {
         }
     }
 
-    async fn try_spans(&mut self, table: &Identifier, found: Option<Found>, now: Timestamp) -> Result<(), Error> {
-        let trial = queries::odd_times(table);
-        let by_default = shown(&self.ask(&Query::new(&trial)).await?)?;
-        let wide = match self.ask(&Query { kql: &trial, timespan: Some(WIDE) }).await {
-            Ok(rows) => Some(shown(&rows)?),
-            Err(Error::Call(HuntingError::Refused { message, .. })) => {
-                tracing::warn!(message, "the hunting service refuses a time span; none is named");
-                None
-            }
-            Err(error) => return Err(error),
+    async fn try_spans(
+        &mut self,
+        table: &Identifier,
+        has_arrival: bool,
+        found: Option<Found>,
+        now: Timestamp,
+    ) -> Result<(), Error> {
+        // Both calls count what had settled before the first.
+        let high = now - self.app.limits.settling_lag;
+        let since = |kept| queries::shown(table, has_arrival, &Range { low: high - kept, high });
+        let (by_default, wide) = match self.shown_both_ways(&since(SOURCE_KEPT)).await {
+            Err(error) if is_too_much(&error) => self.shown_both_ways(&since(A_DAY)).await?,
+            shown => shown?,
         };
         let (named, settled) = decide(found.is_some_and(|found| found.named), by_default, wide);
-        tracing::info!(table = %table, ?by_default, ?wide, named, settled, "whether queries name a time span");
+        let (rows, without) = (by_default.rows, by_default.without);
+        let (wide_rows, wide_without) = (wide.map(|shown| shown.rows), wide.map(|shown| shown.without));
+        tracing::info!(table = %table, rows, without, wide_rows, wide_without, named, settled, "whether queries name a time span");
         self.keep(Found { named, settled, at: now }).await
+    }
+
+    /// What a trial query shows without a span and with one; `None` where the service refuses one.
+    async fn shown_both_ways(&mut self, trial: &str) -> Result<(Shown, Option<Shown>), Error> {
+        let by_default = shown(&self.ask(&Query::new(trial)).await?)?;
+        match self.ask(&Query { kql: trial, timespan: Some(WIDE) }).await {
+            Ok(rows) => Ok((by_default, Some(shown(&rows)?))),
+            Err(Error::Call(HuntingError::Refused { message, .. })) => {
+                tracing::warn!(message, "the hunting service refuses a time span; none is named");
+                Ok((by_default, None))
+            }
+            Err(error) => Err(error),
+        }
     }
 
     async fn found(&self) -> Result<Option<Found>, Error> {
@@ -179,7 +202,7 @@ impl Hunting<'_> {
         if let Some(found) = self.services.timespan.get(now) {
             return Ok(found);
         }
-        let found = match timeout(PATIENCE, self.blobs().get(&self.name())).await {
+        let found = match timeout(PATIENCE, self.blobs().get(&self.name("timespan"))).await {
             // What cannot be read is found out again.
             Ok(Ok(stored)) => stored.and_then(|stored| serde_json::from_slice(&stored).ok()),
             Ok(Err(error)) => return Err(Error::Timespan(error.to_string())),
@@ -192,7 +215,7 @@ impl Hunting<'_> {
     /// For the other processes: what this one alone knows would not hold for all windows.
     async fn keep(&self, found: Found) -> Result<(), Error> {
         let record = serde_json::to_vec(&found).map_err(|error| Error::Timespan(error.to_string()))?;
-        match timeout(PATIENCE, self.blobs().put(&self.name(), record.into())).await {
+        match timeout(PATIENCE, self.blobs().put(&self.name("timespan"), record.into())).await {
             Ok(Ok(())) => {
                 self.services.timespan.set(Some(found), self.app.state.now());
                 Ok(())
@@ -201,17 +224,6 @@ impl Hunting<'_> {
             Err(_) => Err(Error::Timespan(format!("no answer for {} s", PATIENCE.as_secs()))),
         }
     }
-
-    fn blobs(&self) -> &dyn BlobStore {
-        &*self.app.state.storage().blobs
-    }
-
-    fn name(&self) -> String {
-        let settings = &self.services.settings;
-        let digest = Sha256::digest(format!("{}\n{}", settings.tenant, settings.hunting));
-        let hex: String = digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect();
-        format!("timespan/{hex}")
-    }
 }
 
 fn shown(rows: &Rows) -> Result<Shown, HuntingError> {
@@ -219,7 +231,7 @@ fn shown(rows: &Rows) -> Result<Shown, HuntingError> {
         let missing = || HuntingError::Corrupt { message: format!("it has no number under {name}") };
         number(rows, name).ok_or_else(missing)
     };
-    Ok(Shown { ahead: number("Ahead")?, without: number("Without")? })
+    Ok(Shown { rows: number("Rows")?, without: number("Without")? })
 }
 
 #[cfg(test)]
@@ -227,25 +239,24 @@ mod tests {
     use super::*;
 
     #[test]
-    fn whichever_way_shows_more_rows_is_used() {
-        let shown = |ahead, without| Shown { ahead, without };
+    fn a_span_is_named_where_it_shows_more_rows_and_that_is_settled_once_a_row_without_an_event_time_has_told() {
+        let shown = |rows, without| Shown { rows, without };
         for (by_default, wide, expected) in [
             (shown(0, 0), Some(shown(2, 0)), (true, false)),
-            (shown(0, 3), Some(shown(2, 3)), (true, true)),
-            (shown(2, 3), Some(shown(2, 0)), (false, true)),
-            (shown(0, 3), Some(shown(0, 3)), (false, true)),
-            (shown(2, 0), Some(shown(2, 0)), (false, false)),
-            (shown(0, 0), Some(shown(0, 0)), (false, false)),
-            (shown(0, 0), None, (false, true)),
+            (shown(7, 3), Some(shown(7, 3)), (false, false)),
+            (shown(7, 0), Some(shown(7, 0)), (false, false)),
+            (shown(4, 0), Some(shown(7, 3)), (true, true)),
+            (shown(7, 3), Some(shown(4, 0)), (false, true)),
+            (shown(7, 0), None, (false, false)),
         ] {
             assert_eq!(decide(false, by_default, wide), expected, "{by_default:?} {wide:?}");
         }
+        let same = shown(7, 0);
+        assert_eq!(decide(true, same, Some(same)), (true, false), "what shows nothing new takes back nothing");
     }
 
     #[test]
-    fn a_try_that_shows_no_such_row_takes_back_nothing_and_another_one_follows_a_week_later() {
-        let nothing = Shown { ahead: 0, without: 0 };
-        assert_eq!(decide(true, nothing, Some(nothing)), (true, false));
+    fn until_a_row_without_an_event_time_has_told_another_try_follows_a_week_later() {
         let at: Timestamp = "2026-05-01T00:00:00Z".parse().unwrap();
         let due = |settled, days: u64| {
             Found::is_due(Some(Found { named: true, settled, at }), at + Duration::from_secs(days * 86_400))

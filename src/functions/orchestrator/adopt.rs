@@ -14,7 +14,7 @@ use crate::functions::planner::Planner;
 use crate::functions::source::{self, ARRIVAL_COLUMN};
 use crate::kql::Identifier;
 use crate::orchestration::adoption::compare;
-use crate::orchestration::adoption::facts::{self, Clues, Facts};
+use crate::orchestration::adoption::facts::{self, Clues, Facts, check_since};
 use crate::orchestration::adoption::report::Report;
 use crate::orchestration::adoption::{Landed, Layout, begun, lay_out, write};
 use crate::orchestration::head::take::Fresh;
@@ -104,15 +104,16 @@ struct Adopting<'a> {
     config: TableConfig,
     key: TableKey,
     destination: Identifier,
+    since: Option<Timestamp>,
     deadline: Instant,
 }
 
-/// Adopts the table that has `table` as its source, or else as its destination. With `dry_run` nothing is written, and the
-/// gaps are not counted at the source.
+/// Adopts the table that has `table` as its source, or else as its destination; `since` is where its first run was told to begin, if
+/// it was. With `dry_run` nothing is written, and the gaps are not counted at the source.
 ///
 /// # Errors
 /// [`Error`].
-pub async fn adopt(app: &App, table: &str, dry_run: bool) -> Result<Report, Error> {
+pub async fn adopt(app: &App, table: &str, since: Option<Timestamp>, dry_run: bool) -> Result<Report, Error> {
     let services = app.services.as_ref().map_err(|reason| Error::Settings(reason.clone()))?;
     let deadline = Instant::now() + LONGEST;
     refuse_active(app).await?;
@@ -130,7 +131,7 @@ pub async fn adopt(app: &App, table: &str, dry_run: bool) -> Result<Report, Erro
     }
     let key = services.settings.table_key(&config.source, &config.destination);
     let destination = Identifier::new(&config.destination).map_err(StepError::name)?;
-    Adopting { app, services, config, key, destination, deadline }.adopt(dry_run).await
+    Adopting { app, services, config, key, destination, since, deadline }.adopt(dry_run).await
 }
 
 async fn refuse_active(app: &App) -> Result<(), Error> {
@@ -162,6 +163,7 @@ impl Adopting<'_> {
             Vec::new()
         };
         let found: Vec<Landed> = found.into_iter().filter_map(landed).collect();
+        check_since(&self.config.destination, self.since, &found).map_err(|error| Error::Failed(error.to_string()))?;
         let mut report = Report::new(&self.config, place, rows, &found, owner.as_ref().map(|o| o.ledger_id.as_str()));
         let mut hunting = Hunting::new(app, self.services, self.deadline);
         let stored = head.as_ref().map(|head| &head.record);
@@ -234,6 +236,7 @@ impl Adopting<'_> {
             rows_of_others,
             found,
             high: self.app.state.now() - self.app.limits.settling_lag,
+            since: self.since,
         };
         Ok(facts::gather(clues, shape, Fresh::from_bits(bits)))
     }

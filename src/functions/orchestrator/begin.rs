@@ -11,7 +11,8 @@ use crate::orchestration::head::narrow::bounded;
 use crate::orchestration::ids::InstanceId;
 use crate::orchestration::instance::{Instance, LoadType, TableConfig, TableRun};
 use crate::orchestration::message::{ControlMessage, Debt};
-use crate::orchestration::run::begin::{self, Begin, Look, Places, Row};
+use crate::orchestration::run::asked::{Places, Unknown};
+use crate::orchestration::run::begin::{self, Begin, Look, Row};
 use crate::orchestration::snapshot::TIME_COLUMN;
 use crate::state::{Error, Stored};
 use crate::telemetry::metrics;
@@ -52,14 +53,18 @@ pub async fn handle(app: &App, id: &InstanceId, attempt: u32) -> Result<(), Erro
         Err(error) => {
             let again = begin::retry(id, attempt, error.asked_pause(), &app.limits).filter(|_| is_transient(&error));
             let Some(again) = again else {
-                return fail(app, &run, &format!("the configuration cannot be read: {error}")).await;
+                let cluster = &services.settings.cluster;
+                return fail(app, &run, &format!("the configuration cannot be read from {cluster}: {error}")).await;
             };
             tracing::warn!(%error, attempt, "the configuration could not be read; trying again");
             // Apps on one cluster that lost it together do not come back together.
             let delay = jittered(again.delay, app.state.random());
-            return app.state.pay(&[Debt { delay, ..again }]).await;
+            return try_again(app, &run, Debt { delay, ..again }).await;
         }
     };
+    if let Some(reason) = knows_none(&services.settings, &run.record, &rows) {
+        return fail(app, &run, &reason).await;
+    }
     let mut run = run;
     loop {
         match set_going(app, services, &run, rows.clone(), deadline).await {
@@ -75,6 +80,14 @@ pub async fn handle(app: &App, id: &InstanceId, attempt: u32) -> Result<(), Erro
     // Another delivery of this message, or a person, was faster: look again.
     let again = ControlMessage::Start { instance: id.clone(), attempt };
     app.state.pay(&[Debt::control(again, app.limits.retry_first)]).await
+}
+
+/// Sends the message of another attempt, and tells the watchdog until when it waits. Whoever changes the run meanwhile knows better.
+async fn try_again(app: &App, run: &Stored<Instance>, again: Debt) -> Result<(), Error> {
+    if let Some(waiting) = begin::waiting(&run.record, app.state.now() + again.delay) {
+        store::swap_run(app, run, &waiting).await?;
+    }
+    app.state.pay(&[again]).await
 }
 
 async fn fail(app: &App, run: &Stored<Instance>, reason: &str) -> Result<(), Error> {
@@ -94,7 +107,7 @@ async fn set_going(
     let id = &run.record.id;
     let high = now - app.limits.settling_lag;
     let begun = run.record.with_notes(services.defender.retirement_notice());
-    let tables = planned_tables(services, &begun, rows, high);
+    let tables = planned_tables(services, &begun, rows, (high, now));
     let old = store::tables(app, id).await?;
     let Ok(Begin { before, last, owed, over }) =
         begin::begin(&begun, tables.clone(), old, app.limits.tables_at_once, now)
@@ -103,8 +116,12 @@ async fn set_going(
     };
     for table in tables.iter().filter(|table| table.result.is_some()) {
         let error = table.result.as_ref().and_then(|result| result.error.as_ref());
-        tracing::error!(table = table.config.source, ?error, "a table is refused");
-        if let Err(error) = audit::write(services, &run.record, table, &[], now, deadline).await {
+        let reason = error.map_or("", String::as_str);
+        tracing::error!(table = table.config.source, reason, "a table is refused");
+        // What is no row of the configuration has no folder and no destination that a row could name.
+        if table.config.is_configured()
+            && let Err(error) = audit::write(services, &run.record, table, &[], now, deadline).await
+        {
             tracing::error!(%error, table = table.config.source, "the audit row could not be written");
         }
     }
@@ -128,16 +145,16 @@ pub fn configured(settings: &Settings, rows: Vec<ConfigRow>) -> Vec<TableRun> {
     tables_asked_for(settings, None, rows, Timestamp::MAX)
 }
 
-/// The tables of a run whose range ends at `high`, from the rows of the configuration.
+/// The tables of a run that begins at `now` and whose range ends at `high`, from the rows of the configuration.
 pub(super) fn planned_tables(
     services: &Services,
     run: &Instance,
     rows: Vec<ConfigRow>,
-    high: Timestamp,
+    (high, now): (Timestamp, Timestamp),
 ) -> Vec<TableRun> {
     let mut tables = tables_asked_for(&services.settings, run.asked_for(), rows, high);
     for table in tables.iter_mut().filter(|table| table.config.load_type == Some(LoadType::Snapshot)) {
-        table.high = run.created;
+        table.high = run.snapshot_time(now);
     }
     tables.into_iter().map(|table| bounded(table, &run.input)).collect()
 }
@@ -150,8 +167,22 @@ fn tables_asked_for(
 ) -> Vec<TableRun> {
     let key = |source: &str, destination: &str| settings.table_key(source, destination);
     let active = rows.into_iter().filter(|row| row.is_active == Some(true)).map(validated).collect();
-    let places = Places { view: settings.names.config_view.as_str(), table: settings.names.config_table.as_str() };
-    begin::tables(asked_for, active, high, places, key)
+    begin::tables(asked_for, active, high, places(settings), key)
+}
+
+fn places(settings: &Settings) -> Places<'_> {
+    Places { view: settings.names.config_view.as_str(), table: settings.names.config_table.as_str() }
+}
+
+/// Those of `wanted` that no active row is for.
+pub fn unknown(settings: &Settings, wanted: Option<&[String]>, rows: &[ConfigRow]) -> Option<Unknown> {
+    let active = rows.iter().filter(|row| row.is_active == Some(true)).map(|row| row.source_table.as_str());
+    Unknown::find(wanted?, &active.collect::<Vec<_>>(), places(settings))
+}
+
+/// Why a run has nothing to begin with: no table that it asks for is configured. Where one is, the others are results of it.
+fn knows_none(settings: &Settings, run: &Instance, rows: &[ConfigRow]) -> Option<String> {
+    unknown(settings, run.asked_for(), rows).filter(Unknown::is_all).map(|unknown| unknown.to_string())
 }
 
 /// Checks a config row; gives its first problem.

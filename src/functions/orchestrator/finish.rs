@@ -15,7 +15,7 @@ use crate::orchestration::head::finish::{
 };
 use crate::orchestration::head::verify::Count;
 use crate::orchestration::ids::{InstanceId, TableKey};
-use crate::orchestration::instance::{Instance, LoadType, TableResult, TableRun};
+use crate::orchestration::instance::{Instance, TableResult, TableRun};
 use crate::orchestration::ledger::Head;
 use crate::orchestration::message::Debt;
 use crate::orchestration::run::count::{Counting, count};
@@ -68,7 +68,7 @@ pub async fn finish_table(
     };
     let result = result(&head, &table.record, &windows, verified_up_to, &watermark);
     let mut ended = table.record.with_result(result);
-    let relevant: Vec<Window> = windows.into_iter().filter(|window| is_work_of(window, &run)).collect();
+    let relevant: Vec<Window> = windows.into_iter().filter(|window| is_work_of(window, &head)).collect();
     let audited = audit::write(services, &run, &ended, &relevant, app.state.now(), deadline).await;
     match audited {
         Ok(()) => store::move_head(app, key, |head, now| audited_rows(head, &run, now)).await?,
@@ -182,7 +182,7 @@ pub async fn end_table(
             Ok(_) => {
                 let (success, rows) = (result.success, result.rows);
                 metrics::table_ended(&table.config.source, success);
-                let grows = table.config.load_type != Some(LoadType::Full);
+                let grows = !table.config.is_loaded_once();
                 if let Some(proved) = result.verified_up_to.filter(|_| grows) {
                     metrics::behind(&table.config.source, app.state.now().since(proved));
                 }

@@ -49,7 +49,7 @@ pub async fn handle(app: &App, id: &InstanceId, key: &TableKey, attempt: u32, me
         Taken::Ours(head) => match &app.services {
             Ok(services) => {
                 let deadline = Instant::now() + app.limits.working_time();
-                Planning { app, services, asked: &asked, message, deadline }.attempt(*head, attempt).await
+                Planning { app, services, asked: &asked, message, deadline, attempt }.attempt(*head).await
             }
             Err(reason) => asked.fail(head.record.draft.as_deref(), reason, 0).await,
         },
@@ -137,6 +137,8 @@ struct Planning<'a> {
     /// The id of the message that asks for it.
     message: &'a str,
     deadline: Instant,
+    /// How many attempts came to nothing before this one.
+    attempt: u32,
 }
 
 impl Planning<'_> {
@@ -148,7 +150,8 @@ impl Planning<'_> {
         &self.asked.table
     }
 
-    async fn attempt(&self, head: Stored<Head>, attempt: u32) -> Result<(), Error> {
+    async fn attempt(&self, head: Stored<Head>) -> Result<(), Error> {
+        let attempt = self.attempt;
         let draft = head.record.draft.clone();
         let draft = draft.as_deref();
         let mut hunting = Hunting::new(self.app, self.services, self.deadline);

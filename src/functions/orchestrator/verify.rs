@@ -124,6 +124,7 @@ async fn record(
     deadline: Instant,
 ) -> Result<Option<bool>, Error> {
     let CountOutcome { judged, part, took } = outcome;
+    let proved = acts::blobs_of_proved(&judged);
     let Verdicts { batches, last } = rules::verdicts(judged);
     tracing::debug!(changed = batches.len() * TRANSACTION_WINDOWS + last.len(), "a count");
     let (mut posts, mut removals) = (Vec::new(), Vec::new());
@@ -137,6 +138,7 @@ async fn record(
     removals.extend(recorded.removals);
     acts::remove(app, services, key, &recorded.write.head, &removals, deadline).await?;
     acts::post_again(app, services, key, &recorded.write.head, &posts, deadline).await?;
+    acts::forget(services, &proved, deadline).await;
     app.state.pay(&recorded.owed).await?;
     Ok(Some(recorded.finish))
 }

@@ -6,13 +6,14 @@ use crate::defender::Rows;
 use crate::defender::queries::{FRAME_BYTES, Range};
 use crate::orchestration::plan::Bin;
 use crate::orchestration::sizing::Stretch;
-use crate::timestamp::Timestamp;
+use crate::timestamp::{Timestamp, ticks_of};
 use serde_json::{Map, Value};
 use std::time::Duration;
 
 const TICK: Duration = Duration::from_nanos(100);
 
 /// A histogram's answer.
+#[derive(Default)]
 pub struct Counts {
     /// Bins with rows, in order.
     pub bins: Vec<Bin>,
@@ -22,6 +23,31 @@ pub struct Counts {
     pub past: Vec<Bin>,
     /// How wide the bins were asked for.
     pub width: Duration,
+}
+
+impl Counts {
+    /// Takes in what was counted of the range that follows.
+    pub fn add(&mut self, next: Self) {
+        self.bins.extend(next.bins);
+        self.null_rows += next.null_rows;
+        self.past.extend(next.past);
+        self.width = self.width.max(next.width);
+    }
+}
+
+/// Bins of a range before the one that is planned, where those of `width` were counted by themselves: rows of one that were counted
+/// in two answers are in one bin again.
+pub fn past(counted: Vec<Bin>, width: Duration) -> Vec<Bin> {
+    let ticks = ticks_of(width).max(1);
+    let mut past: Vec<Bin> = Vec::with_capacity(counted.len());
+    for bin in counted {
+        let start = Timestamp::from_ticks(bin.start.ticks() / ticks * ticks);
+        match past.last_mut().filter(|last| last.start == start) {
+            Some(last) => last.rows += bin.rows,
+            None => past.push(Bin { start, width: TICK, rows: bin.rows, bytes: 0 }),
+        }
+    }
+    past
 }
 
 /// Reads the answer to a histogram of `range` in bins of `width`. A bin whose first and last instant are named is as narrow
@@ -48,17 +74,27 @@ pub fn counts(rows: &Rows, range: &Range, width: Duration) -> Result<Counts, Err
     Ok(counts)
 }
 
-/// Takes the table's columns out of an answer that tells them beside its counts, each as `Name type`.
+/// Takes the table's columns out of an answer that tells them beside its counts, each as `Name type`: a list, or one as JSON
+/// text, as a service may write what is dynamic.
 pub fn take_columns(rows: &mut Rows) -> Option<Columns> {
-    let told = |row: &Map<String, Value>| row.get("Columns").is_some_and(Value::is_array);
     let column = |text: &Value| text.as_str()?.rsplit_once(' ').map(|(name, ty)| (name.to_owned(), ty.to_owned()));
-    let columns = rows
-        .rows
-        .iter()
-        .find(|row| told(row))
-        .and_then(|row| row.get("Columns")?.as_array()?.iter().map(column).collect());
-    rows.rows.retain(|row| !told(row));
-    columns
+    let mut told = None;
+    rows.rows.retain(|row| match row.get("Columns").and_then(list) {
+        Some(columns) => {
+            told.get_or_insert(columns);
+            false
+        }
+        None => true,
+    });
+    told?.iter().map(column).collect()
+}
+
+fn list(value: &Value) -> Option<Vec<Value>> {
+    match value {
+        Value::Array(items) => Some(items.clone()),
+        Value::String(text) => serde_json::from_str(text).ok(),
+        _ => None,
+    }
 }
 
 /// Bins with what their rows weigh, as `each` says of a stretch.
@@ -100,4 +136,23 @@ fn instant(row: &Map<String, Value>, column: &str) -> Result<Option<Timestamp>, 
 /// An answer that cannot be.
 pub fn corrupt(message: String) -> Error {
     crate::defender::Error::Corrupt { message }.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn columns_are_taken_out_of_the_counts_however_a_list_is_written() {
+        let bin = json!({"Bin": "2026-05-01T00:00:00Z", "Rows": 7, "Columns": null});
+        for columns in [json!(["A long", "B dynamic"]), json!("[\"A long\",\"B dynamic\"]")] {
+            let told = json!({"Bin": null, "Rows": null, "Columns": columns});
+            let rows = [&bin, &told].map(|row| row.as_object().unwrap().clone()).to_vec();
+            let mut rows = Rows { columns: Vec::new(), rows };
+            let columns = take_columns(&mut rows).unwrap();
+            assert_eq!(columns, [("A", "long"), ("B", "dynamic")].map(|(a, b)| (a.to_owned(), b.to_owned())).into());
+            assert_eq!(rows.rows, [bin.as_object().unwrap().clone()], "{told}");
+        }
+    }
 }

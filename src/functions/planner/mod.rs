@@ -1,11 +1,12 @@
 //! Histograms in, pieces of a range out: asks the source for counts until every piece fits one answer.
 
 mod bins;
+mod narrow;
 #[cfg(test)]
 mod tests;
 
 use super::columns::Columns;
-use super::hunting::{Error, Hunting};
+use super::hunting::{Error, Hunting, number};
 use crate::defender::queries::{self, Axis, Hashing, Past, Range, Slice, Source};
 use crate::defender::{Error as HuntingError, Rows};
 use crate::kql::Identifier;
@@ -16,6 +17,8 @@ use crate::orchestration::refine::{Stretch, stretches};
 use crate::orchestration::sizing;
 use crate::timestamp::Timestamp;
 use bins::{Counts, corrupt, part_counts, take_columns};
+use narrow::Narrowing;
+pub use narrow::is_too_much;
 use std::time::Duration;
 
 /// Bins of a plan, where nothing says that it needs more.
@@ -32,6 +35,8 @@ pub struct Planner<'p, 'a> {
     hunting: &'p mut Hunting<'a>,
     source: &'p Source,
     hashing: &'p Hashing,
+    /// In how many counts a range is asked for from the beginning.
+    parts: u32,
     asks_columns: bool,
     columns: Option<Columns>,
 }
@@ -98,7 +103,13 @@ pub struct Divided {
 impl<'p, 'a> Planner<'p, 'a> {
     /// A planner that asks through `hunting`.
     pub fn new(hunting: &'p mut Hunting<'a>, source: &'p Source, hashing: &'p Hashing) -> Self {
-        Self { hunting, source, hashing, asks_columns: false, columns: None }
+        Self { hunting, source, hashing, parts: 1, asks_columns: false, columns: None }
+    }
+
+    /// The same, with what it counts counted in several parts from the beginning: all of it was too much before.
+    #[must_use]
+    pub fn in_parts(self, parts: u32) -> Self {
+        Self { parts, ..self }
     }
 
     /// The same, with the first histogram telling the table's columns too.
@@ -129,15 +140,61 @@ impl<'p, 'a> Planner<'p, 'a> {
         let span = if low == Timestamp::MIN { RETENTION } else { high.since(low) };
         let (source, range) = (self.source, Range { low, high });
         let bins = wanted.clamp(PLAN_BINS, MOST_BINS);
-        let query = |width| match past {
+        let is_alone = !nulls && past.is_none();
+        if !is_alone && self.parts > 1 {
+            return self.count_apart(range, span, bins, nulls, past).await;
+        }
+        let query = |range: &Range, width| match past {
             Some(from) => {
                 let past = Past { low: from, bin: past_width(from, low, width) };
-                queries::histogram_with_past(source, &range, nulls, width, past)
+                queries::histogram_with_past(source, range, nulls, width, past)
             }
-            None => queries::histogram(source, &range, nulls, width),
+            None => queries::histogram(source, range, nulls, width),
         };
-        let Counts { bins, null_rows, past: past_bins, width } = self.counts(range, span, bins, query).await?;
+        let halvings = if is_alone { Halvings::Some } else { Halvings::None };
+        let Counts { bins, null_rows, past: past_bins, width } = match self
+            .counts(range, span, bins, halvings, query)
+            .await
+        {
+            Err(error) if !is_alone && self.may_ask_for_less(&error) => {
+                tracing::warn!(%error, table = %source.table, "a count is too much for one query and is asked for in parts");
+                return self.count_apart(range, span, bins, nulls, past).await;
+            }
+            counted => counted?,
+        };
         let past_width = past.map_or(width, |from| past_width(from, low, width));
+        Ok(Histogram { low, high, bins, null_rows, past: past_bins, past_width })
+    }
+
+    /// The same in a query for each: the range, the rows without a place on the axis, and the past.
+    async fn count_apart(
+        &mut self,
+        range: Range,
+        span: Duration,
+        bins: u32,
+        nulls: bool,
+        past: Option<Timestamp>,
+    ) -> Result<Histogram, Error> {
+        let source = self.source;
+        let query = |range: &Range, width| queries::histogram(source, range, false, width);
+        let Counts { bins, width, .. } = self.counts(range, span, bins, Halvings::Some, query).await?;
+        let null_rows = match nulls {
+            true => {
+                let rows = self.ask(&queries::count(source, &Slice::NullAxis, None)).await?;
+                number(&rows, "Rows").ok_or_else(|| corrupt("a count of rows without a number".to_owned()))?
+            }
+            false => 0,
+        };
+        let (Range { low, high }, mut past_width) = (range, width);
+        let mut past_bins = Vec::new();
+        if let Some(from) = past {
+            let span = if from == Timestamp::MIN { RETENTION } else { low.since(from) };
+            let fixed = self::past_width(from, low, width);
+            let wide = |range: &Range, _| queries::histogram(source, range, false, fixed);
+            let counted = self.counts(Range { low: from, high: low }, span, 1, Halvings::Some, wide).await?;
+            past_width = fixed;
+            past_bins = bins::past(counted.bins, fixed);
+        }
         Ok(Histogram { low, high, bins, null_rows, past: past_bins, past_width })
     }
 
@@ -203,11 +260,11 @@ impl<'p, 'a> Planner<'p, 'a> {
         }
         let (source, range) = (self.source, Range { low: piece.low, high: piece.high });
         let span = if piece.low == Timestamp::MIN { RETENTION } else { piece.high.since(piece.low) };
-        let query = |width| match weigh {
-            Some(Weigh { chunk_id }) => queries::weighed_histogram(source, &range, width, chunk_id),
-            None => queries::close_histogram(source, &range, width),
+        let query = |range: &Range, width| match weigh {
+            Some(Weigh { chunk_id }) => queries::weighed_histogram(source, range, width, chunk_id),
+            None => queries::close_histogram(source, range, width),
         };
-        let counted = self.counts(range, span, DIVIDE_BINS, query).await?;
+        let counted = self.counts(range, span, DIVIDE_BINS, Halvings::Some, query).await?;
         let (rows, bytes) = counted.bins.iter().fold((0, 0), |all, bin| (all.0 + bin.rows, all.1 + bin.bytes));
         let caps = aim.caps(rows, bytes);
         let bins = self.refined(counted.bins, caps, false, bins::weighed_like).await?;
@@ -238,38 +295,54 @@ impl<'p, 'a> Planner<'p, 'a> {
                 let stretch = first..first + count;
                 let (low, high) = (bins[first].start.before(), bins[stretch.end - 1].end().before());
                 let (source, range) = (self.source, Range { low, high });
-                let query = |width| queries::close_histogram(source, &range, width);
-                let finer = self.counts(range, high.since(low), MOST_BINS, query).await?.bins;
+                let query = |range: &Range, width| queries::close_histogram(source, range, width);
+                let finer = self.counts(range, high.since(low), MOST_BINS, Halvings::Some, query).await?.bins;
                 let finer = weighed(finer, &bins[stretch.clone()]);
                 bins.splice(stretch, finer);
             }
         }
     }
 
-    /// Counts a range in at most `most` bins; in wider ones if the answer itself would be cut, or is refused for its size.
+    /// Counts a range in at most `most` bins; in wider ones if the answer itself would be cut, or is refused for its size, and one
+    /// half after the other if the service stops the query.
     async fn counts(
         &mut self,
         range: Range,
         span: Duration,
         most: u32,
-        query: impl Fn(Duration) -> String,
+        halvings: Halvings,
+        query: impl Fn(&Range, Duration) -> String,
     ) -> Result<Counts, Error> {
-        let mut most = most;
-        loop {
+        let (mut most, mut counted) = (most, Counts::default());
+        let parts = if halvings == Halvings::Some { self.parts } else { 1 };
+        let mut narrowing = Narrowing::new(range, span, parts);
+        while let Some(range) = narrowing.take() {
             let width = bin_width(span, most);
-            let rows = match self.ask(&query(width)).await {
+            let rows = match self.ask(&query(&range, width)).await {
                 Err(Error::Call(HuntingError::ResultTooLarge { .. })) if most > 1 => {
                     most = (most / 10).max(1);
+                    narrowing.again(range);
+                    continue;
+                }
+                Err(error) if halvings == Halvings::Some && self.may_ask_for_less(&error) && narrowing.halve(range) => {
+                    tracing::warn!(%error, table = %self.source.table, low = %range.low, high = %range.high, "a count is halved");
                     continue;
                 }
                 answer => answer?,
             };
             if rows.rows.len() as u64 >= ROW_CAP && most > 1 {
-                most /= 50;
+                most = (most / 50).max(1);
+                narrowing.again(range);
                 continue;
             }
-            return bins::counts(&rows, &range, width);
+            counted.add(bins::counts(&rows, &range, width)?);
         }
+        Ok(counted)
+    }
+
+    /// Whether a call that came to nothing is worth asking for less, and there is time to.
+    fn may_ask_for_less(&self, error: &Error) -> bool {
+        is_too_much(error) && self.hunting.has_time_for_another()
     }
 
     /// The answer to a histogram, the first one with the table's columns. A service that refuses to tell them is not asked again.
@@ -286,7 +359,10 @@ impl<'p, 'a> Planner<'p, 'a> {
                 tracing::warn!(%error, "the service does not tell a table's columns beside its counts");
                 self.hunting.rows(query).await
             }
-            Err(error) => Err(error),
+            Err(error) => {
+                self.asks_columns = true;
+                Err(error)
+            }
         }
     }
 
@@ -324,13 +400,12 @@ impl<'p, 'a> Planner<'p, 'a> {
             Timestamp::MIN => Slice::NullAxis,
             high => Slice::Range(Range { low: piece.low, high }),
         };
-        let query = queries::partition_counts(self.source, &slice, self.hashing, u32::from(count));
-        let rows = self.hunting.rows(&query).await?;
+        let rows = self.partition_counts(slice, u32::from(count)).await?;
         let part = |step| Part { index: piece.part.index + step * piece.part.count, count };
         let mut parts: Vec<Piece> = (0..more).map(|step| Piece { part: part(step), rows: 0, ..piece }).collect();
         for (index, counted) in part_counts(&rows) {
             match parts.iter_mut().find(|part| Some(u64::from(part.part.index)) == index) {
-                Some(part) => part.rows = counted.unwrap_or_default(),
+                Some(part) => part.rows += counted.unwrap_or_default(),
                 // The rows of the piece's siblings.
                 None if index.is_some_and(|index| {
                     index < u64::from(count) && index % u64::from(piece.part.count) != u64::from(piece.part.index)
@@ -342,6 +417,34 @@ impl<'p, 'a> Planner<'p, 'a> {
         }
         Ok(Some(parts))
     }
+
+    /// The rows of each part of a slice; of a range in several answers, where one is too much.
+    async fn partition_counts(&mut self, slice: Slice, count: u32) -> Result<Rows, Error> {
+        let (source, hashing) = (self.source, self.hashing);
+        let query = |slice: &Slice| queries::partition_counts(source, slice, hashing, count);
+        let range = match slice {
+            Slice::Range(range) if source.axis != Axis::None => range,
+            _ => return self.hunting.rows(&query(&slice)).await,
+        };
+        let span = if range.low == Timestamp::MIN { RETENTION } else { range.high.since(range.low) };
+        let (mut narrowing, mut all) = (Narrowing::new(range, span, 1), Rows::default());
+        while let Some(range) = narrowing.take() {
+            match self.hunting.rows(&query(&Slice::Range(range))).await {
+                Err(error) if self.may_ask_for_less(&error) && narrowing.halve(range) => {}
+                rows => all.rows.extend(rows?.rows),
+            }
+        }
+        Ok(all)
+    }
+}
+
+/// Whether a count that the service stops is asked for in halves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Halvings {
+    /// It is.
+    Some,
+    /// The query holds more than its range.
+    None,
 }
 
 /// How many rows of a piece are below `caps`, where it is a bin that is not.

@@ -48,6 +48,22 @@ struct Table {
     lots: Vec<Lot>,
     /// Whether all rows of a tick are equal, so that no hash tells them apart.
     equal: bool,
+    /// Rows that a query may count, where it is stopped for its cost beyond them.
+    most_counted: Option<u64>,
+}
+
+/// The range that a count asks for.
+fn asked(query: &str) -> (Timestamp, Timestamp) {
+    let instants: Vec<Timestamp> = query
+        .match_indices("datetime(")
+        .map(|(at, open)| &query[at + open.len()..])
+        .map(|rest| rest.split(')').next().unwrap().parse().unwrap())
+        .collect();
+    match instants.as_slice() {
+        [high] => (Timestamp::MIN, *high),
+        [low, high] => (*low, *high),
+        other => panic!("{other:?} in {query}"),
+    }
 }
 
 impl Table {
@@ -78,17 +94,14 @@ impl Table {
         lots.fold((0, 0), |all, lot| (all.0 + in_part(lot), all.1 + in_part(lot) * (lot.bytes + FRAME)))
     }
 
+    fn is_too_costly(&self, query: &str) -> bool {
+        let (low, high) = asked(query);
+        let rows: u64 = self.range(low, high).iter().map(|lot| lot.rows).sum();
+        self.most_counted.is_some_and(|most| rows > most)
+    }
+
     fn answer(&self, query: &str) -> Value {
-        let instants: Vec<Timestamp> = query
-            .match_indices("datetime(")
-            .map(|(at, open)| &query[at + open.len()..])
-            .map(|rest| rest.split(')').next().unwrap().parse().unwrap())
-            .collect();
-        let (low, high) = match instants.as_slice() {
-            [high] => (Timestamp::MIN, *high),
-            [low, high] => (*low, *high),
-            other => panic!("{other:?} in {query}"),
-        };
+        let (low, high) = asked(query);
         let lots = self.range(low, high);
         if let Some((_, hash)) = query.split_once("by Part = hash_xxhash64(tostring(DeviceId), ") {
             let count: u64 = hash.trim_end_matches(')').parse().unwrap();
@@ -151,7 +164,13 @@ impl Exchange for Counting {
         self.calls.fetch_add(1, Ordering::SeqCst);
         let body = request.body().and_then(reqwest::Body::as_bytes).unwrap_or_default();
         let body: Value = serde_json::from_slice(body).unwrap();
-        let rows = self.table.answer(body["Query"].as_str().unwrap());
+        let query = body["Query"].as_str().unwrap();
+        if self.table.is_too_costly(query) {
+            let error = json!({"error": {"code": "BadRequest", "message": "The query execution was preempted."}});
+            let refused = axum::http::Response::builder().status(400).body(error.to_string()).unwrap();
+            return Ok(reqwest::Response::from(refused));
+        }
+        let rows = self.table.answer(query);
         assert!(rows.as_array().unwrap().len() < 100_000);
         let columns = ["Bin", "First", "Last"].map(|name| json!({"name": name, "type": "DateTime"}));
         let numbers = ["Rows", "Wire", "Part"].map(|name| json!({"name": name, "type": "Int64"}));
@@ -346,7 +365,7 @@ fn smooth(days: u64, rows_per_day: u64, bytes: u64) -> Table {
         rows: every,
         bytes,
     });
-    Table { lots: lots.collect(), equal: false }
+    Table { lots: lots.collect(), ..Table::default() }
 }
 
 fn burst(rows: u64, ticks_apart: u64, bytes: u64) -> Table {
@@ -506,7 +525,7 @@ proptest! {
         known in prop::option::of(50.0f64..5_000.0),
     ) {
         lots.sort_by_key(|lot| lot.at);
-        let table = Table { lots, equal: false };
+        let table = Table { lots, ..Table::default() };
         let copied = copied(table.clone(), 41, known);
         complete(&table, &copied);
         prop_assert!(copied.stuck.is_empty());
@@ -514,4 +533,16 @@ proptest! {
             prop_assert_eq!(piece.rows, *rows);
         }
     }
+}
+
+#[test]
+fn a_count_that_is_stopped_for_its_cost_is_made_of_counts_that_are_not() {
+    let lots: Vec<Lot> =
+        (0..24).map(|hour| Lot { at: beginning() + hour * DAY / 24 + 7, rows: 30_000, bytes: 300 }).collect();
+    let table = Table { lots, most_counted: Some(100_000), ..Table::default() };
+    let copied = copied(table, 1, Some(311.0));
+    let rows: u64 = copied.pulled.iter().map(|piece| piece.1).sum();
+    assert_eq!((rows, copied.stuck.len()), (24 * 30_000, 0), "{copied:?}");
+    // The whole, its halves, quarters and eighths.
+    assert!(copied.asked <= 20, "{copied:?}");
 }

@@ -5,7 +5,7 @@ use super::Landed;
 use crate::orchestration::head::learn::{copied_to, handover, others};
 use crate::orchestration::head::take::Fresh;
 use crate::orchestration::ids::{LedgerId, Part, WindowId};
-use crate::orchestration::instance::{LoadType, TableConfig};
+use crate::orchestration::instance::TableConfig;
 use crate::orchestration::ledger::{ChunkIdPlace, CutAxis, Handover, Others, PartedBy, RowFormat, Shape};
 use crate::orchestration::plan::Piece;
 use crate::orchestration::removal::Place;
@@ -28,6 +28,8 @@ pub struct Facts {
     pub others: Option<Others>,
     /// Everything up to and including this is there, whatever the ids say: windows without rows have left no id.
     pub proved: Timestamp,
+    /// Where the table had begun, if a person says so.
+    pub begins_after: Option<Timestamp>,
     /// Whether a ledger of this app has proved that.
     pub by_a_ledger: bool,
     /// Where the gaps end at least: the end of a table that is loaded once.
@@ -54,6 +56,36 @@ pub struct Clues<'a> {
     pub found: &'a [Landed],
     /// Where a run that began now would end.
     pub high: Timestamp,
+    /// Where a person says that the table had begun: what lies before was never asked for.
+    pub since: Option<Timestamp>,
+}
+
+/// What a person says of where the table had begun cannot be.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "{table} holds window {window}, which begins at {low}: so it was not told to begin at {since}. Give --since as the first run had \
+     it, or leave it out. Nothing was changed"
+)]
+pub struct BeganBefore {
+    table: String,
+    window: WindowId,
+    low: Timestamp,
+    since: Timestamp,
+}
+
+/// Holds what a person says of where the table had begun against the windows that are there.
+///
+/// # Errors
+/// [`BeganBefore`].
+pub fn check_since(table: &str, since: Option<Timestamp>, found: &[Landed]) -> Result<(), BeganBefore> {
+    let Some(since) = since else { return Ok(()) };
+    let is_before = |id: &&WindowId| !id.is_null_axis() && id.low < since;
+    // Of what another app has copied, windows begin before the first of ours.
+    let first = found.iter().map(|one| &one.id).filter(|id| id.repair < WindowId::FIRST_HANDOVER).find(is_before);
+    match first {
+        Some(id) => Err(BeganBefore { table: table.to_owned(), window: *id, low: id.low, since }),
+        None => Ok(()),
+    }
 }
 
 /// The shape of a table as its first run would have learned it. `taken_over` says that another app's rows are there.
@@ -66,7 +98,7 @@ pub fn shape(
 ) -> Shape {
     let usual = if taken_over { RowFormat::Full } else { RowFormat::Compact };
     let row_format = row_format.unwrap_or(usual);
-    Shape { axis, row_format, chunk_id, parts, parting: 0, handover: None }
+    Shape { axis, row_format, chunk_id, parts, parting: 0, narrower: Vec::new(), handover: None }
 }
 
 /// Puts the clues together. A `shape` that the ledger has keeps its handover.
@@ -99,9 +131,10 @@ pub fn gather(clues: Clues<'_>, shape: Shape, fresh: Fresh) -> Facts {
         shape: Shape { handover, ..shape },
         watermark_column: clues.config.watermark_column.clone(),
         others,
-        proved: clues.proved.max(base).unwrap_or(Timestamp::MIN),
+        proved: clues.proved.max(base).max(clues.since).unwrap_or(Timestamp::MIN),
+        begins_after: clues.since,
         by_a_ledger: clues.proved.is_some_and(|proved| proved > Timestamp::MIN),
-        end: (cut_short && clues.config.load_type == Some(LoadType::Full)).then_some(clues.high),
+        end: (cut_short && clues.config.is_loaded_once()).then_some(clues.high),
     }
 }
 
@@ -178,6 +211,7 @@ mod tests {
     use super::*;
     use crate::kql::Identifier;
     use crate::orchestration::head::testing::{later, now, table};
+    use crate::orchestration::instance::LoadType;
 
     fn landed(low: u64, high: u64, part: Part, rows: u64) -> Landed {
         let at = Timestamp::from_ticks;
@@ -201,6 +235,7 @@ mod tests {
             rows_of_others: 5,
             found: &found,
             high: later(900),
+            since: None,
         };
         change(&mut clues);
         let shape = shape(axis, PartedBy::default(), None, ChunkIdPlace::Column, clues.rows_of_others > 0);
@@ -222,6 +257,24 @@ mod tests {
         assert_eq!((ahead.proved, ahead.others.unwrap().watermark), (later(60), later(500)));
         let gone = gathered(CutAxis::ArrivalTime, |clues| clues.rows_of_others = 0);
         assert_eq!((gone.shape.handover, gone.shape.row_format), (None, RowFormat::Compact));
+    }
+
+    #[test]
+    fn what_lies_before_the_beginning_that_a_person_gives_is_as_good_as_proved() {
+        let began = |proved| {
+            let facts = gathered(CutAxis::ArrivalTime, |clues| {
+                (clues.proved, clues.since, clues.rows_of_others) = (proved, Some(later(50)), 0);
+                clues.stopped = None;
+            });
+            (facts.proved, facts.begins_after, facts.by_a_ledger)
+        };
+        assert_eq!(began(None), (later(50), Some(later(50)), false));
+        assert_eq!(began(Some(later(100))), (later(100), Some(later(50)), true));
+        let check = |since| check_since("x", Some(Timestamp::from_ticks(since)), &[landed(10, 20, Part::WHOLE, 3)]);
+        assert_eq!((check(9), check(10)), (Ok(()), Ok(())));
+        let said = check(11).unwrap_err().to_string();
+        assert!(said.contains("so it was not told to begin at") && !said.contains("  "), "{said}");
+        assert_eq!(check_since("x", None, &[landed(0, 20, Part::WHOLE, 3)]), Ok(()));
     }
 
     #[test]

@@ -17,7 +17,7 @@ use self::facts::Facts;
 use super::difference::{Difference, share_rows};
 use super::head::handover::unmarked;
 use super::head::survey::is_draft;
-use super::ids::{LedgerId, WindowId, WindowName};
+use super::ids::{LedgerId, Part, WindowId, WindowName};
 use super::instance::TableConfig;
 use super::ledger::{CutAxis, Head, Progress, TableState, verified_prefix};
 use super::limits::{Limits, TRANSACTION_WINDOWS};
@@ -144,7 +144,8 @@ fn open_ids<'a>(windows: impl Iterator<Item = &'a Window>) -> Vec<WindowId> {
 
 /// Whether one of the `open` windows stands for rows of the same range, and so is compared with this one.
 fn is_asked_for(open: &[WindowId], id: &WindowId) -> bool {
-    open.iter().any(|open| open != id && share_rows(open, id))
+    // What the windows of the destination were parted by is not on record.
+    open.iter().any(|open| open != id && share_rows(&WindowId { part: Part::WHOLE, ..*open }, id))
 }
 
 /// Whether nothing of a window can be in the destination, and it is still to be pulled.
@@ -306,6 +307,7 @@ fn rebuilt(head: &Head, facts: &Facts, is_empty: bool, now: Timestamp) -> Head {
         watermark_column: if learned { &head.watermark_column } else { &facts.watermark_column }.clone(),
         shape: head.shape.clone().or_else(|| Some(facts.shape.clone())),
         others: if learned { head.others.clone() } else { facts.others.clone() },
+        begins_after: head.begins_after.or(facts.begins_after),
         state: TableState::Idle,
         run: None,
         stop: false,
@@ -357,6 +359,7 @@ mod tests {
             watermark_column: "Timestamp".into(),
             others: None,
             proved: at(proved),
+            begins_after: None,
             by_a_ledger: proved > 0,
             end: None,
         }
@@ -399,6 +402,17 @@ mod tests {
         let inserted: Vec<_> = writes.iter().map(inserted).collect();
         let (proved, open) = ((9, WindowState::Verified, 7, 2), WindowState::Planned);
         assert_eq!(inserted, [(5, open, 4, 0), proved, proved, proved], "what is open comes first");
+    }
+
+    #[test]
+    fn nothing_is_asked_for_from_before_the_beginning_of_a_table() {
+        let found = || vec![landed(30, 40, 1), landed(50, 60, 1)];
+        assert_eq!(spans(&lost(0, found()).gaps), [(0, 30), (40, 50), (0, 0)]);
+        let facts = Facts { proved: at(20), begins_after: Some(at(20)), ..facts(0) };
+        let layout = lay_out::<u64>(None, vec![], found(), &facts, later(100), &Limits::scaled(1.0)).unwrap();
+        assert_eq!(spans(&layout.gaps), [(20, 30), (40, 50), (0, 0)]);
+        let (_, head, _) = written(layout, &facts, 4);
+        assert_eq!((head.begins_after, head.verified_up_to, head.plan.is_some()), (Some(at(20)), at(20), true));
     }
 
     #[test]

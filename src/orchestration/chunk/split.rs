@@ -95,6 +95,7 @@ pub fn divided(window: &Window, split: Split<'_>, cut: Result<Vec<Piece>, Met>, 
         Err(met) => return undivided(window, reason, met),
     };
     let reason = &reason.text;
+    let has_ids = pieces.iter().all(|piece| window.named_part(piece.part).is_some());
     match pieces.as_slice() {
         [only] if only.rows <= window.expected_rows() / SPLIT_INTO => Over::Later(Later {
             error: format!("{reason}; the source now counts {} rows", only.rows),
@@ -102,9 +103,10 @@ pub fn divided(window: &Window, split: Split<'_>, cut: Result<Vec<Piece>, Met>, 
             pause: None,
             before: None,
         }),
-        [_] | [] => Over::End(WindowEnd::Failed(format!(
+        pieces if pieces.len() < 2 || !has_ids => Over::End(WindowEnd::Failed(format!(
             "{reason}; window {} cannot be cut further by time or by a hash of {}",
-            window.id, shape.parts
+            window.id,
+            shape.divider(window).0
         ))),
         _ => Over::End(WindowEnd::Split(children(window, split, &pieces, now))),
     }
@@ -135,8 +137,10 @@ fn undivided(window: &Window, reason: &Reason, met: Met) -> Over {
 fn children(window: &Window, split: Split<'_>, pieces: &[Piece], now: Timestamp) -> Vec<(WindowName, Window)> {
     let path = split.name.path();
     let splits = window.splits + u32::from(split.reason.asked);
+    let (_, parting) = split.shape.divider(window);
     let child = |(index, piece): (usize, &Piece)| {
-        let id = WindowId { low: piece.low, high: piece.high, part: piece.part, ..window.id };
+        let part = window.named_part(piece.part).unwrap_or(piece.part);
+        let id = WindowId { low: piece.low, high: piece.high, part, ..window.id };
         // Counted now, and nothing there: nothing is to be pulled.
         let state = if piece.rows == 0 { WindowState::Empty } else { WindowState::Planned };
         let planned = window.difference.as_ref().map_or(piece.rows, |_| piece.rows.min(window.planned_rows));
@@ -144,7 +148,7 @@ fn children(window: &Window, split: Split<'_>, pieces: &[Piece], now: Timestamp)
         // Where it lies does not tell a repair from a draft: that it was dispatched does.
         let run = window.run.clone().filter(|_| id.is_repair());
         let planned = Window::planned(id, &window.plan, window.handover, planned, now);
-        let child = Window { state, difference, run, splits, parting: split.shape.parting, ..planned };
+        let child = Window { state, difference, run, splits, parting, ..planned };
         (WindowName::new(piece.low, &format!("{path}{index:02x}")), child)
     };
     pieces.iter().enumerate().map(child).collect()

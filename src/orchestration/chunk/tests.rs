@@ -230,7 +230,7 @@ fn a_part_that_can_no_longer_be_told_from_the_others_ends_and_nothing_is_asked()
     assert_eq!(cannot_be_asked_for(&part, &shape()), None);
     let other = Shape { parting: 1, ..shape() };
     let Some(Over::End(WindowEnd::Failed(why))) = cannot_be_asked_for(&part, &other) else { panic!("it is asked for") };
-    assert!(why.contains("8 rows") && why.contains("another DestinationTable") && !why.contains("  "), "{why}");
+    assert!(why.contains("8 rows") && why.contains("The next run") && !why.contains("  "), "{why}");
     assert_eq!(cannot_be_asked_for(&Window { parting: 1, ..part }, &other), None);
     assert_eq!(cannot_be_asked_for(&window(8, 0), &other), None, "no hash is needed for all of a range");
 }
@@ -375,7 +375,7 @@ fn a_repair_waits_for_the_proof_of_another_window_as_long_as_that_is_alive_and_n
     let running = Head { out: vec![seen(20, WindowState::Planned).name], ..head(TableState::Running) };
     let base = |state| seen(20, state).window;
     let met = |repair: &Window, other: &Window| {
-        not_yet(&running, repair, (&seen(20, WindowState::Planned).name, other), &limits())
+        not_yet(&running, repair, (&seen(20, WindowState::Planned).name, other), now(), &limits())
     };
     let mut repair = window(5, WINDOW_ATTEMPTS - 1);
     repair.id.repair = 1;
@@ -410,13 +410,27 @@ fn a_window_that_nobody_has_in_hand_is_handed_out_by_what_waits_for_it() {
     repair.id.repair = 1;
     let other = seen(20, WindowState::Planned);
     let Next::Over(Over::Later(later)) =
-        after(&repair, not_yet(&running, &repair, (&other.name, &other.window), &limits()))
+        after(&repair, not_yet(&running, &repair, (&other.name, &other.window), now(), &limits()))
     else {
         panic!("does not wait")
     };
     let Ok(GivenBack::Again(again)) = give_back(&key(), &name(), &repair, &later, now(), &limits()) else { panic!() };
     assert_eq!(again.owed.len(), 2);
     assert_eq!(again.owed[1], Debt::chunk(&key(), other.name), "else all lanes may wait for it");
+}
+
+#[test]
+fn a_window_whose_own_message_comes_back_after_a_pause_is_not_handed_out_before() {
+    let (running, mut repair, other) = (head(TableState::Running), window(5, 0), seen(20, WindowState::Planned));
+    repair.id.repair = 1;
+    let again = Debt::chunk_later(&key(), other.name.clone(), Duration::from_secs(30)).in_turn(Some(1));
+    let paused = Window { owed: vec![again], updated: now(), turn: 1, ..other.window };
+    let hands_out = |seconds| match not_yet(&running, &repair, (&other.name, &paused), later(seconds), &limits()) {
+        Met::Waits(wait) => wait.before == Some(other.name.clone()),
+        met => panic!("{met:?}"),
+    };
+    assert!(!hands_out(0) && !hands_out(89), "its attempts would be spent without a pause");
+    assert!(hands_out(90), "its message was lost, or ended while the table was held");
 }
 
 /// A window of more than an instant.

@@ -72,9 +72,9 @@ pub fn postponed(
     })
 }
 
-/// Whether a run did something to a window in the life that it leads.
-pub fn is_work_of(window: &Window, run: &Instance) -> bool {
-    window.run.as_ref() == Some(&run.id) && window.updated >= run.created
+/// Whether the run that holds a table did something to a window, in the life that it leads.
+pub fn is_work_of(window: &Window, head: &Head) -> bool {
+    window.tenure == head.tenure
 }
 
 /// What came of a table in its run. `windows` are all of the table, `verified_up_to` is the end of their proved prefix.
@@ -148,7 +148,7 @@ fn errors(head: &Head, windows: &[Window], verified_up_to: Timestamp, watermark:
 
 fn warnings(head: &Head, table: &TableRun, windows: &[Window], watermark: &Watermark) -> Vec<String> {
     let mut warnings = head.advice.clone();
-    let removed = windows.iter().filter_map(|window| repair::told(window, head.run.as_ref()));
+    let removed = windows.iter().filter_map(|window| repair::told(window, head));
     warnings.extend(spelled_out(removed, "windows had rows removed"));
     if *watermark == Watermark::Held {
         warnings.push("the watermark was not moved: meta_Ledger already has another range on record".to_owned());
@@ -157,7 +157,7 @@ fn warnings(head: &Head, table: &TableRun, windows: &[Window], watermark: &Water
         warnings.extend(snapshot::warnings(head));
         return warnings;
     }
-    let expired = windows.iter().filter(|w| w.state == WindowState::Expired && w.run == head.run);
+    let expired = windows.iter().filter(|w| w.state == WindowState::Expired && is_work_of(w, head));
     warnings.extend(spelled_out(expired.filter_map(|window| window.error.clone()), "windows expired"));
     warnings.extend(narrow::warning(head, windows));
     warnings.extend(head.notes.iter().cloned());
@@ -209,7 +209,7 @@ fn ranges_of_vanished(head: &Head, windows: &[Window]) -> String {
         (Some(seal), _) if window.difference.is_none() => window.planned_rows.saturating_sub(seal.rows),
         _ => 0,
     };
-    let of_run = windows.iter().filter(|window| window.run == head.run);
+    let of_run = windows.iter().filter(|window| is_work_of(window, head));
     let all: Vec<(u64, &WindowId)> =
         of_run.map(|window| (lost(window), &window.id)).filter(|(rows, _)| *rows > 0).collect();
     let mut named: Vec<String> =
@@ -286,14 +286,14 @@ mod tests {
     #[test]
     fn rows_that_had_left_the_source_are_named_with_their_ranges() {
         let progress = Progress { vanished_rows: 6, ..Progress::default() };
-        let head = Head { progress, run: Some(id(1)), ..finishing(30) };
+        let head = Head { progress, tenure: 2, ..finishing(30) };
         let of_run = |low, planned_rows, state| {
             let window = seen(low, state).window;
-            Window { planned_rows, run: Some(id(1)), ..window }
+            Window { planned_rows, tenure: 2, ..window }
         };
         let half_gone = of_run(10, 5, WindowState::Verified);
         let expired = of_run(20, 4, WindowState::Expired);
-        let of_before = Window { run: Some(id(2)), ..half_gone.clone() };
+        let of_before = Window { tenure: 1, ..half_gone.clone() };
         let windows = [of_run(0, 3, WindowState::Verified), half_gone, expired, of_before];
         let said = result(&head, &table(), &windows, at(30), &Watermark::Moved).warnings.join("\n");
         let ranges = format!("pulled: 2 of ({}, {}], 4 of ({}, {}]", at(10), at(20), at(20), at(30));
@@ -391,11 +391,12 @@ mod tests {
     }
 
     #[test]
-    fn the_audit_of_a_run_is_about_its_own_windows_and_not_about_those_of_its_former_life() {
-        let run = Instance { created: later(10), ..run(1) };
-        let of = |bits, updated| Window { run: Some(id(bits)), updated, ..seen(0, WindowState::Failed).window };
-        assert!(is_work_of(&of(1, later(10)), &run));
-        assert!(!is_work_of(&of(1, later(9)), &run) && !is_work_of(&of(2, later(10)), &run));
+    fn the_audit_of_a_run_is_about_its_own_windows_whatever_clocks_say_and_not_about_those_of_its_former_life() {
+        let former = Head { tenure: 3, ..head(TableState::Finishing) };
+        let of = |tenure, updated| Window { tenure, updated, ..seen(0, WindowState::Failed).window };
+        let rewound = Head { tenure: 4, ..former.clone() };
+        assert!(is_work_of(&of(3, later(9)), &former) && !is_work_of(&of(3, later(9)), &rewound));
+        assert!(is_work_of(&of(4, Timestamp::MIN), &rewound), "a worker's clock is behind the run's");
     }
 
     #[test]

@@ -34,6 +34,7 @@ pub fn window(
     let window = Window {
         state: WindowState::Expired,
         run: Some(run.clone()),
+        tenure: head.tenure,
         error: Some(error),
         ..Window::planned(id, draft, false, 0, now)
     };

@@ -2,8 +2,13 @@
 //! nobody can ask for any more. Only windows that were never sealed: nothing of them can be in the destination. The old ones
 //! are replaced by the new one in one transaction, as a split window is by its children; no worker holds any, and none
 //! can claim one while the table is planned.
+//!
+//! Where other parts of such a range are in the destination, or were empty, one of those that are left stands for all that is missing: all
+//! of the range is asked for, and compared with what is there. It keeps its id, so ids still tell who covers what.
 
 use super::gap;
+use crate::orchestration::adoption::watch::rows;
+use crate::orchestration::difference::Difference;
 use crate::orchestration::ids::{InstanceId, Part, WindowId};
 use crate::orchestration::ledger::{Head, Shape};
 use crate::orchestration::limits::{Limits, MOST_SPLITS};
@@ -34,15 +39,28 @@ pub struct Terms<'a> {
 /// `all` are those of the table.
 pub fn merged<V: Clone>(head: &Head, left: &[Seen<V>], all: &[Window], terms: Terms<'_>) -> Vec<TableWrite<V>> {
     let mut head = head.clone();
-    let mut groups = small(&head, left, terms);
-    groups.extend(head.shape.as_ref().map(|shape| lost(shape, left, all)).unwrap_or_default());
-    groups.into_iter().map(|group| replaced(&mut head, &group, all, terms)).collect()
+    let mut writes: Vec<TableWrite<V>> =
+        small(&head, left, terms).into_iter().map(|group| replaced(&mut head, &group, all, terms)).collect();
+    for group in head.shape.as_ref().map(|shape| lost(shape, left)).unwrap_or_default() {
+        if is_whole(&group, all) {
+            writes.push(replaced(&mut head, &group, all, terms));
+            continue;
+        }
+        // More than that are left to the next plan.
+        writes.push(compared(&mut head, &group[..group.len().min(MOST_PARTS)], all, terms));
+    }
+    writes
 }
 
 /// Whether nothing of a window was ever sealed, and nobody holds it.
 fn is_free(window: &Window) -> bool {
-    let untouched = window.seal.is_none() && window.posts == 0 && window.id.generation == 0;
-    untouched && matches!(window.state, WindowState::Planned | WindowState::Failed | WindowState::Later)
+    is_unposted(window) && window.id.generation == 0
+}
+
+/// Whether nothing of a window, as it is now, was sealed, and nobody holds it.
+fn is_unposted(window: &Window) -> bool {
+    let waits = matches!(window.state, WindowState::Planned | WindowState::Failed | WindowState::Later);
+    waits && window.seal.is_none() && window.posts == 0
 }
 
 fn is_plain(window: &Window) -> bool {
@@ -89,27 +107,79 @@ fn small<'s, V>(head: &Head, left: &'s [Seen<V>], terms: Terms<'_>) -> Vec<Vec<&
     groups
 }
 
-/// The parts of a range by something that is gone, where none of them was ever sealed: all of it can be asked for still.
-fn lost<'s, V>(shape: &Shape, left: &'s [Seen<V>], all: &[Window]) -> Vec<Vec<&'s Seen<V>>> {
-    let is_of = |one: &WindowId, other: &Window| {
-        (one.low, one.high) == (other.id.low, other.id.high) && other.state != WindowState::Split
-    };
-    let may = |window: &Window| is_free(window) && is_plain(window) && shape.has_lost_the_part(window);
+/// The free parts of ranges by something that is gone, those of a range together.
+fn lost<'s, V>(shape: &Shape, left: &'s [Seen<V>]) -> Vec<Vec<&'s Seen<V>>> {
+    let may = |window: &Window| is_unposted(window) && shape.has_lost_the_part(window);
     let mut parts: Vec<&Seen<V>> = left.iter().filter(|seen| may(&seen.window)).collect();
-    parts.sort_by_key(|seen| (seen.window.id.low, seen.window.id.high, seen.name.clone()));
-    let groups = parts.chunk_by(|one, other| is_of(&one.window.id, &other.window));
-    let is_whole = |group: &&[&Seen<V>]| {
-        let id = &group[0].window.id;
-        // One that has no rows has nothing that could not be told from others.
-        let others = all.iter().filter(|window| is_of(id, window) && window.state != WindowState::Empty);
-        group.len() <= MOST_PARTS && others.count() == group.len()
+    let place = |seen: &Seen<V>| {
+        let WindowId { low, high, repair, .. } = seen.window.id;
+        (low, high, repair)
     };
-    groups.filter(is_whole).map(<[_]>::to_vec).collect()
+    parts.sort_by_key(|seen| (place(seen), seen.name.clone()));
+    parts.chunk_by(|one, other| place(one) == place(other)).map(<[_]>::to_vec).collect()
+}
+
+/// Whether the parts are all that stand for their range, and what they were divided from can be asked for in their place: then none of
+/// its rows is in the destination.
+fn is_whole<V>(group: &[&Seen<V>], all: &[Window]) -> bool {
+    let id = &group[0].window.id;
+    let others = all.iter().filter(|window| is_of(id, window));
+    let is_replaceable = |seen: &&Seen<V>| is_free(&seen.window) && is_plain(&seen.window);
+    group.len() <= MOST_PARTS && group.iter().all(is_replaceable) && others.count() == group.len()
+}
+
+fn is_of(id: &WindowId, other: &Window) -> bool {
+    (id.low, id.high) == (other.id.low, other.id.high) && other.state != WindowState::Split
+}
+
+/// The first of several parts as it is asked for: all that the source has of their range, of which what is in the destination is left
+/// out. The others are empty then: the first brings their rows.
+fn compared<V: Clone>(head: &mut Head, group: &[&Seen<V>], all: &[Window], terms: Terms<'_>) -> TableWrite<V> {
+    let (first, now) = (group[0], terms.now);
+    let id = &first.window.id;
+    // What is compared with another app's rows has rows of its own.
+    let is_beside =
+        |other: &&Window| is_of(id, other) && (id.repair < WindowId::FIRST_HANDOVER || id.repair == other.id.repair);
+    let shown = all.iter().filter(is_beside).map(shown).sum();
+    let before = first.window.difference.clone().unwrap_or(Difference::of(0));
+    let difference = Difference { shown, compared: None, lost: Some(id.part), ..before };
+    let planned_rows = group.iter().map(|seen| seen.window.planned_rows).sum();
+    let asked = Window {
+        difference: Some(difference),
+        planned_rows,
+        parting: head.parting(),
+        run: first.window.run.clone().or_else(|| Some(terms.run.clone())),
+        updated: now,
+        ..first.window.clone()
+    };
+    let mut windows = vec![WindowWrite::Swap(first.name.clone(), asked, first.version.clone())];
+    for seen in &group[1..] {
+        head.counts.moved(seen.window.state, WindowState::Empty);
+        windows.push(WindowWrite::Swap(
+            seen.name.clone(),
+            Window { tenure: head.tenure, ..over(&seen.window, WindowState::Empty, terms) },
+            seen.version.clone(),
+        ));
+    }
+    TableWrite { head: head.clone(), windows }
+}
+
+/// Rows of a window that the source is to show, or has shown.
+fn shown(window: &Window) -> u64 {
+    match window.state {
+        WindowState::Verified => rows(window),
+        WindowState::Empty | WindowState::Expired => 0,
+        _ => window.planned_rows,
+    }
+}
+
+fn over(window: &Window, state: WindowState, Terms { run, now, .. }: Terms<'_>) -> Window {
+    Window { state, run: Some(run.clone()), owed: Vec::new(), lease_until: None, updated: now, ..window.clone() }
 }
 
 /// One window in the place of several, which are in order.
 fn replaced<V: Clone>(head: &mut Head, group: &[&Seen<V>], all: &[Window], terms: Terms<'_>) -> TableWrite<V> {
-    let Terms { run, now, .. } = terms;
+    let now = terms.now;
     let (first, last) = (group[0], group[group.len() - 1]);
     let (low, high) = (first.window.id.low, last.window.id.high);
     let same = all.iter().map(|window| window.id).filter(|id| (id.low, id.high, id.part) == (low, high, Part::WHOLE));
@@ -127,15 +197,7 @@ fn replaced<V: Clone>(head: &mut Head, group: &[&Seen<V>], all: &[Window], terms
     head.counts.open += 1;
     for seen in group {
         head.counts.moved(seen.window.state, WindowState::Split);
-        let run = Some(run.clone());
-        let over = Window {
-            state: WindowState::Split,
-            run,
-            owed: Vec::new(),
-            lease_until: None,
-            updated: now,
-            ..seen.window.clone()
-        };
+        let over = Window { tenure: head.tenure, ..over(&seen.window, WindowState::Split, terms) };
         windows.push(WindowWrite::Swap(seen.name.clone(), over, seen.version.clone()));
     }
     TableWrite { head: head.clone(), windows }
@@ -264,7 +326,7 @@ mod tests {
 
     #[test]
     fn parts_by_a_column_that_is_gone_are_asked_for_as_a_whole_again() {
-        use WindowState::{Failed, Planned, Split, Submitted};
+        use WindowState::{Failed, Planned, Split};
         let mut head = planning();
         let parts = [part(0, 2, Failed), part(1, 4, Planned), part(3, 4, Failed)];
         let mut all = all(&parts);
@@ -281,9 +343,44 @@ mod tests {
         let WindowWrite::Insert(_, whole) = &writes_now[0].windows[0] else { panic!() };
         assert_eq!(whole.id.generation, parent.id.generation + 1, "no two windows have one id");
         assert!(!head.shape.as_ref().unwrap().has_lost_the_part(whole));
-        let posted = part(3, 4, Submitted);
-        let some = [parts[0].clone(), parts[1].clone(), posted];
-        let all: Vec<Window> = some.iter().map(|seen| seen.window.clone()).chain([parent]).collect();
-        assert!(writes(&head, &some, &all).is_empty(), "the rows of one are there, and cannot be told from the others");
+    }
+
+    #[test]
+    fn parts_by_a_column_that_is_gone_are_compared_with_what_is_there_of_their_range() {
+        use WindowState::{Empty, Failed, Planned, Submitted, Verified};
+        let mut head = planning();
+        head.shape.as_mut().unwrap().part_by(shape().parts);
+        for (other, rows) in [(Verified, 3), (Submitted, 100), (Empty, 0)] {
+            let parts = [part(0, 4, Failed), part(2, 4, Planned), part(3, 4, Planned), part(1, 4, other)];
+            let left: Vec<Seen<u64>> = parts.iter().filter(|seen| !seen.window.state.is_terminal()).cloned().collect();
+            let writes = writes(&Head { tenure: 7, ..head.clone() }, &left, &all(&parts));
+            let [TableWrite { head: counted, windows }] = writes.as_slice() else { panic!("{writes:?}") };
+            let swapped = |change: &WindowWrite<u64>| match change {
+                WindowWrite::Swap(_, window, _) => window.clone(),
+                change => panic!("{change:?}"),
+            };
+            let windows: Vec<Window> = windows.iter().map(swapped).collect();
+            let asked = &windows[0];
+            assert_eq!((asked.id, asked.state, asked.asked_part()), (parts[0].window.id, Failed, Part::WHOLE));
+            assert_eq!((asked.planned_rows, asked.expected_rows()), (300, 300 + rows), "{other:?}");
+            assert!(!head.shape.as_ref().unwrap().has_lost_the_part(asked));
+            let rest: Vec<_> =
+                windows[1..].iter().map(|window| (window.id.part.index, window.state, window.tenure)).collect();
+            assert_eq!(rest, [(2, Empty, 7), (3, Empty, 7)], "the first brings their rows");
+            assert_eq!((counted.counts.empty, counted.counts.open, counted.counts.failed), (2, 8, 10));
+        }
+    }
+
+    #[test]
+    fn a_repair_in_parts_that_cannot_be_told_apart_any_more_is_compared_as_a_whole() {
+        let mut head = planning();
+        head.shape.as_mut().unwrap().part_by(shape().parts);
+        let base = left(10, WindowState::Verified, 3).window;
+        let mut repair = part(1, 2, WindowState::Failed);
+        repair.window.id.repair = 1;
+        repair.window.difference = Some(Difference::of(2));
+        let writes = writes(&head, &[repair.clone()], &[base, repair.window.clone()]);
+        let [WindowWrite::Swap(_, asked, _)] = writes[0].windows.as_slice() else { panic!("{writes:?}") };
+        assert_eq!((asked.id, asked.asked_part(), asked.expected_rows()), (repair.window.id, Part::WHOLE, 103));
     }
 }

@@ -34,7 +34,7 @@ pub fn bounded(table: TableRun, input: &StartInput) -> TableRun {
 /// rest.
 pub fn refused(table: &TableRun, scope: Scope, input: &StartInput) -> Option<String> {
     let is_cut = |until: &Timestamp| *until <= table.high;
-    let is_first = scope == Scope::NewRange && table.config.load_type == Some(LoadType::Full);
+    let is_first = scope == Scope::NewRange && table.config.is_loaded_once();
     let until = input.until.filter(is_cut).filter(|_| is_first)?;
     Some(format!(
         "{} has LoadType Full, which loads a table once: with `until` ({until}) no later run would load what comes after. Leave \

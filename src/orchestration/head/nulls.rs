@@ -8,7 +8,7 @@ use crate::orchestration::ledger::{CutAxis, Head};
 use crate::orchestration::plan::Piece;
 use crate::orchestration::recount::name;
 use crate::orchestration::window::{Window, WindowState};
-use crate::timestamp::Timestamp;
+use crate::timestamp::{Timestamp, ticks_of};
 use std::time::Duration;
 
 /// As many rows may have come as the source has let go of, and their number says nothing: they are compared again after
@@ -26,11 +26,25 @@ pub enum NullRows {
     Changed,
 }
 
-/// Whether a plan counts them. A row gets its arrival time from the engine: the first plan looks for rows from before it
-/// did so.
-pub fn are_counted(head: &Head) -> bool {
-    let by_column = head.shape.as_ref().is_some_and(|shape| matches!(shape.axis, CutAxis::Column(_)));
-    head.plan.is_none() || by_column
+/// Whether a plan up to `high` counts them. A row gets its arrival time from the engine: the first plan looks for rows from before
+/// it did so, and one plan a week for those of days on which it was told not to, as the count reads when every row arrived. Those
+/// that another app had copied it would not tell from these.
+pub fn are_counted(head: &Head, high: Timestamp) -> bool {
+    let Some(shape) = &head.shape else { return head.plan.is_none() };
+    let is_another_week = || week(head, head.planned_to) != week(head, high);
+    head.plan.is_none()
+        || match shape.axis {
+            CutAxis::Column(_) => true,
+            CutAxis::ArrivalTime => shape.handover.is_none() && is_another_week(),
+            CutAxis::Whole => false,
+        }
+}
+
+/// The week of an instant; not that of other tables, which would all be counted in the same night.
+fn week(head: &Head, at: Timestamp) -> u64 {
+    let week = ticks_of(COMPARED_AGAIN_AFTER);
+    let ours = head.source.bytes().fold(0u64, |sum, byte| sum.wrapping_mul(31).wrapping_add(byte.into())) % week;
+    at.ticks().saturating_add(ours) / week
 }
 
 /// Decides on `counted` rows at the source, given the windows of the ledger.
@@ -144,13 +158,16 @@ mod tests {
     }
 
     #[test]
-    fn every_plan_counts_them_where_a_column_is_the_axis() {
+    fn every_plan_counts_them_where_a_column_is_the_axis_and_one_a_week_elsewhere() {
         let with = |axis, plan: Option<&str>| {
             let shape = Some(Shape { axis, ..shape() });
-            are_counted(&Head { shape, plan: plan.map(str::to_owned), ..head(TableState::Planning) })
+            let known = Head { shape, plan: plan.map(str::to_owned), planned_to: now(), ..head(TableState::Planning) };
+            [3_600, 8 * 86_400].map(|seconds| are_counted(&known, later(seconds)))
         };
         let column = || CutAxis::Column("Timestamp".to_owned());
-        assert!(with(column(), None) && with(column(), Some("p")));
-        assert!(with(CutAxis::ArrivalTime, None) && !with(CutAxis::ArrivalTime, Some("p")));
+        assert_eq!([with(column(), None), with(column(), Some("p"))], [[true; 2]; 2]);
+        assert_eq!(with(CutAxis::ArrivalTime, None), [true; 2]);
+        assert_eq!(with(CutAxis::ArrivalTime, Some("p")), [false, true], "once a week");
+        assert_eq!(with(CutAxis::Whole, Some("p")), [false; 2]);
     }
 }

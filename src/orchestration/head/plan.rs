@@ -10,7 +10,7 @@ use crate::orchestration::IllegalTransition;
 use crate::orchestration::difference::Difference;
 use crate::orchestration::fan_in::{begin, make_ready};
 use crate::orchestration::ids::{InstanceId, Part, TableKey, WindowId, WindowName};
-use crate::orchestration::instance::{LoadType, RuntimeStatus, TableRun};
+use crate::orchestration::instance::{RuntimeStatus, TableRun};
 use crate::orchestration::ledger::{Counts, Head, TableState, verified_prefix};
 use crate::orchestration::limits::{LONGEST_ASKED, Limits, PLAN_ATTEMPTS, TRANSACTION_WINDOWS};
 use crate::orchestration::message::{ControlMessage, Debt};
@@ -41,7 +41,7 @@ pub fn asks_for_more<V>(head: &Head, found: &Survey<V>, now: Timestamp, limits: 
 /// Decides what is to be loaded. `leftovers` says whether earlier runs left anything to be done: [`asks_for_more`].
 pub fn scope(table: &TableRun, head: &Head, leftovers: bool) -> Scope {
     let has_watermark = table.config.high_watermark.is_some();
-    if table.config.load_type != Some(LoadType::Full) || !(has_watermark || head.plan.is_some()) {
+    if !table.config.is_loaded_once() || !(has_watermark || head.plan.is_some()) {
         Scope::NewRange
     } else if leftovers || !has_watermark {
         Scope::Leftovers
@@ -248,7 +248,11 @@ impl<V> Draft<V> {
         }
         if let Some(taken) = taken {
             counts.moved(window.state, taken.state);
-            self.rest.push(WindowWrite::Swap(name, Window { run: Some(id.clone()), ..taken }, version));
+            self.rest.push(WindowWrite::Swap(
+                name,
+                Window { run: Some(id.clone()), tenure: self.head.tenure, ..taken },
+                version,
+            ));
         }
     }
 
@@ -356,7 +360,7 @@ mod tests {
     use super::*;
     use crate::orchestration::head::survey::survey;
     use crate::orchestration::head::testing::{head, id, key, seen, shape, table};
-    use crate::orchestration::instance::TableConfig;
+    use crate::orchestration::instance::{LoadType, TableConfig};
     use crate::orchestration::ledger::{Handover, Others, RowFormat, Shape};
     use crate::orchestration::limits::READY_NAMES;
     use crate::orchestration::message::Message;

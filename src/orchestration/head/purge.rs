@@ -1,7 +1,7 @@
 //! Retention: windows that nothing asks for any more. Only terminal ones go, wholly below the watermark and old, and none that
 //! the next plan looks back on, or that one which is still to be pulled is compared with; the head keeps counting them.
 
-use crate::orchestration::difference::share_rows;
+use crate::orchestration::difference::meet;
 use crate::orchestration::ids::WindowId;
 use crate::orchestration::ledger::{Head, TableState};
 use crate::orchestration::limits::{Limits, TRANSACTION_WINDOWS};
@@ -36,9 +36,9 @@ pub fn is_at_rest(head: &Head) -> bool {
 /// their head to say.
 pub fn old_ones<V>(windows: Vec<Seen<V>>, now: Timestamp, limits: &Limits) -> Vec<Seen<V>> {
     let open = windows.iter().map(|seen| &seen.window).filter(|window| !window.state.is_terminal());
-    let open: Vec<WindowId> = open.map(|window| window.id).collect();
-    let is_asked_for = |id: &WindowId| open.iter().any(|open| share_rows(open, id));
-    let may_go = |seen: &Seen<V>| may_be_old(&seen.window, now, limits) && !is_asked_for(&seen.window.id);
+    let open: Vec<Window> = open.cloned().collect();
+    let is_asked_for = |window: &Window| open.iter().any(|open| meet(open, window));
+    let may_go = |seen: &Seen<V>| may_be_old(&seen.window, now, limits) && !is_asked_for(&seen.window);
     windows.into_iter().filter(may_go).collect()
 }
 

@@ -99,6 +99,7 @@ pub fn take(
         since: run.input.since,
         run: Some(id.clone()),
         life: run.lives,
+        tenure: head.tenure + u64::from(own.is_none()),
         state: TableState::Planning,
         stop: false,
         // The run goes on: all of its suspensions are over, those too that have not come to the table yet.
@@ -116,6 +117,8 @@ pub fn take(
         advice: Vec::new(),
         owed_plan: None,
         owed_verify: None,
+        // Until when another run's plan was to wait.
+        plan_due: None,
         updated: now,
         ..head
     }))
@@ -208,6 +211,25 @@ mod tests {
             let Take::Ours(taken) = taken_in(Some(&head(state)), &again, None) else { panic!("{state:?}") };
             assert_eq!((taken.life, taken.state), (1, TableState::Planning));
         }
+    }
+
+    #[test]
+    fn each_life_of_a_run_that_takes_a_table_has_a_tenure_of_its_own() {
+        let tenure = |head: Option<&Head>, run: &Instance| match taken_in(head, run, None) {
+            Take::Ours(taken) => taken.tenure,
+            other => panic!("{other:?}"),
+        };
+        let held = Head { tenure: 4, ..head(TableState::Planning) };
+        assert_eq!((tenure(None, &run(1)), tenure(Some(&held), &run(1))), (1, 4), "another delivery of the same plan");
+        assert_eq!(tenure(Some(&held), &Instance { lives: 1, ..run(1) }), 5);
+        assert_eq!(tenure(Some(&Head { run: None, ..held }), &run(1)), 5, "one of the same id that came later");
+    }
+
+    #[test]
+    fn the_pause_of_a_plan_that_was_ended_is_no_other_runs() {
+        let waiting = Head { plan_due: Some(later(3_600)), ..head(TableState::Planning) };
+        let Take::Ours(taken) = taken(Some(&waiting), 2, Some(RuntimeStatus::Terminated)) else { panic!("not taken") };
+        assert_eq!(taken.plan_due, None);
     }
 
     #[test]

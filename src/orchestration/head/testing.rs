@@ -112,6 +112,7 @@ pub(crate) fn shape() -> Shape {
         chunk_id: ChunkIdPlace::Column,
         parts: PartedBy::default(),
         parting: 0,
+        narrower: Vec::new(),
         handover: None,
     }
 }

@@ -153,6 +153,28 @@ fn hash_parts_of_a_range_are_told_apart_by_their_finest() {
 }
 
 #[test]
+fn a_range_in_parts_by_what_is_gone_is_compared_and_repaired_as_a_whole() {
+    use WindowState::{Empty, Failed, Verified};
+    let base = copied(90, 100, 10);
+    let parts = [part(base.clone(), 0, 2), Window { state: Empty, seal: None, ..part(base.clone(), 1, 2) }];
+    let mut head = planned(100, CutAxis::ArrivalTime);
+    head.shape.as_mut().unwrap().part_by(shape().parts);
+    let past = |windows: &[Window]| Past::of(&head, windows, &limits(5, 0)).unwrap().leaves.remove(0);
+    let leaf = past(&parts);
+    assert!(leaf.is_whole());
+    assert_eq!(leaf.windows[0].shown, Some(10));
+    let grown = [Grown { window: leaf.windows[0].clone(), shown: 12 }];
+    let (_, made) = repairs(&head, "draft", &parts, &grown, now()).remove(0);
+    assert_eq!((made.id.part, made.id.repair, made.parting, made.planned_rows), (Part::WHOLE, 1, head.parting(), 2));
+    let with = |repair: Window| past(&[&parts[..], &[repair]].concat()).windows[0].shown;
+    let asked = |state, compared| Window { parting: head.parting(), ..repair(&base, 1, state, 2, compared) };
+    assert_eq!([with(asked(Verified, Some(12))), with(asked(Failed, None))], [Some(12), None]);
+    let lost = Some(Difference { compared: Some(14), lost: Some(Part { index: 1, count: 2 }), ..Difference::of(14) });
+    let brought = Window { parting: head.parting(), difference: lost, ..part(copied(90, 100, 4), 1, 2) };
+    assert_eq!(past(&[parts[0].clone(), brought]).windows[0].shown, Some(14), "what was there is counted once");
+}
+
+#[test]
 fn a_repair_stands_for_the_range_of_its_window_under_a_number_of_its_own() {
     let base = copied(90, 100, 10);
     let ledger = [base.clone(), repair(&base, 1, WindowState::Verified, 2, Some(12)), copied(80, 90, 3)];

@@ -1,10 +1,11 @@
 //! The event *start message*: the configuration becomes the rows of the run, once. Plans are owed from these rows,
 //! never from a second read.
 
+use super::asked::{Places, Unknown};
 use crate::orchestration::IllegalTransition;
 use crate::orchestration::ids::{InstanceId, TableKey};
 use crate::orchestration::instance::{Instance, RuntimeStatus, TableConfig, TableResult, TableRun};
-use crate::orchestration::limits::{Limits, START_ATTEMPTS, TRANSACTION_WINDOWS};
+use crate::orchestration::limits::{LONGEST_ASKED, Limits, START_ATTEMPTS, TRANSACTION_WINDOWS};
 use crate::orchestration::message::{ControlMessage, Debt};
 use crate::orchestration::write::{RowWrite, RunWrite};
 use crate::timestamp::Timestamp;
@@ -34,12 +35,17 @@ pub fn look(run: &Instance) -> Look {
     }
 }
 
-/// The start message of another attempt, delayed, for as long as the service `asked` where a start that waits is not taken for a
-/// lost one by then; `None` when the attempts are used up.
+/// The start message of another attempt, delayed, for as long as the service `asked` within reason; `None` when the attempts are used
+/// up.
 pub fn retry(id: &InstanceId, attempt: u32, asked: Option<Duration>, limits: &Limits) -> Option<Debt> {
     let again = ControlMessage::Start { instance: id.clone(), attempt: attempt + 1 };
-    let pause = limits.retry_pause(attempt).max(asked.unwrap_or_default().min(limits.lost_after / 2));
+    let pause = limits.retry_pause(attempt).max(asked.unwrap_or_default().min(LONGEST_ASKED));
     (attempt + 1 < START_ATTEMPTS).then(|| Debt::control(again, pause))
+}
+
+/// The run while its start waits until `until`: until then nothing is to be repaired. `None` where it is not to begin any more.
+pub fn waiting(run: &Instance, until: Timestamp) -> Option<Instance> {
+    (look(run) == Look::Begin).then(|| Instance { start_due: Some(until), ..run.clone() })
 }
 
 /// An active row of the configuration and the first thing that is wrong with it.
@@ -49,15 +55,6 @@ pub struct Row {
     pub config: TableConfig,
     /// What is wrong.
     pub problem: Option<String>,
-}
-
-/// Where tables are named, for messages.
-#[derive(Debug, Clone, Copy)]
-pub struct Places<'a> {
-    /// What is read.
-    pub view: &'a str,
-    /// What a person edits.
-    pub table: &'a str,
 }
 
 /// The tables of a run from the active rows. What is wrong with a row is that table's result and never the others'; a
@@ -77,6 +74,7 @@ pub fn tables(
         let ordinal = u32::try_from(tables.len()).unwrap_or(u32::MAX);
         tables.push(TableRun { key: own, ordinal, config, high, started: false, result, owed: Vec::new() });
     };
+    let active: Vec<String> = rows.iter().map(|row| row.config.source.clone()).collect();
     let mut sources = HashSet::new();
     let is_wanted = |row: &Row| wanted.is_none_or(|wanted| wanted.contains(&row.config.source));
     for (index, Row { config, mut problem }) in rows.into_iter().filter(is_wanted).enumerate() {
@@ -91,8 +89,7 @@ pub fn tables(
     }
     for name in wanted.into_iter().flatten() {
         if sources.insert(name.clone()) {
-            let (view, table) = (places.view, places.table);
-            let problem = format!("{name} is not an active table of {view}; add a row to {table}");
+            let problem = Unknown::of(&[name], &active, places).to_string();
             add(key(name, "\u{0}"), unknown_table(name), Some(problem));
         }
     }
@@ -262,6 +259,14 @@ mod tests {
             Some(Duration::from_secs(50)),
             "when the service asked for it"
         );
-        assert_eq!(pause(0, Some(Duration::MAX)), Some(limits.lost_after / 2));
+        assert_eq!(pause(0, Some(Duration::MAX)), Some(LONGEST_ASKED));
+    }
+
+    #[test]
+    fn a_start_that_waits_says_until_when_and_one_that_has_begun_waits_for_nothing() {
+        let waits = waiting(&pending(), later(90)).unwrap();
+        assert_eq!((waits.start_due, waits.status, waits.updated), (Some(later(90)), RuntimeStatus::Pending, now()));
+        let begun = begin::<u32>(&waits, of(0..1), vec![], 5, later(91)).unwrap().last.run;
+        assert_eq!((begun.start_due, waiting(&begun, later(99))), (None, None));
     }
 }

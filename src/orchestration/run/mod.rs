@@ -9,6 +9,7 @@
 //!           suspended ────────── suspended          (suspend, resume)
 //! ```
 
+pub mod asked;
 pub mod begin;
 pub mod count;
 pub mod listed;

@@ -54,6 +54,7 @@ mod tests {
         let run = Instance::pending(id(1), StartInput::default(), Value::Null, now());
         let failed = run.failed("no cluster", later(1)).unwrap();
         let again = request(Some(&failed), &[], later(9)).unwrap();
+        assert_eq!((run.snapshot_time(later(2)), again.run.snapshot_time(later(10))), (now(), later(10)));
         assert_eq!((again.run.status, again.run.created, again.run.error), (RuntimeStatus::Pending, now(), None));
         assert_eq!(again.run.rewound, None, "with all its tables");
         for status in [RuntimeStatus::Completed, RuntimeStatus::Terminated] {

@@ -152,6 +152,7 @@ pub fn supersede<V>(
             Some(window) => {
                 counts.moved(seen.window.state, window.state);
                 let Seen { name, version, .. } = seen;
+                let window = Window { tenure: head.tenure, ..window };
                 ended.push(WindowWrite::Swap(name, window, version));
             }
             None => left.push(seen),

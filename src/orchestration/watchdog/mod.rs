@@ -120,13 +120,14 @@ pub fn diagnose(
     };
     // Whoever ends a run is about to leave its place, too.
     let quiet = now.since(run.updated) > limits.lost_after;
+    let waits = run.start_due.is_some_and(|due| now.since(due) <= limits.lost_after);
     let done = !tables.is_empty() && tables.iter().all(|sight| sight.table.result.is_some());
     match run.status {
         status if status.is_final() => {
             let over = quiet && is_over(place, Some(run), now, limits);
             over.then(|| repair(Kind::PlaceHeld, Action::Leave)).into_iter().collect()
         }
-        RuntimeStatus::Pending if quiet => {
+        RuntimeStatus::Pending if quiet && !waits => {
             vec![repair(Kind::StartLost, Action::Send(vec![start_debt(&run.id)]))]
         }
         RuntimeStatus::Running if done && quiet => {

@@ -66,6 +66,15 @@ fn a_place_whose_run_never_came_or_is_over_is_left() {
 }
 
 #[test]
+fn a_start_that_waits_for_as_long_as_a_service_asked_is_not_lost() {
+    let waits = Instance { start_due: Some(later(600)), ..run(RuntimeStatus::Pending) };
+    assert_eq!(diagnosed(Some(&waits), &[], 720), []);
+    assert_eq!(diagnosed(Some(&waits), &[], 721).len(), 1, "then its message is");
+    let ended = waits.terminated("enough", now()).unwrap();
+    assert_eq!(diagnosed(Some(&ended), &[], 121)[0].action, Action::Leave, "nobody waits for it any more");
+}
+
+#[test]
 fn a_start_that_was_lost_is_sent_again() {
     let repairs = diagnosed(Some(&run(RuntimeStatus::Pending)), &[], 121);
     assert_eq!(repairs[0].action, Action::Send(vec![start_debt(&id(1))]));

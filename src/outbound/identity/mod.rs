@@ -6,7 +6,7 @@ mod renewing;
 mod transport;
 
 pub use errors::causes;
-pub(super) use errors::{explain, is_transient, parted};
+pub(super) use errors::{explain, is_transient};
 
 use super::Error;
 use crate::secret::Secret;
@@ -19,6 +19,7 @@ use azure_identity::{
     ClientSecretCredentialOptions, DeveloperToolsCredential, ManagedIdentityCredential,
     ManagedIdentityCredentialOptions, UserAssignedId, WorkloadIdentityCredential, WorkloadIdentityCredentialOptions,
 };
+use errors::Asked;
 use renewing::Renewing;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -26,6 +27,11 @@ use transport::Legible;
 
 /// A user-assigned managed identity by its resource id, in place of `AZURE_CLIENT_ID`.
 pub const MANAGED_IDENTITY_RESOURCE_ID: &str = "AZURE_MANAGED_IDENTITY_RESOURCE_ID";
+
+/// Where Entra ID of the public cloud gives tokens.
+const PUBLIC_LOGIN: &str = "login.microsoftonline.com";
+/// Where a machine in Azure gives those of its identity (learn.microsoft.com "Azure Instance Metadata Service").
+const METADATA: &str = "169.254.169.254";
 
 type Lookup<'a> = &'a dyn Fn(&str) -> Option<String>;
 
@@ -53,9 +59,31 @@ fn over(
     let set = |name: &str| lookup(name).map(|value| value.trim().to_owned()).filter(|value| !value.is_empty());
     let kind = Kind::choose(&set)?;
     let recipe = Recipe::new(kind, &set, Transport::new(Arc::new(Legible { http, clock })))?;
-    let credential =
-        Renewing::new(recipe).map_err(|error| Error::Identity(format!("{}: {}", kind.name(), causes(&error))))?;
+    let credential = Renewing::new(recipe).map_err(|error| Error::Identity {
+        message: format!("{}: {}", kind.name(), causes(&error)),
+        remedy: kind.described_by().to_owned(),
+    })?;
     Ok((Arc::new(credential), kind.name()))
+}
+
+/// Who gives the tokens of the identity that the settings describe, for a person who waits for one: a host, or the tools of a
+/// developer.
+pub fn token_source(lookup: Lookup<'_>) -> String {
+    let set = |name: &str| lookup(name).map(|value| value.trim().to_owned()).filter(|value| !value.is_empty());
+    let host = |text: String| {
+        let behind = text.split_once("://").map_or(text.as_str(), |(_, behind)| behind);
+        behind.split(['/', '?', '#']).next().unwrap_or_default().rsplit('@').next().unwrap_or_default().to_owned()
+    };
+    match Kind::choose(&set) {
+        Ok(Kind::ClientSecret | Kind::Workload) => {
+            format!("the login host {}", set("AZURE_AUTHORITY_HOST").map_or_else(|| PUBLIC_LOGIN.to_owned(), host))
+        }
+        Ok(Kind::Managed) => {
+            format!("the identity endpoint {}", set("IDENTITY_ENDPOINT").map_or_else(|| METADATA.to_owned(), host))
+        }
+        Ok(kind) => kind.name().to_owned(),
+        Err(_) => "the identity".to_owned(),
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -80,6 +108,23 @@ impl Kind {
         }
     }
 
+    /// What has to be right where an identity of this kind cannot be made.
+    fn described_by(self) -> &'static str {
+        match self {
+            Self::ClientSecret => {
+                "set AZURE_TENANT_ID, AZURE_CLIENT_ID and AZURE_CLIENT_SECRET of an app registration (Overview and Certificates & \
+                 secrets in the Entra admin center), or leave out the secret for a managed identity"
+            }
+            Self::Workload => {
+                "set AZURE_TENANT_ID, AZURE_CLIENT_ID and AZURE_FEDERATED_TOKEN_FILE, or leave out the file for a managed identity"
+            }
+            Self::Managed => {
+                "name a user-assigned identity by AZURE_CLIENT_ID, its client id, and leave IDENTITY_ENDPOINT to the Functions host"
+            }
+            Self::Developer | Self::AzureCli | Self::AzureDeveloperCli => errors::LOG_IN,
+        }
+    }
+
     fn choose(set: &dyn Fn(&str) -> Option<String>) -> Result<Self, Error> {
         let deployed = || {
             if set("AZURE_CLIENT_SECRET").is_some() {
@@ -101,11 +146,12 @@ impl Kind {
             "managedidentitycredential" => Ok(Self::Managed),
             "azureclicredential" => Ok(Self::AzureCli),
             "azuredeveloperclicredential" => Ok(Self::AzureDeveloperCli),
-            _ => Err(Error::Identity(format!(
-                "AZURE_TOKEN_CREDENTIALS is `{}`; use prod, dev, EnvironmentCredential, WorkloadIdentityCredential, \
-                 ManagedIdentityCredential, AzureCliCredential or AzureDeveloperCliCredential",
-                wanted.chars().take(60).collect::<String>()
-            ))),
+            _ => Err(Error::Identity {
+                message: format!("AZURE_TOKEN_CREDENTIALS is `{}`", wanted.chars().take(60).collect::<String>()),
+                remedy: "use prod, dev, EnvironmentCredential, WorkloadIdentityCredential, ManagedIdentityCredential, \
+                         AzureCliCredential or AzureDeveloperCliCredential"
+                    .to_owned(),
+            }),
         }
     }
 }
@@ -113,6 +159,7 @@ impl Kind {
 /// All that it takes to make the credential, and to make it again with an empty token cache.
 struct Recipe {
     kind: Kind,
+    asked: Asked,
     tenant: Option<String>,
     client: Option<String>,
     resource: Option<String>,
@@ -131,10 +178,18 @@ impl Recipe {
         };
         let missing: Vec<&str> = needed.iter().copied().filter(|name| set(name).is_none()).collect();
         if !missing.is_empty() {
-            return Err(Error::Identity(format!("{}: {} must be set", kind.name(), missing.join(" and "))));
+            let message = format!("{}: {} must be set", kind.name(), missing.join(" and "));
+            return Err(Error::Identity { message, remedy: kind.described_by().to_owned() });
         }
+        let asked = Asked {
+            kind,
+            names_one: set("AZURE_CLIENT_ID").or_else(|| set(MANAGED_IDENTITY_RESOURCE_ID)).is_some(),
+            has_endpoint: set("IDENTITY_ENDPOINT").is_some(),
+            authority: set("AZURE_AUTHORITY_HOST"),
+        };
         Ok(Self {
             kind,
+            asked,
             tenant: set("AZURE_TENANT_ID"),
             client: set("AZURE_CLIENT_ID"),
             resource: set(MANAGED_IDENTITY_RESOURCE_ID),
@@ -194,9 +249,10 @@ fn cloud(authority: Option<String>) -> Result<CloudConfiguration, Error> {
         url.scheme() == "https" && url.username().is_empty() && url.password().is_none() && url.query().is_none()
     });
     if !usable {
-        return Err(Error::Identity(
-            "AZURE_AUTHORITY_HOST is not an https URL such as https://login.microsoftonline.us".to_owned(),
-        ));
+        return Err(Error::Identity {
+            message: "AZURE_AUTHORITY_HOST is not an https URL such as https://login.microsoftonline.us".to_owned(),
+            remedy: errors::AUTHORITIES.to_owned(),
+        });
     }
     let mut custom = CustomConfiguration::default();
     custom.authority_host = authority;

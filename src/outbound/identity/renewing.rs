@@ -72,7 +72,10 @@ impl TokenCredential for Renewing {
         let scope = scopes.join(" ");
         let refused = options.as_ref().and_then(|options| options.method_options.context.value::<Refused>());
         let credential = self.credential(&scope, refused)?;
-        let token = credential.get_token(scopes, options).await.map_err(|error| self.scrub(error))?;
+        let asked = &self.recipe.asked;
+        let answered = tokio::time::timeout(asked.patience(), credential.get_token(scopes, options)).await;
+        let token =
+            answered.unwrap_or_else(|_| Err(asked.silence())).map_err(|error| asked.advise(self.scrub(error)))?;
         self.remember(&credential, &scope, &token);
         Ok(token)
     }

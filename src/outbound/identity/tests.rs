@@ -91,7 +91,8 @@ fn azure_token_credentials_overrides_the_order() {
 #[test]
 fn every_missing_setting_is_named_at_once() {
     let error = outbound(&[("AZURE_CLIENT_SECRET", SECRET), ("AZURE_TENANT_ID", " ")], Arc::default()).err().unwrap();
-    assert_eq!(error.to_string(), "client secret: AZURE_TENANT_ID and AZURE_CLIENT_ID must be set");
+    let text = error.to_string();
+    assert!(text.starts_with("client secret: AZURE_TENANT_ID and AZURE_CLIENT_ID must be set; set "), "{text}");
 }
 
 #[test]
@@ -168,14 +169,14 @@ async fn a_wrong_secret_is_explained_without_the_secret() {
     let authority = Arc::new(Authority { error: Some((401, body.to_string())), ..Authority::default() });
     let (outbound, _) = outbound(&APP, authority).unwrap();
     let error = outbound.token("s/.default").await.unwrap_err();
-    let Error::Token { message, transient, .. } = &error else { panic!("{error}") };
+    let Error::Token { message, remedy, transient, .. } = &error else { panic!("{error}") };
     assert!(!transient);
     assert!(
         message
             .starts_with("ClientSecretCredential authentication failed. AADSTS7000215: Invalid client secret provided"),
         "{message}"
     );
-    assert!(message.contains("set AZURE_CLIENT_SECRET to the value"), "{message}");
+    assert!(remedy.contains("set AZURE_CLIENT_SECRET to the value"), "{remedy}");
     assert!(!message.contains(SECRET) && !message.contains(&encoded), "{message}");
 }
 
@@ -190,7 +191,119 @@ async fn a_busy_identity_service_is_transient_and_quoted() {
         let (outbound, _) = outbound(&APP, authority).unwrap();
         let error = outbound.token("s/.default").await.unwrap_err();
         let Error::Token { message, transient, .. } = &error else { panic!("{error}") };
-        assert!(*transient && message.contains(quoted) && message.contains("again later"), "{message}");
+        assert!(*transient && message.contains(quoted), "{message}");
+        assert!(error.to_string().contains("again later"), "{error}");
         assert!(!message.contains("troubleshoot"), "{message}");
     }
+}
+
+#[test]
+fn whoever_waits_for_a_token_is_told_who_gives_it() {
+    let told = |settings: &[(&str, &str)]| {
+        let lookup = |name: &str| settings.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned());
+        token_source(&lookup)
+    };
+    assert_eq!(told(&APP), "the login host login.microsoftonline.com");
+    let of_another_cloud = [&APP[..], &[("AZURE_AUTHORITY_HOST", "https://login.microsoftonline.us/")]].concat();
+    assert_eq!(told(&of_another_cloud), "the login host login.microsoftonline.us");
+    assert_eq!(told(&[("AZURE_CLIENT_ID", "app")]), "the identity endpoint 169.254.169.254");
+    let own = [("IDENTITY_ENDPOINT", "http://127.0.0.1:9/msi/token")];
+    assert_eq!(told(&own), "the identity endpoint 127.0.0.1:9");
+    assert_eq!(told(&[]), "developer tools");
+}
+
+/// What is to be done when a managed identity is refused so.
+async fn advised(settings: &[(&str, &str)], status: u16, body: &str) -> (String, String) {
+    let authority = Arc::new(Authority { error: Some((status, body.to_owned())), ..Authority::default() });
+    let (outbound, _) = outbound(settings, authority).unwrap();
+    match outbound.token("https://graph.microsoft.com/.default").await.unwrap_err() {
+        Error::Token { message, remedy, .. } => (message, remedy),
+        other => panic!("{other}"),
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_failure_of_a_managed_identity_has_its_own_remedy() {
+    let (managed, named) = (("AZURE_TOKEN_CREDENTIALS", "ManagedIdentityCredential"), ("AZURE_CLIENT_ID", "app"));
+    let endpoint = ("IDENTITY_ENDPOINT", "http://127.0.0.1/msi");
+    let none = r#"{"statusCode":400,"message":"Unable to load the proper Managed Identity."}"#;
+    let unknown = r#"{"message":"AADSTS500011: The resource principal was not found."}"#;
+    for (settings, status, body, said, remedy) in [
+        (&[managed, named][..], 400, none, "Unable to load", "the client id of an identity that is assigned"),
+        (&[managed][..], 400, none, "Unable to load", "set AZURE_CLIENT_ID"),
+        (&[managed][..], 400, unknown, "AADSTS500011", "check DEFENDER_RESOURCE_URI"),
+        (&[managed, endpoint][..], 401, "{}", "failed", "take them out of your own settings"),
+        (&[managed][..], 500, "{}", "did not answer", "or its metadata service is out of order"),
+    ] {
+        let (message, advice) = advised(settings, status, body).await;
+        assert!(message.contains(said) && advice.contains(remedy), "{status} {body}: {message}; {advice}");
+    }
+}
+
+/// An identity service that is not there, or never answers.
+#[derive(Debug)]
+struct Nobody {
+    hangs: bool,
+}
+
+#[async_trait]
+impl HttpClient for Nobody {
+    async fn execute_request(&self, _: &Request) -> azure_core::Result<AsyncRawResponse> {
+        if self.hangs {
+            std::future::pending::<()>().await;
+        }
+        Err(azure_core::Error::with_message(azure_core::error::ErrorKind::Connection, "connection refused"))
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_does_not_answer_is_named_and_waited_for_no_longer_than_a_check() {
+    let managed = ("AZURE_TOKEN_CREDENTIALS", "ManagedIdentityCredential");
+    let endpoint = ("IDENTITY_ENDPOINT", "http://127.0.0.1/msi");
+    let with = |authority| [&APP[..], &[("AZURE_AUTHORITY_HOST", authority)]].concat();
+    for (settings, remedy) in [
+        (vec![managed], "this machine has no managed identity"),
+        (vec![managed, endpoint], "IDENTITY_ENDPOINT does not answer"),
+        (APP.to_vec(), "see that this machine reaches https://login.microsoftonline.com"),
+        (with("login.microsoftonline.us"), "see that this machine reaches login.microsoftonline.us"),
+        (with("https://login.example"), "https://login.example is not the authority of a cloud"),
+    ] {
+        for hangs in [false, true] {
+            let lookup = |name: &str| settings.iter().find(|(key, _)| *key == name).map(|(_, v)| (*v).to_owned());
+            let (credential, _) = over(&lookup, Arc::new(Nobody { hangs }), Arc::new(Noon)).unwrap();
+            let http = crate::outbound::http_client().unwrap();
+            let outbound = crate::outbound::Outbound::new(http, credential, crate::outbound::TrustedHosts::default());
+            let asked = tokio::time::timeout(std::time::Duration::from_secs(15), outbound.token("s/.default")).await;
+            let error = asked.unwrap_or_else(|_| panic!("{remedy}: waited for too long")).unwrap_err();
+            let Error::Token { remedy: told, transient: true, .. } = &error else { panic!("{error}") };
+            assert!(told.starts_with(remedy), "{error}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_not_entra_and_what_is_of_another_cloud_is_told() {
+    let cross = r#"{"error_description":"AADSTS900382: Confidential Client is not supported in Cross Cloud request."}"#;
+    for (status, body, remedy) in [
+        (404, "<html>not here</html>", "is not Entra ID: leave AZURE_AUTHORITY_HOST out"),
+        (400, cross, "set AZURE_AUTHORITY_HOST to that cloud's authority"),
+        (401, r#"{"error_description":"AADSTS7000229: missing service principal"}"#, "az ad sp create"),
+    ] {
+        let (message, advice) = advised(&APP, status, body).await;
+        assert!(advice.contains(remedy), "{body}: {message}; {advice}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_login_host_that_is_not_reached_is_named_and_may_be_later() {
+    let lookup = |name: &str| APP.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned());
+    let (credential, _) = over(&lookup, Arc::new(Nobody { hangs: false }), Arc::new(Noon)).unwrap();
+    let http = crate::outbound::http_client().unwrap();
+    let outbound = crate::outbound::Outbound::new(http, credential, crate::outbound::TrustedHosts::default());
+    let error = outbound.token("x/.default").await.unwrap_err();
+    let said = error.to_string();
+    assert!(
+        error.is_transient() && said.contains("login.microsoftonline.com cannot be reached: connection refused"),
+        "{said}"
+    );
 }

@@ -5,6 +5,7 @@
 
 use crate::timestamp::{Clock, Timestamp};
 use async_trait::async_trait;
+use azure_core::error::ErrorKind;
 use azure_core::http::{AsyncRawResponse, HttpClient, Request};
 use bytes::{Bytes, BytesMut};
 use futures_util::{StreamExt, stream};
@@ -31,7 +32,7 @@ impl fmt::Debug for Legible {
 #[async_trait]
 impl HttpClient for Legible {
     async fn execute_request(&self, request: &Request) -> azure_core::Result<AsyncRawResponse> {
-        let response = self.http.execute_request(request).await?;
+        let response = self.http.execute_request(request).await.map_err(|error| unreached(request, error))?;
         let (status, headers, mut rest) = response.deconstruct();
         let mut body = BytesMut::new();
         while let Some(piece) = rest.next().await {
@@ -52,6 +53,17 @@ impl HttpClient for Legible {
         };
         Ok(AsyncRawResponse::from_bytes(status, headers, body))
     }
+}
+
+/// The error with the host that was asked, of which the client's own says nothing.
+fn unreached(request: &Request, error: azure_core::Error) -> azure_core::Error {
+    let kind = match error.kind() {
+        ErrorKind::Connection => ErrorKind::Connection,
+        ErrorKind::Io => ErrorKind::Io,
+        _ => return error,
+    };
+    let host = request.url().host_str().unwrap_or_default().to_owned();
+    azure_core::Error::with_error(kind, error, format!("{host} cannot be reached"))
 }
 
 /// A token with all that the SDK's readers ask for: those of a managed identity want `expires_on` as text, those of

@@ -10,6 +10,7 @@ use crate::kql::{Catalog, Column, Table, Value};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use uuid::Uuid;
 
@@ -139,6 +140,11 @@ pub struct View {
 }
 
 impl Content {
+    /// Whether there is anybody who may ingest: a cluster that is asked by one application.
+    pub fn may_ingest(&self) -> bool {
+        ["ingestors", "admins"].iter().any(|role| self.roles.get(*role).is_some_and(|holders| !holders.is_empty()))
+    }
+
     /// Whether rows of a table stay: not with a retention of zero, unless an update policy reads them first.
     pub fn keeps(&self, table: &str) -> bool {
         let own = self.tables.get(table).and_then(|entry| entry.policies.get("retention"));
@@ -182,6 +188,8 @@ pub struct Database {
     operations: Mutex<Vec<Operation>>,
     queued: Operations,
     store: Option<Store>,
+    /// Whether callers may do only what their roles let them.
+    by_roles: AtomicBool,
 }
 
 impl Database {
@@ -201,7 +209,8 @@ impl Database {
 
     fn with(name: &str, clock: Arc<dyn Clock>, content: Content, store: Option<Store>) -> Self {
         let (content, operations, queued) = (RwLock::new(content), Mutex::default(), Operations::default());
-        Self { name: name.to_owned(), clock, content, operations, queued, store }
+        let by_roles = AtomicBool::new(false);
+        Self { name: name.to_owned(), clock, content, operations, queued, store, by_roles }
     }
 
     /// Its name.
@@ -215,6 +224,16 @@ impl Database {
     /// There is no database of that name.
     pub fn check_name(&self, name: &str) -> Result<(), Error> {
         if name.eq_ignore_ascii_case(&self.name) { Ok(()) } else { Err(Error::not_found("Database", name)) }
+    }
+
+    /// From now on callers may do only what their roles let them.
+    pub fn ask_for_roles(&self) {
+        self.by_roles.store(true, Ordering::SeqCst);
+    }
+
+    /// Whether they may.
+    pub fn asks_for_roles(&self) -> bool {
+        self.by_roles.load(Ordering::SeqCst)
     }
 
     /// The time, in ticks.

@@ -13,7 +13,7 @@ mod store;
 pub mod table;
 
 pub use commands::{Error, ResourceProvider, ResultTable};
-pub use rest::{Adx, Kind, Limits, QueuedRest, router};
+pub use rest::{Adx, Alike, Kind, Limits, QueuedRest, StaleAnswers, router};
 pub use store::StoreError;
 
 impl ResourceProvider for storage::Storage {

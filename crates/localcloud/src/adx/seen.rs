@@ -16,14 +16,21 @@ pub struct Seen {
     database: Arc<Database>,
     /// Nobody in particular sees everything that is not replaced.
     principal: Option<String>,
+    /// What arrived after it is not seen.
+    until: Option<i64>,
     refused: Mutex<Option<String>>,
 }
 
 impl Seen {
     /// What a principal sees, or the cloud itself.
     pub fn by(database: &Arc<Database>, principal: Option<&str>) -> Arc<Self> {
+        Self::as_of(database, principal, None)
+    }
+
+    /// The same, of what was there at an instant.
+    pub fn as_of(database: &Arc<Database>, principal: Option<&str>, until: Option<i64>) -> Arc<Self> {
         let principal = principal.map(str::to_owned);
-        Arc::new(Self { database: database.clone(), principal, refused: Mutex::default() })
+        Arc::new(Self { database: database.clone(), principal, until, refused: Mutex::default() })
     }
 
     /// The error of a query: that of a table that may not be viewed comes before whatever else became of that.
@@ -61,7 +68,7 @@ impl Catalog for Seen {
                         return None;
                     }
                     match security(entry.policies.get("row_level_security")) {
-                        None => return Some(entry.data.snapshot()),
+                        None => return Some(entry.data.snapshot_until(self.until.unwrap_or(i64::MAX))),
                         Some(query) => query,
                     }
                 }

@@ -239,13 +239,19 @@ impl TableData {
 
     /// The table as it is now.
     pub fn snapshot(&self) -> Arc<dyn Table> {
-        let mut ends = Vec::with_capacity(self.parts.len());
+        self.snapshot_until(i64::MAX)
+    }
+
+    /// The table with what had arrived by an instant.
+    pub fn snapshot_until(&self, until: i64) -> Arc<dyn Table> {
+        let parts: Vec<Part> = self.parts.iter().filter(|part| part.arrived() <= until).cloned().collect();
+        let mut ends = Vec::with_capacity(parts.len());
         let mut end = 0;
-        for part in &self.parts {
+        for part in &parts {
             end += part.len() as u64;
             ends.push(end);
         }
-        Arc::new(Snapshot { columns: self.columns.clone(), parts: self.parts.clone(), ends })
+        Arc::new(Snapshot { columns: self.columns.clone(), parts, ends })
     }
 }
 

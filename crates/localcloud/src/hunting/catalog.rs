@@ -1,6 +1,7 @@
 //! What names in a hunting query mean: the tenant's visible tables, at one instant, within the time span of
 //! the call.
 
+use super::meter::Meter;
 use super::timespan::{Clipped, Timespan};
 use crate::kql::{Catalog, Table};
 use crate::source::Snapshot;
@@ -10,15 +11,19 @@ use std::sync::Arc;
 pub(super) struct Tenant {
     pub(super) tables: Snapshot,
     pub(super) timespan: Option<Timespan>,
+    pub(super) meter: Meter,
 }
 
 impl Catalog for Tenant {
     fn table(&self, name: &str) -> Option<Arc<dyn Table>> {
         let table = self.tables.table(name)?;
-        match self.timespan {
-            None => Some(table),
-            Some(span) => Some(Clipped::table(table, span)),
-        }
+        let table = match self.timespan {
+            None => table,
+            // Nothing lies out of it, and nothing has to be read to know that.
+            Some(span) if span.holds_every_time() && self.tables.all_have_event_times(name) => table,
+            Some(span) => Clipped::table(table, span),
+        };
+        Some(self.meter.over(table))
     }
 
     fn function(&self, _name: &str) -> Option<String> {

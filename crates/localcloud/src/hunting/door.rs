@@ -1,8 +1,9 @@
 //! The HTTP side of a call: who asks, what for, whether the quota allows it, and the answer.
 
 use super::Hunting;
-use super::catalog::Tenant;
+use super::catalog::{Tenant, first_table};
 use super::encode::Dialect;
+use super::meter::Meter;
 use super::page::{Page, Wire, evaluate};
 use super::refusal::{Asked, Refusal};
 use super::timespan::Timespan;
@@ -31,6 +32,9 @@ const GRACE: Duration = Duration::from_secs(60);
 const UNKNOWN_PACK: &str =
     "'project' operator: Failed to resolve scalar expression named 'pack_all'. Fix semantic errors in your query.";
 const UNKNOWN_XXHASH: &str = "Unknown function: 'hash_xxhash64'. Fix semantic errors in your query.";
+const NO_ARRIVAL_TIME: &str =
+    "'where' operator: ingestion_time() cannot be asked of this source. Fix semantic errors in your query.";
+const UNKNOWN_TIMESPAN: &str = "The property 'Timespan' is not known.";
 const UNREADABLE: &str = "Unable to read JSON request payload. Please ensure Content-Type header is set and payload is of valid JSON format.";
 
 /// One of the three services behind the routes.
@@ -127,11 +131,24 @@ impl Hunting {
         if self.settings.refuse_xxhash && question.query.contains("hash_xxhash64") {
             return Err(Refusal::Query(UNKNOWN_XXHASH.to_owned()));
         }
+        let names_refused = |table: &String| first_table(&question.query, &tables).as_ref() == Some(table);
+        if question.query.contains("ingestion_time()") && self.settings.refuse_arrival_time.iter().any(names_refused) {
+            return Err(Refusal::Query(NO_ARRIVAL_TIME.to_owned()));
+        }
+        if self.settings.refuse_timespan && question.timespan.is_some() {
+            return Err(Refusal::Body(UNKNOWN_TIMESPAN.to_owned()));
+        }
         if service.dialect == Dialect::Graph && question.timespan.is_none() {
             question.timespan = self.settings.default_timespan.map(|span| Timespan::before(tables.now(), span));
         }
         self.quota.enter(tables.now()).map_err(Refusal::Exhausted)?;
-        let wire = Wire { dialect: service.dialect, gzip, renamed: fault == Some(Fault::OtherSchema) };
+        let wire = Wire {
+            dialect: service.dialect,
+            gzip,
+            renamed: fault == Some(Fault::OtherSchema),
+            dynamic_as_text: self.settings.dynamic_as_text,
+            schema_last: self.settings.schema_last,
+        };
         self.evaluate(question, wire, tables).await
     }
 
@@ -145,8 +162,10 @@ impl Hunting {
             let work = move || {
                 let _slot = slot;
                 let started = Instant::now();
-                let catalog: Arc<dyn Catalog> = Arc::new(Tenant { tables, timespan: question.timespan });
-                (evaluate(&question.query, &catalog, wire, &limits), started.elapsed())
+                let meter = Meter::new(limits.read);
+                let catalog: Arc<dyn Catalog> =
+                    Arc::new(Tenant { tables, timespan: question.timespan, meter: meter.clone() });
+                (evaluate(&question.query, &catalog, wire, &limits, &meter), started.elapsed())
             };
             // A panic of the engine shows as the service's own failure.
             off_executor(work).await.map_err(|_| Refusal::Fault(Fault::Internal))

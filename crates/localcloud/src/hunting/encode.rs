@@ -37,21 +37,31 @@ pub(super) fn type_name(ty: Type) -> &'static str {
 impl Dialect {
     /// Everything before the rows.
     pub(super) fn head(self, columns: &[Column], out: &mut Vec<u8>) {
-        let (name, ty) = if self == Self::Graph { ("name", "type") } else { ("Name", "Type") };
-        let schema: Vec<Json> =
-            columns.iter().map(|column| serde_json::json!({ name: column.name, ty: type_name(column.ty) })).collect();
-        let schema = Json::Array(schema);
         put(
             out,
             match self {
-                Self::Graph => format!(
-                    r#"{{"@odata.context":"https://graph.microsoft.com/v1.0/$metadata#microsoft.graph.security.huntingQueryResults","schema":{schema},"results":"#
-                ),
-                Self::Legacy => format!(
-                    r#"{{"Stats":{{"ExecutionTime":0.0156,"resource_usage":{{}},"dataset_statistics":[]}},"Schema":{schema},"Results":"#
-                ),
+                Self::Graph => {
+                    r#"{"@odata.context":"https://graph.microsoft.com/v1.0/$metadata#microsoft.graph.security.huntingQueryResults","#
+                }
+                Self::Legacy => r#"{"Stats":{"ExecutionTime":0.0156,"resource_usage":{},"dataset_statistics":[]},"#,
             },
         );
+        self.schema(columns, out);
+        put(out, if self == Self::Graph { r#","results":"# } else { r#","Results":"# });
+    }
+
+    /// The member that describes the columns.
+    pub(super) fn schema(self, columns: &[Column], out: &mut Vec<u8>) {
+        let (name, ty) = if self == Self::Graph { ("name", "type") } else { ("Name", "Type") };
+        let schema: Vec<Json> =
+            columns.iter().map(|column| serde_json::json!({ name: column.name, ty: type_name(column.ty) })).collect();
+        let member = if self == Self::Graph { "schema" } else { "Schema" };
+        put(out, format_args!(r#""{member}":{}"#, Json::Array(schema)));
+    }
+
+    /// What stands before rows whose schema follows them.
+    pub(super) fn rows_first(self) -> &'static [u8] {
+        if self == Self::Graph { br#"{"results":"# } else { br#"{"Results":"# }
     }
 
     /// One row as an object.

@@ -4,6 +4,7 @@
 mod catalog;
 mod door;
 mod encode;
+mod meter;
 mod page;
 mod quota;
 mod refusal;
@@ -38,6 +39,8 @@ pub struct Limits {
     pub run_time: Duration,
     /// Queries evaluated at once; others wait.
     pub at_once: usize,
+    /// Values of rows that one query may read; one that reads more is preempted. `None`: any number.
+    pub read: Option<u64>,
 }
 
 /// At most `calls` in any `period`.
@@ -67,6 +70,7 @@ impl Default for Limits {
             processing: None,
             run_time: Duration::from_secs(180),
             at_once: 4,
+            read: None,
         }
     }
 }
@@ -84,6 +88,14 @@ pub struct Settings {
     pub refuse_pack: bool,
     /// Whether `hash_xxhash64()` is refused, as by a service that does not know it.
     pub refuse_xxhash: bool,
+    /// Tables of which `ingestion_time()` is refused, as of a view.
+    pub refuse_arrival_time: Vec<String>,
+    /// Whether a time span is refused, as by a service that does not know it.
+    pub refuse_timespan: bool,
+    /// Whether dynamic values come as JSON text.
+    pub dynamic_as_text: bool,
+    /// Whether the schema stands behind the rows.
+    pub schema_last: bool,
     /// The stretch of event time before now that Graph clips a call to that names none; `None`: it clips nothing then. A row without
     /// an event time is in no stretch.
     pub default_timespan: Option<Duration>,
@@ -103,6 +115,10 @@ impl Default for Settings {
             refused_calls_count: false,
             refuse_pack: false,
             refuse_xxhash: false,
+            refuse_arrival_time: Vec::new(),
+            refuse_timespan: false,
+            dynamic_as_text: false,
+            schema_last: false,
             default_timespan: None,
             gzip: true,
             content_length: false,

@@ -2,8 +2,10 @@
 
 use super::Limits;
 use super::encode::Dialect;
+use super::meter::Meter;
 use super::refusal::Refusal;
-use crate::kql::{self, Catalog};
+use crate::faults::Fault;
+use crate::kql::{self, Catalog, Value};
 use bytes::Bytes;
 use flate2::Compression;
 use flate2::write::GzEncoder;
@@ -28,11 +30,21 @@ pub(super) struct Wire {
     pub(super) gzip: bool,
     /// Whether the last column gets another name.
     pub(super) renamed: bool,
+    /// Whether objects and arrays come as JSON text.
+    pub(super) dynamic_as_text: bool,
+    /// Whether the schema stands behind the rows.
+    pub(super) schema_last: bool,
 }
 
 /// Evaluates `query`. Rows beyond the limit are cut off without a word; too many bytes are refused.
-pub(super) fn evaluate(query: &str, catalog: &Arc<dyn Catalog>, wire: Wire, limits: &Limits) -> Result<Page, Refusal> {
-    let Wire { dialect, gzip, renamed } = wire;
+pub(super) fn evaluate(
+    query: &str,
+    catalog: &Arc<dyn Catalog>,
+    wire: Wire,
+    limits: &Limits,
+    meter: &Meter,
+) -> Result<Page, Refusal> {
+    let Wire { dialect, gzip, renamed, dynamic_as_text, schema_last } = wire;
     let deadline = Instant::now() + limits.run_time;
     let refused = |error: kql::Error| Refusal::Query(error.message);
     let mut answer = kql::run(query, catalog).map_err(refused)?;
@@ -40,7 +52,11 @@ pub(super) fn evaluate(query: &str, catalog: &Arc<dyn Catalog>, wire: Wire, limi
         column.name.push_str("_renamed");
     }
     let mut sink = Sink::new(gzip);
-    dialect.head(&answer.columns, &mut sink.pending);
+    if schema_last {
+        sink.pending.extend_from_slice(dialect.rows_first());
+    } else {
+        dialect.head(&answer.columns, &mut sink.pending);
+    }
     let head_bytes = sink.bytes();
     sink.pending.push(b'[');
     let mut rows = 0;
@@ -48,7 +64,13 @@ pub(super) fn evaluate(query: &str, catalog: &Arc<dyn Catalog>, wire: Wire, limi
         if rows == limits.rows {
             break;
         }
-        let row = row.map_err(refused)?;
+        let mut row = row.map_err(refused)?;
+        if meter.is_over() {
+            return Err(Refusal::Fault(Fault::Preempted));
+        }
+        if dynamic_as_text {
+            row.iter_mut().for_each(into_text);
+        }
         if rows > 0 {
             sink.pending.push(b',');
         }
@@ -65,10 +87,26 @@ pub(super) fn evaluate(query: &str, catalog: &Arc<dyn Catalog>, wire: Wire, limi
     if Instant::now() > deadline {
         return Err(Refusal::TimedOut);
     }
+    if meter.is_over() {
+        return Err(Refusal::Fault(Fault::Preempted));
+    }
     sink.pending.push(b']');
     let result_bytes = sink.bytes() - head_bytes;
+    if schema_last {
+        sink.pending.push(b',');
+        dialect.schema(&answer.columns, &mut sink.pending);
+    }
     sink.pending.push(b'}');
     Ok(Page { chunks: sink.finish(), rows, result_bytes })
+}
+
+/// An object or an array as its JSON text.
+fn into_text(value: &mut Value) {
+    if let Value::Dynamic(json) = value
+        && (json.is_object() || json.is_array())
+    {
+        *value = Value::String(json.to_string().into());
+    }
 }
 
 /// Bytes on their way into chunks, compressed if asked for.

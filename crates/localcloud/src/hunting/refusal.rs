@@ -158,6 +158,9 @@ fn failed(fault: Fault, asked: &Asked) -> Response {
         }
         Fault::BadQuery => asked.error(StatusCode::BAD_REQUEST, "BadRequest", UNKNOWN_NAME),
         Fault::Page => (StatusCode::OK, Html(PORTAL)).into_response(),
+        Fault::PageOfBadRequest => (StatusCode::BAD_REQUEST, Html(PORTAL)).into_response(),
+        Fault::PageOfForbidden => (StatusCode::FORBIDDEN, Html(PORTAL)).into_response(),
+        Fault::PageOfNotFound => (StatusCode::NOT_FOUND, Html(PORTAL)).into_response(),
         Fault::BadGateway => {
             let page = "<html>\r\n<head><title>502 Bad Gateway</title></head>\r\n<body>\r\n<center><h1>502 Bad Gateway</h1></center>\r\n<hr><center>Microsoft-Azure-Application-Gateway/v2</center>\r\n</body>\r\n</html>\r\n";
             (StatusCode::BAD_GATEWAY, Html(page)).into_response()

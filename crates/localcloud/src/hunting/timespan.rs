@@ -19,6 +19,11 @@ impl Timespan {
         Self { start: now - ticks::of(span), end: now }
     }
 
+    /// Whether no event time of the generated rows lies out of it.
+    pub(super) fn holds_every_time(self) -> bool {
+        self.start <= 0 && self.end >= ticks::MAX - 2 * SECOND
+    }
+
     /// Reads `start/end`, `P30D/end`, `start/P30D`, `P30D` (back from now) or one date-time (until now).
     pub(super) fn parse(text: &str, now: i64) -> Option<Self> {
         let (start, end) = match text.split_once('/') {

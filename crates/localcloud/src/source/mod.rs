@@ -455,6 +455,11 @@ impl Snapshot {
         })
     }
 
+    /// Whether every row of that table has an event time.
+    pub fn all_have_event_times(&self, name: &str) -> bool {
+        self.state.get(name).is_some_and(|entry| entry.shape.options.null_timestamps_per_mille == 0)
+    }
+
     /// The numbers, among all rows that its table ever had, of the rows that [`Snapshot::table`] shows, in the same order.
     pub fn row_numbers(&self, name: &str) -> Option<Vec<u64>> {
         self.view(name).map(|view| view.numbers())

@@ -18,7 +18,7 @@ pub(in super::super) async fn status(
     let path = ["queued", client.database(), table.as_str(), operation];
     match client.dm_get(&path, Some("details=true"), deadline).await {
         Ok(answer) => Ok(read(&answer)),
-        Err(Error::NotFound { .. }) => Ok(Status::Unknown),
+        Err(Error::NotFound { .. } | Error::NotOffered { .. }) => Ok(Status::Unknown),
         Err(error) => Err(error),
     }
 }

@@ -88,8 +88,9 @@ pub async fn estimates(app: &App, input: &StartInput) -> Result<Vec<Estimate>, S
     let run = Instance::pending(id, input.clone(), Value::Null, app.state.now());
     let deadline = Instant::now() + app.limits.working_time();
     let rows = services.catalog.read_config(deadline).await;
-    let rows = rows.map_err(|error| format!("the configuration cannot be read: {error}"))?;
-    let tables = planned_tables(services, &run, rows, run.created - app.limits.settling_lag);
+    let cluster = &services.settings.cluster;
+    let rows = rows.map_err(|error| format!("the configuration cannot be read from {cluster}: {error}"))?;
+    let tables = planned_tables(services, &run, rows, (run.created - app.limits.settling_lag, run.created));
     let (run, at_once) = (&run, app.limits.tables_at_once as usize);
     let estimated = stream::iter(tables.iter().map(|table| patiently(app, services, run, table))).buffered(at_once);
     Ok(estimated.collect().await)
@@ -104,7 +105,7 @@ async fn patiently(app: &App, services: &Services, run: &Instance, table: &Table
     loop {
         let deadline = Instant::now() + app.limits.working_time();
         let asked = Asked { app, run: run.clone(), table: table.clone() };
-        let planning = Planning { app, services, asked: &asked, message: "", deadline };
+        let planning = Planning { app, services, asked: &asked, message: "", deadline, attempt: 0 };
         let failed = |error: String| TableResult { error: Some(error), ..TableResult::default() };
         let (error, pause) = match planning.estimate().await {
             Ok(estimate) => return estimate,

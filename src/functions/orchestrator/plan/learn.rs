@@ -2,8 +2,8 @@
 
 use super::super::{Step, StepError};
 use super::snapshot;
-use crate::adx::catalog::{Claim, Destination, DestinationError, LedgerEntry, Readiness};
-use crate::app::Services;
+use crate::adx::catalog::{Claim, DestinationError, LedgerEntry, Readiness};
+use crate::app::{Services, destination as wanted};
 use crate::config::OversizeRows;
 use crate::defender::{Error as HuntingError, Rows, queries};
 use crate::functions::columns::Columns;
@@ -18,13 +18,47 @@ use crate::orchestration::snapshot::Snapshots;
 use crate::orchestration::window::Window;
 use tokio::time::Instant;
 
-/// Columns that tell rows of the same instant apart, best first.
+/// Columns that tell rows of the same instant apart, best first (learn.microsoft.com "Data tables in the Microsoft Defender XDR
+/// advanced hunting schema"). The event time comes early: it is among those that are taken wherever a table has it.
 const GOOD_HASH_COLUMNS: [&str; 6] =
     ["DeviceId", "ReportId", "Timestamp", "NetworkMessageId", "RecipientEmailAddress", "NodeId"];
+/// The same of tables whose rows have no number of their own (`ReportId`).
+const IDS: [&str; 24] = [
+    "Timestamp",
+    "AlertId",
+    "BehaviorId",
+    "DeviceId",
+    "NetworkMessageId",
+    "EntityType",
+    "RequestId",
+    "ProcessId",
+    "InitiatingProcessId",
+    "ActivityId",
+    "SequenceCorrelationId",
+    "ObjectId",
+    "SessionId",
+    "CampaignId",
+    "AIAgentId",
+    "AgentId",
+    "ConfigurationId",
+    "AccountObjectId",
+    "RecipientEmailAddress",
+    "NodeId",
+    "FileName",
+    "RemoteUrl",
+    "RemoteIP",
+    "AzureResourceId",
+];
+/// A number that a row has of its sender.
+const ROW_NUMBER: &str = "ReportId";
 /// Their types, as an answer and as the engine spell them.
 const SCALARS: [&str; 7] = ["string", "int64", "long", "int32", "int", "guid", "datetime"];
 /// Columns in a hash.
 const MOST_HASH_COLUMNS: usize = 4;
+/// The same where rows have no number of their own.
+const MOST_IDS: usize = 7;
+/// The same where no few of them tell rows apart.
+const MOST_WIDE_COLUMNS: usize = 200;
 
 /// Makes or extends the destination, unless it is gone with rows that were proved. Gives whether it was made now. `windows` are
 /// all of the table.
@@ -38,16 +72,7 @@ pub async fn destination(
     let config = &table.config;
     rules::agree(head, config).map_err(|error| StepError::Failed(error.to_string()))?;
     let lost = lost(head, windows, &services.settings.database);
-    let wanted = Destination {
-        table: Identifier::new(&config.destination).map_err(StepError::name)?,
-        folder: config.folder.clone(),
-        watermark_column: Identifier::new(&config.watermark_column).map_err(StepError::name)?,
-        chunk_id: services.chunk_id_mode(head),
-        stamped: config.load_type == Some(LoadType::Snapshot),
-        ours: head.shape.is_some() && head.made_here,
-        must_be_there: lost.is_some(),
-        policies: services.settings.tables.of(&config.destination).clone(),
-    };
+    let wanted = wanted(&services.settings, config, Some(&*head), lost.is_some()).map_err(StepError::name)?;
     let ready = match (services.catalog.ensure_destination(&wanted, deadline).await, lost) {
         (Err(DestinationError::Gone { .. }), Some(lost)) => return Err(StepError::Failed(lost.to_string())),
         (ready, _) => ready?,
@@ -88,17 +113,46 @@ pub struct Probe {
     pub row_columns: Vec<String>,
 }
 
-/// One row of a table, and which hash the service has.
-pub(super) async fn one_row(table: &Identifier, hunting: &mut Hunting<'_>) -> Step<(Rows, HashFunction)> {
-    let refused = match hunting.rows(&queries::probe(table, queries::HashFunction::Xxhash64)).await {
-        Ok(rows) => return Ok((rows, HashFunction::Xxhash64)),
-        Err(Error::Call(error @ HuntingError::Refused { .. })) if !error.is_unknown_table() => error,
-        Err(error) => return Err(unknown_table(table, error)),
-    };
-    let rows = hunting.rows(&queries::probe(table, queries::HashFunction::Hash)).await;
-    let rows = rows.map_err(|error| unknown_table(table, error))?;
-    tracing::warn!(%refused, table = %table, "the service refuses hash_xxhash64(): rows are parted by hash()");
-    Ok((rows, HashFunction::Hash))
+/// What may be asked of a row, best first: with the time of its arrival, and by which hash.
+const WAYS: [(bool, HashFunction); 4] = [
+    (true, HashFunction::Xxhash64),
+    (true, HashFunction::Hash),
+    (false, HashFunction::Xxhash64),
+    (false, HashFunction::Hash),
+];
+
+/// A row of a table or two, which hash the service has, and whether it may be asked for arrival times.
+pub(super) struct Shown {
+    pub(super) rows: Rows,
+    pub(super) function: HashFunction,
+    has_arrival: bool,
+}
+
+/// Looks at a table in the first way that the service does not refuse. Arrival times are of use only `with_arrival`.
+pub(super) async fn look(table: &Identifier, with_arrival: bool, hunting: &mut Hunting<'_>) -> Step<Shown> {
+    let mut refused = None;
+    for (has_arrival, function) in WAYS.into_iter().filter(|(has_arrival, _)| with_arrival || !has_arrival) {
+        let asked = match function {
+            HashFunction::Xxhash64 => queries::HashFunction::Xxhash64,
+            HashFunction::Hash => queries::HashFunction::Hash,
+        };
+        let probe = if has_arrival { queries::probe_arrival } else { queries::probe };
+        match hunting.rows(&probe(table, asked)).await {
+            Ok(rows) => {
+                if let Some(refused) = refused {
+                    let without_arrival = with_arrival && !has_arrival;
+                    tracing::warn!(%refused, table = %table, ?function, without_arrival, "the service refuses a function");
+                }
+                return Ok(Shown { rows, function, has_arrival });
+            }
+            Err(Error::Call(error @ HuntingError::Refused { .. })) if !error.is_unknown_table() => {
+                refused = Some(error)
+            }
+            Err(error) => return Err(unknown_table(table, error)),
+        }
+    }
+    let none = || HuntingError::Corrupt { message: "no way to ask for a row is known".to_owned() };
+    Err(Error::Call(refused.unwrap_or_else(none)).into())
 }
 
 /// Looks at one row of the source; `None` when it shows none.
@@ -107,15 +161,18 @@ pub async fn probe(config: &TableConfig, hunting: &mut Hunting<'_>) -> Step<Opti
         return snapshot::probe(config, hunting).await;
     }
     let source_table = Identifier::new(&config.source).map_err(StepError::name)?;
-    let (rows, function) = one_row(&source_table, hunting).await?;
-    let Some(row) = rows.rows.first() else { return Ok(None) };
+    let Shown { rows, function, has_arrival } = look(&source_table, true, hunting).await?;
+    if rows.rows.is_empty() {
+        return Ok(None);
+    }
     let column = |name: &str| rows.columns.iter().find(|column| column.name == name);
-    if column("ArrivedAt").is_none() {
+    if has_arrival && column("ArrivedAt").is_none() {
         return Err(StepError::later(format!(
             "the probe of {source_table} came back without the column it was asked for"
         )));
     }
-    let offers_arrival = row.get("ArrivedAt").is_some_and(|value| value.is_string());
+    // Those that arrived before the engine kept that time have none.
+    let offers_arrival = rows.rows.iter().any(|row| row.get("ArrivedAt").is_some_and(|value| value.is_string()));
     let watermark = config.watermark_column.as_str();
     let axis = if offers_arrival {
         CutAxis::ArrivalTime
@@ -139,7 +196,7 @@ pub async fn probe(config: &TableConfig, hunting: &mut Hunting<'_>) -> Step<Opti
     }
     let names: Vec<(&str, &str)> =
         rows.columns.iter().map(|c| (c.name.as_str(), c.ty.as_str())).filter(|c| c.0 != "ArrivedAt").collect();
-    hunting.try_timespan(&source_table, &names).await?;
+    hunting.try_timespan(&source_table, offers_arrival, &names).await?;
     let parts = PartedBy { function, columns: hash_columns(&names) };
     Ok(Some(Probe { axis, parts, row_columns: Vec::new() }))
 }
@@ -195,6 +252,7 @@ pub async fn found_out(
         chunk_id: services.settings.chunk_id,
         parts,
         parting: 0,
+        narrower: Vec::new(),
         handover,
     };
     *head = rules::shaped(head.clone(), &table.config, shape, table.high);
@@ -226,18 +284,29 @@ pub fn parted_anew(shape: &Shape, columns: &Columns, changed: &[String]) -> Opti
 
 /// Scalar columns whose hash spreads the rows.
 fn hash_columns(columns: &[(&str, &str)]) -> Vec<String> {
-    let good: Vec<String> = GOOD_HASH_COLUMNS
-        .iter()
-        .filter(|name| columns.iter().any(|(column, _)| column == *name))
-        .map(|name| (*name).to_owned())
-        .collect();
+    let has = |name: &str| columns.iter().any(|(column, ty)| *column == name && is_scalar(ty));
+    let known = |names: &[&str], most| -> Vec<String> {
+        names.iter().filter(|name| has(name)).take(most).map(|name| (*name).to_owned()).collect()
+    };
+    let good = if has(ROW_NUMBER) { known(&GOOD_HASH_COLUMNS, MOST_HASH_COLUMNS) } else { known(&IDS, MOST_IDS) };
     if good.len() >= 2 {
-        return good.into_iter().take(MOST_HASH_COLUMNS).collect();
+        return good;
     }
-    let scalar = |ty: &str| SCALARS.iter().any(|known| known.eq_ignore_ascii_case(ty));
-    let others = columns.iter().filter(|(name, ty)| scalar(ty) && !good.contains(&(*name).to_owned()));
+    let others = columns.iter().filter(|(name, ty)| is_scalar(ty) && !good.iter().any(|known| known == name));
     let others = others.map(|(name, _)| (*name).to_owned());
     good.iter().cloned().chain(others).take(MOST_HASH_COLUMNS).collect()
+}
+
+fn is_scalar(ty: &str) -> bool {
+    SCALARS.iter().any(|known| known.eq_ignore_ascii_case(ty))
+}
+
+/// All scalar columns, where they are more than those that part the rows now: rows that are equal in all of those may be told apart
+/// by another. Only for rows that nothing else divides, as all these columns are read of the rows of other parts too.
+pub fn wider(shape: &Shape, columns: &Columns) -> Option<Vec<String>> {
+    let all: Vec<String> =
+        columns.iter().filter(|(_, ty)| is_scalar(ty)).map(|(name, _)| name.clone()).take(MOST_WIDE_COLUMNS).collect();
+    all.iter().any(|column| !shape.parts.columns.contains(column)).then_some(all)
 }
 
 #[cfg(test)]
@@ -251,6 +320,30 @@ mod tests {
         assert_eq!(hash_columns(&device), ["DeviceId", "ReportId", "Timestamp"]);
         let other = [("Bag", "Object"), ("Id", "String"), ("Weight", "Double"), ("Name", "String")];
         assert_eq!(hash_columns(&other), ["Id", "Name"]);
+        let evidence = [
+            ("Timestamp", "DateTime"),
+            ("AlertId", "String"),
+            ("EntityType", "String"),
+            ("DeviceId", "String"),
+            ("NetworkMessageId", "String"),
+            ("AdditionalFields", "Object"),
+        ];
+        assert_eq!(hash_columns(&evidence), ["Timestamp", "AlertId", "DeviceId", "NetworkMessageId", "EntityType"]);
+        let behaviors = [("Timestamp", "DateTime"), ("BehaviorId", "String"), ("DeviceId", "String")];
+        assert_eq!(hash_columns(&behaviors), ["Timestamp", "BehaviorId", "DeviceId"]);
+    }
+
+    #[test]
+    fn rows_that_few_columns_do_not_tell_apart_are_parted_by_all_scalar_ones_once() {
+        use crate::orchestration::head::testing::shape;
+        let columns: Columns = [("A", "string"), ("Bag", "dynamic"), ("C", "long"), ("On", "datetime")]
+            .map(|(name, ty)| (name.to_owned(), ty.to_owned()))
+            .into();
+        let mut shape = Shape { parts: PartedBy { columns: vec!["C".into()], ..PartedBy::default() }, ..shape() };
+        let all = wider(&shape, &columns).unwrap();
+        assert_eq!(all, ["A", "C", "On"]);
+        shape.widen(all);
+        assert_eq!(wider(&shape, &columns), None);
     }
 
     #[test]
@@ -267,7 +360,7 @@ mod tests {
         let gone = by(&columns(&[all[0], all[1], all[3]]), &[]);
         assert_eq!(
             (gone.columns, gone.function),
-            (vec!["DeviceId".to_owned(), "Timestamp".into()], HashFunction::Hash)
+            (vec!["Timestamp".to_owned(), "DeviceId".into()], HashFunction::Hash)
         );
         assert_eq!(by(&columns(&all), &["ReportId".into()]).columns, ["DeviceId", "ReportId", "Timestamp"]);
     }

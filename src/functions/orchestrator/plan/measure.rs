@@ -174,6 +174,7 @@ fn is_too_much(error: &HuntingError) -> bool {
         error,
         HuntingError::TooExpensive { .. }
             | HuntingError::TimedOut { .. }
+            | HuntingError::GatewayTimedOut { .. }
             | HuntingError::ResultTooLarge { .. }
             | HuntingError::TooLarge { .. }
     )

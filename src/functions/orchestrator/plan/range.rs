@@ -4,7 +4,6 @@
 
 use super::super::{Step, StepError};
 use super::handover::Taking;
-use super::recount::Late;
 use super::{Planning, learn, measure, recount};
 use crate::defender::queries::{Range, Slice, Source};
 use crate::functions::columns::{self, Look};
@@ -15,8 +14,9 @@ use crate::orchestration::head::nulls::{self, NullRows};
 use crate::orchestration::head::plan;
 use crate::orchestration::head::survey::Survey;
 use crate::orchestration::head::{gap, handover, narrow};
-use crate::orchestration::ids::WindowName;
+use crate::orchestration::ids::{Part, WindowId, WindowName};
 use crate::orchestration::ledger::{Head, Shape};
+use crate::orchestration::limits::ROW_CAP;
 use crate::orchestration::plan::{Aim, Caps, Piece};
 use crate::orchestration::recount::{Past, repairs};
 use crate::orchestration::refine::bins_wanted;
@@ -24,6 +24,9 @@ use crate::orchestration::sizing;
 use crate::orchestration::window::Window;
 use crate::storage::ETag;
 use crate::timestamp::Timestamp;
+
+/// A range is counted in at most 2 to the power of this many parts from the beginning.
+const MOST_PARTS_LOG: u32 = 4;
 
 /// Windows of a plan, by their names.
 type Windows = Vec<(WindowName, Window)>;
@@ -56,33 +59,21 @@ impl Planning<'_> {
         let past = Past::of(head, &found.windows, limits).filter(|_| gap.is_none());
         let range = Range { low: gap.unwrap_or(low), high };
         let Counted { later, counted, look } = self.count_all(head, range, past.as_ref(), hunting).await?;
+        // By now it is known whether rows are parted by something else.
+        let past = past.and_then(|_| Past::of(head, &found.windows, limits));
         let range = Range { low: later.as_ref().map_or(range.low, Histogram::high), high };
         let source = self.weigh(head, &counted, range, hunting).await?;
         let byte_cap = hunting.byte_cap();
         let target = sizing::target_rows(head, limits, byte_cap);
-        let first = later.as_ref().unwrap_or(&counted);
+        let judged = nulls::judge(&found.windows, counted.null_rows, now);
+        let null_rows = if judged == NullRows::Copied { 0 } else { counted.null_rows };
+        let histograms = (later, counted, null_rows);
+        let (mut pieces, nulls) = self.cut(head, &found.windows, &source, &histograms, look.as_ref(), hunting).await?;
+        let first = histograms.0.as_ref().unwrap_or(&histograms.1);
         let mut windows = self.came_late(head, found, past.as_ref(), first, hunting).await?;
         let (shape, draft) = (shape_of(head)?, draft_of(head)?);
         let taking = Taking { head, shape, ledger: &found.windows, draft, now, limits };
         windows.extend(taking.windows(target, hunting).await?);
-        let hashing = source::hashing(shape).map_err(StepError::name)?;
-        let null_rows = counted.null_rows;
-        let mut planner = Planner::new(hunting, &source, &hashing);
-        let (caps, each) = sizing::caps(head, limits, byte_cap);
-        let mut pieces = match later {
-            Some(later) => planner.cut_below(later, caps, &each).await?,
-            None => Vec::new(),
-        };
-        pieces.extend(planner.cut_below(counted, caps, &each).await?);
-        let whole = Piece::whole(Timestamp::MIN, Timestamp::MIN, null_rows);
-        let judged = nulls::judge(&found.windows, null_rows, now);
-        let nulls = match judged {
-            NullRows::Copied => Vec::new(),
-            NullRows::New | NullRows::Changed if whole.rows > target => {
-                planner.divide(whole, Aim::below(Caps::of_rows(target)), None).await?.pieces
-            }
-            NullRows::New | NullRows::Changed => vec![whole],
-        };
         match judged {
             NullRows::Changed => windows.extend(nulls::repairs(head, draft, &found.windows, &nulls, now)),
             _ => pieces.extend(nulls),
@@ -95,6 +86,45 @@ impl Planning<'_> {
         found.others = handover::left(head, high, now);
         found.recount_from = past.as_ref().map_or(found.recount_from, |past| past.open_from(now));
         Ok((windows, look))
+    }
+
+    /// Cuts what was counted into pieces, and the rows without a place on the axis into others. Where the hash leaves more rows
+    /// together than an answer has, now or in a window of before, rows are parted by all columns from then on.
+    async fn cut(
+        &self,
+        head: &mut Head,
+        ledger: &[Window],
+        source: &Source,
+        (later, counted, null_rows): &(Option<Histogram>, Histogram, u64),
+        look: Option<&Look>,
+        hunting: &mut Hunting<'_>,
+    ) -> Step<(Vec<Piece>, Vec<Piece>)> {
+        let byte_cap = hunting.byte_cap();
+        let target = sizing::target_rows(head, &self.app.limits, byte_cap);
+        let whole = Piece::whole(Timestamp::MIN, Timestamp::MIN, *null_rows);
+        let mut is_stuck = ledger.iter().any(is_stuck);
+        loop {
+            let hashing = source::hashing(shape_of(head)?).map_err(StepError::name)?;
+            let mut planner = Planner::new(hunting, source, &hashing);
+            let mut pieces = Vec::new();
+            {
+                let (caps, each) = sizing::caps(head, &self.app.limits, byte_cap);
+                for histogram in later.iter().chain([counted]) {
+                    pieces.extend(planner.cut_below(histogram.clone(), caps, &each).await?);
+                }
+            }
+            let nulls = match whole.rows {
+                0 => Vec::new(),
+                rows if rows > target => planner.divide(whole, Aim::below(Caps::of_rows(target)), None).await?.pieces,
+                _ => vec![whole],
+            };
+            is_stuck |= pieces.iter().chain(&nulls).any(|piece| piece.rows >= ROW_CAP);
+            let shape = shape_of(head)?;
+            let wider = look.filter(|_| is_stuck).and_then(|look| learn::wider(shape, look.columns()));
+            let (Some(wider), Some(shape)) = (wider, head.shape.as_mut()) else { return Ok((pieces, nulls)) };
+            tracing::warn!(table = head.source, parts = %shape.parts, "rows are not told apart and are parted by all columns from now on");
+            shape.widen(wider);
+        }
     }
 
     /// Counts the range, and by itself what is left of it for a later run; the past with what comes first.
@@ -132,8 +162,10 @@ impl Planning<'_> {
         let target = sizing::target_rows(head, &self.app.limits, hunting.byte_cap());
         let days = range.high.since(range.low).as_secs_f64() / 86_400.0;
         let wanted = bins_wanted(head.rows_per_day.unwrap_or_default() * days, Caps::of_rows(target));
-        let nulls = nulls::are_counted(head);
-        let mut planner = Planner::new(hunting, &source, &hashing).asking_for_columns();
+        let nulls = nulls::are_counted(head, range.high);
+        // What was too much for the time of an attempt is asked for in ever smaller parts.
+        let parts = 1 << self.attempt.saturating_sub(1).min(MOST_PARTS_LOG);
+        let mut planner = Planner::new(hunting, &source, &hashing).asking_for_columns().in_parts(parts);
         let counted = planner.count(range.low, range.high, wanted, nulls, past.map(Past::low)).await?;
         let columns = planner.take_columns();
         head.rows_per_day = counted.rows_per_day().or(head.rows_per_day);
@@ -160,8 +192,7 @@ impl Planning<'_> {
         hunting: &mut Hunting<'_>,
     ) -> Step<Windows> {
         let Some(past) = past else { return Ok(Vec::new()) };
-        let Late { grown, notes } = recount::grown(head, shape_of(head)?, past, counted, hunting).await?;
-        head.notes.extend(notes);
+        let grown = recount::grown(head, shape_of(head)?, past, counted, hunting).await?;
         Ok(repairs(head, draft_of(head)?, &found.windows, &grown, self.app.state.now()))
     }
 
@@ -182,6 +213,16 @@ impl Planning<'_> {
     }
 }
 
+/// Whether a window of before has more rows of one instant than an answer, which nothing has divided.
+fn is_stuck(window: &Window) -> bool {
+    let WindowId { low, high, part, .. } = window.id;
+    let rows = window.expected_rows();
+    part == Part::WHOLE
+        && !window.state.is_terminal()
+        && rows >= ROW_CAP
+        && Piece::whole(low, high, rows).is_single_tick()
+}
+
 fn without_watermark(head: &Head) -> String {
     let Head { source, destination, watermark_column, .. } = head;
     format!(
@@ -193,6 +234,8 @@ fn without_watermark(head: &Head) -> String {
 /// Where what rows are parted by is gone, they are parted by something else from now on.
 fn part_anew(head: &mut Head, look: &Look) {
     let Some(shape) = head.shape.as_mut() else { return };
+    let is_there = |column: &String| look.columns().contains_key(column) && !look.changed().contains(column);
+    shape.narrower.retain(|(_, parts)| parts.columns.iter().all(is_there));
     if let Some(parts) = learn::parted_anew(shape, look.columns(), look.changed()) {
         tracing::warn!(table = head.source, before = %shape.parts, now = %parts, "rows are parted by other columns");
         shape.part_by(parts);

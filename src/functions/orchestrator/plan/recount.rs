@@ -12,14 +12,6 @@ use crate::orchestration::recount::{Grown, Leaf, Past, Search, by_slice, edges, 
 use serde_json::Value;
 use std::ops::Range;
 
-/// What came late.
-pub(super) struct Late {
-    /// The windows that have grown.
-    pub grown: Vec<Grown>,
-    /// What came late and cannot be found, for a person.
-    pub notes: Vec<String>,
-}
-
 /// The windows of the past that have grown, given what the plan's histogram counted there.
 pub(super) async fn grown(
     head: &Head,
@@ -27,39 +19,28 @@ pub(super) async fn grown(
     past: &Past,
     counted: &Histogram,
     hunting: &mut Hunting<'_>,
-) -> Step<Late> {
+) -> Step<Vec<Grown>> {
     let source = source::of(head, shape, past.is_before_handover(shape)).map_err(StepError::name)?;
-    let hashing = source::hashing(shape).map_err(StepError::name)?;
     let mut search = Search::begin(past, &counted.past, counted.past_width);
     while let Some(slices) = search.ask() {
         let counts = count(&source, past, &slices, hunting).await?;
         search.answered(&slices, &counts);
     }
-    let (mut grown, mut notes) = (Vec::new(), Vec::new());
+    let mut grown = Vec::new();
     for (leaf, shown) in search.found() {
         match leaf.windows.first() {
             Some(window) if leaf.is_whole() => grown.push(Grown { window: window.clone(), shown }),
-            _ if leaf.windows.iter().any(|window| window.parting != shape.parting) => {
-                notes.push(not_found(leaf, shown))
+            first => {
+                let by = first.and_then(|first| shape.parted(first.parting)).unwrap_or(&shape.parts);
+                let hashing = source::hashing_by(by).map_err(StepError::name)?;
+                grown.extend(parts(&source, &hashing, leaf, hunting).await?);
             }
-            _ => grown.extend(parts(&source, &hashing, leaf, hunting).await?),
         }
     }
     if !grown.is_empty() {
         tracing::info!(table = head.source, windows = grown.len(), "rows came late into windows that were copied");
     }
-    for note in &notes {
-        tracing::error!(table = head.source, note, "rows that came late are not copied");
-    }
-    Ok(Late { grown, notes })
-}
-
-fn not_found(leaf: &Leaf, shown: u64) -> String {
-    let Leaf { low, high, .. } = leaf;
-    format!(
-        "rows came late into ({low}, {high}], of which the source shows {shown} now, and are not copied: that range was copied in parts \
-         by a column which is gone or has another type"
-    )
+    Ok(grown)
 }
 
 async fn count(source: &Source, past: &Past, slices: &[Range<usize>], hunting: &mut Hunting<'_>) -> Step<Vec<u64>> {

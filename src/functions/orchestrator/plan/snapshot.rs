@@ -2,11 +2,12 @@
 //! `orchestration::snapshot`.
 
 use super::super::{Step, StepError, store};
-use super::learn::{self, Probe};
+use super::learn::{self, Probe, Shown};
 use super::{Content, Planning, Prepared, measure, ownership};
-use crate::defender::queries::{self, Range, Slice};
+use crate::defender::queries::{self, Partition, Range, Slice};
 use crate::defender::{Error as HuntingError, Rows};
 use crate::functions::hunting::{Error, Hunting};
+use crate::functions::planner::is_too_much;
 use crate::functions::source;
 use crate::kql::{Identifier, InvalidName};
 use crate::orchestration::head::plan::windows_of;
@@ -21,6 +22,7 @@ use crate::orchestration::snapshot::{Counted, Snapshots};
 use crate::state::Stored;
 use crate::timestamp::Timestamp;
 use serde_json::Value;
+use std::collections::BTreeMap;
 
 /// Columns that tell the rows of snapshot tables apart, best first (learn.microsoft.com "Data tables in the Microsoft Defender
 /// XDR advanced hunting schema").
@@ -43,18 +45,21 @@ const KEYS: [&str; 17] = [
     "ComponentType",
     "IgId",
 ];
+/// In how many slices a table is counted that is too much for one query, one after the other.
+const SLICES: [u32; 2] = [4, 16];
 /// Columns in the hash that parts the rows: they are the only ones that are read of the rows of other windows.
 const MOST_KEYS: usize = 4;
 
 /// Looks at one row of a table that is copied whole; `None` when it shows none.
 pub(super) async fn probe(config: &TableConfig, hunting: &mut Hunting<'_>) -> Step<Option<Probe>> {
     let table = Identifier::new(&config.source).map_err(StepError::name)?;
-    let (rows, function) = learn::one_row(&table, hunting).await?;
+    // When its rows arrived is of no use: all of them are copied each time.
+    let Shown { rows, function, .. } = learn::look(&table, false, hunting).await?;
     if rows.rows.is_empty() {
         return Ok(None);
     }
-    let columns = rows.columns.iter().map(|column| (column.name.as_str(), column.ty.as_str()));
-    let columns: Vec<(&str, &str)> = columns.filter(|(name, _)| *name != "ArrivedAt").collect();
+    let columns: Vec<(&str, &str)> =
+        rows.columns.iter().map(|column| (column.name.as_str(), column.ty.as_str())).collect();
     let row_columns = scalars(&columns);
     if row_columns.is_empty() {
         return Err(StepError::Failed(format!(
@@ -92,8 +97,46 @@ pub(in super::super) async fn count(
     let source = source::of(head, shape, false)?;
     let hashing = source::hashing(shape)?;
     let row_columns: Result<Vec<Identifier>, _> = held.row_columns.iter().map(|name| Identifier::new(name)).collect();
-    let query = queries::snapshot_counts(&source, &hashing, parts, &row_columns?);
-    Ok(buckets(&hunting.rows(&query).await?, parts)?)
+    let row_columns = row_columns?;
+    let whole = queries::snapshot_counts(&source, &hashing, parts, &row_columns, None);
+    let mut refused = match hunting.rows(&whole).await {
+        Err(error) if is_too_much(&error) => error,
+        rows => return Ok(buckets(&rows?, parts)?),
+    };
+    // What is too much for one query is asked for by some of the rows at a time.
+    for slices in SLICES {
+        if !hunting.has_time_for_another() {
+            break;
+        }
+        tracing::warn!(error = %refused, table = head.source, slices, "a count of a whole table is asked for in slices");
+        let slice = |index| {
+            let only = Partition { index, count: slices, by: hashing.clone() };
+            queries::snapshot_counts(&source, &hashing, parts, &row_columns, Some(&only))
+        };
+        match in_slices(slices, slice, parts, hunting).await {
+            Err(CountError::Call(error)) if is_too_much(&error) => refused = error,
+            counted => return counted,
+        }
+    }
+    Err(refused.into())
+}
+
+/// What all slices together hold in each part.
+async fn in_slices(
+    slices: u32,
+    slice: impl Fn(u32) -> String,
+    parts: u32,
+    hunting: &mut Hunting<'_>,
+) -> Result<Vec<Bucket>, CountError> {
+    let mut all = BTreeMap::<u32, Bucket>::new();
+    for index in 0..slices {
+        for found in buckets(&hunting.rows(&slice(index)).await?, parts)? {
+            let bucket = all.entry(found.part).or_insert(Bucket { part: found.part, rows: 0, sum: 0 });
+            bucket.rows += found.rows;
+            bucket.sum = bucket.sum.wrapping_add(found.sum);
+        }
+    }
+    Ok(all.into_values().collect())
 }
 
 /// Why a table could not be counted.

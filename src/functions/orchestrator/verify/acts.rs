@@ -1,6 +1,7 @@
 //! What verdicts ask to be done once they are on record. A crash before or in the middle of it changes nothing of what the next
 //! count finds, which decides anew.
 
+use super::Judged;
 use crate::adx::catalog::{Removed, WindowRows};
 use crate::app::{App, Services};
 use crate::functions::orchestrator::is_transient;
@@ -9,9 +10,23 @@ use crate::orchestration::ids::{TableKey, WindowName};
 use crate::orchestration::ledger::{ChunkIdPlace, Head};
 use crate::orchestration::removal::Place;
 use crate::orchestration::repair::failed;
+use crate::orchestration::verification::Verdict;
 use crate::orchestration::window::Window;
 use crate::state::{Error, Transaction};
 use tokio::time::Instant;
+
+/// Where the content of windows lies that are proved by these verdicts.
+pub fn blobs_of_proved(judged: &[Judged]) -> Vec<String> {
+    let proved = judged.iter().filter(|judged| judged.verdict == Verdict::Verified);
+    proved.filter_map(|judged| Some(judged.seen.window.seal.as_ref()?.blob.clone())).collect()
+}
+
+/// Removes blobs that are not needed any more from the app's own store. After a crash before it they stay, and do no harm.
+pub async fn forget(services: &Services, blobs: &[String], deadline: Instant) {
+    for blob in blobs {
+        services.ingestor.forget(blob, deadline).await;
+    }
+}
 
 /// Posts windows again whose post is on record, and keeps what went wrong with it.
 ///
@@ -80,7 +95,7 @@ pub async fn remove(
         let rows = WindowRows { table: &place.table, id: &removal.window, id_in_row, after: removal.after };
         let (error, refused) = match services.catalog.remove_rows(&rows, removal.rows, deadline).await {
             Ok(Removed::All) => {
-                tracing::warn!(window = %window.id, rows = removal.rows, after = ?removal.after, "rows of a window were removed");
+                tracing::warn!(window = %window.id, rows = removal.rows, after = removal.after.map(display), "rows of a window were removed");
                 continue;
             }
             Ok(Removed::Otherwise { previewed }) => {

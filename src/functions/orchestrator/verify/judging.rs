@@ -4,6 +4,7 @@ use super::Judged;
 use super::looks::Looks;
 use super::source::{Source, Unknown, null_watermarks};
 use crate::adx::catalog::Catalog;
+use crate::adx::ingestion::StoredBlob;
 use crate::app::{App, Services};
 use crate::config::Repair;
 use crate::kql::Identifier;
@@ -110,7 +111,7 @@ impl Counting<'_> {
         }
         match (self.services.settings.repair, Place::of(self.head)) {
             (Repair::Delete, Some(place)) => {
-                repair::instead(&place, window, found, verdict, self.head.run.as_ref(), now, &self.app.limits)
+                repair::instead(&place, window, found, verdict, self.head, now, &self.app.limits)
             }
             _ => verdict,
         }
@@ -139,7 +140,10 @@ impl Counted<'_, '_> {
         }
         let mut may_be_hidden = false;
         let is_short = window.seal.as_ref().is_some_and(|seal| found.rows < seal.rows);
-        if is_short && matches!(verdict, Verdict::Repost | Verdict::Renew | Verdict::Failed(_)) {
+        if is_short
+            && !mutated!(RenewUnderSecurity)
+            && matches!(verdict, Verdict::Repost | Verdict::Renew | Verdict::Failed(_))
+        {
             match (self.looks.hidden().await, &verdict) {
                 (Ok(None), _) => {}
                 (Err(_), Verdict::Failed(_)) => may_be_hidden = true,
@@ -170,12 +174,18 @@ impl Counted<'_, '_> {
     /// What becomes of a window that is due to be posted again.
     async fn looked_for_its_blob(&self, window: Window) -> (Window, Verdict) {
         let Some(seal) = &window.seal else { return (window, Verdict::Repost) };
-        let blob = match self.with.services.ingestor.has(&seal.blob, self.with.deadline).await {
+        let stored = StoredBlob { url: seal.blob.clone(), compressed_bytes: seal.compressed_bytes };
+        let blob = match self.with.services.ingestor.holds(&stored, &seal.sha256, self.with.deadline).await {
             Ok(true) => Blob::There,
             Ok(false) => Blob::Gone,
             Err(error) => Blob::Unknown(error.to_string()),
         };
-        tracing::warn!(window = %window.id, ?blob, "nothing of a window has landed");
+        let told = match &blob {
+            Blob::There => "there",
+            Blob::Gone => "gone",
+            Blob::Unknown(error) => error,
+        };
+        tracing::warn!(window = %window.id, blob = told, "nothing of a window has landed");
         before_repost(&window, &blob, self.now, &self.with.app.limits)
     }
 

@@ -51,7 +51,7 @@ pub async fn null_watermarks(asked: &mut Source<'_>, head: &Head, window: &Windo
         return Ok(all);
     }
     let source = source::of(head, shape, window.handover).map_err(invalid)?;
-    let partition = source::partition(shape, window.id.part).map_err(invalid)?;
+    let partition = source::partition(shape, window).map_err(invalid)?;
     let watermark = Identifier::new(&head.watermark_column).map_err(invalid)?;
     let query =
         crate::defender::queries::count_null_watermark(&source, &source::slice(window), partition.as_ref(), &watermark);

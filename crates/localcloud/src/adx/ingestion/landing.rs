@@ -23,6 +23,8 @@ pub(super) struct Manner {
     pub blind: bool,
     /// Loses every second row.
     pub half: bool,
+    /// Leaves a column empty, as a mapping does that does not name it.
+    pub unfilled: Option<&'static str>,
     /// Comes behind another landing of the same, at a time of its own.
     pub second: bool,
 }
@@ -47,6 +49,10 @@ pub(super) fn land(
     let (mut writer, mapping) = {
         let content = database.read();
         let entry = entry(&content, message)?;
+        if database.asks_for_roles() && !content.may_ingest() {
+            let what = format!("Access to table '{}' is denied.", message.table);
+            return Err(Failure::permanent("BadRequest_TableAccessDenied", what));
+        }
         if !content.keeps(&message.table) {
             let what = format!("Table '{}' keeps no rows, and no update policy reads them.", message.table);
             return Err(Failure::permanent("BadRequest_ZeroRetentionPolicyWithNoUpdatePolicy", what));
@@ -54,13 +60,18 @@ pub(super) fn land(
         if !manner.blind && is_there(entry, message) {
             return Ok(Outcome::Skipped);
         }
-        (entry.data.writer().map_err(Failure::internal)?, mapping_of(entry, message)?)
+        let mut mapping = mapping_of(entry, message)?;
+        let is_unfilled = |name: &str| manner.unfilled == Some(name);
+        if let Some(column) = entry.data.columns().iter().position(|column| is_unfilled(&column.name)) {
+            mapping.leave_out(column);
+        }
+        (entry.data.writer().map_err(Failure::internal)?, mapping)
     };
     let blob = open(&message.blob).map_err(|error| download(error, &message.blob))?;
     if blob.length == 0 {
         return Err(Failure::permanent("BadRequest_EmptyBlob", "The blob is empty."));
     }
-    let original_size = fill(&mut writer, &mapping, message, blob.content, manner.half)?;
+    let original_size = fill(&mut writer, &mapping, message, blob.content, manner)?;
     let rows = writer.rows() as u64;
     let landing = Landing {
         arrived: database.now() + if manner.second { MILLISECOND } else { 0 },
@@ -129,7 +140,7 @@ fn fill(
     mapping: &Mapping,
     message: &Message,
     content: impl Read,
-    half: bool,
+    manner: Manner,
 ) -> Result<u64, Failure> {
     let invalid = |what: String| Failure::permanent("BadRequest_InvalidBlob", what);
     let mut content = BufReader::with_capacity(128 * 1024, content);
@@ -139,7 +150,7 @@ fn fill(
     let mut take = |read| {
         record += 1;
         let header = message.ignore_first_record && message.format == Format::Csv && record == 1;
-        if header || half && record.is_multiple_of(2) {
+        if header || manner.half && record.is_multiple_of(2) {
             return Ok(());
         }
         writer.push(&mapping.row(read))

@@ -85,6 +85,13 @@ impl Mapping {
         }
     }
 
+    /// The same without a source for a column.
+    pub fn leave_out(&mut self, column: usize) {
+        if let Some(own) = self.sources.get_mut(column) {
+            *own = None;
+        }
+    }
+
     /// A record as a row of the table.
     pub fn row(&self, record: Record) -> Vec<Value> {
         let (json, fields, text_bytes) = match record {

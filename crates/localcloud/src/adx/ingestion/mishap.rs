@@ -21,6 +21,10 @@ pub enum Mishap {
     Transient,
     /// It fails for good.
     Permanent,
+    /// It fails for good because its mapping does not fit the table.
+    Unmapped,
+    /// It lands with nothing in `RawData`, as by a mapping that does not fill it; the tag is set.
+    Unfilled,
     /// It fails for good before it comes to the engine.
     Undelivered,
 }

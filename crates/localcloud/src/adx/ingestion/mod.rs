@@ -187,6 +187,13 @@ async fn suffer(shared: &Arc<Shared>, message: Arc<Message>, mishap: Option<Mish
             let failure = Failure::permanent("BadRequest_InvalidBlob", "The blob was refused on purpose.");
             shared.fail(&failure, &message.reporting);
         }
+        Some(Mishap::Unmapped) => {
+            let what = "Supplied ingestion mapping isn't consistent with the existing table schema, on purpose.";
+            shared.fail(&Failure::permanent("BadRequest_InconsistentMapping", what), &message.reporting);
+        }
+        Some(Mishap::Unfilled) => {
+            work(shared, message, vec![Manner { unfilled: Some("RawData"), ..whole }], None).await;
+        }
         Some(Mishap::Undelivered) => {
             let failure = Failure::permanent("Download_SourceNotFound", "The blob was not found on purpose.");
             shared.fail(&failure, &message.reporting);

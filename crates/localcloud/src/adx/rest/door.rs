@@ -270,9 +270,14 @@ impl Adx {
                 return Err(Error::syntax(&request.text, 0, text));
             }
             let table = self.command(&request.text, caller.read_only, &caller.principal)?;
-            return Ok(v1::command(&Outcome { columns: table.columns, rows: table.rows, problem: planned }));
+            return Ok(v1::command(&Outcome {
+                columns: table.columns,
+                rows: table.rows,
+                problem: planned,
+                cached: None,
+            }));
         }
-        let mut outcome = evaluate::query(self, request, &caller.principal, deadline)?;
+        let mut outcome = evaluate::query(self, request, &caller.principal, asked, deadline)?;
         outcome.problem = planned.or(outcome.problem);
         if endpoint == Endpoint::QueryV1 {
             return Ok(v1::query(&outcome, asked));

@@ -1,5 +1,6 @@
 //! Evaluation of one query into rows, within the limits. Blocking: for a thread that may.
 
+use super::refusal::Asked;
 use super::request::Request;
 use super::result::{Outcome, Problem};
 use super::{Adx, Limits};
@@ -10,11 +11,21 @@ use std::sync::Arc;
 use std::time::Instant;
 
 /// Evaluates a query. Too many rows or bytes are told inside the answer.
-pub(super) fn query(adx: &Adx, request: &Request, principal: &str, deadline: Instant) -> Result<Outcome, Error> {
+pub(super) fn query(
+    adx: &Adx,
+    request: &Request,
+    principal: &str,
+    asked: &Asked,
+    deadline: Instant,
+) -> Result<Outcome, Error> {
     if is_command(&request.text) {
         return Err(Error::syntax(&request.text, 0, "Management commands are not queries: send them to /v1/rest/mgmt"));
     }
-    let seen = Seen::by(&adx.database, Some(principal));
+    let now = adx.database.now();
+    if let Some(kept) = adx.stale.kept(request, principal, now) {
+        return Ok(kept);
+    }
+    let seen = Seen::as_of(&adx.database, Some(principal), adx.stale.as_of(request, now));
     let catalog: Arc<dyn Catalog> = seen.clone();
     let answer = kql::run_with_parameters(&request.text, &catalog, request.parameters.clone());
     let answer = answer.map_err(|error| seen.error_of(error.into()))?;
@@ -43,7 +54,9 @@ pub(super) fn query(adx: &Adx, request: &Request, principal: &str, deadline: Ins
     if Instant::now() > deadline {
         return Err(Error::timed_out());
     }
-    Ok(Outcome { columns: answer.columns, rows, problem })
+    let outcome = Outcome { columns: answer.columns, rows, problem, cached: None };
+    adx.stale.keep(request, principal, &outcome, &asked.client_request_id, now);
+    Ok(outcome)
 }
 
 /// The most rows and bytes of an answer: the service's limits, or what the caller sets.

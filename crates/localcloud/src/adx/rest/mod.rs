@@ -10,6 +10,7 @@ mod refusal;
 mod request;
 mod result;
 mod rights;
+mod stale;
 mod streaming;
 #[cfg(test)]
 mod tests;
@@ -19,6 +20,7 @@ mod v2;
 pub use door::router;
 pub use kind::Kind;
 pub use queued::QueuedRest;
+pub use stale::{Alike, StaleAnswers};
 
 use super::commands::{self, Context, Error, ResourceProvider, ResultTable};
 use super::database::Database;
@@ -26,6 +28,7 @@ use super::seen::Seen;
 use crate::entra::Tokens;
 use crate::faults::Faults;
 use crate::kql::Catalog;
+use stale::Stale;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -66,8 +69,9 @@ pub struct Adx {
     queued_rest: QueuedRest,
     kind: Kind,
     resources: OnceLock<Arc<dyn ResourceProvider>>,
-    /// Whether callers may do only what their roles let them.
-    by_roles: AtomicBool,
+    /// Whether callers are not shown who has which role.
+    hides_roles: AtomicBool,
+    stale: Stale,
 }
 
 impl Adx {
@@ -77,8 +81,8 @@ impl Adx {
         audiences.extend(own);
         let (limits, queued_rest) = (Limits::default(), QueuedRest::default());
         let kind = Kind::default();
-        let (resources, by_roles) = (OnceLock::new(), AtomicBool::new(false));
-        Self { database, tokens, faults, audiences, limits, queued_rest, kind, resources, by_roles }
+        let (resources, hides_roles, stale) = (OnceLock::new(), AtomicBool::new(false), Stale::default());
+        Self { database, tokens, faults, audiences, limits, queued_rest, kind, resources, hides_roles, stale }
     }
 
     /// The same with other limits.
@@ -107,7 +111,32 @@ impl Adx {
 
     /// From now on callers from outside may do only what their roles in the database let them; before, everybody may do all.
     pub fn ask_for_roles(&self) {
-        self.by_roles.store(true, Ordering::SeqCst);
+        self.database.ask_for_roles();
+    }
+
+    /// From now on queries that do not ask for strong consistency see what was there so long ago.
+    pub fn answer_weakly(&self, behind: Duration) {
+        self.stale.weaken(behind);
+    }
+
+    /// From now on answers to queries are kept, and given again for so long.
+    pub fn answer_from_cache(&self, longest: Duration, alike: Alike) {
+        self.stale.cache(longest, alike);
+    }
+
+    /// Every answer is of its moment again.
+    pub fn answer_at_once(&self) {
+        self.stale.end();
+    }
+
+    /// How many answers were not of their moment.
+    pub fn stale_answers(&self) -> StaleAnswers {
+        self.stale.answers()
+    }
+
+    /// From now on callers from outside are not shown who has which role, nor their own.
+    pub fn hide_roles(&self) {
+        self.hides_roles.store(true, Ordering::SeqCst);
     }
 
     /// Carries out a command or a query in this process, without limits.
@@ -135,7 +164,7 @@ impl Adx {
     fn command(&self, text: &str, read_only: bool, principal: &str) -> Result<ResultTable, Error> {
         let resources = self.resources.get().map(|provider| &**provider);
         let lends = self.kind.has_queues();
-        let by_roles = self.by_roles.load(Ordering::SeqCst);
+        let by_roles = self.database.asks_for_roles();
         commands::run(&Context { database: &self.database, resources, lends, read_only, principal, by_roles }, text)
     }
 }

@@ -36,6 +36,8 @@ pub enum QueuedRest {
     Offered,
     /// It has it and prefers it.
     Preferred,
+    /// Its configuration prefers it, and requests by it are answered as to an address that it does not know.
+    Announced,
 }
 
 type Answer = Result<Vec<Bytes>, Error>;
@@ -82,7 +84,7 @@ fn written(body: &Json) -> Vec<Bytes> {
 }
 
 /// A cluster without it answers as to any address that it does not know.
-fn offered(adx: &Adx) -> Result<(), Error> {
+fn told_of(adx: &Adx) -> Result<(), Error> {
     if adx.queued_rest == QueuedRest::Absent || adx.kind == Kind::Emulator {
         Err(Error::unknown("address"))
     } else {
@@ -90,15 +92,23 @@ fn offered(adx: &Adx) -> Result<(), Error> {
     }
 }
 
+/// Whether it is there, and not only told of.
+fn offered(adx: &Adx) -> Result<(), Error> {
+    if adx.queued_rest == QueuedRest::Announced {
+        return Err(Error::unknown("address"));
+    }
+    told_of(adx)
+}
+
 fn configuration(adx: &Adx) -> Answer {
-    offered(adx)?;
+    told_of(adx)?;
     let lent = adx.resources.get().map_or_else(Vec::new, |provider| provider.resources());
     let containers = lent.into_iter().filter(|(kind, _)| kind == "TempStorage");
     let lake = adx.kind == Kind::Lake;
     let containers: Vec<Json> = containers.filter(|_| !lake).map(|(_, root)| json!({ "path": root })).collect();
     let folder = "https://onelake.dfs.fabric.microsoft.com/workspace/item/Ingestions/folder";
     let lake_folders = if lake { vec![json!({ "path": folder })] } else { Vec::new() };
-    let preferred = adx.queued_rest == QueuedRest::Preferred || adx.kind.is_fabric();
+    let preferred = !matches!(adx.queued_rest, QueuedRest::Absent | QueuedRest::Offered) || adx.kind.is_fabric();
     let method = if preferred { "REST" } else { "Legacy" };
     Ok(written(&json!({
         "containerSettings": {
@@ -150,12 +160,52 @@ struct Properties {
     creation_time: Option<String>,
 }
 
+/// What may be in a submission, in one of its blobs, and among its properties (dataexplorer-docs
+/// `management/data-ingestion/queued-ingest-use-http.md`).
+const MEMBERS: [&str; 3] = ["blobs", "properties", "timestamp"];
+const OF_A_BLOB: [&str; 3] = ["url", "sourceId", "rawSize"];
+const PROPERTIES: [&str; 16] = [
+    "format",
+    "enableTracking",
+    "tags",
+    "ingestIfNotExists",
+    "skipBatching",
+    "deleteAfterDownload",
+    "ingestionMappingReference",
+    "ingestionMapping",
+    "validationPolicy",
+    "ignoreSizeLimit",
+    "ignoreFirstRecord",
+    "ignoreLastRecordIfInvalid",
+    "creationTime",
+    "zipPattern",
+    "extend_schema",
+    "recreate_schema",
+];
+
+/// The first name in a submission that the service does not know.
+fn unknown_name(body: &Json) -> Option<String> {
+    let strange = |object: &Json, known: &[&str]| {
+        let mut names = object.as_object()?.keys();
+        names.find(|name| !known.contains(&name.as_str())).cloned()
+    };
+    let blobs = body["blobs"].as_array().map_or(&[][..], Vec::as_slice);
+    strange(body, &MEMBERS)
+        .or_else(|| strange(&body["properties"], &PROPERTIES))
+        .or_else(|| blobs.iter().find_map(|blob| strange(blob, &OF_A_BLOB)))
+}
+
 fn submitted(adx: &Adx, database: &str, table: &str, body: &[u8]) -> Answer {
     offered(adx)?;
     adx.check_database(database)?;
     let invalid = |what: &str| Error::bad_request(format!("The ingestion request is not valid: {what}."));
     let provider = adx.resources.get().ok_or_else(|| Error::unknown("address"))?;
-    let Submission { blobs, properties } = serde_json::from_slice(body).map_err(|error| invalid(&error.to_string()))?;
+    let unread = |error: serde_json::Error| invalid(&error.to_string());
+    let body: Json = serde_json::from_slice(body).map_err(unread)?;
+    if let Some(name) = unknown_name(&body) {
+        return Err(invalid(&format!("'{name}' is not known")));
+    }
+    let Submission { blobs, properties } = serde_json::from_value(body).map_err(unread)?;
     if blobs.is_empty() || blobs.len() > MOST_BLOBS {
         return Err(invalid(&format!("it has {} blobs and may have 1 to {MOST_BLOBS}", blobs.len())));
     }

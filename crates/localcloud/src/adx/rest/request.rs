@@ -70,6 +70,11 @@ impl Request {
         }
     }
 
+    /// A text among the options.
+    pub(super) fn text_of(&self, option: &str) -> Option<&str> {
+        self.options.get(option).and_then(Json::as_str)
+    }
+
     /// A number among the options.
     pub(super) fn number(&self, option: &str) -> Option<u64> {
         match self.options.get(option)? {

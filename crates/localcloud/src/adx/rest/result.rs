@@ -4,14 +4,25 @@ use super::refusal::{Asked, one_api};
 use crate::adx::commands::Error;
 use crate::faults::Fault;
 use crate::kql::{Column, Value};
+use crate::source::ticks;
 use bytes::Bytes;
-use serde_json::Value as Json;
+use serde_json::{Value as Json, json};
 
 /// The rows of an answer, and what went wrong after a status of 200 was promised.
 pub(super) struct Outcome {
     pub(super) columns: Vec<Column>,
     pub(super) rows: Vec<Vec<Value>>,
     pub(super) problem: Option<Problem>,
+    /// Where it comes from the results cache: the request that it was made for, and when.
+    pub(super) cached: Option<(String, i64)>,
+}
+
+impl Outcome {
+    /// What an answer from the results cache says of itself.
+    pub(super) fn cache_note(&self) -> Option<Json> {
+        let (request, at) = self.cached.as_ref()?;
+        Some(json!({ "OriginalClientRequestId": request, "OriginalStartedOn": ticks::format(*at) }))
+    }
 }
 
 /// An error inside an answer, and the places that tell it.

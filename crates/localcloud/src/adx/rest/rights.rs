@@ -13,7 +13,10 @@ const MAKE: &[&str] = &["users"];
 impl Adx {
     /// Refuses what the caller has no role for. Admins may do everything.
     pub(super) fn check_rights(&self, text: &str, principal: &str) -> Result<(), Error> {
-        if !self.by_roles.load(Ordering::SeqCst) {
+        if self.hides_roles.load(Ordering::SeqCst) && shows_roles(text) {
+            return Err(Error::not_authorized(principal, self.database.name()));
+        }
+        if !self.database.asks_for_roles() {
             return Ok(());
         }
         let content = self.database.read();
@@ -28,6 +31,12 @@ impl Adx {
             _ => Err(Error::not_authorized(principal, self.database.name())),
         }
     }
+}
+
+/// Whether it shows who has which role.
+fn shows_roles(text: &str) -> bool {
+    let text = text.trim();
+    text == ".show principal roles" || (text.starts_with(".show ") && text.ends_with(" principals"))
 }
 
 /// Of each of these one role; `None` for what only admins may do.

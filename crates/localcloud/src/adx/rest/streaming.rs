@@ -46,7 +46,7 @@ pub(super) async fn ingest(
     let packed = headers.get("content-encoding").is_some_and(|coding| coding.as_bytes().eq_ignore_ascii_case(b"gzip"));
     let work = move |adx: &Adx, body| {
         let ResultTable { columns, rows } = consumed(adx.land(&Order { database, table, url, packed, body })?);
-        Ok(v1::command(&Outcome { columns, rows, problem: None }))
+        Ok(v1::command(&Outcome { columns, rows, problem: None, cached: None }))
     };
     adx.serve(Area::Streaming, headers, body, work).await
 }

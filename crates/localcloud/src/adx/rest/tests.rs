@@ -1,6 +1,7 @@
 //! The endpoints through their own door, over loopback.
 
 mod queued;
+mod stale;
 
 use crate::adx::ingestion;
 use crate::adx::{Adx, Limits, database::Database, router};
@@ -23,6 +24,8 @@ const V1: &str = "/v1/rest/query";
 const V2: &str = "/v2/rest/query";
 
 struct Setup {
+    adx: Arc<Adx>,
+    clock: Arc<ManualClock>,
     tokens: Arc<Tokens>,
     faults: Arc<Faults>,
     url: String,
@@ -56,14 +59,15 @@ async fn setup() -> Setup {
     let faults = Arc::new(Faults::none());
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
-    let database = Arc::new(Database::new("Db", clock));
+    let database = Arc::new(Database::new("Db", clock.clone()));
     let limits = Limits { rows: 1_000, ..Limits::default() };
     let adx = Adx::new(database, tokens.clone(), faults.clone(), vec![url.clone()]).with_limits(limits);
-    let serve = axum::serve(listener, router(Arc::new(adx)));
+    let adx = Arc::new(adx);
+    let serve = axum::serve(listener, router(adx.clone()));
     tokio::spawn(async move { serve.await });
     let _ = rustls::crypto::ring::default_provider().install_default();
     let http = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(60)).build().unwrap();
-    Setup { tokens, faults, url, http }
+    Setup { adx, clock, tokens, faults, url, http }
 }
 
 impl Setup {

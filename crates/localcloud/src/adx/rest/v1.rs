@@ -23,7 +23,9 @@ pub(super) fn query(outcome: &Outcome, asked: &Asked) -> Vec<Bytes> {
     let mut pieces = Pieces::default();
     pieces.push(r#"{"Tables":["#);
     result(outcome, Bools::Numbers, &mut pieces);
-    let properties = json!([[super::v2::VISUALIZATION]]);
+    let mut properties = vec![json!([super::v2::VISUALIZATION])];
+    properties.extend(outcome.cache_note().map(|note| json!([json!({ "ServerCache": note }).to_string()])));
+    let properties = Json::Array(properties);
     for other in [table("Table_1", &[("Value", Type::String)], &properties), status(outcome, asked), contents(asked)] {
         pieces.push(",");
         pieces.push(&other.to_string());

@@ -76,7 +76,7 @@ pub(super) fn query(outcome: &Outcome, asked: &Asked, frames: Frames) -> Vec<Byt
     };
     pieces.push(&header.text());
     pieces.push(between);
-    pieces.push(&properties());
+    pieces.push(&properties(outcome));
     pieces.push(between);
     if fragmented {
         primary_in_fragments(outcome, asked, frames.progressive, between, &mut pieces);
@@ -145,9 +145,11 @@ fn rows(outcome: &Outcome, range: std::ops::Range<usize>, asked: &Asked, pieces:
     }
 }
 
-fn properties() -> String {
+fn properties(outcome: &Outcome) -> String {
     let columns = [("TableId", Type::Int), ("Key", Type::String), ("Value", Type::Dynamic)];
-    table(0, "QueryProperties", "@ExtendedProperties", &columns, &json!([[1, "Visualization", VISUALIZATION]]))
+    let mut rows = vec![json!([1, "Visualization", VISUALIZATION])];
+    rows.extend(outcome.cache_note().map(|note| json!([1, "ServerCache", note.to_string()])));
+    table(0, "QueryProperties", "@ExtendedProperties", &columns, &Json::Array(rows))
 }
 
 fn information(outcome: &Outcome, asked: &Asked) -> String {

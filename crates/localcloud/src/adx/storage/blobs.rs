@@ -3,8 +3,10 @@
 
 use super::piece::{NewPiece, Piece, Unread};
 use super::refusal::Refusal;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use std::collections::{BTreeMap, VecDeque};
-use std::io;
+use std::io::{self, Read as _};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tempfile::TempDir;
@@ -38,6 +40,15 @@ pub(super) struct Properties {
     pub content_type: String,
     pub etag: String,
     pub modified: i64,
+    /// In base64, if the blob has one: that of what was put at once, or what its block list came with, which nobody checks.
+    pub md5: Option<String>,
+}
+
+/// What a request says of the blob that it makes.
+pub(super) struct About {
+    pub content_type: String,
+    pub now: i64,
+    pub md5: Option<String>,
 }
 
 /// A block of a blob by its id.
@@ -78,13 +89,13 @@ impl Blobs {
     }
 
     /// Put Blob.
-    pub fn put(&self, key: Key, piece: Piece, only_new: bool, about: (String, i64)) -> Result<Properties, Refusal> {
+    pub fn put(&self, key: Key, piece: Piece, only_new: bool, about: About) -> Result<Properties, Refusal> {
         let mut blobs = self.lock();
         let blob = blobs.entry(key).or_default();
         if only_new && blob.committed.is_some() {
             return Err(Refusal::BLOB_EXISTS);
         }
-        let properties = self.properties(about);
+        let properties = self.properties(About { md5: Some(BASE64.encode(piece.md5)), ..about });
         blob.uncommitted.clear();
         blob.committed = Some((vec![(String::new(), Arc::new(piece))], properties.clone()));
         Ok(properties)
@@ -107,7 +118,7 @@ impl Blobs {
         key: &Key,
         list: &[(Among, String)],
         only_new: bool,
-        about: (String, i64),
+        about: About,
     ) -> Result<Properties, Refusal> {
         let mut blobs = self.lock();
         let blob = blobs.get_mut(key).ok_or(Refusal::INVALID_BLOCK_LIST)?;
@@ -149,13 +160,30 @@ impl Blobs {
         self.lock().clear();
     }
 
+    /// Turns the first bit of each committed blob.
+    pub fn spoil(&self) -> io::Result<()> {
+        for blob in self.lock().values_mut() {
+            let Some((blocks, _)) = &mut blob.committed else { continue };
+            let mut content = Vec::new();
+            Unread::new(blocks.iter().map(|(_, piece)| piece.clone()).collect()).read_to_end(&mut content)?;
+            if let Some(first) = content.first_mut() {
+                *first ^= 0x80;
+            }
+            let mut piece = self.new_piece();
+            piece.push(&content)?;
+            *blocks = vec![(String::new(), Arc::new(piece.finish()))];
+        }
+        Ok(())
+    }
+
     pub fn count(&self) -> usize {
         self.lock().values().filter(|blob| blob.committed.is_some()).count()
     }
 
-    fn properties(&self, (content_type, modified): (String, i64)) -> Properties {
+    fn properties(&self, about: About) -> Properties {
+        let About { content_type, now: modified, md5 } = about;
         let number = self.counter.fetch_add(1, Ordering::Relaxed);
-        Properties { content_type, etag: format!("\"0x8DE{number:012X}\""), modified }
+        Properties { content_type, etag: format!("\"0x8DE{number:012X}\""), modified, md5 }
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<Key, Blob>> {

@@ -1,7 +1,7 @@
 //! The endpoints: a request's path, headers and body in, one operation on blobs, queues or the status table, its
 //! answer out. Those on blobs are here.
 
-use super::blobs::{Among, Properties};
+use super::blobs::{About, Among, Properties};
 use super::piece::{Piece, Unread};
 use super::refusal::Refusal;
 use super::{Storage, container_of, xml};
@@ -18,6 +18,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
+use md5::{Digest as _, Md5};
 use std::io::{self, Read as _};
 use std::sync::Arc;
 use std::time::Duration;
@@ -64,7 +65,7 @@ async fn answer(storage: &Storage, area: Area, request: Request) -> Response {
         query: head.uri.query().unwrap_or(""),
         headers: &head.headers,
     };
-    let mut body = Some(body);
+    let mut body = Some(if fault == Some(Fault::Garbled) { garbled(body) } else { body });
     let refused = match fault {
         Some(Fault::Throttled | Fault::ThrottledWithoutRetryAfter | Fault::Unavailable) => Some(Refusal::BUSY),
         Some(Fault::Internal) => Some(Refusal::INTERNAL),
@@ -139,7 +140,7 @@ impl Call<'_> {
                     None => return Err(Refusal::NO_BLOB_TYPE),
                 }
                 let piece = self.receive(body).await?;
-                Ok(created(Some(blobs.put(key, piece, self.only_new(), self.about())?)))
+                Ok(created(Some(blobs.put(key, piece, self.only_new(), self.about()?)?)))
             }
             (&Method::PUT, Some("block")) => {
                 let id = self.given("blockid").ok_or(Refusal::INVALID_QUERY)?;
@@ -154,6 +155,7 @@ impl Call<'_> {
             }
             (&Method::PUT, Some("blocklist")) => {
                 let text = self.text(body, LIST_CAP).await?;
+                self.check_md5(Md5::digest(&text).into())?;
                 let mut list = Vec::new();
                 for (kind, id) in xml::children(&text, "BlockList").ok_or(Refusal::INVALID_XML)? {
                     let among = match kind.as_str() {
@@ -164,7 +166,7 @@ impl Call<'_> {
                     };
                     list.push((among, id));
                 }
-                Ok(created(Some(blobs.commit(&key, &list, self.only_new(), self.about())?)))
+                Ok(created(Some(blobs.commit(&key, &list, self.only_new(), self.about()?)?)))
             }
             (&Method::GET | &Method::HEAD, None) => {
                 let opened = blobs.open(&key.0, &key.1).map_err(|_| Refusal::BLOB_NOT_FOUND)?;
@@ -196,7 +198,11 @@ impl Call<'_> {
         let mut chunks = body.take().unwrap_or_default().into_data_stream();
         loop {
             let chunk = tokio::time::timeout(PATIENCE, chunks.next()).await.map_err(|_| Refusal::TIMED_OUT)?;
-            let Some(chunk) = chunk else { return Ok(piece.finish()) };
+            let Some(chunk) = chunk else {
+                let piece = piece.finish();
+                self.check_md5(piece.md5)?;
+                return Ok(piece);
+            };
             let chunk = chunk.map_err(|_| Refusal::INVALID_INPUT)?;
             if piece.length() + chunk.len() as u64 > UPLOAD_CAP {
                 return Err(Refusal::TOO_LARGE);
@@ -230,10 +236,25 @@ impl Call<'_> {
         self.header("if-none-match") == Some("*")
     }
 
-    fn about(&self) -> (String, i64) {
+    /// Whether a body has the hash that its request says, if it says one (Azure Storage REST: Put Block, Put Blob).
+    fn check_md5(&self, md5: [u8; 16]) -> Result<(), Refusal> {
+        match self.hash("content-md5")? {
+            Some(said) if said != md5 => Err(Refusal::MD5_MISMATCH),
+            _ => Ok(()),
+        }
+    }
+
+    fn hash(&self, name: &str) -> Result<Option<[u8; 16]>, Refusal> {
+        let read = |said: &str| BASE64.decode(said).ok().and_then(|bytes| bytes.try_into().ok());
+        self.header(name).map(|said| read(said).ok_or(Refusal::INVALID_MD5)).transpose()
+    }
+
+    fn about(&self) -> Result<About, Refusal> {
         let named = self.header("x-ms-blob-content-type");
         let own = self.header("content-type").filter(|_| self.given("comp").is_none());
-        (named.or(own).unwrap_or("application/octet-stream").to_owned(), self.storage.clock.now())
+        let content_type = named.or(own).unwrap_or("application/octet-stream").to_owned();
+        let md5 = self.hash("x-ms-blob-content-md5")?.map(|md5| BASE64.encode(md5));
+        Ok(About { content_type, now: self.storage.clock.now(), md5 })
     }
 }
 
@@ -248,6 +269,19 @@ async fn drain(body: &mut Option<Body>, most: u64) {
             _ => return,
         }
     }
+}
+
+/// A body whose first bit has turned on the way.
+fn garbled(body: Body) -> Body {
+    let mut first = true;
+    Body::from_stream(body.into_data_stream().map(move |chunk| {
+        let mut bytes = chunk?.to_vec();
+        if let Some(byte) = bytes.first_mut().filter(|_| first) {
+            *byte ^= 0x80;
+            first = false;
+        }
+        Ok::<_, axum::Error>(Bytes::from(bytes))
+    }))
 }
 
 /// No answer: the connection ends.
@@ -282,6 +316,9 @@ fn created(properties: Option<Properties>) -> Response {
 fn described(headers: &mut HeaderMap, properties: &Properties) {
     put_header(headers, header::ETAG, &properties.etag);
     put_header(headers, header::LAST_MODIFIED, &http_date(properties.modified));
+    if let Some(md5) = &properties.md5 {
+        put_header(headers, HeaderName::from_static("content-md5"), md5);
+    }
 }
 
 pub(super) fn put_header(headers: &mut HeaderMap, name: HeaderName, value: &str) {

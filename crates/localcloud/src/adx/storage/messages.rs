@@ -42,7 +42,7 @@ impl Call<'_> {
                 return Ok(list(StatusCode::CREATED, &[put], Shown::Put));
             }
             // Nobody is lent the right to read what waits to be ingested.
-            (Named::Ready(_), _) => return Err(Refusal::PERMISSION_MISMATCH),
+            (Named::Closed, _) | (Named::Ready(_), _) => return Err(Refusal::PERMISSION_MISMATCH),
             (Named::Status(queue), _) => queue,
         };
         let now = self.storage.clock.now();

@@ -4,7 +4,7 @@
 //!
 //! Faults of [`Area::Blobs`](crate::faults::Area), `Area::Queues` and `Area::Tables` mean here: throttled and
 //! unavailable, 503 `ServerBusy`; internal, 500; bad gateway, 502; preempted, 403 as if the signature were stale; cut
-//! body, the connection ends in the middle of the request and nothing is done; gateway timeout, 500
+//! body, the connection ends in the middle of the request and nothing is done; garbled, a bit of the request's body turns on its way; gateway timeout, 500
 //! `OperationTimedOut` after the work is done; truncated body, the work is done and no answer comes.
 
 mod blobs;
@@ -37,7 +37,7 @@ use signature::{QUEUE, Signer, TABLE};
 use status_queue::StatusQueue;
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::time::Duration;
 
 /// How the storage is to be.
@@ -51,6 +51,9 @@ pub struct Settings {
     pub containers: usize,
     /// How many queues are lent.
     pub queues: usize,
+    /// What signatures for containers allow: `r` to read, `w` to write, `d` to delete. The service reads its own storage whatever
+    /// it lends.
+    pub container_permissions: String,
     /// How long a signature lasts.
     pub signature_lifetime: Duration,
 }
@@ -62,6 +65,7 @@ impl Default for Settings {
             seed: 0,
             containers: 4,
             queues: 4,
+            container_permissions: "rwd".to_owned(),
             signature_lifetime: Duration::from_secs(24 * 3_600),
         }
     }
@@ -75,6 +79,8 @@ const STATUS_TABLE: &str = "/table/ingestionsstatus";
 enum Named<'s> {
     /// What is put into it is to be ingested.
     Ready(&'s Queue),
+    /// It takes nothing.
+    Closed,
     /// It tells how ingestions ended.
     Status(&'s StatusQueue),
 }
@@ -91,6 +97,8 @@ pub struct Storage {
     failures: StatusQueue,
     entities: Entities,
     refused: AtomicU32,
+    /// How many of the queues take no message.
+    closed: AtomicUsize,
 }
 
 impl Storage {
@@ -102,8 +110,8 @@ impl Storage {
         let signer = Signer::new(settings.seed);
         let (blobs, queue) = (Blobs::new()?, Queue::default());
         let (successes, failures, entities) = (StatusQueue::default(), StatusQueue::default(), Entities::default());
-        let refused = AtomicU32::new(0);
-        Ok(Self { settings, clock, faults, signer, blobs, queue, successes, failures, entities, refused })
+        let (refused, closed) = (AtomicU32::new(0), AtomicUsize::new(0));
+        Ok(Self { settings, clock, faults, signer, blobs, queue, successes, failures, entities, refused, closed })
     }
 
     /// What `.get ingestion resources` gives: resource types and addresses with fresh signatures.
@@ -113,7 +121,8 @@ impl Storage {
             resources.push(("SecuredReadyForAggregationQueue", self.signed(&queue_path(number), QUEUE, "a")));
         }
         for number in 0..self.settings.containers {
-            resources.push(("TempStorage", self.signed(&container_path(number), "c", "rwd")));
+            resources
+                .push(("TempStorage", self.signed(&container_path(number), "c", &self.settings.container_permissions)));
         }
         for (kind, name) in [("SuccessfulIngestionsQueue", SUCCESSES), ("FailedIngestionsQueue", FAILURES)] {
             resources.push((kind, self.signed(name, QUEUE, "rap")));
@@ -136,6 +145,11 @@ impl Storage {
     /// Refuses the next `count` requests with 403, whatever their signature.
     pub fn refuse_next(&self, count: u32) {
         self.refused.store(count, Ordering::SeqCst);
+    }
+
+    /// From now on the first `count` queues for ingestion refuse each message with 403, whatever its signature.
+    pub fn close_queues(&self, count: usize) {
+        self.closed.store(count, Ordering::SeqCst);
     }
 
     /// Tells the readers of the queue of successes.
@@ -177,7 +191,8 @@ impl Storage {
     /// The address is of another account, its signature is not accepted, or there is no such blob.
     pub fn open_blob(&self, address: &str) -> Result<Opened, Unreadable> {
         let (container, name, query) = self.locate(address)?;
-        self.check(&container_of(&container), &query, 'r').map_err(|_| Unreadable::Forbidden)?;
+        let permission = if self.settings.container_permissions.contains('r') { 'r' } else { 'w' };
+        self.check(&container_of(&container), &query, permission).map_err(|_| Unreadable::Forbidden)?;
         self.blobs.open(&container, &name)
     }
 
@@ -191,6 +206,14 @@ impl Storage {
     /// Loses every blob, as a lifecycle rule may.
     pub fn lose_blobs(&self) {
         self.blobs.clear();
+    }
+
+    /// Has another content of the same length stand where each blob does.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn spoil_blobs(&self) -> io::Result<()> {
+        self.blobs.spoil()
     }
 
     /// How many blobs there are.
@@ -228,7 +251,9 @@ impl Storage {
             SUCCESSES => Some(Named::Status(&self.successes)),
             FAILURES => Some(Named::Status(&self.failures)),
             path => {
-                (0..self.settings.queues).any(|number| queue_path(number) == path).then_some(Named::Ready(&self.queue))
+                let number = (0..self.settings.queues).find(|number| queue_path(*number) == path)?;
+                let closed = number < self.closed.load(Ordering::SeqCst);
+                Some(if closed { Named::Closed } else { Named::Ready(&self.queue) })
             }
         }
     }
@@ -258,7 +283,8 @@ impl Storage {
         let mut piece = self.blobs.new_piece();
         piece.push(content).unwrap();
         let key = ("ingest-temp-0".to_owned(), name.to_owned());
-        self.blobs.put(key, piece.finish(), false, (String::new(), self.clock.now())).unwrap();
+        let about = blobs::About { content_type: String::new(), now: self.clock.now(), md5: None };
+        self.blobs.put(key, piece.finish(), false, about).unwrap();
         self.signed(&container_path(0), "c", "rwd").replacen('?', &format!("/{name}?"), 1)
     }
 

@@ -1,5 +1,6 @@
-//! Pieces of blobs: in memory while they are short, in files of their own from then on.
+//! Pieces of blobs with their MD5: in memory while they are short, in files of their own from then on.
 
+use md5::{Digest, Md5};
 use std::collections::VecDeque;
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
@@ -13,6 +14,7 @@ const SHORT_BYTES: usize = 64 * 1024;
 #[derive(Debug)]
 pub(super) struct Piece {
     pub length: u64,
+    pub md5: [u8; 16],
     held: Held,
 }
 
@@ -37,6 +39,7 @@ impl Drop for Temporary {
 pub(super) struct NewPiece {
     path: PathBuf,
     length: u64,
+    hash: Md5,
     /// All of it, until there is a file.
     short: Vec<u8>,
     file: Option<(Temporary, File)>,
@@ -45,7 +48,7 @@ pub(super) struct NewPiece {
 impl NewPiece {
     /// An empty one, which gets the file `path` when it becomes long.
     pub fn new(path: PathBuf) -> Self {
-        Self { path, length: 0, short: Vec::new(), file: None }
+        Self { path, length: 0, hash: Md5::new(), short: Vec::new(), file: None }
     }
 
     pub fn length(&self) -> u64 {
@@ -55,6 +58,7 @@ impl NewPiece {
     /// Adds to it. Short writes into the page cache: not worth another thread.
     pub fn push(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.length += bytes.len() as u64;
+        self.hash.update(bytes);
         if let Some((_, file)) = &mut self.file {
             return file.write_all(bytes);
         }
@@ -69,7 +73,7 @@ impl NewPiece {
 
     pub fn finish(self) -> Piece {
         let held = self.file.map_or(Held::Memory(self.short), |(temporary, _)| Held::File(temporary));
-        Piece { length: self.length, held }
+        Piece { length: self.length, md5: self.hash.finalize().into(), held }
     }
 }
 

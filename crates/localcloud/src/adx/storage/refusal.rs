@@ -41,6 +41,10 @@ refusals! {
     BLOB_EXISTS = 409 "BlobAlreadyExists" "The specified blob already exists.";
     NO_BLOB_TYPE = 400 "MissingRequiredHeader" "An HTTP header that's mandatory for this request is not specified.";
     INVALID_HEADER = 400 "InvalidHeaderValue" "The value for one of the HTTP headers is not in the correct format.";
+    INVALID_MD5 = 400 "InvalidMd5"
+        "The MD5 value specified in the request is invalid. The MD5 value must be 128 bits and Base64-encoded.";
+    MD5_MISMATCH = 400 "Md5Mismatch"
+        "The MD5 value specified in the request did not match with the MD5 value calculated by the server.";
     INVALID_QUERY = 400 "InvalidQueryParameterValue"
         "Value for one of the query parameters specified in the request URI is invalid.";
     INVALID_BLOCK_ID = 400 "InvalidBlobOrBlock" "The specified blob or block content is invalid.";

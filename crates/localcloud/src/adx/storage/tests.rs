@@ -20,11 +20,16 @@ impl Drop for Setup {
 }
 
 async fn setup() -> Setup {
+    lending("rwd").await
+}
+
+async fn lending(container_permissions: &str) -> Setup {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let base_url = format!("http://{}", listener.local_addr().unwrap());
     let clock = Arc::new(ManualClock::new(ticks::UNIX_EPOCH + 20_500 * ticks::DAY));
     let faults = Arc::new(Faults::none());
-    let settings = Settings { base_url, seed: 5, ..Settings::default() };
+    let container_permissions = container_permissions.to_owned();
+    let settings = Settings { base_url, seed: 5, container_permissions, ..Settings::default() };
     let storage = Arc::new(Storage::new(settings, clock.clone(), faults.clone()).unwrap());
     let router = router(storage.clone());
     let server = tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
@@ -251,4 +256,81 @@ fn new_blob() -> reqwest::header::HeaderMap {
     let mut headers = reqwest::header::HeaderMap::new();
     headers.insert("x-ms-blob-type", "BlockBlob".parse().unwrap());
     headers
+}
+
+fn md5_of(text: &str) -> String {
+    use base64::Engine as _;
+    use md5::Digest as _;
+    base64::engine::general_purpose::STANDARD.encode(md5::Md5::digest(text))
+}
+
+#[tokio::test]
+async fn what_arrives_otherwise_than_its_hash_says_is_refused_and_not_there() {
+    let setup = setup().await;
+    let address = setup.address("TempStorage", "f");
+    let block = format!("{address}&comp=block&blockid=MDE%3D");
+    let list = format!("{address}&comp=blocklist");
+    let listed = "<BlockList><Latest>MDE=</Latest></BlockList>";
+    let (own, other) = (md5_of("one"), md5_of("two"));
+    for (md5, refused) in [(other.as_str(), "Md5Mismatch"), ("x", "InvalidMd5"), ("b25l", "InvalidMd5")] {
+        let said = [("x-ms-blob-type", "BlockBlob"), ("content-md5", md5)];
+        for target in [&address, &block] {
+            assert_eq!(code(&setup.put(target, &said, "one").await), (400, refused), "{target} {md5}");
+        }
+        assert_eq!(code(&setup.put(&list, &[("content-md5", md5)], listed).await), (400, refused));
+    }
+    assert_eq!(setup.storage.open_blob(&address).err(), Some(Unreadable::NotFound));
+
+    assert_eq!(setup.put(&block, &[("content-md5", &own)], "one").await.status(), 201);
+    let own_list = md5_of(listed);
+    let said = [("content-md5", own_list.as_str()), ("x-ms-blob-content-md5", &other)];
+    assert_eq!(setup.put(&list, &said, listed).await.status(), 201);
+    let head = setup.http.head(&address).send().await.unwrap();
+    assert_eq!(head.headers()["content-md5"], other.as_str(), "what a list comes with is not checked");
+    setup.put(&address, BLOB, "one").await;
+    let head = setup.http.head(&address).send().await.unwrap();
+    assert_eq!(head.headers()["content-md5"], own.as_str(), "what is put at once is hashed by the service");
+
+    setup.faults.script(Area::Blobs, [Some(Fault::Garbled), Some(Fault::Garbled)]);
+    let said = [("x-ms-blob-type", "BlockBlob"), ("content-md5", own.as_str())];
+    assert_eq!(code(&setup.put(&address, &said, "one").await), (400, "Md5Mismatch"));
+    assert_eq!(setup.content(&address), "one");
+    assert_eq!(setup.put(&address, BLOB, "one").await.status(), 201, "without a hash nobody notices");
+    let mut spoilt = Vec::new();
+    setup.storage.open_blob(&address).unwrap().content.read_to_end(&mut spoilt).unwrap();
+    assert_eq!(spoilt, [b'o' ^ 0x80, b'n', b'e']);
+    setup.storage.spoil_blobs().unwrap();
+    assert_eq!(setup.content(&address), "one");
+}
+
+#[tokio::test]
+async fn a_signature_allows_what_it_names_and_the_service_reads_its_own() {
+    let setup = lending("w").await;
+    let address = setup.address("TempStorage", "g");
+    assert_eq!(setup.put(&address, BLOB, "one").await.status(), 201);
+    let mismatch = (403, "AuthorizationPermissionMismatch");
+    assert_eq!(code(&setup.http.get(&address).send().await.unwrap()), mismatch);
+    assert_eq!(code(&setup.http.head(&address).send().await.unwrap()), mismatch);
+    assert_eq!(code(&setup.http.delete(&address).send().await.unwrap()), mismatch);
+    assert_eq!(setup.content(&address), "one");
+    let queue = setup.address("SecuredReadyForAggregationQueue", "messages");
+    assert_eq!(code(&setup.send(Method::GET, &queue, &[], "").await), mismatch, "to add is not to read");
+    setup.clock.advance(Duration::from_secs(24 * 3_600));
+    assert_eq!(code(&setup.put(&address, BLOB, "two").await), (403, "AuthenticationFailed"));
+    assert_eq!(setup.storage.open_blob(&address).err(), Some(Unreadable::Forbidden));
+}
+
+#[tokio::test]
+async fn a_closed_queue_takes_nothing_and_the_others_do() {
+    let setup = setup().await;
+    setup.storage.close_queues(3);
+    let body = "<QueueMessage><MessageText>eA==</MessageText></QueueMessage>";
+    let mut taken = Vec::new();
+    for (_, root) in setup.storage.resources().iter().filter(|(kind, _)| *kind == "SecuredReadyForAggregationQueue") {
+        let answer = setup.send(Method::POST, &root.replacen('?', "/messages?", 1), &[], body).await;
+        taken.push((answer.status().as_u16(), code(&answer).1.to_owned()));
+    }
+    let closed = || (403, "AuthorizationPermissionMismatch".to_owned());
+    assert_eq!(taken, [closed(), closed(), closed(), (201, String::new())]);
+    assert_eq!(setup.storage.posted(), 1);
 }

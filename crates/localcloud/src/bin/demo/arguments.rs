@@ -23,6 +23,9 @@ pub struct Arguments {
     /// Only start the simulated cloud, and write down the settings that point a function app at it.
     #[arg(long, conflicts_with = "keep")]
     pub cloud_only: bool,
+    /// With --cloud-only: a database in which nothing is prepared, and whose admin the app is, for a first set-up.
+    #[arg(long, requires = "cloud_only")]
+    pub empty: bool,
     /// Throttling, server errors, cut answers, and the program killed in mid-run.
     #[arg(long)]
     pub faults: bool,

@@ -111,7 +111,7 @@ fn line(tables: &[Table], elapsed: Duration) -> String {
     }
     let done = tables.iter().filter(|table| table.state == "done").count();
     let mut line = format!(
-        "  {:>3} s: {} of {} rows proved, {} posted, {} of {} windows, {} calls, {done} tables done",
+        "  {:>3} s: {} of {} rows proved, {} posted, {} of {} windows, {} calls, {done} of {} tables done",
         elapsed.as_secs(),
         grouped(sum(|table| table.rows)),
         grouped(sum(|table| table.planned_rows)),
@@ -119,6 +119,7 @@ fn line(tables: &[Table], elapsed: Duration) -> String {
         sum(|table| table.windows_done),
         sum(|table| table.windows),
         sum(|table| table.calls),
+        tables.len(),
     );
     for (state, names) in by_state {
         line.push_str(&format!("; {state}: {}", names.join(", ")));
@@ -145,7 +146,7 @@ mod tests {
         let tables = [table("A", "done", 2_000), table("B", "copying", 500), table("C", "copying", 0)];
         assert_eq!(
             line(&tables, Duration::from_secs(7)),
-            "    7 s: 2,500 of 6,000 rows proved, 0 posted, 3 of 12 windows, 9 calls, 1 tables done; copying: B, C"
+            "    7 s: 2,500 of 6,000 rows proved, 0 posted, 3 of 12 windows, 9 calls, 1 of 3 tables done; copying: B, C"
         );
     }
 

@@ -42,6 +42,7 @@ impl Played {
     pub async fn keep(&mut self) -> Error {
         println!("\nEverything keeps running until Ctrl-C.");
         println!("start a run:  curl -s -X POST {}", self.product.url("adxingestor/start_orchestrator"));
+        println!("status page:  {}", self.product.url("dashboard"));
         println!("status:       curl -s {}", self.product.url("status/{id}"));
         println!("its output:   {}", self.product.log().display());
         println!("the data:\n{}", self.administrator.example());
@@ -66,12 +67,37 @@ impl Played {
 pub async fn serve_cloud(arguments: &Arguments) -> Result<Infallible, Error> {
     let state = state_directory(arguments)?;
     let cloud = start_cloud(arguments, &state)?;
-    let settings = environment(cloud.product_settings());
-    Administrator::new(http::client()?, &settings)?.configure(tenant::table_names()).await?;
+    let mut settings = environment(cloud.product_settings());
+    if arguments.empty {
+        settings.push(unprepared(&cloud)?);
+    } else {
+        Administrator::new(http::client()?, &settings)?.configure(tenant::table_names()).await?;
+    }
     let file = state.write_settings(&settings)?;
     println!("The cloud serves at {} until Ctrl-C.", cloud.url());
+    if arguments.empty {
+        println!(
+            "Its database holds nothing, and the app has no role in it but that of an admin: begin with `adxingestor doctor`."
+        );
+    }
     println!("The settings of a function app for it: set -a; . {}; set +a", file.display());
     std::future::pending().await
+}
+
+/// Has the cluster ask for roles, of which the app gets that of a Database Admin, and leaves the rest to its set-up. Gives the setting
+/// by which that knows whom to grant roles.
+fn unprepared(cloud: &Cloud) -> Result<(String, String), Error> {
+    const ADMINISTRATOR: &str = include_str!("kql/administrator.kql");
+    let setting = |wanted: &str| {
+        let found = cloud.product_settings().into_iter().find(|(name, _)| name == wanted);
+        found.map(|(_, value)| value).ok_or_else(|| Error::call(wanted, "the cloud does not say it"))
+    };
+    let principal = cloud.principal();
+    let grant = ADMINISTRATOR.replace("{{database}}", &setting("ADX_DATABASE")?).replace("{{principal}}", &principal);
+    cloud.adx().run(grant.trim_end()).map_err(|error| Error::call("making the app an admin", error))?;
+    cloud.adx().ask_for_roles();
+    let client = principal.trim_start_matches("aadapp=").split(';').next().unwrap_or_default();
+    Ok(("AZURE_CLIENT_ID".to_owned(), client.to_owned()))
 }
 
 fn state_directory(arguments: &Arguments) -> Result<StateDirectory, Error> {

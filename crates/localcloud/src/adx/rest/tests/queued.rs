@@ -121,10 +121,19 @@ async fn what_is_no_submission_is_refused_and_some_clusters_know_none() {
         json!({ "blobs": [blob(1)], "properties": { "enableTracking": true } }),
         json!({ "blobs": [blob(1)], "properties": properties(&[("tags", json!("[\"a\"]"))]) }),
         json!({ "blobs": [{ "url": "u", "sourceId": "x" }], "properties": properties(&[]) }),
+        json!({ "blobs": [blob(1)], "properties": properties(&[("ingestionmapping", json!("[]"))]) }),
+        json!({ "blobs": [blob(1)], "properties": properties(&[("RetainBlobOnSuccess", json!(true))]) }),
+        json!({ "blobs": [{ "url": "u", "size": 1 }], "properties": properties(&[]) }),
+        json!({ "blobs": [blob(1)], "properties": properties(&[]), "database": "defender" }),
     ] {
         assert_eq!(submitting.post(&body).await.status, 400, "{body}");
     }
     let without = self::submitting(QueuedRest::Absent).await;
     assert_eq!(without.get("/v1/rest/ingestion/configuration").await.status, 404);
     assert_eq!(without.post(&json!({})).await.status, 404);
+    let announcing = self::submitting(QueuedRest::Announced).await;
+    let told = announcing.get("/v1/rest/ingestion/configuration").await.json();
+    assert_eq!(told["ingestionSettings"]["preferredIngestionMethod"], "REST");
+    assert_eq!(announcing.post(&json!({})).await.status, 404);
+    assert_eq!(announcing.get(&format!("{QUEUED}/none")).await.status, 404);
 }
