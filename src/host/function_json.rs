@@ -5,6 +5,7 @@ use super::environment::{Environment, parse_bool};
 use super::host_json::HostJson;
 use super::json::Json;
 use super::problem::{Problem, Report};
+use super::retry::Retry;
 use super::route::Template;
 use super::schedule::{Schedule, time_zone};
 use jiff::tz::TimeZone;
@@ -53,6 +54,7 @@ pub(crate) struct TimerTrigger {
     pub(crate) schedule: Schedule,
     pub(crate) use_monitor: bool,
     pub(crate) run_on_startup: bool,
+    pub(crate) retry: Option<Retry>,
 }
 
 /// A queue that what a function gives out under `binding` is put on.
@@ -108,7 +110,7 @@ pub(crate) fn read_functions(
 }
 
 /// The folders that hold a function.json, sorted.
-fn folders(app_root: &Path, problems: &mut Vec<Problem>) -> Vec<String> {
+pub(crate) fn folders(app_root: &Path, problems: &mut Vec<Problem>) -> Vec<String> {
     let entries = match std::fs::read_dir(app_root) {
         Ok(entries) => entries,
         Err(error) => {
@@ -152,9 +154,10 @@ impl Reader<'_> {
                 "the folder's name must be a letter, then up to 127 letters, digits, `_` or `-`, and not `host`",
             );
         }
-        if json.member("retry").is_some_and(|retry| !retry.is_null()) {
-            self.report.add("retry", "is not supported by this host; remove it");
-        }
+        let retry = json
+            .member("retry")
+            .filter(|retry| !retry.is_null())
+            .and_then(|retry| Retry::read(retry).map_err(|(field, message)| self.report.add(field, message)).ok());
         let Some(Json::Array(bindings)) = json.member("bindings") else {
             self.report.add("bindings", "must be a list with one trigger");
             return None;
@@ -173,7 +176,7 @@ impl Reader<'_> {
             match fields.required("type").as_deref().map(str::to_ascii_lowercase).as_deref() {
                 Some("httptrigger") => triggers.extend(fields.http_trigger(&name, binding_name)),
                 Some("queuetrigger") => triggers.extend(fields.queue_trigger(binding_name)),
-                Some("timertrigger") => triggers.extend(fields.timer_trigger(binding_name)),
+                Some("timertrigger") => triggers.extend(fields.timer_trigger(binding_name, retry)),
                 Some("http") => {
                     fields.direction("out");
                     http_outputs.push(binding_name);
@@ -194,6 +197,9 @@ impl Reader<'_> {
             self.report.add("bindings", "must hold one trigger, and at most one `http` output, with an httpTrigger");
         } else if !bindings.iter().any(is_trigger) {
             self.report.add("bindings", "holds no trigger");
+        }
+        if retry.is_some() && !triggers.iter().any(|trigger| matches!(trigger, Trigger::Timer(_))) {
+            self.report.add("retry", "is for timers alone; remove it");
         }
         Some(Function { name, trigger: triggers.pop()?, outputs, http_output: http_outputs.pop() })
     }
@@ -360,15 +366,20 @@ impl Fields<'_, '_> {
         Some(QueueOutput { binding, queue: self.queue_name()?, binary })
     }
 
-    fn timer_trigger(&mut self, binding: String) -> Option<Trigger> {
+    fn timer_trigger(&mut self, binding: String, retry: Option<Retry>) -> Option<Trigger> {
         self.direction("in");
         let use_monitor = self.flag("useMonitor", true);
         let run_on_startup = self.flag("runOnStartup", false);
-        let text = self.resolved("schedule")?;
+        let written = self.required("schedule")?;
+        let text = self.resolve("schedule", &written)?;
         match Schedule::parse(&text, self.reader.zone.clone()) {
-            Ok(schedule) => Some(Trigger::Timer(TimerTrigger { binding, schedule, use_monitor, run_on_startup })),
+            Ok(schedule) => {
+                Some(Trigger::Timer(TimerTrigger { binding, schedule, use_monitor, run_on_startup, retry }))
+            }
             Err(message) => {
-                self.add("schedule", message);
+                let setting = written.strip_prefix('%').and_then(|name| name.strip_suffix('%'));
+                let from = setting.map(|name| format!("; correct the setting {name}")).unwrap_or_default();
+                self.add("schedule", message + &from);
                 None
             }
         }
@@ -411,6 +422,41 @@ mod tests {
             problems,
             ["Worker/function.json: `bindings[0].queueName` `%Q%` needs the setting `Q`, which is not set"]
         );
+    }
+
+    #[test]
+    fn a_schedule_that_is_none_is_named_with_its_setting() {
+        let nightly = r#"{"bindings":[{"type":"timerTrigger","name":"t","schedule":"%NIGHTLY%"}]}"#;
+        let (_, problems) = read(&[("nightly", nightly)], &[("NIGHTLY", "at two")]);
+        assert!(problems[0].starts_with("nightly/function.json: `bindings[0].schedule` must be"), "{problems:?}");
+        assert!(problems[0].ends_with("not `at two`; correct the setting NIGHTLY"), "{problems:?}");
+    }
+
+    #[test]
+    fn a_retry_policy_is_that_of_a_timer_with_a_fixed_delay() {
+        let timer = |retry: &str| {
+            let bindings = r#"[{"type":"timerTrigger","name":"t","schedule":"0 0 2 * * *"}]"#;
+            read(&[("nightly", &format!(r#"{{"bindings":{bindings},"retry":{retry}}}"#))], &[])
+        };
+        let policy =
+            |max: &str| format!(r#"{{"strategy":"fixedDelay","maxRetryCount":{max},"delayInterval":"00:00:10"}}"#);
+        for (written, max) in [("3", Some(3)), ("-1", None)] {
+            let (functions, problems) = timer(&policy(written));
+            assert_eq!(problems, [""; 0]);
+            let Trigger::Timer(timer) = &functions[0].trigger else { panic!("{functions:?}") };
+            assert_eq!(timer.retry, Some(Retry { max, delay: std::time::Duration::from_secs(10) }));
+        }
+        for (retry, expected) in [
+            (policy("-2"), "`retry.maxRetryCount` must be a whole number, or -1 for no end, not `-2`"),
+            (r#"{"strategy":"exponentialBackoff"}"#.to_owned(), "`retry.strategy` must be `fixedDelay` at this host"),
+            (r#"{"strategy":"fixedDelay","maxRetryCount":1}"#.to_owned(), "`retry.delayInterval` must be a time span"),
+        ] {
+            let (_, problems) = timer(&retry);
+            assert!(problems[0].contains(expected), "{problems:?}");
+        }
+        let queue = r#"{"bindings":[{"type":"queueTrigger","name":"m","queueName":"abc"}],"retry":"#.to_owned();
+        let (_, problems) = read(&[("Worker", &format!("{queue}{}}}", policy("1")))], &[]);
+        assert_eq!(problems, ["Worker/function.json: `retry` is for timers alone; remove it"]);
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Running a function by hand, without its trigger: `POST /admin/functions/<name>` with `{"input": "<text>"}`.
 
+use super::envelope::Metadata;
 use super::function_json::{Function, Trigger};
 use super::invoke::Invoker;
 use super::json::Json;
@@ -38,7 +39,7 @@ pub(crate) fn call(
                 invoker.call(&function, call, |_| Ok(())).await
             }
             Trigger::Timer(trigger) => {
-                let call = timer_trigger::envelope_parts(trigger, None, false);
+                let call = timer_trigger::envelope_parts(trigger, None, false, Metadata::default());
                 invoker.call(&function, call, |_| Ok(())).await
             }
         };

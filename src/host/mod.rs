@@ -1,7 +1,7 @@
 //! An embedded Azure Functions host for custom handlers: it serves any app root as the real host does, over HTTP to
 //! the handler and through the storage ports to queues and timer status. It knows nothing of what the functions do.
 //!
-//! What it leaves out: extension bundles, other triggers, retry policies, scaling, and the lease that keeps the timers of
+//! What it leaves out: extension bundles, other triggers, retries with exponential back-off, scaling, and the lease that keeps the timers of
 //! several instances apart. All queues are those of one storage, whatever a binding's `connection` names. What it adds:
 //! `/livez` and `/readyz`.
 
@@ -33,6 +33,7 @@ mod parent;
 mod problem;
 mod process;
 mod queue_trigger;
+mod retry;
 mod route;
 mod schedule;
 mod start;

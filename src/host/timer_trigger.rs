@@ -1,6 +1,6 @@
 //! The listener of a timer trigger: waits for the next occurrence, keeps the status that tells a missed one after a
-//! restart (azure-webjobs-sdk-extensions `TimerListener.cs`, `ScheduleMonitor.cs`). One process at a time is assumed
-//! to run an app's timers; there is no lease.
+//! restart (azure-webjobs-sdk-extensions `TimerListener.cs`, `ScheduleMonitor.cs`). A retry policy is used up before the
+//! status moves. One process at a time is assumed to run an app's timers; there is no lease.
 
 use super::console::{Console, Level, Say};
 use super::envelope::Metadata;
@@ -46,6 +46,7 @@ pub(crate) fn envelope_parts<'t>(
     trigger: &'t TimerTrigger,
     status: Option<&Status>,
     past_due: bool,
+    metadata: Metadata,
 ) -> (&'t str, Json, Metadata) {
     let schedule = &trigger.schedule;
     let data = Json::object([
@@ -53,7 +54,7 @@ pub(crate) fn envelope_parts<'t>(
         ("ScheduleStatus", status.map_or(Json::Null, |status| status.to_json(schedule))),
         ("IsPastDue", Json::Bool(past_due)),
     ]);
-    (&trigger.binding, data, Metadata::default())
+    (&trigger.binding, data, metadata)
 }
 
 impl TimerListener {
@@ -74,14 +75,17 @@ impl TimerListener {
             (Status { last: Timestamp::MIN, next: schedule.next(now), last_updated: Timestamp::MIN }, false)
         };
         if past_due || trigger.run_on_startup {
-            status = self.fire(trigger, status, monitored, past_due, true).await;
+            let Some(after) = self.fire(trigger, status, monitored, past_due, true).await else { return };
+            status = after;
         }
         while self.wait_until(status.next).await {
-            status = self.fire(trigger, status, monitored, false, false).await;
+            let Some(after) = self.fire(trigger, status, monitored, false, false).await else { return };
+            status = after;
         }
     }
 
-    /// Runs the function once; gives the status after it.
+    /// Runs the function, again where its retry policy has it so; gives the status after it. `None` when the host drains
+    /// before a retry: the occurrence stays past due.
     async fn fire(
         &self,
         trigger: &TimerTrigger,
@@ -89,18 +93,27 @@ impl TimerListener {
         monitored: bool,
         past_due: bool,
         early: bool,
-    ) -> Status {
+    ) -> Option<Status> {
         let started = self.time.now();
-        let parts = envelope_parts(trigger, monitored.then_some(&status), past_due);
-        // A failure is in the log; the schedule goes on.
-        let _ = self.invoker.call(&self.function, parts, |_| Ok(())).await;
+        let mut last = None;
+        for retries in 0.. {
+            let metadata = trigger.retry.map(|retry| retry.context(retries, last.as_ref())).unwrap_or_default();
+            let parts = envelope_parts(trigger, monitored.then_some(&status), past_due, metadata);
+            last = self.invoker.call(&self.function, parts, |_| Ok(())).await.err();
+            // A failure is in the log; without a retry the schedule goes on.
+            match trigger.retry.filter(|retry| last.is_some() && retry.allows(retries)) {
+                None => break,
+                Some(retry) if !self.wait_until(self.time.now() + retry.delay).await => return None,
+                Some(_) => {}
+            }
+        }
         // A call that began a moment before its time counts as on time: the next one must not be the same.
         let at = if early { started } else { started.max(status.next) };
         let after = Status { last: at, next: trigger.schedule.next(at), last_updated: at };
         if monitored {
             self.write_status(&after, &trigger.schedule).await;
         }
-        after
+        Some(after)
     }
 
     /// Waits for an instant; false when the host drains first.

@@ -592,6 +592,47 @@ async fn a_failed_timer_fires_again_and_its_status_advances() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_timer_with_a_retry_policy_is_called_again_before_its_status_moves() {
+    let calls = Arc::new(AtomicUsize::new(0));
+    let handler = Handler::new(move |_| {
+        let call = calls.fetch_add(1, Ordering::SeqCst);
+        async move { if call < 2 { StatusCode::INTERNAL_SERVER_ERROR.into_response() } else { json(OK) } }
+    });
+    let mut function = timer_function("0 0 2 * * *");
+    function["retry"] = json!({"strategy": "fixedDelay", "maxRetryCount": 5, "delayInterval": "00:00:30"});
+    let app = App::new().function("Tick", function).scale(60.0);
+    let missed = r#"{"Last":"2026-01-01T02:00:00+00:00","Next":"2026-01-02T02:00:00+00:00","LastUpdated":"2026-01-01T02:00:00+00:00"}"#;
+    app.storage.blobs.put("azure-webjobs-hosts/timers/Tick/status", missed.into()).await.unwrap();
+    let app = app.start(&handler).await;
+    eventually("the status moves", async || {
+        status(&app).await.is_some_and(|status| status["Next"] != "2026-01-02T02:00:00+00:00")
+    })
+    .await;
+    app.host.stop().await;
+    let calls: Vec<Value> = handler.calls().iter().map(Call::json).collect();
+    let told: Vec<&Value> = calls.iter().map(|call| &call["Metadata"]["RetryContext"]["RetryCount"]).collect();
+    assert_eq!(told, [0, 1, 2]);
+    assert!(calls.iter().all(|call| call["Data"] == calls[0]["Data"]), "{calls:#?}");
+    assert_eq!(calls[0]["Metadata"]["RetryContext"], json!({"RetryCount": 0, "MaxRetryCount": 5, "Exception": null}));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_host_that_stops_before_a_retry_leaves_the_timer_past_due() {
+    let handler = Handler::new(|_| async { StatusCode::INTERNAL_SERVER_ERROR.into_response() });
+    let mut function = timer_function("0 0 2 * * *");
+    function["retry"] = json!({"strategy": "fixedDelay", "maxRetryCount": -1, "delayInterval": "01:00:00"});
+    let app = App::new().function("Tick", function).scale(1.0);
+    let missed = r#"{"Last":"2026-01-01T02:00:00+00:00","Next":"2026-01-02T02:00:00+00:00","LastUpdated":"2026-01-01T02:00:00+00:00"}"#;
+    let blobs = app.storage.blobs.clone();
+    blobs.put("azure-webjobs-hosts/timers/Tick/status", missed.into()).await.unwrap();
+    let app = app.start(&handler).await;
+    eventually("a call", async || handler.call_count() == 1).await;
+    app.host.stop().await;
+    let left = blobs.get("azure-webjobs-hosts/timers/Tick/status").await.unwrap().unwrap();
+    assert_eq!((handler.call_count(), left.as_ref()), (1, missed.as_bytes()));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn run_on_startup_fires_once_at_the_start() {
     let handler = Handler::always(OK);
     let mut function = timer_function("0 0 2 * * *");
