@@ -96,6 +96,7 @@ pub async fn examine(inputs: Inputs<'_>) -> Report {
     problems.splice(0..0, inputs.problems.iter().cloned());
     problems.extend(settings::of_the_timer(inputs.lookup, inputs.names));
     let mut checks = usable.findings(problems);
+    checks.extend(settings::without_a_time(inputs.lookup));
     let http = http_client().map_err(|error| error.to_string());
     let way = way(&inputs, &usable, http.clone(), &mut checks);
     let parts = way.as_ref().zip(usable.settings.as_ref()).map(|(way, settings)| parts(&inputs, way, settings));

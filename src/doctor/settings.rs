@@ -1,18 +1,18 @@
 //! The settings: every problem at once, and what can still be checked with those that are right. Makes no request.
 
 use super::{Area, Finding};
-use crate::config::{Lookup, Problem, Settings, UnknownName, unknown_names};
-use crate::host::schedule_problems;
+use crate::config::{Lookup, NIGHTLY_SCHEDULE as SCHEDULE, Problem, Settings, UnknownName, unknown_names};
+use crate::host::{never_fires, schedule_problems};
 
 const ID: &str = "settings";
-/// When the nightly run is.
-const SCHEDULE: &str = "NIGHTLY_SCHEDULE";
 /// What takes the place of a setting that has to be there, so that the others can be read. Nothing is ever asked of it.
 const NOWHERE: [(&str, &str); 2] = [("ADX_CLUSTER_URI", "https://nowhere.invalid"), ("ADX_DATABASE", "nowhere")];
 /// The settings of the hunting service and of the cluster: with one of them wrong, the service is not asked.
 const OF_HUNTING: [&str; 2] = ["DEFENDER_HUNTING_API_URL", "DEFENDER_RESOURCE_URI"];
 const OF_CLUSTER: [&str; 2] = ["ADX_CLUSTER_URI", "ADX_DATABASE"];
 const OF_INGESTION: [&str; 2] = ["ADX_INGEST_URI", "ADX_INGESTION"];
+/// Tells a function app, or what is meant to be one.
+const OF_AN_APP: &str = "FUNCTIONS_WORKER_RUNTIME";
 const OF_METADATA: [&str; 5] = ["CONFIG_TABLE", "CONFIG_VIEW", "AUDIT_TABLE", "CHUNK_AUDIT_TABLE", "CHUNK_AUDIT_VIEW"];
 
 /// The settings as far as they are right.
@@ -99,6 +99,21 @@ pub(super) fn of_the_timer(lookup: Lookup<'_>, names: &[String]) -> Vec<Problem>
     problems.map(|(name, message)| Problem { name: name.to_owned(), message }).collect()
 }
 
+/// What keeps the nightly run from its time without being wrong.
+pub(super) fn without_a_time(lookup: Lookup<'_>) -> Option<Finding> {
+    let warn =
+        |what: &str| Finding::warn(Area::Settings, id_of(SCHEDULE), format!("{SCHEDULE}{what}"), remedy(SCHEDULE));
+    match lookup(SCHEDULE) {
+        Some(schedule) if never_fires(&schedule) => {
+            Some(warn(&format!(": `{schedule}` is a time that never comes: there is no nightly run")))
+        }
+        Some(_) => None,
+        None => lookup(OF_AN_APP).map(|_| {
+            warn(" is not set: a Functions host leaves the function `nightly` out, so that no run begins by itself")
+        }),
+    }
+}
+
 /// What the file of settings is called.
 const LOCAL_SETTINGS: &str = "local.settings.json";
 
@@ -169,6 +184,23 @@ mod tests {
         let [found]: [Finding; 1] = read(&settings).findings(Vec::new()).try_into().unwrap();
         assert_eq!((found.id.as_str(), found.status), ("settings.ADX_INGEST_URL", Status::Warn));
         assert_eq!(found.remedy.as_deref(), Some("call it ADX_INGEST_URI, or remove it"));
+    }
+
+    #[test]
+    fn a_nightly_run_that_has_no_time_is_told() {
+        let told = |settings: &[(&str, &str)]| {
+            let lookup =
+                |name: &str| settings.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned());
+            without_a_time(&lookup).map(|found| found.what)
+        };
+        let (app, custom) = (OF_AN_APP, "custom");
+        assert!(told(&[(app, custom)]).unwrap().starts_with("NIGHTLY_SCHEDULE is not set"));
+        assert!(told(&[(SCHEDULE, "0 0 0 30 2 *")]).unwrap().contains("never comes"));
+        for fine in
+            [&[(app, custom), (SCHEDULE, "0 0 2 * * *")][..], &[(SCHEDULE, "12:00:00")], &[(SCHEDULE, "at two")], &[]]
+        {
+            assert_eq!(told(fine), None);
+        }
     }
 
     #[test]

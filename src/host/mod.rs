@@ -49,7 +49,7 @@ pub use local_settings::{local_http_port, local_settings};
 pub use parent::{HOST_PID, Orphaned, die_with_parent};
 pub use problem::{Problem, Problems};
 pub use process::{CommandLine, Launched, Launcher, Process, ProcessLauncher, Stream};
-pub use schedule::schedule_problems;
+pub use schedule::{never_fires, schedule_problems};
 
 use crate::random::Random;
 use crate::storage::Storage;

@@ -121,6 +121,11 @@ pub fn schedule_problems(environment: &[(String, String)], setting: &'static str
     problems
 }
 
+/// Whether a schedule can be read and has no occurrence all the same, such as 30 February.
+pub fn never_fires(text: &str) -> bool {
+    Schedule::parse(text, TimeZone::UTC).is_ok_and(|schedule| schedule.next(from_unix(0)) == Timestamp::MAX)
+}
+
 fn zoned(at: Timestamp, zone: &TimeZone) -> jiff::Zoned {
     let seconds =
         i64::try_from(at.ticks() / TICKS_PER_SECOND).unwrap_or(i64::MAX).saturating_add(YEAR_ONE_UNIX_SECONDS);
