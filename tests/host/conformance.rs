@@ -533,28 +533,35 @@ async fn an_output_that_cannot_be_written_fails_the_call() {
 
 // Timers.
 
+/// Where the host keeps the status of the timer `Tick`.
+const STATUS: &str = "azure-webjobs-hosts/timers/Tick/status";
+/// One by which an occurrence was missed.
+const MISSED: &str = r#"{"Last":"2026-01-01T02:00:00.0021+00:00","Next":"2026-01-02T02:00:00+00:00","LastUpdated":"2026-01-01T02:00:00.0021+00:00"}"#;
+
 async fn status(app: &Running) -> Option<Value> {
-    let blob = app.storage.blobs.get("azure-webjobs-hosts/timers/Tick/status").await.unwrap()?;
+    let blob = app.storage.blobs.get(STATUS).await.unwrap()?;
     Some(serde_json::from_slice(&blob).unwrap())
+}
+
+/// Waits until the missed occurrence is made up for.
+async fn the_status_moves(app: &Running) {
+    let moved = async || status(app).await.is_some_and(|status| status["Next"] != "2026-01-02T02:00:00+00:00");
+    eventually("the status moves", moved).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_missed_occurrence_fires_once_at_the_start() {
     let handler = Handler::always(OK);
     let app = App::new().function("Tick", timer_function("0 0 2 * * *")).scale(1.0);
-    let missed = r#"{"Last":"2026-01-01T02:00:00.0021+00:00","Next":"2026-01-02T02:00:00+00:00","LastUpdated":"2026-01-01T02:00:00.0021+00:00"}"#;
-    app.storage.blobs.put("azure-webjobs-hosts/timers/Tick/status", missed.into()).await.unwrap();
+    app.storage.blobs.put(STATUS, MISSED.into()).await.unwrap();
     let app = app.start(&handler).await;
-    eventually("the status moves", async || {
-        status(&app).await.is_some_and(|status| status["Next"] != "2026-01-02T02:00:00+00:00")
-    })
-    .await;
+    the_status_moves(&app).await;
     app.host.stop().await;
     assert_eq!(handler.call_count(), 1);
     let body = handler.calls()[0].json();
     let expected = json!({"timer": {
         "Schedule": {"AdjustForDST": true},
-        "ScheduleStatus": serde_json::from_str::<Value>(missed).unwrap(),
+        "ScheduleStatus": serde_json::from_str::<Value>(MISSED).unwrap(),
         "IsPastDue": true}});
     assert_eq!(body["Data"], expected);
     assert_eq!(body["Metadata"].as_object().unwrap().keys().collect::<Vec<_>>(), ["sys"]);
@@ -601,13 +608,9 @@ async fn a_timer_with_a_retry_policy_is_called_again_before_its_status_moves() {
     let mut function = timer_function("0 0 2 * * *");
     function["retry"] = json!({"strategy": "fixedDelay", "maxRetryCount": 5, "delayInterval": "00:00:30"});
     let app = App::new().function("Tick", function).scale(60.0);
-    let missed = r#"{"Last":"2026-01-01T02:00:00+00:00","Next":"2026-01-02T02:00:00+00:00","LastUpdated":"2026-01-01T02:00:00+00:00"}"#;
-    app.storage.blobs.put("azure-webjobs-hosts/timers/Tick/status", missed.into()).await.unwrap();
+    app.storage.blobs.put(STATUS, MISSED.into()).await.unwrap();
     let app = app.start(&handler).await;
-    eventually("the status moves", async || {
-        status(&app).await.is_some_and(|status| status["Next"] != "2026-01-02T02:00:00+00:00")
-    })
-    .await;
+    the_status_moves(&app).await;
     app.host.stop().await;
     let calls: Vec<Value> = handler.calls().iter().map(Call::json).collect();
     let told: Vec<&Value> = calls.iter().map(|call| &call["Metadata"]["RetryContext"]["RetryCount"]).collect();
@@ -622,14 +625,13 @@ async fn a_host_that_stops_before_a_retry_leaves_the_timer_past_due() {
     let mut function = timer_function("0 0 2 * * *");
     function["retry"] = json!({"strategy": "fixedDelay", "maxRetryCount": -1, "delayInterval": "01:00:00"});
     let app = App::new().function("Tick", function).scale(1.0);
-    let missed = r#"{"Last":"2026-01-01T02:00:00+00:00","Next":"2026-01-02T02:00:00+00:00","LastUpdated":"2026-01-01T02:00:00+00:00"}"#;
     let blobs = app.storage.blobs.clone();
-    blobs.put("azure-webjobs-hosts/timers/Tick/status", missed.into()).await.unwrap();
+    blobs.put(STATUS, MISSED.into()).await.unwrap();
     let app = app.start(&handler).await;
     eventually("a call", async || handler.call_count() == 1).await;
     app.host.stop().await;
-    let left = blobs.get("azure-webjobs-hosts/timers/Tick/status").await.unwrap().unwrap();
-    assert_eq!((handler.call_count(), left.as_ref()), (1, missed.as_bytes()));
+    let left = blobs.get(STATUS).await.unwrap().unwrap();
+    assert_eq!((handler.call_count(), left.as_ref()), (1, MISSED.as_bytes()));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
