@@ -209,12 +209,10 @@ fn page_of(headers: &HeaderMap) -> Option<String> {
     page.then(|| kind.chars().take(80).collect())
 }
 
-/// `Retry-After`; a date in it is read by the service's own clock, or not at all.
+/// `Retry-After`; a date in it is read by the service's own clock, or not at all. No wait is no answer to how long.
 fn wait_of(headers: &HeaderMap) -> Option<Duration> {
-    match service_time(headers) {
-        Some(now) => retry_after(headers, now),
-        None => retry_after(headers, Timestamp::MAX).filter(|wait| !wait.is_zero()),
-    }
+    let now = service_time(headers).unwrap_or(Timestamp::MAX);
+    retry_after(headers, now).filter(|wait| !wait.is_zero())
 }
 
 fn request_id(headers: &HeaderMap) -> Option<String> {

@@ -3,6 +3,7 @@
 
 use super::client::Dialect;
 use super::scanner::ScanError;
+use crate::kql::Identifier;
 use crate::outbound::{self, Unanswered};
 use serde_json::Value;
 use std::time::Duration;
@@ -127,6 +128,13 @@ impl Error {
             text.contains("failed to resolve table")
         })
     }
+
+    /// The same of this table: the service says it of a column or a function in these words, too, and names that.
+    pub fn is_unknown(&self, table: &Identifier) -> bool {
+        let Self::Refused { message, .. } = self else { return false };
+        let named = message.split_once("named '").and_then(|(_, rest)| rest.split_once('\'')).map(|(name, _)| name);
+        self.is_unknown_table() && named.is_none_or(|name| name.eq_ignore_ascii_case(table.as_str()))
+    }
 }
 
 impl From<ScanError> for Error {
@@ -165,6 +173,9 @@ impl Failure<'_> {
             return Error::Foreign { kind, status };
         }
         match (status, cause) {
+            (400, cause) if code.eq_ignore_ascii_case("TooManyRequests") => {
+                Error::Throttled { after: self.after, cpu: cause == Some(Cause::Cpu), message }
+            }
             (429, cause) => Error::Throttled { after: self.after, cpu: cause == Some(Cause::Cpu), message },
             (400 | 500.., Some(Cause::Cpu)) => Error::Throttled { after: self.after, cpu: true, message },
             (400 | 413 | 500.., Some(Cause::Size)) => Error::ResultTooLarge { message },
@@ -335,7 +346,10 @@ mod tests {
         let text = "'where' operator: Failed to resolve table or column expression named 'preempted timed out'. Fix semantic errors in your query.";
         let refused = classify(400, &error("BadRequest", text));
         assert!(matches!(&refused, Error::Refused { code, .. } if code == "BadRequest"));
-        assert!(refused.is_unknown_table());
+        assert!(refused.is_unknown_table() && refused.is_unknown(&Identifier::new("preempted timed out").unwrap()));
+        let table = Identifier::new("DeviceEvents").unwrap();
+        assert!(!refused.is_unknown(&table), "it names something else");
+        assert!(classify(400, &error("BadRequest", "Failed to resolve table or column expression")).is_unknown(&table));
         let scalar = classify(400, &error("BadRequest", "Failed to resolve scalar expression named 'X'."));
         assert!(matches!(scalar, Error::Refused { .. }) && !scalar.is_unknown_table());
         assert!(!classify(400, &error("InvalidRequestBody", "Request body is incorrect")).is_unknown_table());
@@ -352,6 +366,7 @@ mod tests {
         assert!(matches!(classify(429, &error("TooManyRequests", cpu_text)), Error::Throttled { cpu: true, .. }));
         assert!(matches!(classify(400, &error("BadRequest", cpu_text)), Error::Throttled { cpu: true, .. }));
         assert!(matches!(classify(429, ""), Error::Throttled { cpu: false, .. }));
+        assert!(matches!(classify(400, &error("TooManyRequests", "Slow down.")), Error::Throttled { cpu: false, .. }));
     }
 
     #[test]

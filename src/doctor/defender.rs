@@ -154,7 +154,7 @@ impl Source<'_> {
             let query = queries::visible(std::slice::from_ref(&table));
             match self.client.rows(&Query::new(&query), ends.step()).await {
                 Ok(_) => {}
-                Err(error) if error.is_unknown_table() => unknown.push(name),
+                Err(error) if error.is_unknown(&table) => unknown.push(name),
                 Err(error) => return Ended::Failed(error),
             }
         }

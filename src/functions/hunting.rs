@@ -242,11 +242,8 @@ impl<'a> Hunting<'a> {
             tracing::error!(error = %never, "the hunting API is not waited for any longer");
             return never;
         }
-        let asked = match (after, cpu) {
-            (Some(after), _) => Some((*after).min(LONGEST_ASKED)),
-            (None, true) => Some(next_cpu_cycle(now).since(now)),
-            (None, false) => None,
-        };
+        let asked = after.map(|after| after.min(LONGEST_ASKED));
+        let asked = asked.max(cpu.then(|| next_cpu_cycle(now).since(now)));
         match self.app.state.pause_calls(asked).await {
             Ok(until) => {
                 tracing::warn!(%error, until = %until, "the hunting API asked for a pause; all workers keep it");

@@ -69,6 +69,9 @@ impl State {
     /// What this process's clock shows at a time of permits that `budget` has.
     pub(super) fn own_time(&self, budget: &Budget, at: Timestamp) -> Timestamp {
         let line = &self.shared.line;
+        if at == Timestamp::MIN {
+            return at;
+        }
         let (Some(least), true) = (line.least(), line.follows()) else {
             return budget.said().map_or(at, |said| said.by_its_clock(at));
         };

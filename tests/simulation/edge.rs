@@ -195,6 +195,19 @@ fn rows_so_far(world: &World) -> u64 {
 }
 
 #[test]
+fn a_service_that_does_not_answer_the_trial_of_time_spans_is_copied_from() {
+    for fault in [Fault::BadQuery, Fault::Preempted] {
+        simulated(async || {
+            let mut world = world(60, 100);
+            world.cloud.faults().always(Area::Hunting, &[TABLE, "countif(isnull(Timestamp))"], fault);
+            let result = run(&mut world).await;
+            assert!(result.success && rows(&world) == 60, "{fault:?}: {result:?}");
+            assert_eq!(wrong(&world).await, Vec::<String>::new());
+        });
+    }
+}
+
+#[test]
 fn what_a_time_span_hides_is_tried_again_each_week_until_a_row_without_a_time_tells() {
     simulated(async || {
         let mut world = world(60, 100);

@@ -178,6 +178,8 @@ async fn throttling_carries_the_services_wait() {
         ("retry-after: 10\r\n", Some(10)),
         ("date: Fri, 06 Nov 2026 08:49:30 GMT\r\nretry-after: Fri, 06 Nov 2026 08:49:37 GMT\r\n", Some(7)),
         ("retry-after: Fri, 06 Nov 2026 08:49:37 GMT\r\n", None),
+        ("date: Fri, 06 Nov 2026 08:49:30 GMT\r\nretry-after: Fri, 06 Nov 2026 08:48:40 GMT\r\n", None),
+        ("date: Fri, 06 Nov 2026 08:49:30 GMT\r\nretry-after: 0\r\n", None),
         ("", None),
     ] {
         let error = rows_of(http("429 Too Many Requests", headers, body)).await.unwrap_err();

@@ -170,9 +170,9 @@ impl Columns {
         /// The services differ in the case of these names.
         #[derive(Deserialize)]
         struct Described {
-            #[serde(alias = "Name")]
+            #[serde(alias = "Name", alias = "NAME")]
             name: String,
-            #[serde(rename = "type", alias = "Type")]
+            #[serde(rename = "type", alias = "Type", alias = "TYPE")]
             ty: String,
         }
         let described: Vec<Described> = serde_json::from_slice(schema).map_err(|error| match reason_of(&error) {

@@ -130,7 +130,17 @@ impl Hunting<'_> {
             return Err(Error::Timespan("another table is still at finding it out".to_owned()));
         };
         let (found, now) = (self.found().await?, self.app.state.now());
-        if Found::is_due(found, now) { self.try_spans(table, has_arrival, found, now).await } else { Ok(()) }
+        if !Found::is_due(found, now) {
+            return Ok(());
+        }
+        match self.try_spans(table, has_arrival, found, now).await {
+            // Such a service is asked as it is: what it does not show is found by a later try, as rows that come late are.
+            Err(error) if is_too_much(&error) || is_refused(&error) => {
+                tracing::warn!(%error, table = %table, "whether queries have to name a time span cannot be found out");
+                self.keep(Found { named: false, settled: false, at: now }).await
+            }
+            tried => tried,
+        }
     }
 
     /// Tries again by a table that has been copied before, where another try may show more. Of the tables that are planned at once
@@ -224,6 +234,10 @@ impl Hunting<'_> {
             Err(_) => Err(Error::Timespan(format!("no answer for {} s", PATIENCE.as_secs()))),
         }
     }
+}
+
+fn is_refused(error: &Error) -> bool {
+    matches!(error, Error::Call(HuntingError::Refused { .. }))
 }
 
 fn shown(rows: &Rows) -> Result<Shown, HuntingError> {

@@ -156,8 +156,8 @@ impl<'p, 'a> Planner<'p, 'a> {
             .counts(range, span, bins, halvings, query)
             .await
         {
-            Err(error) if !is_alone && self.may_ask_for_less(&error) => {
-                tracing::warn!(%error, table = %source.table, "a count is too much for one query and is asked for in parts");
+            Err(error) if !is_alone && (self.may_ask_for_less(&error) || self.is_refused(&error)) => {
+                tracing::warn!(%error, table = %source.table, "a count is too much for one query, or refused, and is asked for in parts");
                 return self.count_apart(range, span, bins, nulls, past).await;
             }
             counted => counted?,
@@ -345,6 +345,11 @@ impl<'p, 'a> Planner<'p, 'a> {
         is_too_much(error) && self.hunting.has_time_for_another()
     }
 
+    /// Whether the service does not take a query, as it may of one that asks for more than another.
+    fn is_refused(&self, error: &Error) -> bool {
+        matches!(error, Error::Call(call @ HuntingError::Refused { .. }) if !call.is_unknown(&self.source.table))
+    }
+
     /// The answer to a histogram, the first one with the table's columns. A service that refuses to tell them is not asked again.
     async fn ask(&mut self, query: &str) -> Result<Rows, Error> {
         if !std::mem::take(&mut self.asks_columns) {
@@ -355,7 +360,7 @@ impl<'p, 'a> Planner<'p, 'a> {
                 self.columns = take_columns(&mut rows);
                 Ok(rows)
             }
-            Err(Error::Call(error @ HuntingError::Refused { .. })) if !error.is_unknown_table() => {
+            Err(error) if self.is_refused(&error) => {
                 tracing::warn!(%error, "the service does not tell a table's columns beside its counts");
                 self.hunting.rows(query).await
             }

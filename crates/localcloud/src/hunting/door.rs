@@ -31,7 +31,7 @@ const GRAPH_APP_ID: &str = "00000003-0000-0000-c000-000000000000";
 const GRACE: Duration = Duration::from_secs(60);
 const UNKNOWN_PACK: &str =
     "'project' operator: Failed to resolve scalar expression named 'pack_all'. Fix semantic errors in your query.";
-const UNKNOWN_XXHASH: &str = "Unknown function: 'hash_xxhash64'. Fix semantic errors in your query.";
+const UNKNOWN_XXHASH: &str = "'where' operator: Failed to resolve table or column expression named 'hash_xxhash64'. Fix semantic errors in your query.";
 const NO_ARRIVAL_TIME: &str =
     "'where' operator: ingestion_time() cannot be asked of this source. Fix semantic errors in your query.";
 const UNKNOWN_TIMESPAN: &str = "The property 'Timespan' is not known.";

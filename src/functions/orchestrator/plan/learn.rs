@@ -145,9 +145,7 @@ pub(super) async fn look(table: &Identifier, with_arrival: bool, hunting: &mut H
                 }
                 return Ok(Shown { rows, function, has_arrival });
             }
-            Err(Error::Call(error @ HuntingError::Refused { .. })) if !error.is_unknown_table() => {
-                refused = Some(error)
-            }
+            Err(Error::Call(error @ HuntingError::Refused { .. })) if !error.is_unknown(table) => refused = Some(error),
             Err(error) => return Err(unknown_table(table, error)),
         }
     }
@@ -263,7 +261,7 @@ pub async fn found_out(
 /// The API says the same of a table that does not exist and of one that the tenant may not see.
 pub fn unknown_table(table: &Identifier, error: Error) -> StepError {
     match &error {
-        Error::Call(call) if call.is_unknown_table() => StepError::Failed(format!(
+        Error::Call(call) if call.is_unknown(table) => StepError::Failed(format!(
             "{table} is not a table that this identity can query ({call}). Check its spelling (names are case-sensitive) and the \
              tenant's licence for it, or set IsActive to false in its config row"
         )),

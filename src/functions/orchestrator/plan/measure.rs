@@ -39,9 +39,10 @@ pub async fn weigh(
         match sampling.sample(&shape).await {
             Ok(sampled) => break sampled,
             Err(error) => {
-                let next = next_format(&error, wanted, shape.row_format, services.settings.row_format.is_none());
+                let next =
+                    next_format(&table, &error, wanted, shape.row_format, services.settings.row_format.is_none());
                 let Some(next) = next else { return Err(unknown_table(&table, error)) };
-                tracing::warn!(%error, table = head.source, format = ?next, "the service refuses to pack rows; another way is tried");
+                tracing::warn!(%error, table = head.source, format = ?next, "the service refuses the query that packs and weighs rows; another way is tried");
                 shape.row_format = next;
             }
         }
@@ -52,8 +53,14 @@ pub async fn weigh(
 
 /// What to try where the query was refused for the way in which rows are packed: in full, where the format is ours to choose, then
 /// plain and packed here.
-fn next_format(error: &Error, wanted: RowFormat, tried: RowFormat, ours_to_choose: bool) -> Option<RowFormat> {
-    let refused = matches!(error, Error::Call(call @ HuntingError::Refused { .. }) if !call.is_unknown_table());
+fn next_format(
+    table: &Identifier,
+    error: &Error,
+    wanted: RowFormat,
+    tried: RowFormat,
+    ours_to_choose: bool,
+) -> Option<RowFormat> {
+    let refused = matches!(error, Error::Call(call @ HuntingError::Refused { .. }) if !call.is_unknown(table));
     match tried {
         _ if !refused => None,
         RowFormat::Compact if ours_to_choose => Some(RowFormat::Full),

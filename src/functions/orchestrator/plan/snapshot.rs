@@ -161,8 +161,8 @@ pub(in super::super) enum CountError {
 
 impl CountError {
     /// Whether the query names columns that the table no longer has.
-    fn is_refused(&self) -> bool {
-        matches!(self, Self::Call(Error::Call(call @ HuntingError::Refused { .. })) if !call.is_unknown_table())
+    fn is_refused(&self, table: &Identifier) -> bool {
+        matches!(self, Self::Call(Error::Call(call @ HuntingError::Refused { .. })) if !call.is_unknown(table))
     }
 }
 
@@ -207,8 +207,9 @@ impl Planning<'_> {
             }
             self.keep(&mut head, hunting).await?;
         }
+        let table = Identifier::new(&self.table().config.source).map_err(StepError::name)?;
         let (pieces, counted) = match self.pieces(&mut head.record, hunting).await {
-            Err(error) if error.is_refused() => {
+            Err(error) if error.is_refused(&table) => {
                 // A column may be gone. What the rows are parted by is of no weight for earlier snapshots.
                 let refused = StepError::from(error);
                 let Some(probe) = probe(&self.table().config, hunting).await? else { return Err(refused) };

@@ -56,7 +56,7 @@ pub async fn null_watermarks(asked: &mut Source<'_>, head: &Head, window: &Windo
     let query =
         crate::defender::queries::count_null_watermark(&source, &source::slice(window), partition.as_ref(), &watermark);
     let counted = match asked.hunting.rows(&query).await {
-        Err(CallError::Call(error @ HuntingError::Refused { .. })) if !error.is_unknown_table() => {
+        Err(CallError::Call(error @ HuntingError::Refused { .. })) if !error.is_unknown(&source.table) => {
             match columns_of(&source.table, &mut asked.hunting).await {
                 // It went while the run was on.
                 Ok(Some(columns)) if !columns.contains_key(&head.watermark_column) => return Ok(all),
