@@ -266,7 +266,7 @@ async fn dispatch(app: Arc<App>, function: &str, invocation: Invocation) -> Resu
         match function {
             "orchestrator" | "chunk_worker" => on_message(&app, function, invocation).await?,
             "nightly" => nightly::handle(&app, &invocation).await?,
-            "watchdog" => watchdog::handle(&app).await?,
+            "watchdog" => Box::pin(watchdog::handle(&app)).await?,
             _ => {
                 let call = http::from_envelope(&invocation);
                 return Ok(http::to_envelope(&answer_of(serve(&app, function, &call).await)));

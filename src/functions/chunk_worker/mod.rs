@@ -50,7 +50,8 @@ pub(super) async fn handle(app: &App, invocation: &Invocation) -> Result<(), Fai
     let delivery = invocation.dequeue_count();
     let message = message.delivered(delivery);
     let deadline = Instant::now() + app.limits.working_time();
-    match work(app, message, &id, delivery, deadline).await {
+    // On the heap: what a pull holds is large, and would be moved with every future around it.
+    match Box::pin(work(app, message, &id, delivery, deadline)).await {
         Err(_) if mutated!(DoneBeforeCommit) => Ok(()),
         worked => Ok(worked?),
     }

@@ -40,22 +40,23 @@ pub(super) async fn handle(app: &App, invocation: &Invocation) -> Result<(), Fai
     }
     ids::step(name_of(&message));
     tracing::debug!(asked = ?message, "a step of a run");
+    // Each on the heap: what a step holds is large, and would be moved with every future around it.
     match message {
-        ControlMessage::Start { instance, attempt } => begin::handle(app, &instance, attempt).await?,
+        ControlMessage::Start { instance, attempt } => Box::pin(begin::handle(app, &instance, attempt)).await?,
         ControlMessage::Plan { instance, table, attempt } => {
-            plan::handle(app, &instance, &table, attempt, &id).await?;
+            Box::pin(plan::handle(app, &instance, &table, attempt, &id)).await?;
         }
         ControlMessage::Verify { table, number } => {
-            verify::handle(app, &table, Count { number, message: &id }).await?;
+            Box::pin(verify::handle(app, &table, Count { number, message: &id })).await?;
         }
         ControlMessage::Terminate { instance, life, created, reason } => {
-            stop::handle(app, &instance, life, created, &reason).await?;
+            Box::pin(stop::handle(app, &instance, life, created, &reason)).await?;
         }
         ControlMessage::Suspend { instance, number, created, reason } => {
-            hold::suspend(app, &instance, number, created, &reason).await?;
+            Box::pin(hold::suspend(app, &instance, number, created, &reason)).await?;
         }
         ControlMessage::Resume { instance, number, created } => {
-            hold::resume(app, &instance, number, created).await?;
+            Box::pin(hold::resume(app, &instance, number, created)).await?;
         }
     }
     Ok(())
