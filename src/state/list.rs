@@ -64,7 +64,7 @@ impl State {
             let behind = rows.last().map(|row| format!("{} ", row.key.row()));
             let mut entries = Vec::with_capacity(rows.len());
             for row in rows {
-                entries.extend(readable(read(row))?);
+                entries.extend(readable(read(&row))?);
             }
             match behind {
                 Some(behind) if entries.is_empty() && more => range.from = behind,

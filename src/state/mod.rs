@@ -140,7 +140,7 @@ impl State {
     pub async fn places(&self) -> Result<Vec<Stored<Active>>, Error> {
         let to = Some(AFTER_PLACES.to_owned());
         let range = Range { partition: RUN_PARTITION.to_owned(), from: ACTIVE_ROW.to_owned(), to };
-        self.all(&range).await?.into_iter().map(read).collect()
+        self.all(&range).await?.iter().map(read).collect()
     }
 
     /// A run.
@@ -160,8 +160,7 @@ impl State {
             from: TABLE_PREFIX.to_owned(),
             to: Some(AFTER_TABLES.to_owned()),
         };
-        let mut tables: Vec<Stored<TableRun>> =
-            self.all(&range).await?.into_iter().map(read).collect::<Result<_, _>>()?;
+        let mut tables: Vec<Stored<TableRun>> = self.all(&range).await?.iter().map(read).collect::<Result<_, _>>()?;
         tables.sort_by_key(|t| t.record.ordinal);
         Ok(tables)
     }
@@ -197,7 +196,7 @@ impl State {
     /// All windows of a table, by range.
     pub async fn windows(&self, table: &TableKey) -> Result<Vec<(WindowName, Stored<Window>)>, Error> {
         let range = window_range(table, WindowName::PREFIX.to_owned());
-        self.all(&range).await?.into_iter().map(named).collect()
+        self.all(&range).await?.iter().map(named).collect()
     }
 
     /// Up to 1,000 windows behind `after`, and whether there may be more.
@@ -210,10 +209,11 @@ impl State {
         let range = window_range(table, from);
         let at = Instant::now();
         let (rows, more) = self.stretch(&range).await?;
-        for row in rows.iter().take(READY_NAMES) {
-            self.cache.keep(row.clone(), at);
+        let windows = rows.iter().map(named).collect::<Result<_, _>>()?;
+        for row in rows.into_iter().take(READY_NAMES) {
+            self.cache.keep(row, at);
         }
-        Ok((rows.into_iter().map(named).collect::<Result<_, _>>()?, more))
+        Ok((windows, more))
     }
 
     /// Writes all or nothing; gives the new version of each record in order.
@@ -256,16 +256,17 @@ impl State {
     async fn get<T: DeserializeOwned>(&self, key: Key) -> Result<Option<Stored<T>>, Error> {
         let at = Instant::now();
         let row = self.storage.tables.get(&key).await?;
-        match &row {
-            Some(row) => self.cache.keep(row.clone(), at),
+        let record = row.as_ref().map(read).transpose();
+        match row {
+            Some(row) => self.cache.keep(row, at),
             None => self.cache.forget(&key),
         }
-        row.map(read).transpose()
+        record
     }
 
     async fn recent<T: DeserializeOwned>(&self, key: Key, age: Duration) -> Result<Option<Stored<T>>, Error> {
         match self.cache.get(&key, age) {
-            Some(row) => read(row).map(Some),
+            Some(row) => read(&row).map(Some),
             None => self.get(key).await,
         }
     }
@@ -333,14 +334,14 @@ fn window_range(table: &TableKey, from: String) -> Range {
     Range { partition: table_partition(table), from, to: Some(AFTER_WINDOWS.to_owned()) }
 }
 
-fn read<T: DeserializeOwned>(row: Row) -> Result<Stored<T>, Error> {
+fn read<T: DeserializeOwned>(row: &Row) -> Result<Stored<T>, Error> {
     match from_properties(&row.properties) {
-        Ok(record) => Ok(Stored { record, etag: row.etag }),
+        Ok(record) => Ok(Stored { record, etag: row.etag.clone() }),
         Err(source) => Err(Error::Unreadable { key: row.key.to_string(), source }),
     }
 }
 
-fn named(row: Row) -> Result<(WindowName, Stored<Window>), Error> {
+fn named(row: &Row) -> Result<(WindowName, Stored<Window>), Error> {
     let name: WindowName = row.key.row().parse().map_err(|error: crate::orchestration::ids::MalformedId| {
         Error::Unreadable { key: row.key.to_string(), source: StorageError::Invalid(error.to_string()) }
     })?;

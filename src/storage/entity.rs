@@ -16,7 +16,6 @@ use serde::de::value::MapDeserializer;
 use serde::de::{DeserializeOwned, Deserializer, IntoDeserializer, Visitor};
 use serde_json::Value;
 use std::any::type_name;
-use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 /// The most UTF-16 units of one part: below [`super::MAX_TEXT_UNITS`], with room to spare.
@@ -44,10 +43,10 @@ pub fn to_properties<T: Serialize>(value: &T) -> Result<Properties, Error> {
             Value::Number(number) if number.is_u64() && !number.is_i64() => {
                 return Err(refused(format!("`{name}` is {number}, above the largest whole number {}", i64::MAX)));
             }
-            Value::String(text) if text.encode_utf16().nth(MAX_PART_UNITS).is_some() => {
-                put_json(&mut properties, &name, &Value::String(text));
+            nested if nested.is_array() || nested.is_object() || is_long(&nested) => {
+                let text = serde_json::to_string(&nested).map_err(|error| refused(error.to_string()))?;
+                put_json(&mut properties, &name, text);
             }
-            Value::Array(_) | Value::Object(_) => put_json(&mut properties, &name, &value),
             scalar => {
                 properties.insert(name, scalar);
             }
@@ -62,34 +61,38 @@ pub fn to_properties<T: Serialize>(value: &T) -> Result<Properties, Error> {
 /// [`Error::Invalid`] when they are not those of a `T`.
 pub fn from_properties<T: DeserializeOwned>(properties: &Properties) -> Result<T, Error> {
     let refused = |why: String| Error::Invalid(format!("the stored row is not a {}: {why}", type_name::<T>()));
-    let mut texts: BTreeMap<&str, BTreeMap<usize, &str>> = BTreeMap::new();
+    let mut fields = Vec::with_capacity(properties.len());
+    let mut parts: BTreeMap<&str, BTreeMap<usize, &str>> = BTreeMap::new();
     for (name, value) in properties {
-        let Some((stem, part)) = stem(name) else { continue };
+        let Some((stem, part)) = stem(name) else {
+            fields.push((name.as_str(), Field::Scalar(value)));
+            continue;
+        };
         let Value::String(text) = value else {
             return Err(refused(format!("`{name}` must be JSON text but is {value}")));
         };
-        if texts.entry(stem).or_default().insert(part, text).is_some() {
-            return Err(refused(format!("`{stem}` is there both whole and in parts")));
-        }
-    }
-    let mut joined = Vec::with_capacity(texts.len());
-    for (stem, parts) in texts {
-        if parts.keys().copied().ne(0..parts.len()) {
-            return Err(refused(format!("a part of `{stem}{JSON_SUFFIX}` is missing")));
-        }
         if properties.contains_key(stem) {
             return Err(refused(format!("`{stem}` is there both as a property and as JSON text")));
         }
-        let text = match parts.get(&0) {
-            Some(text) if parts.len() == 1 => Cow::Borrowed(*text),
-            _ => Cow::Owned(parts.into_values().collect()),
-        };
-        joined.push((stem, text));
+        match part {
+            None => fields.push((stem, Field::Text { name: stem, text })),
+            Some(part) => {
+                parts.entry(stem).or_default().insert(part, text);
+            }
+        }
     }
-    let scalars = properties.iter().filter(|(name, _)| stem(name).is_none());
-    let scalars = scalars.map(|(name, value)| (name.as_str(), Field::Scalar(value)));
-    let texts = joined.iter().map(|(name, text)| (*name, Field::Text { name, text }));
-    T::deserialize(MapDeserializer::new(scalars.chain(texts))).map_err(|error| refused(error.to_string()))
+    let mut joined = Vec::with_capacity(parts.len());
+    for (stem, parts) in parts {
+        if properties.contains_key(&format!("{stem}{JSON_SUFFIX}")) {
+            return Err(refused(format!("`{stem}` is there both whole and in parts")));
+        }
+        if parts.keys().copied().ne(0..parts.len()) {
+            return Err(refused(format!("a part of `{stem}{JSON_SUFFIX}` is missing")));
+        }
+        joined.push((stem, parts.into_values().collect::<String>()));
+    }
+    fields.extend(joined.iter().map(|(name, text)| (*name, Field::Text { name, text })));
+    T::deserialize(MapDeserializer::new(fields.into_iter())).map_err(|error| refused(error.to_string()))
 }
 
 /// A field of a stored record, read where it stands: most of a process's work with rows is reading them.
@@ -139,8 +142,14 @@ impl<'de> Deserializer<'de> for Field<'de> {
     }
 }
 
-fn put_json(properties: &mut Properties, name: &str, value: &Value) {
-    let parts = split(value.to_string());
+/// Whether it is text that is too long for a property.
+fn is_long(value: &Value) -> bool {
+    // UTF-8 never needs fewer bytes than UTF-16 needs units.
+    value.as_str().is_some_and(|text| text.len() > MAX_PART_UNITS && text.encode_utf16().nth(MAX_PART_UNITS).is_some())
+}
+
+fn put_json(properties: &mut Properties, name: &str, text: String) {
+    let parts = split(text);
     let whole = parts.len() == 1;
     for (index, part) in parts.into_iter().enumerate() {
         let name = if whole { format!("{name}{JSON_SUFFIX}") } else { format!("{name}{JSON_SUFFIX}_{index}") };
@@ -148,16 +157,19 @@ fn put_json(properties: &mut Properties, name: &str, value: &Value) {
     }
 }
 
-/// The field behind a property of JSON text, and which part of it this is; `None` for any other property.
-fn stem(property: &str) -> Option<(&str, usize)> {
+/// The field behind a property of JSON text, and which part of it this is, if it is not the whole; `None` for any other property.
+fn stem(property: &str) -> Option<(&str, Option<usize>)> {
     if let Some(stem) = property.strip_suffix(JSON_SUFFIX) {
-        return Some((stem, 0));
+        return Some((stem, None));
+    }
+    if !property.ends_with(|last: char| last.is_ascii_digit()) {
+        return None;
     }
     let (name, part) = property.rsplit_once('_')?;
     let stem = name.strip_suffix(JSON_SUFFIX)?;
     // Only digits, so that `+1` and `01` are not read as other spellings of a part.
     let canonical = part.bytes().all(|byte| byte.is_ascii_digit()) && (part == "0" || !part.starts_with('0'));
-    if canonical { Some((stem, part.parse().ok()?)) } else { None }
+    if canonical { Some((stem, Some(part.parse().ok()?))) } else { None }
 }
 
 fn split(text: String) -> Vec<String> {
