@@ -24,10 +24,19 @@ pub enum Malformed {
     Message(String),
 }
 
+/// A message with its body.
+#[derive(Debug)]
+pub enum Resolved {
+    /// The invocation with the body, and where that was in a blob, the reference to it: it is of no use once the message is done.
+    Whole(Invocation, Option<Reference>),
+    /// The blob with the body is gone.
+    Gone(Reference),
+}
+
 /// A message whose body was not to be had.
 #[derive(Debug, thiserror::Error)]
 pub enum Unresolved {
-    /// There is none, and there will be none.
+    /// It is no message.
     #[error(transparent)]
     Malformed(#[from] Malformed),
     /// The state store failed.
@@ -78,24 +87,18 @@ impl Invocation {
         serde_json::from_value(self.decoded(name)?).map_err(|error| Malformed::Message(error.to_string()))
     }
 
-    /// This invocation with the body of its message, where the message only refers to it, and the reference to the blob
-    /// that is of no use once the message is done.
+    /// This invocation with the body of its message, where the message only refers to it.
     ///
     /// # Errors
     /// [`Unresolved`].
-    pub async fn resolved(
-        mut self,
-        name: &str,
-        blobs: &dyn BlobStore,
-    ) -> Result<(Self, Option<Reference>), Unresolved> {
-        let Some(reference) = self.decoded(name).ok().as_ref().and_then(Reference::of) else { return Ok((self, None)) };
-        let Some(body) = blobs.get(reference.blob()).await? else {
-            let reason = format!("its body was in the blob {}, which is gone", reference.blob());
-            return Err(Malformed::Message(reason).into());
+    pub async fn resolved(mut self, name: &str, blobs: &dyn BlobStore) -> Result<Resolved, Unresolved> {
+        let Some(reference) = self.decoded(name).ok().as_ref().and_then(Reference::of) else {
+            return Ok(Resolved::Whole(self, None));
         };
+        let Some(body) = blobs.get(reference.blob()).await? else { return Ok(Resolved::Gone(reference)) };
         let body = serde_json::from_slice(&body).map_err(|error| Malformed::Message(error.to_string()))?;
         self.data = Map::from_iter([(name.to_owned(), body)]);
-        Ok((self, Some(reference)))
+        Ok(Resolved::Whole(self, Some(reference)))
     }
 
     fn decoded(&self, name: &str) -> Result<Value, Malformed> {
@@ -165,14 +168,18 @@ mod tests {
         let reference = json!({"bodyInBlob": blob}).to_string();
         for text in [json!(reference), json!(json!(reference).to_string())] {
             let envelope = json!({"Data": {"message": text}, "Metadata": {"DequeueCount": "3"}});
-            let (resolved, used) = invocation(envelope).resolved("message", &*storage.blobs).await.unwrap();
+            let (resolved, used) = whole(invocation(envelope).resolved("message", &*storage.blobs).await);
             assert_eq!(resolved.queue_message::<Value>("message").unwrap(), json!({"a": 1}));
             assert_eq!((resolved.dequeue_count(), used.unwrap().blob()), (3, blob));
         }
         storage.blobs.delete(blob).await.unwrap();
         let gone = invocation(json!({"Data": {"message": reference}})).resolved("message", &*storage.blobs).await;
-        let error = gone.unwrap_err();
-        assert!(matches!(&error, Unresolved::Malformed(_)) && error.to_string().contains(blob), "{error}");
+        assert!(matches!(&gone, Ok(Resolved::Gone(reference)) if reference.blob() == blob), "{gone:?}");
+    }
+
+    fn whole(resolved: Result<Resolved, Unresolved>) -> (Invocation, Option<Reference>) {
+        let Ok(Resolved::Whole(invocation, reference)) = resolved else { panic!("{resolved:?}") };
+        (invocation, reference)
     }
 
     #[tokio::test]
@@ -181,7 +188,7 @@ mod tests {
         storage.blobs.put("other", "{}".into()).await.unwrap();
         for text in ["{\"a\":1}", "hello", "{\"bodyInBlob\":\"other\"}"] {
             let invocation = invocation(json!({"Data": {"message": text}}));
-            let (resolved, used) = invocation.resolved("message", &*storage.blobs).await.unwrap();
+            let (resolved, used) = whole(invocation.resolved("message", &*storage.blobs).await);
             assert_eq!((resolved.trigger("message"), used), (Some(&json!(text)), None));
         }
     }
