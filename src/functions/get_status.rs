@@ -6,7 +6,7 @@ use crate::orchestration::history::{Details, history};
 use crate::orchestration::ids::InstanceId;
 use crate::orchestration::instance::Instance;
 use crate::orchestration::summary;
-use crate::state::Error;
+use crate::state::{Error, readable};
 use axum::http::StatusCode;
 use serde_json::{Value, json};
 
@@ -68,8 +68,10 @@ pub async fn status(app: &App, run: &Instance, shows: Shows) -> Result<Value, Er
     let events = shows.history.then(|| history(run, &tables, &output, details));
     let mut progress = Vec::with_capacity(tables.len());
     for table in tables {
-        let head =
-            if table.result.is_none() { app.state.head(&table.key).await?.map(|head| head.record) } else { None };
+        let head = match table.result {
+            None => readable(app.state.head(&table.key).await)?.flatten().map(|head| head.record),
+            Some(_) => None,
+        };
         progress.push((table, head));
     }
     let now = app.state.now();
@@ -78,7 +80,7 @@ pub async fn status(app: &App, run: &Instance, shows: Shows) -> Result<Value, Er
         "instanceId": run.id.as_str(),
         "runtimeStatus": run.status.name(),
         "input": if shows.input { run.raw_input.clone() } else { Value::Null },
-        "customStatus": summary::custom_status(run, &progress, calls_open_at, now),
+        "customStatus": summary::custom_status(run, &progress, calls_open_at, now, app.limits.lease()),
         "output": output,
         "createdTime": run.created.to_seconds(),
         "lastUpdatedTime": run.updated.to_seconds(),

@@ -6,6 +6,7 @@ use super::ledger::{Head, ProofFigures, TableState};
 use crate::timestamp::Timestamp;
 use serde::Serialize;
 use serde_json::{Value, json};
+use std::time::Duration;
 
 /// `output` of a run that has ended, from its tables.
 pub fn output(run: &Instance, tables: &[TableRun]) -> Value {
@@ -137,28 +138,30 @@ pub struct Shown<'t> {
     pub error: Option<&'t str>,
 }
 
-/// The progress of a table of the run; `head` is that of its ledger.
+/// The progress of a table of the run; `head` is that of its ledger, and a claim of its windows is over after `lease`.
 pub fn progress<'t>(
     run: &Instance,
     table: &'t TableRun,
     head: Option<&Head>,
     calls_open_at: Timestamp,
     now: Timestamp,
+    lease: Duration,
 ) -> Shown<'t> {
     let until = head.and_then(|head| waits_until(run, table, head, calls_open_at));
-    Shown { waiting_for_quota_until: until.filter(|until| *until > now), ..shown(run, table, head) }
+    Shown { waiting_for_quota_until: until.filter(|until| *until > now), ..shown(run, table, head, now, lease) }
 }
 
 /// `customStatus`: the live progress of each table; `heads` are those of the tables that have one. The tenant's next
-/// hunting call may be sent at `calls_open_at`.
+/// hunting call may be sent at `calls_open_at`; a claim is over after `lease`.
 pub fn custom_status(
     run: &Instance,
     tables: &[(TableRun, Option<Head>)],
     calls_open_at: Timestamp,
     now: Timestamp,
+    lease: Duration,
 ) -> Value {
     let rows: Vec<Shown> =
-        tables.iter().map(|(table, head)| progress(run, table, head.as_ref(), calls_open_at, now)).collect();
+        tables.iter().map(|(table, head)| progress(run, table, head.as_ref(), calls_open_at, now, lease)).collect();
     let mut status = json!({
         "tables_total": run.tables_total,
         "tables_done": run.tables_done,
@@ -192,7 +195,7 @@ fn waits_until(run: &Instance, table: &TableRun, head: &Head, calls_open_at: Tim
     }
 }
 
-fn shown<'t>(run: &Instance, table: &'t TableRun, head: Option<&Head>) -> Shown<'t> {
+fn shown<'t>(run: &Instance, table: &'t TableRun, head: Option<&Head>, now: Timestamp, lease: Duration) -> Shown<'t> {
     let named = Shown { table: &table.config.source, destination: &table.config.destination, ..Shown::default() };
     if let Some(result) = &table.result {
         return Shown {
@@ -217,7 +220,7 @@ fn shown<'t>(run: &Instance, table: &'t TableRun, head: Option<&Head>) -> Shown<
     };
     let progress = &head.progress;
     Shown {
-        state: state(run, head),
+        state: state(run, head, now, lease),
         windows: progress.windows,
         windows_done: progress.verified + progress.empty,
         windows_failed: progress.failed,
@@ -231,10 +234,11 @@ fn shown<'t>(run: &Instance, table: &'t TableRun, head: Option<&Head>) -> Shown<
     }
 }
 
-fn state(run: &Instance, head: &Head) -> &'static str {
+fn state(run: &Instance, head: &Head, now: Timestamp, lease: Duration) -> &'static str {
     let held = head.stop && run.status == RuntimeStatus::Suspended;
     match head.state {
-        _ if run.status.is_final() => "stopping",
+        _ if run.status.is_final() && is_under_way(run, head, now, lease) => "stopping",
+        _ if run.status.is_final() => "stopped",
         TableState::Planning | TableState::Running if held && head.counts.submitted == 0 => "suspended",
         TableState::Idle => "waiting",
         TableState::Planning => "planning",
@@ -242,6 +246,13 @@ fn state(run: &Instance, head: &Head) -> &'static str {
         TableState::Running => "copying",
         TableState::Finishing => "finishing",
     }
+}
+
+/// Whether something still becomes of windows of a table whose run is over: they are posted and not counted yet, or a worker may be at what
+/// was handed out. No claim is made any more, so that is over with the last lease, although nothing takes their names off the head.
+fn is_under_way(run: &Instance, head: &Head, now: Timestamp, lease: Duration) -> bool {
+    let may_be_claimed = !head.out.is_empty() && now.since(run.updated) <= lease;
+    matches!(head.state, TableState::Running | TableState::Finishing) && (head.counts.submitted > 0 || may_be_claimed)
 }
 
 /// What the proof of a table's windows took, in the words of the output.
@@ -264,6 +275,8 @@ mod tests {
     use crate::orchestration::ledger::{Counts, Progress};
     use crate::orchestration::repairs::{Kind, Repaired};
 
+    const LEASE: Duration = Duration::from_secs(300);
+
     #[test]
     fn a_table_with_calls_to_make_says_until_when_it_waits_for_the_quota() {
         use testing::{head, id, later, now, table};
@@ -273,7 +286,7 @@ mod tests {
         };
         let shown = |run: &Instance, head: Head, opens: u64| {
             let tables = [(table(), Some(head))];
-            let status = custom_status(run, &tables, later(opens), later(10));
+            let status = custom_status(run, &tables, later(opens), later(10), LEASE);
             (waits_for_calls(run, &tables), status["tables"][0]["waiting_for_quota_until"].clone())
         };
         let counts = Counts { open: 2, submitted: 1, ..Counts::default() };
@@ -306,12 +319,13 @@ mod tests {
             calls: 7,
             ..Progress::default()
         };
-        let at_work = Head { progress, ..head(TableState::Running) };
+        let counts = Counts { submitted: 1, ..Counts::default() };
+        let at_work = Head { progress, counts, ..head(TableState::Running) };
         let result = TableResult { success: true, windows: 9, windows_done: 9, rows: 50, ..TableResult::default() };
         let ended = TableRun { result: Some(result), ..table() };
         let elsewhere = Head { run: Some(id(2)), ..at_work.clone() };
         let tables = [(table(), None), (table(), Some(elsewhere)), (table(), Some(at_work)), (ended, None)];
-        let status = custom_status(&run, &tables, later(0), later(0));
+        let status = custom_status(&run, &tables, later(0), later(0), LEASE);
         let shown = status["tables"].as_array().unwrap();
         let members = |of: &Value| of.as_object().unwrap().keys().cloned().collect::<Vec<_>>();
         assert!(shown.iter().all(|table| members(table) == members(&shown[0])), "{status:#}");
@@ -323,7 +337,7 @@ mod tests {
             assert_eq!(shown[2][name], value, "{name}");
         }
         let over = run.terminated("enough", later(1)).unwrap();
-        let states: Vec<Value> = custom_status(&over, &tables, later(0), later(0))["tables"]
+        let states: Vec<Value> = custom_status(&over, &tables, later(0), later(0), LEASE)["tables"]
             .as_array()
             .unwrap()
             .iter()
@@ -331,6 +345,26 @@ mod tests {
             .collect();
         assert_eq!(states, ["stopped", "stopped", "stopping", "done"]);
         assert_eq!((&shown[3]["state"], &shown[3]["windows_done"]), (&json!("done"), &json!(9)));
+    }
+
+    #[test]
+    fn a_table_of_a_run_that_was_terminated_has_stopped_unless_something_of_it_is_under_way() {
+        use testing::{head, id, later, now, seen, table};
+        let run = Instance::pending(id(1), StartInput::default(), Value::Null, now()).terminated("x", now()).unwrap();
+        let shown = |head: &Head, seconds| {
+            let tables = [(table(), Some(head.clone()))];
+            custom_status(&run, &tables, later(0), later(seconds), LEASE)["tables"][0]["state"].clone()
+        };
+        for state in [TableState::Idle, TableState::Planning, TableState::Running, TableState::Finishing] {
+            let still = Head { stop: true, ..head(state) };
+            assert_eq!(shown(&still, 1), "stopped", "{state:?}");
+            let is_at_work = matches!(state, TableState::Running | TableState::Finishing);
+            let posted = Head { counts: Counts { submitted: 1, ..still.counts }, ..still.clone() };
+            assert_eq!(shown(&posted, 9_999), if is_at_work { "stopping" } else { "stopped" }, "{state:?}");
+        }
+        let out = vec![seen(10, crate::orchestration::window::WindowState::Planned).name];
+        let handed_out = Head { stop: true, out, ..head(TableState::Running) };
+        assert_eq!((shown(&handed_out, 300), shown(&handed_out, 301)), (json!("stopping"), json!("stopped")));
     }
 
     #[test]
@@ -364,7 +398,7 @@ mod tests {
     fn repairs_are_shown_while_the_run_goes_on_and_when_it_is_over() {
         let run = Instance::pending(InstanceId::from_bits(1), StartInput::default(), Value::Null, Timestamp::MIN);
         let shown = |run: &Instance| {
-            let custom = custom_status(run, &[], Timestamp::MIN, Timestamp::MIN)["repairs"].clone();
+            let custom = custom_status(run, &[], Timestamp::MIN, Timestamp::MIN, LEASE)["repairs"].clone();
             (custom, output(run, &[])["result"]["repairs"].clone())
         };
         assert_eq!(shown(&run), (Value::Null, Value::Null));

@@ -10,6 +10,7 @@ use crate::state::{CallUse, Error, Stored, Stretch, readable};
 use crate::timestamp::Timestamp;
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
 
 /// Runs that are shown besides those that go on.
 const RUNS: usize = 12;
@@ -69,6 +70,8 @@ pub struct FailedWindow {
 pub struct Overview {
     /// The store's time.
     pub now: Timestamp,
+    /// How long a window is claimed for.
+    pub lease: Duration,
     /// How much it is.
     pub scope: Scope,
     /// Runs, newest first.
@@ -141,9 +144,19 @@ pub async fn read(app: &App, scope: Scope) -> Result<Overview, Error> {
         .collect();
     let heads: HashMap<TableKey, Head> = each(wanted, |key| head(app, key)).await?.into_iter().collect();
     let calls = app.state.call_use().await?;
-    let now = app.state.now();
-    let mut overview =
-        Overview { now, scope, runs, runs_cut, tables_cut, heads, calls, windows: Vec::new(), windows_cut: false };
+    let (now, lease) = (app.state.now(), app.limits.lease());
+    let mut overview = Overview {
+        now,
+        lease,
+        scope,
+        runs,
+        runs_cut,
+        tables_cut,
+        heads,
+        calls,
+        windows: Vec::new(),
+        windows_cut: false,
+    };
     if scope == Scope::All {
         (overview.windows, overview.windows_cut) = failures::windows(app, &overview).await?;
     }

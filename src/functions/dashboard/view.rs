@@ -109,7 +109,7 @@ pub fn shown(app: &App, overview: &Overview) -> Value {
 
 /// The progress of a table in a run.
 fn progress_in<'o>(overview: &'o Overview, seen: &'o RunSeen, table: &'o TableRun) -> Shown<'o> {
-    progress(&seen.run, table, overview.heads.get(&table.key), overview.calls.opens_at, overview.now)
+    progress(&seen.run, table, overview.heads.get(&table.key), overview.calls.opens_at, overview.now, overview.lease)
 }
 
 fn run<'o>(overview: &'o Overview, seen: &'o RunSeen) -> Run<'o> {
