@@ -4,6 +4,7 @@
 use super::release;
 use super::tell::tell;
 use crate::app::App;
+use crate::functions::orchestrator::swap_run;
 use crate::orchestration::head::hold::hold;
 use crate::orchestration::ids::InstanceId;
 use crate::orchestration::instance::Instance;
@@ -18,16 +19,22 @@ use crate::timestamp::Timestamp;
 /// # Errors
 /// The state store's. The inner error says why the run is not suspended.
 pub async fn suspend(app: &App, id: &InstanceId, reason: &str) -> Result<Result<(), Refused>, Error> {
-    let run = app.state.instance(id).await?.map(|run| run.record);
-    let Asked { number, created, debt } = match suspend::request(run.as_ref(), reason) {
-        Ok(asked) => asked,
-        Err(refused) => return Ok(Err(refused)),
-    };
-    app.state.pay(&[debt]).await?;
-    if apply_suspension(app, id, number, Some(created), reason).await?.is_some() {
-        tell(app, id, |head, now| hold(head, id, number, now)).await;
+    loop {
+        let read = app.state.instance(id).await?;
+        let run = match (suspend::request(read.as_ref().map(|run| &run.record), reason), &read) {
+            (Err(refused), _) => return Ok(Err(refused)),
+            (Ok(Asked::For { number, created, debt }), _) => {
+                app.state.pay(&[debt]).await?;
+                apply_suspension(app, id, number, Some(created), reason).await?
+            }
+            (Ok(Asked::Already(next)), Some(read)) => swap_run(app, read, &next).await?.then_some(*next),
+            (Ok(Asked::Already(_)), None) => None,
+        };
+        // Where what was asked for before came about meanwhile, this is still the later one.
+        let Some(run) = run else { continue };
+        tell(app, id, |head, now| hold(head, id, run.holds, now)).await;
+        return Ok(Ok(()));
     }
-    answer(app, id).await
 }
 
 /// Resumes a run; one that is not suspended goes on as it did.
@@ -35,27 +42,22 @@ pub async fn suspend(app: &App, id: &InstanceId, reason: &str) -> Result<Result<
 /// # Errors
 /// The state store's. The inner error says why the run cannot go on.
 pub async fn resume(app: &App, id: &InstanceId) -> Result<Result<(), Refused>, Error> {
-    let run = app.state.instance(id).await?.map(|run| run.record);
-    let Asked { number, created, debt } = match resume::request(run.as_ref()) {
-        Ok(Some(asked)) => asked,
-        Ok(None) => return Ok(Ok(())),
-        Err(refused) => return Ok(Err(refused)),
-    };
-    app.state.pay(&[debt]).await?;
-    match apply_resumption(app, id, number, Some(created)).await? {
-        // Completed by it, or going on.
-        Some(_) => Ok(Ok(())),
-        None => answer(app, id).await,
+    loop {
+        let read = app.state.instance(id).await?;
+        let is_done = match (resume::request(read.as_ref().map(|run| &run.record)), &read) {
+            (Err(refused), _) => return Ok(Err(refused)),
+            (Ok(Asked::For { number, created, debt }), _) => {
+                app.state.pay(&[debt]).await?;
+                // Completed by it, or going on.
+                apply_resumption(app, id, number, Some(created)).await?.is_some()
+            }
+            (Ok(Asked::Already(next)), Some(read)) => swap_run(app, read, &next).await?,
+            (Ok(Asked::Already(_)), None) => false,
+        };
+        if is_done {
+            return Ok(Ok(()));
+        }
     }
-}
-
-/// The answer once the run was swapped, unless it came to its end first.
-async fn answer(app: &App, id: &InstanceId) -> Result<Result<(), Refused>, Error> {
-    Ok(match super::status_of(app, id).await? {
-        None => Err(Refused::Unknown),
-        Some(status) if status.is_final() => Err(Refused::TooLate),
-        Some(_) => Ok(()),
-    })
 }
 
 /// Swaps the run accepted at `created` for its suspension `number`; gives it if its tables are to be told.
@@ -114,4 +116,99 @@ async fn apply(
         }
     }
     Ok(None)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::functions::control::{Started, start};
+    use crate::functions::orchestrator::hold as step;
+    use crate::functions::testing::World;
+    use crate::orchestration::head::testing::{head, table};
+    use crate::orchestration::instance::{RuntimeStatus, StartInput, TableRun};
+    use crate::orchestration::ledger::{Head, TableState};
+    use crate::orchestration::message::ControlMessage;
+    use crate::state::Transaction;
+    use serde_json::json;
+
+    /// A run that is at a table.
+    async fn at_a_table(world: &World) -> InstanceId {
+        let Started::New(id) = start(&world.app, StartInput::default(), json!({})).await.unwrap() else { panic!() };
+        world.change(&id, |run| (run.status, run.tables_total) = (RuntimeStatus::Running, 1)).await;
+        let state = &world.app.state;
+        let row = TableRun { started: true, ..table() };
+        state.commit(Transaction::new().table(&id, &row, None).unwrap()).await.unwrap();
+        let head = Head { run: Some(id.clone()), ..head(TableState::Running) };
+        state.commit(Transaction::new().head(&table().key, &head, None).unwrap()).await.unwrap();
+        world.messages().await;
+        id
+    }
+
+    /// What a door leaves that is killed between its message and its swap.
+    async fn killed_before_its_swap(world: &World, asked: Result<Asked, Refused>) {
+        let Ok(Asked::For { debt, .. }) = asked else { panic!("{asked:?}") };
+        world.app.state.pay(&[debt]).await.unwrap();
+    }
+
+    /// Handles all messages of suspensions and resumptions, twice; gives whether tables were told to go on.
+    async fn handled(world: &World) -> bool {
+        let mut goes_on = false;
+        for message in world.messages().await {
+            for _ in 0..2 {
+                match &message {
+                    ControlMessage::Suspend { instance, number, created, reason } => {
+                        step::suspend(&world.app, instance, *number, *created, reason).await.unwrap();
+                    }
+                    ControlMessage::Resume { instance, number, created } => {
+                        step::resume(&world.app, instance, *number, *created).await.unwrap();
+                    }
+                    ControlMessage::Plan { .. } => goes_on = true,
+                    other => panic!("{other:?}"),
+                }
+            }
+        }
+        goes_on
+    }
+
+    async fn is_held(world: &World) -> bool {
+        world.app.state.head(&table().key).await.unwrap().unwrap().record.stop
+    }
+
+    #[tokio::test]
+    async fn a_resumption_outranks_a_suspension_that_was_killed_between_its_message_and_the_run() {
+        let world = World::new();
+        let id = at_a_table(&world).await;
+        killed_before_its_swap(&world, suspend::request(world.run(&id).await.as_ref(), "a while")).await;
+        resume(&world.app, &id).await.unwrap().unwrap();
+        handled(&world).await;
+        assert_eq!((world.status(&id).await, is_held(&world).await), (Some(RuntimeStatus::Running), false));
+        suspend(&world.app, &id, "now").await.unwrap().unwrap();
+        assert_eq!((world.status(&id).await, is_held(&world).await), (Some(RuntimeStatus::Suspended), true));
+    }
+
+    #[tokio::test]
+    async fn a_suspension_outranks_a_resumption_that_was_killed_between_its_message_and_the_run() {
+        let world = World::new();
+        let id = at_a_table(&world).await;
+        suspend(&world.app, &id, "a while").await.unwrap().unwrap();
+        killed_before_its_swap(&world, resume::request(world.run(&id).await.as_ref())).await;
+        suspend(&world.app, &id, "still").await.unwrap().unwrap();
+        assert!(!handled(&world).await && !handled(&world).await, "no table is told to go on");
+        assert_eq!((world.status(&id).await, is_held(&world).await), (Some(RuntimeStatus::Suspended), true));
+        resume(&world.app, &id).await.unwrap().unwrap();
+        assert!(!handled(&world).await && handled(&world).await, "the message sends the plans");
+        assert_eq!(world.status(&id).await, Some(RuntimeStatus::Running));
+    }
+
+    #[tokio::test]
+    async fn what_is_asked_for_twice_is_carried_out_by_the_first_message_all_the_same() {
+        let world = World::new();
+        let id = at_a_table(&world).await;
+        suspend(&world.app, &id, "a while").await.unwrap().unwrap();
+        handled(&world).await;
+        for _ in 0..2 {
+            resume(&world.app, &id).await.unwrap().unwrap();
+        }
+        assert!(!handled(&world).await && handled(&world).await, "its number is not the run's any more");
+    }
 }

@@ -139,13 +139,12 @@ async fn a_pending_run_is_suspended_and_resumed_as_often_as_asked() {
         (&json!("Suspended"), &json!("lunch"))
     );
     let told = world.messages().await;
-    assert_eq!(told.len(), 2);
-    assert!(told.iter().all(|told| matches!(told, ControlMessage::Suspend { number: 1, .. })), "{told:?}");
+    assert!(matches!(told[..], [ControlMessage::Suspend { number: 1, .. }]), "{told:?}");
     for _ in 0..2 {
         assert_eq!(world.code("POST", &format!("/{id}/resume")).await, 202);
     }
     assert_eq!(world.status(&id).await, Some(RuntimeStatus::Pending));
-    assert!(matches!(world.messages().await[..], [ControlMessage::Resume { number: 2, .. }]));
+    assert!(matches!(world.messages().await[..], [ControlMessage::Resume { number: 3, .. }]));
     assert_eq!(world.code("POST", &format!("/{id}/suspend")).await, 202);
     assert_eq!(world.code("POST", &format!("/{id}/terminate?reason=x")).await, 202);
     assert_eq!(world.status(&id).await, Some(RuntimeStatus::Terminated));

@@ -7,7 +7,7 @@ use crate::functions::control::{apply_resumption, apply_suspension};
 use crate::orchestration::head::hold::hold;
 use crate::orchestration::ids::InstanceId;
 use crate::orchestration::run::resume::owed;
-use crate::state::Error;
+use crate::state::{Error, readable};
 use crate::timestamp::Timestamp;
 
 /// Handles a suspension: the tables take no new claims. What is sealed goes on to be counted.
@@ -21,11 +21,9 @@ pub async fn suspend(
     created: Option<Timestamp>,
     reason: &str,
 ) -> Result<(), Error> {
-    if apply_suspension(app, id, number, created, reason).await?.is_none() {
-        return Ok(());
-    }
+    let Some(run) = apply_suspension(app, id, number, created, reason).await? else { return Ok(()) };
     for table in app.state.tables(id).await? {
-        store::move_head(app, &table.record.key, |head, now| hold(head, id, number, now)).await?;
+        readable(store::move_head(app, &table.record.key, |head, now| hold(head, id, run.holds, now)).await)?;
     }
     Ok(())
 }

@@ -5,7 +5,7 @@ pub mod adopt;
 mod audit;
 pub mod begin;
 mod finish;
-mod hold;
+pub(super) mod hold;
 mod plan;
 mod purge;
 mod snapshot;

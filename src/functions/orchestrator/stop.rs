@@ -5,7 +5,7 @@ use crate::app::App;
 use crate::functions::control::mark_terminated;
 use crate::orchestration::head::stop::stop;
 use crate::orchestration::ids::InstanceId;
-use crate::state::Error;
+use crate::state::{Error, readable};
 use crate::timestamp::Timestamp;
 
 /// Handles the step: does again what the door does, so that a crash in between loses nothing, then stops
@@ -24,7 +24,7 @@ pub async fn handle(
         return Ok(());
     }
     for table in app.state.tables(instance).await? {
-        store::move_head(app, &table.record.key, |head, now| stop(head, instance, life, now)).await?;
+        readable(store::move_head(app, &table.record.key, |head, now| stop(head, instance, life, now)).await)?;
     }
     Ok(())
 }

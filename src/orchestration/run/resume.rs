@@ -9,11 +9,11 @@ use crate::orchestration::message::{ControlMessage, Debt};
 use crate::timestamp::Timestamp;
 use std::time::Duration;
 
-/// Asks for a resumption; `None` for a run that is not suspended: it goes on anyway.
+/// Asks for a resumption.
 ///
 /// # Errors
 /// The answer to give at once.
-pub fn request(run: Option<&Instance>) -> Result<Option<Asked>, Refused> {
+pub fn request(run: Option<&Instance>) -> Result<Asked, Refused> {
     let run = run.ok_or(Refused::Unknown)?;
     match run.status {
         status if status.is_final() => Err(Refused::TooLate),
@@ -21,9 +21,9 @@ pub fn request(run: Option<&Instance>) -> Result<Option<Asked>, Refused> {
             let number = run.holds + 1;
             let created = run.created;
             let message = ControlMessage::Resume { instance: run.id.clone(), number, created: Some(created) };
-            Ok(Some(Asked { number, created, debt: Debt::control(message, Duration::ZERO) }))
+            Ok(Asked::For { number, created, debt: Debt::control(message, Duration::ZERO) })
         }
-        _ => Ok(None),
+        _ => Ok(Asked::Already(Box::new(run.numbered_on()))),
     }
 }
 
@@ -32,7 +32,8 @@ pub fn apply(run: &Instance, number: u64, created: Option<Timestamp>, now: Times
     if !run.is_of(created) {
         return Move::Old;
     }
-    if run.holds == number && run.status != RuntimeStatus::Suspended {
+    // The same, or the run was numbered on since.
+    if number <= run.holds && run.status != RuntimeStatus::Suspended {
         return Move::Again;
     }
     if run.holds + 1 != number {
@@ -73,6 +74,7 @@ mod tests {
     use super::*;
     use crate::orchestration::head::testing::{id, later, now, table};
     use crate::orchestration::instance::{StartInput, TableResult};
+    use crate::orchestration::run::suspend;
     use serde_json::Value;
 
     fn held(tables_total: u32, tables_done: u32) -> Instance {
@@ -108,9 +110,19 @@ mod tests {
     }
 
     #[test]
-    fn a_run_that_is_not_held_needs_no_resumption_and_a_final_one_refuses_it() {
+    fn the_resumption_of_a_run_that_is_not_held_makes_a_suspension_old_that_has_not_come_about() {
         let running = resumed(&held(1, 0));
-        assert_eq!(request(Some(&running)), Ok(None));
+        let Asked::Already(again) = request(Some(&running)).unwrap() else { panic!("it is not suspended") };
+        assert_eq!(*again, Instance { holds: 3, ..running.clone() });
+        assert!(matches!(suspend::apply(&running, 3, None, "", now()), Move::Swap(_)));
+        assert_eq!(suspend::apply(&again, 3, None, "", now()), Move::Old);
+        assert_eq!(apply(&again, 2, None, now()), Move::Again, "its tables may not have been told yet");
+        assert!(matches!(suspend::apply(&again, 4, None, "", now()), Move::Swap(_)));
+    }
+
+    #[test]
+    fn a_final_run_refuses_its_resumption() {
+        let running = resumed(&held(1, 0));
         assert_eq!(request(Some(&running.terminated("x", now()).unwrap())), Err(Refused::TooLate));
         assert_eq!(request(None), Err(Refused::Unknown));
     }

@@ -1,6 +1,9 @@
 //! The event *suspend*. As with terminate, the control message goes first, then the run is swapped, then the door
 //! answers; the message's handler swaps it again and holds the tables, so a crash in between loses nothing. The message
 //! carries the number that the run has once it is suspended: after a resumption it is old and changes nothing.
+//!
+//! What is so already is asked for under the next number all the same, without a message: an opposite that was asked for before, and whose
+//! message is out and has not come about yet, is old from then on. Of two that meet the later wins.
 
 use crate::orchestration::IllegalTransition;
 use crate::orchestration::instance::{Instance, RuntimeStatus};
@@ -18,14 +21,19 @@ pub enum Refused {
 }
 
 /// A suspension or a resumption that is asked for.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Asked {
-    /// Which one of the run it is.
-    pub number: u64,
-    /// When the run was accepted.
-    pub created: Timestamp,
-    /// The message to send first.
-    pub debt: Debt,
+#[derive(Debug, Clone, PartialEq)]
+pub enum Asked {
+    /// The run is to become so.
+    For {
+        /// Which one of the run it is.
+        number: u64,
+        /// When the run was accepted.
+        created: Timestamp,
+        /// The message to send first.
+        debt: Debt,
+    },
+    /// It is so: swap it to this.
+    Already(Box<Instance>),
 }
 
 /// What the message of a suspension or a resumption does to the run.
@@ -39,21 +47,21 @@ pub enum Move {
     Old,
 }
 
-/// Asks for a suspension; of a run that is suspended, for the same one again.
+/// Asks for a suspension.
 ///
 /// # Errors
 /// The answer to give at once.
 pub fn request(run: Option<&Instance>, reason: &str) -> Result<Asked, Refused> {
     let run = run.ok_or(Refused::Unknown)?;
-    let number = match run.status {
+    match run.status {
         status if status.is_final() => return Err(Refused::TooLate),
-        RuntimeStatus::Suspended => run.holds,
-        _ => run.holds + 1,
-    };
-    let created = run.created;
+        RuntimeStatus::Suspended => return Ok(Asked::Already(Box::new(run.numbered_on()))),
+        _ => {}
+    }
+    let (number, created) = (run.holds + 1, run.created);
     let (instance, reason) = (run.id.clone(), reason.to_owned());
     let message = ControlMessage::Suspend { instance, number, created: Some(created), reason };
-    Ok(Asked { number, created, debt: Debt::control(message, Duration::ZERO) })
+    Ok(Asked::For { number, created, debt: Debt::control(message, Duration::ZERO) })
 }
 
 /// What suspension `number` of the run accepted at `created` does to the run.
@@ -61,7 +69,8 @@ pub fn apply(run: &Instance, number: u64, created: Option<Timestamp>, reason: &s
     if !run.is_of(created) {
         return Move::Old;
     }
-    if run.holds == number && run.status == RuntimeStatus::Suspended {
+    // The same, or the run was numbered on since.
+    if number <= run.holds && run.status == RuntimeStatus::Suspended {
         return Move::Again;
     }
     if run.holds + 1 != number {
@@ -71,6 +80,11 @@ pub fn apply(run: &Instance, number: u64, created: Option<Timestamp>, reason: &s
 }
 
 impl Instance {
+    /// The run as it is, under the next number of its suspensions and resumptions.
+    pub(super) fn numbered_on(&self) -> Self {
+        Self { holds: self.holds + 1, ..self.clone() }
+    }
+
     /// Holds the run.
     ///
     /// # Errors
@@ -94,6 +108,7 @@ mod tests {
     use super::*;
     use crate::orchestration::head::testing::{id, later, now};
     use crate::orchestration::instance::StartInput;
+    use crate::orchestration::run::resume;
     use serde_json::Value;
 
     fn run(status: RuntimeStatus, holds: u64) -> Instance {
@@ -101,7 +116,8 @@ mod tests {
     }
 
     fn number(run: &Instance) -> u64 {
-        request(Some(run), "why").unwrap().number
+        let Asked::For { number, .. } = request(Some(run), "why").unwrap() else { panic!("it is suspended") };
+        number
     }
 
     #[test]
@@ -121,17 +137,20 @@ mod tests {
     }
 
     #[test]
-    fn a_second_suspension_repeats_the_first() {
+    fn a_second_suspension_makes_a_resumption_old_that_has_not_come_about_and_not_the_first_suspension() {
         let held = run(RuntimeStatus::Suspended, 5);
-        assert_eq!(number(&held), 5);
-        assert_eq!(apply(&held, 5, None, "", now()), Move::Again);
+        let Asked::Already(again) = request(Some(&held), "").unwrap() else { panic!("it is suspended") };
+        assert_eq!((again.holds, &*again), (6, &Instance { holds: 6, ..held.clone() }));
+        assert!(matches!(resume::apply(&held, 6, None, now()), Move::Swap(_)));
+        assert_eq!(resume::apply(&again, 6, None, now()), Move::Old);
+        assert_eq!(apply(&again, 5, None, "", now()), Move::Again, "its tables may not have been told yet");
+        assert!(matches!(resume::apply(&again, 7, None, now()), Move::Swap(_)));
     }
 
     #[test]
     fn a_suspension_that_comes_after_the_resumption_changes_nothing() {
-        for (status, holds) in [(RuntimeStatus::Running, 6), (RuntimeStatus::Running, 5), (RuntimeStatus::Suspended, 7)]
-        {
-            assert_eq!(apply(&run(status, holds), 5, None, "", now()), Move::Old);
+        for holds in [5, 6] {
+            assert_eq!(apply(&run(RuntimeStatus::Running, holds), 5, None, "", now()), Move::Old);
         }
     }
 
