@@ -12,12 +12,9 @@ pub const ROW_CAP: u64 = 100_000;
 pub const MAX_RESPONSE_BYTES: u64 = 50_000_000;
 /// About how many packed rows a table's first run weighs to learn its bytes per row.
 pub const SAMPLE_ROWS: u64 = 20_000;
-/// What a process knows of a row that it only looks at (the budget before a call, the head before a claim) counts as read for
-/// this long: the host's longest polling interval, which a message may wait for its worker anyway.
+/// What a process knows of a row that it only looks at (the budget before a call, the head before a claim and before a seal) counts
+/// as read for this long: the host's longest polling interval, which a message may wait for its worker anyway.
 pub const KNOWN_FOR: Duration = Duration::from_secs(2);
-/// What a process knows of a table's head counts as read for this long before it seals a window: a worker that has been at its
-/// pull for minutes sees a termination, and windows that end one after the other cost no read each.
-pub const KNOWN_BEFORE_SEAL: Duration = Duration::from_secs(15);
 /// Attempts of a window, counted in its row; then it has failed for this run.
 pub const WINDOW_ATTEMPTS: u32 = 5;
 /// How often a window is divided for answers that came to nothing, itself and then its parts, before the part that is left has

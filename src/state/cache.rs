@@ -8,9 +8,9 @@
 //! - nothing is ended, paid or given up because of a row from here: a worker that would do anything but swap it reads
 //!   it first. At most its message goes back to wait for a permit, and is looked at again;
 //! - that a row is *not* there is never remembered;
-//! - what is only looked at (whether a table's run may still claim) is looked at with an age of [`crate::orchestration::limits::KNOWN_FOR`] at most,
-//!   and the same could have changed between a read and the claim. Before a seal it may be as old as
-//!   [`crate::orchestration::limits::KNOWN_BEFORE_SEAL`], and that a table is stopped is read.
+//! - what is only looked at (whether a table's run may still claim, or seal) is looked at with an age of
+//!   [`crate::orchestration::limits::KNOWN_FOR`] at most, and the same could have changed between a read and the claim. That a table is
+//!   stopped is read.
 
 use crate::storage::{Key, Row};
 use std::collections::{BTreeMap, HashMap};

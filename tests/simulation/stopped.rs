@@ -15,6 +15,11 @@ const COPY: Copied<'static> = Copied { source: "DeviceEvents", destination: "Dev
 /// How long an answer takes: longer than what a process knows of a head is good for.
 const SLOW: Duration = Duration::from_secs(90);
 
+/// How long an answer takes that comes while all processes know the head: each has ended a window a moment ago.
+const SHORT: Duration = Duration::from_secs(8);
+/// What a process may know of a head for, and how long a permit and a write take.
+const MOMENT: Duration = Duration::from_secs(3);
+
 /// A run of which workers have claimed windows, whose answers come in slowly; and the windows that are sealed by now.
 async fn amid_its_pulls() -> (World, InstanceId, usize) {
     let mut setting = Setting::quiet(3, vec![SimulatedTable { name: COPY.source, rows: 60, days: 3 }]);
@@ -97,4 +102,42 @@ fn what_is_being_pulled_when_a_run_is_suspended_is_pulled_again_when_it_goes_on(
         asked(&mut world, &id, "resume").await;
         all_is_copied(&mut world, &id).await;
     });
+}
+
+/// A run of many windows on two processes whose answers take some seconds each, once windows have ended on both.
+async fn amid_short_pulls() -> (World, InstanceId) {
+    let mut setting = Setting::quiet(3, vec![SimulatedTable { name: COPY.source, rows: 60, days: 3 }]);
+    setting.faults.slow_body = SHORT;
+    setting.processes = 2;
+    setting.settings = vec![("CHUNK_SIZE", "1".to_owned()), ("HUNTING_CALLS_PER_MINUTE", "60".to_owned())];
+    let mut world = World::new(&setting);
+    let id = world.start().await;
+    until(&mut world, WindowState::Planned, 1).await;
+    world.cloud.faults().script(Area::Hunting, vec![Some(Fault::SlowBody); 1_000]);
+    until(&mut world, WindowState::Verified, 12).await;
+    (world, id)
+}
+
+#[test]
+fn what_comes_in_soon_after_a_termination_or_a_suspension_was_answered_is_not_ingested_by_another_process() {
+    for operation in ["terminate", "suspend"] {
+        simulated(async || {
+            let (mut world, id) = amid_short_pulls().await;
+            assert!(count(&world, |state| state == WindowState::Claimed).await >= 4);
+            asked(&mut world, &id, operation).await;
+            world.pass(MOMENT).await;
+            let before = sealed(&world).await;
+            world.pass(3 * SHORT).await;
+            assert_eq!(sealed(&world).await, before, "{operation}");
+            assert_eq!(count(&world, |state| state == WindowState::Claimed).await, 0, "they let go");
+            world.cloud.faults().end();
+            let next = if operation == "suspend" {
+                asked(&mut world, &id, "resume").await;
+                id
+            } else {
+                world.start().await
+            };
+            all_is_copied(&mut world, &next).await;
+        });
+    }
 }

@@ -17,7 +17,7 @@ use crate::orchestration::chunk::{Delivery, Over, Received, may_claim, may_seal,
 use crate::orchestration::fan_in::WindowEnd;
 use crate::orchestration::ids::TableKey;
 use crate::orchestration::ledger::{Head, Shape};
-use crate::orchestration::limits::{KNOWN_BEFORE_SEAL, KNOWN_FOR};
+use crate::orchestration::limits::KNOWN_FOR;
 use crate::orchestration::message::ChunkMessage;
 use crate::orchestration::sizing::{Measured, Seen};
 use crate::orchestration::window::{Seal, Window};
@@ -162,7 +162,7 @@ async fn look(app: &App, message: &ChunkMessage, as_known: bool) -> Result<Optio
 /// Whether the table still wants what was pulled. What this process knows may say yes; for a no it is read.
 async fn is_wanted(app: &App, table: &TableKey) -> Result<bool, Error> {
     let wants = |head: Option<Stored<Head>>| head.is_some_and(|head| may_seal(&head.record));
-    if wants(app.state.recent_head(table, KNOWN_BEFORE_SEAL).await?) {
+    if wants(app.state.recent_head(table, KNOWN_FOR).await?) {
         return Ok(true);
     }
     Ok(wants(app.state.head(table).await?))

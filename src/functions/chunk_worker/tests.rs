@@ -138,7 +138,7 @@ async fn what_was_pulled_is_not_sealed_once_another_process_has_stopped_the_tabl
     assert!(is_wanted(&one, &table()).await.unwrap());
     swap(true).await;
     assert!(!is_wanted(&other, &table()).await.unwrap(), "the process that stopped it knows at once");
-    tokio::time::advance(KNOWN_BEFORE_SEAL + Duration::from_millis(1)).await;
+    tokio::time::advance(KNOWN_FOR + Duration::from_millis(1)).await;
     assert!(!is_wanted(&one, &table()).await.unwrap());
     swap(false).await;
     assert!(is_wanted(&one, &table()).await.unwrap(), "that it is stopped is never taken from memory");
