@@ -16,7 +16,7 @@ use crate::orchestration::instance::Instance;
 use crate::orchestration::repairs::Repaired;
 use crate::orchestration::run::place::Active;
 use crate::orchestration::watchdog::{self, Action, Calls, Sight};
-use crate::state::{Error, Stored};
+use crate::state::{Error, Stored, readable};
 use crate::storage::ETag;
 use crate::telemetry::{ids, metrics};
 use crate::timestamp::Timestamp;
@@ -134,7 +134,11 @@ struct Seen {
 async fn look(app: &App, place: &Active) -> Result<Seen, Error> {
     let mut seen = Seen::default();
     for Stored { record: table, .. } in app.state.tables(&place.instance).await? {
-        let stored = if watchdog::needs_head(&table) { app.state.head(&table.key).await? } else { None };
+        // A table whose records cannot be read keeps no other from being watched.
+        let stored = match watchdog::needs_head(&table) {
+            true => readable(app.state.head(&table.key).await)?.flatten(),
+            false => None,
+        };
         let head = stored.map(|stored| {
             let grows = !table.config.is_loaded_once();
             if grows && stored.record.verified_up_to > Timestamp::MIN {
@@ -144,7 +148,8 @@ async fn look(app: &App, place: &Active) -> Result<Seen, Error> {
             stored.record
         });
         let windows = if watchdog::needs_windows(&place.instance, head.as_ref()) {
-            app.state.windows(&table.key).await?.into_iter().map(|(name, window)| (name, window.record)).collect()
+            let windows = readable(app.state.windows(&table.key).await)?.unwrap_or_default();
+            windows.into_iter().map(|(name, window)| (name, window.record)).collect()
         } else {
             Vec::new()
         };

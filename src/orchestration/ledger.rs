@@ -402,13 +402,17 @@ pub struct Head {
     /// The number of the last suspension or resumption of its run that came here.
     #[serde(default)]
     pub hold: u64,
+    /// How often in a row the host has given up the message of a count or of the table's end.
+    #[serde(default)]
+    pub given_up: u32,
     /// The last plan that was completed.
     #[serde(default)]
     pub plan: Option<String>,
     /// A plan being written; windows of another plan beyond `planned_to` are drafts.
     #[serde(default)]
     pub draft: Option<String>,
-    /// What comes of the table in its run, where no plan of it stands: to be counted there before the head is let go.
+    /// What comes of the table in its run, where no plan of it stands or it was given up: to be counted there before the head is let
+    /// go.
     #[serde(default)]
     pub ended: Option<Box<TableResult>>,
     /// Why the plan that stands has nothing but what earlier runs left.
@@ -516,6 +520,7 @@ impl Head {
             tenure: 0,
             stop: false,
             hold: 0,
+            given_up: 0,
             plan: None,
             draft: None,
             ended: None,

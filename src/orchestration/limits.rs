@@ -25,6 +25,9 @@ pub const MOST_SPLITS: u32 = 8;
 pub const START_ATTEMPTS: u32 = 3;
 /// Attempts of a plan before its error is the table's result.
 pub const PLAN_ATTEMPTS: u32 = 5;
+/// How often in a row the host may give up the message of a count, or of a table's end, before the table comes to its result
+/// without it. Each stands for ten deliveries that failed.
+pub const MOST_GIVEN_UP: u32 = 3;
 /// A service that asks to be left alone for longer is not believed: it is tried again after this.
 pub const LONGEST_ASKED: Duration = Duration::from_secs(3600);
 /// Window ids in one count query.

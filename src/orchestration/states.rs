@@ -5,7 +5,7 @@ use super::fan_in::{WindowEnd, end};
 use super::head::merge::{Terms, merged};
 use super::head::testing::{head, id, key, later, now, run as starter, seal, seen, shape, table};
 use super::head::verify::{Count, Judged, Part, record};
-use super::head::{finish, gap, hold, narrow, plan, survey, take, unplanned};
+use super::head::{finish, gap, given_up, hold, narrow, plan, survey, take, unplanned};
 use super::ids::{Part as HashPart, WindowId};
 use super::instance::{Instance, RuntimeStatus, StartInput, TableResult};
 use super::ledger::{Counts, Head, TableState, VerifyDue};
@@ -255,6 +255,7 @@ fn moved_head(head: &Head) -> Vec<(&'static str, TableState)> {
     let went_on = hold::go_on(&key(), &held, &none, &run(RuntimeStatus::Running, 0), now(), &limits());
     to("go_on", went_on.map(|went_on| went_on.head));
     to("begin_again", restart::let_go(head, &id(1), 1, now()));
+    to("given_up", given_up::end(head, "x", now()));
     moved
 }
 

@@ -265,9 +265,10 @@ impl State {
     }
 
     async fn recent<T: DeserializeOwned>(&self, key: Key, age: Duration) -> Result<Option<Stored<T>>, Error> {
-        match self.cache.get(&key, age) {
-            Some(row) => read(&row).map(Some),
-            None => self.get(key).await,
+        match self.cache.get(&key, age).map(|row| read(&row)) {
+            Some(Ok(record)) => Ok(Some(record)),
+            // One that could not be read may have been mended.
+            Some(Err(_)) | None => self.get(key).await,
         }
     }
 

@@ -364,3 +364,21 @@ async fn a_page_without_rows_is_not_the_end_of_the_windows() {
     let (windows, more) = state.windows_after(&table(), Some(&name(7))).await.unwrap();
     assert_eq!((windows.len(), more), (0, false), "nor is its end another stretch");
 }
+
+#[tokio::test]
+async fn a_record_that_could_not_be_read_is_read_again_once_it_is_mended() {
+    let mut store = Store::new();
+    let (one, other) = (store.process(), store.process());
+    one.commit(Transaction::new().window(&table(), &name(1), &window(1), None).unwrap()).await.unwrap();
+    let key = key(&table_partition(&table()), name(1).as_str()).unwrap();
+    let tables = &other.storage().tables;
+    let states = |state: &str| [("state".to_owned(), state.into())].into_iter().collect();
+    let write = async |state: &str| {
+        let etag = tables.get(&key).await.unwrap().unwrap().etag;
+        tables.commit(&[Operation::Merge(key.clone(), states(state), etag)]).await.unwrap();
+    };
+    write("nonsense").await;
+    assert!(matches!(one.window(&table(), &name(1)).await, Err(Error::Unreadable { .. })));
+    write("planned").await;
+    assert!(one.recent_window(&table(), &name(1)).await.unwrap().is_some());
+}

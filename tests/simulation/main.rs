@@ -43,6 +43,7 @@ mod store;
 mod tenant;
 mod throttled;
 mod told;
+mod unreadable;
 mod whole_tables;
 #[path = "../support/wiring.rs"]
 mod wiring;

@@ -5,6 +5,7 @@ pub mod adopt;
 mod audit;
 pub mod begin;
 mod finish;
+mod give_up;
 pub(super) mod hold;
 mod plan;
 mod purge;
@@ -147,6 +148,8 @@ fn is_transient(error: &crate::adx::Error) -> bool {
     }
 }
 
+/// For a table whose messages were poisoned.
+pub(super) use give_up::{give_up, runs_at};
 /// For a plan whose message was poisoned.
 pub(super) use plan::give_up as give_up_plan;
 pub use plan::{Estimate, estimates};

@@ -5,14 +5,15 @@ use crate::app::App;
 use crate::functions::chunk_worker::commit_end;
 use crate::functions::control::release;
 use crate::functions::notes;
-use crate::functions::orchestrator::{give_up_plan, swap_run};
-use crate::orchestration::ids::InstanceId;
+use crate::functions::orchestrator::{give_up, give_up_plan, runs_at, swap_head, swap_run};
+use crate::orchestration::ids::{InstanceId, TableKey};
 use crate::orchestration::message::{ChunkMessage, ControlMessage};
 use crate::orchestration::repairs::{Kind, Repaired};
 use crate::orchestration::watchdog::poison::{self, Found, Note};
-use crate::state::{CHUNK_QUEUE, CONTROL_QUEUE, Error};
+use crate::state::{CHUNK_QUEUE, CONTROL_QUEUE, Error, readable};
 use crate::storage::{Body, Message as QueueMessage};
 use crate::telemetry::ids;
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tokio::time::Instant;
@@ -68,11 +69,16 @@ async fn bury_one(app: &App, queue: &'static str, message: &QueueMessage) -> Res
     if let Some(body) = read {
         let note = notes::find(app, &body).await;
         let dead = Dead { queue, message, body, note };
-        match queue {
+        let buried = match queue {
+            CHUNK_QUEUE => bury_chunk(app, &dead).await,
+            _ => bury_control(app, &dead).await.map(|()| true),
+        };
+        match buried {
+            Ok(true) => {}
             // Not received again before its lease is over.
-            CHUNK_QUEUE if !bury_chunk(app, &dead).await? => return Ok(()),
-            CHUNK_QUEUE => {}
-            _ => bury_control(app, &dead).await?,
+            Ok(false) => return Ok(()),
+            Err(error @ Error::Unreadable { .. }) => bury_table(app, &dead, error).await?,
+            Err(error) => return Err(error),
         }
         notes::remove(app, &dead.body, u32::MAX).await;
     } else {
@@ -108,6 +114,34 @@ impl Dead<'_> {
     fn id(&self) -> Option<&str> {
         self.note.as_ref().map(|note| note.message.as_str())
     }
+}
+
+/// Ends the table that the message is about, in the run that is at it: a record of its ledger cannot be read, and no message that needs it
+/// comes to anything. Nothing waits for the message of any other table.
+///
+/// # Errors
+/// `error` itself where the message is about no table; the state store's.
+async fn bury_table(app: &App, dead: &Dead<'_>, error: Error) -> Result<(), Error> {
+    let Some(key) = table_of(&dead.body) else { return Err(error) };
+    let head = readable(app.state.head(&key).await)?.map(|head| head.map(|head| head.record));
+    let (table, runs) = match head {
+        Some(head) => {
+            (head.as_ref().map(|head| head.source.clone()), head.and_then(|head| head.run).into_iter().collect())
+        }
+        None => (None, runs_at(app, &key).await?),
+    };
+    for run in runs {
+        give_up(app, &run, &key, &poison::unread(&error.to_string())).await?;
+        let made = Repaired { at: app.state.now(), kind: Kind::StepPoisoned, table: table.clone(), window: None };
+        log(Some(&run), &made, dead.id());
+        record(app, Some(&run), &[made]).await?;
+    }
+    Ok(())
+}
+
+/// The table that a message of either queue is about, if it is about one.
+fn table_of(body: &Value) -> Option<TableKey> {
+    TableKey::deserialize(body.get("table")?).ok()
 }
 
 /// Gives whether the message can go.
@@ -152,7 +186,7 @@ async fn bury_control(app: &App, dead: &Dead<'_>) -> Result<(), Error> {
         | ControlMessage::Suspend { instance, .. }
         | ControlMessage::Resume { instance, .. } => (Some(instance), None),
     };
-    let head = head.map(|head| head.record);
+    let (head, version) = head.map(|head| (head.record, head.etag)).unzip();
     let id: Option<InstanceId> = id.cloned().or_else(|| head.as_ref().and_then(|head| head.run.clone()));
     let run = match &id {
         Some(id) => app.state.instance(id).await?,
@@ -167,7 +201,18 @@ async fn bury_control(app: &App, dead: &Dead<'_>) -> Result<(), Error> {
                 release(app, &failed.id).await?;
             }
         }
-        (poison::Control::GiveUp(instance, table, error), _) => give_up_plan(app, &instance, &table, &error).await?,
+        (poison::Control::GiveUpPlan(instance, table, error), _) => {
+            give_up_plan(app, &instance, &table, &error).await?
+        }
+        (poison::Control::GiveUp(instance, table, error), _) => give_up(app, &instance, &table, &error).await?,
+        (poison::Control::AgainWith(table, head, debt), _) => {
+            match swap_head(app, &table, &head, version.as_ref()).await {
+                // It moves after all.
+                Ok(_) | Err(Error::Conflict) => {}
+                Err(error) => return Err(error),
+            }
+            app.state.pay(&[debt]).await?;
+        }
         (poison::Control::Again(debt), _) => app.state.pay(&[debt]).await?,
         (poison::Control::Fail(_) | poison::Control::Drop, _) => {}
     }

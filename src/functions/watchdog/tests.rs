@@ -9,9 +9,12 @@ use crate::functions::testing::{Set, app};
 use crate::orchestration::head::testing;
 use crate::orchestration::instance::RuntimeStatus;
 use crate::orchestration::instance::StartInput;
+use crate::orchestration::ledger::{Head, TableState};
+use crate::orchestration::limits::MOST_GIVEN_UP;
 use crate::orchestration::message::ControlMessage;
 use crate::orchestration::repairs::Kind;
 use crate::orchestration::window::WindowState;
+use crate::orchestration::write::Seen;
 use crate::state::{CHUNK_QUEUE, CONTROL_QUEUE, Transaction};
 use crate::storage::{
     Body, Continuation, Error as StorageError, Key, Message as QueueMessage, MessageQueue, Operation, Page, Range,
@@ -275,4 +278,125 @@ async fn a_run_that_cannot_be_read_keeps_no_other_from_being_watched() {
     world.clock.forward(121);
     handle(&world.app).await.unwrap_err();
     assert_eq!(world.starts().await, [forced]);
+}
+
+/// A run at a table with `head`, which is its own, and `windows`.
+async fn at_a_table(world: &World, head: Head, windows: &[Seen<u64>]) -> InstanceId {
+    let id = world.started(false).await;
+    let (key, state) = (testing::key(), &world.app.state);
+    let run = state.instance(&id).await.unwrap().unwrap();
+    let running = Instance { status: RuntimeStatus::Running, tables_total: 1, ..run.record.clone() };
+    assert!(swap_run(&world.app, &run, &running).await.unwrap());
+    state.commit(Transaction::new().table(&id, &testing::table(), None).unwrap()).await.unwrap();
+    let mut insert = Transaction::new().head(&key, &Head { run: Some(id.clone()), ..head }, None).unwrap();
+    for seen in windows {
+        insert = insert.window(&key, &seen.name, &seen.window, None).unwrap();
+    }
+    state.commit(insert).await.unwrap();
+    world.starts().await;
+    id
+}
+
+/// Writes nonsense into a row of the table's ledger.
+async fn spoil(world: &World, row: &str) {
+    let tables = &world.app.state.storage().tables;
+    let row = tables.get(&Key::new(format!("t:{}", testing::key().as_str()), row).unwrap()).await.unwrap().unwrap();
+    let spoilt = [("state".to_owned(), "nonsense".into())].into_iter().collect();
+    tables.commit(&[Operation::Merge(row.key, spoilt, row.etag)]).await.unwrap();
+}
+
+impl World {
+    /// Asserts that the run has ended with its table failed, and gives why.
+    async fn failed_table(&self, id: &InstanceId) -> String {
+        let run = self.record(id).await;
+        assert_eq!(
+            (run.status, run.tables_failed, self.places().await),
+            (RuntimeStatus::Completed, 1, vec![]),
+            "{run:?}"
+        );
+        assert_eq!((self.poisoned(CONTROL_QUEUE).await, self.poisoned(CHUNK_QUEUE).await), (0, 0));
+        assert_eq!(run.repairs.last.last().map(|repair| repair.kind), Some(Kind::StepPoisoned));
+        let result = self.app.state.table(id, &testing::key()).await.unwrap().unwrap().record.result.unwrap();
+        assert_eq!((result.success, result.verified_up_to), (false, None));
+        result.error.unwrap()
+    }
+}
+
+#[tokio::test]
+async fn a_count_that_the_host_gives_up_again_and_again_ends_its_table_and_the_run() {
+    let world = world();
+    let id = at_a_table(&world, testing::due(4), &[]).await;
+    let body = json!({"kind": "verify", "table": testing::key(), "number": 4});
+    for given_up in 1..=MOST_GIVEN_UP {
+        let head = world.app.state.head(&testing::key()).await.unwrap().unwrap().record;
+        assert_eq!((head.given_up, head.run), (given_up - 1, Some(id.clone())));
+        notes::leave(&world.app, &body, "m-7", 9, "out of luck").await;
+        world.poison(CONTROL_QUEUE, body.to_string().as_bytes()).await;
+        handle(&world.app).await.unwrap();
+    }
+    assert!(world.failed_table(&id).await.contains("delivery 9 failed: out of luck"));
+    let head = world.app.state.head(&testing::key()).await.unwrap().unwrap().record;
+    assert_eq!((head.state, head.run, head.ended), (TableState::Idle, None, None));
+    let next = world.started(false).await;
+    assert_ne!(next, id, "the place is free");
+}
+
+#[tokio::test]
+async fn a_run_whose_ledger_cannot_be_read_ends_whichever_record_it_is_and_whatever_message_tells() {
+    let windows = [testing::seen(10, WindowState::Planned), testing::seen(20, WindowState::Planned)];
+    let (spoilt, other) = (windows[0].name.as_str(), &windows[1].name);
+    let chunk = |window| (CHUNK_QUEUE, json!({"table": testing::key(), "window": window}));
+    let verify = (CONTROL_QUEUE, json!({"kind": "verify", "table": testing::key(), "number": 4}));
+    for (row, (queue, body)) in
+        [(spoilt, chunk(&windows[0].name)), ("h", chunk(&windows[0].name)), ("h", chunk(other)), ("h", verify)]
+    {
+        let world = world();
+        let mut head = testing::due(4);
+        head.counts.open = 2;
+        let id = at_a_table(&world, head, &windows).await;
+        spoil(&world, row).await;
+        world.poison(queue, body.to_string().as_bytes()).await;
+        handle(&world.app).await.unwrap();
+        let error = world.failed_table(&id).await;
+        assert!(error.contains(&format!("/{row} in the state store cannot be read")), "{row} {queue}: {error}");
+    }
+}
+
+#[tokio::test]
+async fn a_window_that_cannot_be_read_ends_no_table_that_nobody_is_at() {
+    let world = world();
+    let windows = [testing::seen(10, WindowState::Planned)];
+    let id = at_a_table(&world, testing::head(TableState::Planning), &windows).await;
+    spoil(&world, windows[0].name.as_str()).await;
+    let body = json!({"table": testing::key(), "window": windows[0].name});
+    world.poison(CHUNK_QUEUE, body.to_string().as_bytes()).await;
+    handle(&world.app).await.unwrap();
+    assert_eq!((world.record(&id).await.status, world.poisoned(CHUNK_QUEUE).await), (RuntimeStatus::Running, 0));
+}
+
+#[tokio::test]
+async fn a_table_that_cannot_be_read_keeps_no_other_from_being_watched_and_comes_to_a_count_itself() {
+    let world = world();
+    let windows = [testing::seen(10, WindowState::Planned)];
+    let mut head = testing::head(TableState::Running);
+    head.counts.open = 1;
+    let id = at_a_table(&world, head, &windows).await;
+    let other = TableKey::new("t", "other", "c", "d", "x");
+    let row = crate::orchestration::instance::TableRun { key: other.clone(), ordinal: 1, ..testing::table() };
+    world.app.state.commit(Transaction::new().table(&id, &row, None).unwrap()).await.unwrap();
+    spoil(&world, windows[0].name.as_str()).await;
+    world.clock.forward(721);
+    handle(&world.app).await.unwrap();
+    let queues = &world.app.state.storage().queues;
+    let sent = queues.receive(CONTROL_QUEUE, 32, Duration::from_secs(60)).await.unwrap();
+    let sent: Vec<ControlMessage> = sent
+        .into_iter()
+        .map(|message| match message.body {
+            Body::Bytes(body) => serde_json::from_slice(&body).unwrap(),
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    assert!(sent.contains(&ControlMessage::Plan { instance: id, table: other, attempt: 0 }), "{sent:?}");
+    let verify = world.app.state.head(&testing::key()).await.unwrap().unwrap().record.verify;
+    assert_eq!(verify.map(|due| due.number), Some(1));
 }

@@ -3,13 +3,15 @@
 //! ```text
 //! idle ── take ──> planning ── plan ──> running ── verify ──> finishing ── finish ──> idle
 //!   ▲                 │  └─── no plan ─────┐ └─ plan without open windows ─┘
-//!   └─────────────────┴────────────────────┘       stop, hold: no new claims, in any of these
+//!   ├─────────────────┴────────────────────┘       stop, hold: no new claims, in any of these
+//!   └─── given_up ─── running, finishing
 //! ```
 //!
 //! A head that a run left behind is taken by the next one in whatever state it is.
 
 pub mod finish;
 pub mod gap;
+pub mod given_up;
 pub mod handover;
 pub mod hold;
 pub mod learn;

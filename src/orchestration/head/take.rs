@@ -104,6 +104,7 @@ pub fn take(
         stop: false,
         // The run goes on: all of its suspensions are over, those too that have not come to the table yet.
         hold: run.holds,
+        given_up: 0,
         draft: Some(fresh.draft),
         ended: None,
         plan_error: None,

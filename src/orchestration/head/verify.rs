@@ -214,6 +214,7 @@ pub fn record<V: Clone>(
     }
     let mut owed = Vec::new();
     if part != Part::Batch {
+        head.given_up = 0;
         // Longer than it waits for a proof the run waits for none of these; the next one counts them.
         let gives_up = |since: Timestamp| now.since(since) > limits.verify_deadline;
         head.recount = head.recount.filter(|since| part == Part::Last && !gives_up(*since));

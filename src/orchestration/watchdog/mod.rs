@@ -6,6 +6,7 @@ pub mod poison;
 #[cfg(test)]
 mod tests;
 
+use super::fan_in::schedule_verify;
 use super::head::{stall, verify};
 use super::ids::{InstanceId, TableKey, WindowId, WindowName};
 use super::instance::{Instance, RuntimeStatus, TableRun};
@@ -68,7 +69,7 @@ pub struct Sight {
     pub table: TableRun,
     /// Its head.
     pub head: Option<Head>,
-    /// Its windows, where [`needs_windows`] asks for them.
+    /// Its windows, where [`needs_windows`] asks for them; none where they cannot be read.
     pub windows: Vec<(WindowName, Window)>,
 }
 
@@ -205,6 +206,9 @@ impl Watched<'_> {
         if !needs_windows(&self.run.id, Some(head)) {
             return Vec::new();
         }
+        if self.sight.windows.is_empty() {
+            return self.counted_if_stalled(head).into_iter().collect();
+        }
         let held = || {
             let states = [WindowState::Claimed, WindowState::Sealed];
             self.sight.windows.iter().filter(move |(_, window)| states.contains(&window.state))
@@ -219,6 +223,17 @@ impl Watched<'_> {
             }));
         }
         repairs
+    }
+
+    /// A count, of a table that stands still and whose windows cannot be read: it comes to nothing, and once the host has given it up
+    /// often enough, so has the table.
+    fn counted_if_stalled(&self, head: &Head) -> Option<Repair> {
+        if head.verify.is_some() || !self.is_stalled(head) {
+            return None;
+        }
+        let (table, mut head) = (self.key().clone(), Head { moved: self.now, ..head.clone() });
+        let debts = vec![schedule_verify(&table, &mut head, self.limits.verify_first, self.now)];
+        Some(self.repair(Kind::Stalled, None, Action::Dispatch { table, head: Box::new(head), debts }))
     }
 
     /// A window whose worker is gone. A sealed one needs no call; the message of any other would only pile up while the

@@ -2,11 +2,15 @@
 //! says so, and nothing waits for it any longer.
 
 use crate::orchestration::fan_in::WindowEnd;
+use crate::orchestration::head::given_up;
 use crate::orchestration::ids::{InstanceId, TableKey};
 use crate::orchestration::instance::{Instance, RuntimeStatus};
 use crate::orchestration::ledger::{Head, TableState};
 use crate::orchestration::limits::Limits;
 use crate::orchestration::message::{ControlMessage, Debt};
+use crate::orchestration::run::suspend::Move;
+use crate::orchestration::run::terminate::is_meant;
+use crate::orchestration::run::{resume, suspend};
 use crate::orchestration::window::{Window, WindowState};
 use crate::timestamp::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -74,9 +78,9 @@ fn gave_up(note: Option<&Note>) -> String {
 /// What a message about a step finds.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Found<'a> {
-    /// The run of a start message.
+    /// The run that the message names, or that holds its table.
     pub run: Option<&'a Instance>,
-    /// The head of a plan message's table.
+    /// The head of its table, if it names one.
     pub head: Option<&'a Head>,
 }
 
@@ -86,9 +90,13 @@ pub enum Control {
     /// Swap the run to this, then leave its place.
     Fail(Box<Instance>),
     /// End the table with this error, unless a plan of it stands.
+    GiveUpPlan(InstanceId, TableKey, String),
+    /// End the table with this error, although its windows have not all ended.
     GiveUp(InstanceId, TableKey, String),
     /// Send it again.
     Again(Debt),
+    /// Swap the head to this, then send it again.
+    AgainWith(TableKey, Box<Head>, Debt),
     /// Nothing waits for it.
     Drop,
 }
@@ -110,17 +118,69 @@ pub fn control(
             failed.map_or(Control::Drop, |failed| Control::Fail(Box::new(failed)))
         }
         // Its plan stands: what failed was what comes after it, and the message goes on with that.
-        ControlMessage::Plan { instance, table, attempt } if is_planned(found.head, &instance) => {
-            again(ControlMessage::Plan { instance, table, attempt })
+        ControlMessage::Plan { ref instance, ref table, .. } if is_planned(found.head, instance) => {
+            let (table, instance) = (table.clone(), instance.clone());
+            again_or_over(message, found.head, (instance, table), note, now, limits)
         }
         ControlMessage::Plan { instance, table, .. } => {
-            Control::GiveUp(instance, table, format!("the table could not be planned: {}", gave_up(note)))
+            Control::GiveUpPlan(instance, table, format!("the table could not be planned: {}", gave_up(note)))
         }
-        ControlMessage::Verify { .. }
-        | ControlMessage::Terminate { .. }
-        | ControlMessage::Suspend { .. }
-        | ControlMessage::Resume { .. } => again(message),
+        // Of a count that was overtaken the later one sends what is owed.
+        ControlMessage::Verify { ref table, number } => {
+            let awaited = found.head.filter(|head| given_up::is_awaited(head, number));
+            match awaited.and_then(|head| head.run.clone()) {
+                Some(run) => {
+                    let at = (run, table.clone());
+                    again_or_over(message, awaited, at, note, now, limits)
+                }
+                None => Control::Drop,
+            }
+        }
+        // Counts find out by themselves that their run was terminated.
+        ControlMessage::Terminate { life, created, .. } => {
+            let is_told = |run: &Instance| run.status.is_final() && now.since(run.updated) > limits.verify_deadline;
+            let waits = found.run.is_some_and(|run| is_meant(run, life, created) && !is_told(run));
+            if waits { again(message) } else { Control::Drop }
+        }
+        // Somebody waits for these as long as nothing later was asked for.
+        ControlMessage::Suspend { number, created, ref reason, .. } => {
+            let waits = found.run.is_some_and(|run| suspend::apply(run, number, created, reason, now) != Move::Old);
+            if waits { again(message) } else { Control::Drop }
+        }
+        ControlMessage::Resume { number, created, .. } => {
+            let going = found.run.filter(|run| !run.status.is_final());
+            let waits = going.is_some_and(|run| resume::apply(run, number, created, now) != Move::Old);
+            if waits { again(message) } else { Control::Drop }
+        }
     }
+}
+
+/// Sends the message of a table's count or end again; where the host has given it up too often, the table is over for run `at`.
+fn again_or_over(
+    message: ControlMessage,
+    head: Option<&Head>,
+    at: (InstanceId, TableKey),
+    note: Option<&Note>,
+    now: Timestamp,
+    limits: &Limits,
+) -> Control {
+    match head.and_then(|head| given_up::again(head, now, limits)) {
+        Some(head) => Control::AgainWith(at.1, Box::new(head), Debt::control(message, limits.verify_longest)),
+        None => {
+            let error = format!(
+                "the table could not be counted to its end: {}. What is not proved is for the next run",
+                gave_up(note)
+            );
+            Control::GiveUp(at.0, at.1, error)
+        }
+    }
+}
+
+/// Why a table comes to its end in a run where a record that a message is about cannot be read, as `error` says.
+pub fn unread(error: &str) -> String {
+    format!(
+        "{error}. Nothing more of the table is copied or proved in this run; the next one takes it up again. If it fails for          the same record, have one version of the app at work, or put back what was changed by hand"
+    )
 }
 
 fn is_planned(head: Option<&Head>, id: &InstanceId) -> bool {
@@ -132,8 +192,9 @@ fn is_planned(head: Option<&Head>, id: &InstanceId) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::orchestration::head::testing::{head, id, key, later, now, seen};
+    use crate::orchestration::head::testing::{due, head, id, key, later, now, seen};
     use crate::orchestration::instance::StartInput;
+    use crate::orchestration::limits::MOST_GIVEN_UP;
     use serde_json::Value;
 
     fn note() -> Note {
@@ -217,19 +278,88 @@ mod tests {
         let of_another = Head { run: Some(id(9)), ..head(TableState::Running) };
         for unplanned in [None, Some(&head(TableState::Planning)), Some(&of_another)] {
             assert!(
-                matches!(on_plan(unplanned), Control::GiveUp(_, _, error) if error.contains("could not be planned"))
+                matches!(on_plan(unplanned), Control::GiveUpPlan(_, _, error) if error.contains("could not be planned"))
             );
         }
         for state in [TableState::Running, TableState::Finishing] {
-            assert!(matches!(on_plan(Some(&head(state))), Control::Again(_)));
+            assert!(matches!(on_plan(Some(&head(state))), Control::AgainWith(..)));
         }
     }
 
     #[test]
-    fn counts_and_control_go_on() {
+    fn a_count_is_sent_again_until_the_host_has_given_it_up_too_often() {
         let limits = Limits::scaled(1.0);
-        let verify = ControlMessage::Verify { table: key(), number: 3 };
-        let again = control(verify, Found::default(), None, now(), &limits);
-        assert!(matches!(again, Control::Again(debt) if debt.delay == limits.verify_longest));
+        let on = |message: &ControlMessage, head: &Head| {
+            control(message.clone(), Found { run: None, head: Some(head) }, Some(&note()), now(), &limits)
+        };
+        let verify = |number| ControlMessage::Verify { table: key(), number };
+        let finishing = Head { verify_number: 4, ..head(TableState::Finishing) };
+        for message in [verify(4), ControlMessage::Plan { instance: id(1), table: key(), attempt: 0 }] {
+            for before in [due(4), finishing.clone()] {
+                let (mut head, mut times) = (before, 0);
+                let error = loop {
+                    match on(&message, &head) {
+                        Control::AgainWith(table, next, debt) => {
+                            assert_eq!(table, key());
+                            assert_eq!(debt, Debt::control(message.clone(), limits.verify_longest));
+                            (head, times) = (*next, times + 1);
+                        }
+                        Control::GiveUp(run, table, error) => {
+                            assert_eq!((run, table), (id(1), key()));
+                            break error;
+                        }
+                        other => panic!("{other:?}"),
+                    }
+                };
+                assert_eq!(times + 1, MOST_GIVEN_UP);
+                assert!(error.contains("delivery 9 failed: the row is unreadable"), "{error}");
+            }
+        }
+        assert_eq!(on(&verify(3), &due(4)), Control::Drop, "it was overtaken");
+        assert_eq!(on(&verify(4), &head(TableState::Idle)), Control::Drop);
+    }
+
+    #[test]
+    fn control_of_a_run_is_sent_again_as_long_as_somebody_waits_for_it() {
+        let limits = Limits::scaled(1.0);
+        let run = |status, holds| Instance {
+            status,
+            holds,
+            ..Instance::pending(id(1), StartInput::default(), Value::Null, now())
+        };
+        let goes_on = |message: &ControlMessage, run: Option<&Instance>, now| match control(
+            message.clone(),
+            Found { run, head: None },
+            None,
+            now,
+            &limits,
+        ) {
+            Control::Again(debt) => debt == Debt::control(message.clone(), limits.verify_longest),
+            Control::Drop => false,
+            other => panic!("{other:?}"),
+        };
+        let (instance, created, reason) = (id(1), Some(now()), String::new());
+        let terminate = ControlMessage::Terminate { instance, life: 0, created, reason };
+        let over = run(RuntimeStatus::Running, 0).terminated("x", later(1)).unwrap();
+        assert!(goes_on(&terminate, Some(&run(RuntimeStatus::Running, 0)), later(9_999)));
+        assert!(goes_on(&terminate, Some(&over), later(60)));
+        assert!(!goes_on(&terminate, Some(&over), later(1_802)), "the counts of its tables find out");
+        assert!(!goes_on(&terminate, None, now()));
+        let (instance, reason) = (id(1), String::new());
+        let suspend = ControlMessage::Suspend { instance, number: 3, created, reason };
+        let resume = ControlMessage::Resume { instance: id(1), number: 3, created };
+        for (status, holds, held, resumed) in [
+            (RuntimeStatus::Running, 2, true, false),
+            (RuntimeStatus::Suspended, 2, false, true),
+            (RuntimeStatus::Suspended, 3, true, false),
+            (RuntimeStatus::Running, 3, false, true),
+            (RuntimeStatus::Running, 4, false, true),
+            (RuntimeStatus::Suspended, 4, true, false),
+            (RuntimeStatus::Completed, 3, false, false),
+        ] {
+            let run = run(status, holds);
+            assert_eq!(goes_on(&suspend, Some(&run), later(1)), held, "{status:?} {holds}");
+            assert_eq!(goes_on(&resume, Some(&run), later(1)), resumed, "{status:?} {holds}");
+        }
     }
 }
