@@ -61,8 +61,8 @@ struct Frame {
     table_fragment_type: String,
     row_count: Option<u64>,
     one_api_errors: Option<Vec<Value>>,
-    has_errors: bool,
-    cancelled: bool,
+    has_errors: Option<bool>,
+    cancelled: Option<bool>,
 }
 
 struct Part {
@@ -176,10 +176,10 @@ fn take_frame(frame: Frame, parts: &mut Vec<Part>, completed: &mut bool) -> Resu
         "DataSetCompletion" => {
             *completed = true;
             first_error(frame.one_api_errors.as_deref().unwrap_or_default())?;
-            if frame.cancelled {
+            if frame.cancelled == Some(true) {
                 return Err(service("Cancelled", "the query was cancelled"));
             }
-            if frame.has_errors {
+            if frame.has_errors == Some(true) {
                 return Err(service("HasErrors", "the service says that the answer has errors and names none"));
             }
         }
@@ -501,6 +501,14 @@ mod tests {
             (error.code.as_str(), error.message.as_str()),
             ("ScriptCommandFailed", "`.drop table X` of a script failed: no table X")
         );
+    }
+
+    #[test]
+    fn what_an_answer_leaves_open_is_no_error() {
+        let mut primary = primary(&json!([[7]]));
+        primary["OneApiErrors"] = Value::Null;
+        let end = json!({"FrameType": "DataSetCompletion", "HasErrors": null, "Cancelled": null, "OneApiErrors": null});
+        assert_eq!(v2(&json!([header(), primary, end])).unwrap().len(), 1);
     }
 
     #[test]

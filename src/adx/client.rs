@@ -4,7 +4,7 @@
 use super::answer::{Failure, decode_v1, decode_v2};
 use super::error::{Error, RequestText};
 use super::{FreshIds, Table};
-use crate::outbound::{Outbound, Unanswered, read_capped, retry_after};
+use crate::outbound::{BodyError, Outbound, Unanswered, read_capped, retry_after};
 use crate::remedy::Application;
 use crate::secret::Secret;
 use crate::telemetry::metrics;
@@ -16,6 +16,7 @@ use reqwest::Method;
 use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap};
 use serde_json::{Value, json};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::sync::OnceCell;
 use tokio::time::{Instant, timeout_at};
@@ -26,6 +27,8 @@ use url::Url;
 const MAX_ANSWER_BYTES: usize = 64 * 1024 * 1024;
 /// What a part of a path is written with as it is (RFC 3986, "unreserved").
 const IN_A_PATH: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+/// The option of a query that says how much of what was committed it sees.
+const CONSISTENCY: &str = "queryconsistency";
 /// The database that commands of the ingestion endpoint name.
 const NO_DATABASE: &str = "NetDefaultDB";
 
@@ -46,7 +49,7 @@ pub struct Endpoints {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Options {
     /// Sees everything that is committed, even where a workload group makes queries weak. Fabric has no
-    /// such option, there it is not sent.
+    /// such option, there it is not sent; nor to a service that has refused it.
     pub strong_consistency: bool,
     /// The service refuses to write.
     pub read_only: bool,
@@ -152,6 +155,8 @@ struct Inner {
     clock: Arc<dyn Clock>,
     ids: Arc<dyn FreshIds>,
     pace: Pace,
+    /// The engine has refused to be asked for a consistency.
+    knows_no_consistency: AtomicBool,
 }
 
 /// One request, before it has a token and an id.
@@ -180,7 +185,9 @@ impl Client {
         let Endpoints { cluster, ingest, database, app } = endpoints;
         let endpoint = |url| Endpoint { url, scope: OnceCell::new() };
         let (engine, ingest) = (endpoint(cluster), endpoint(ingest));
-        Self { inner: Arc::new(Inner { outbound, engine, ingest, database, app, clock, ids, pace }) }
+        let knows_no_consistency = AtomicBool::new(false);
+        let inner = Inner { outbound, engine, ingest, database, app, clock, ids, pace, knows_no_consistency };
+        Self { inner: Arc::new(inner) }
     }
 
     /// The database of the tables.
@@ -233,11 +240,39 @@ impl Client {
     /// Any but [`Error::OutcomeUnknown`].
     pub async fn query(&self, csl: &str, options: Options, deadline: Instant) -> Result<Table, Error> {
         let inner = &self.inner;
-        let mut sent = json!({"results_progressive_enabled": false});
-        if options.strong_consistency && !is_fabric(&inner.engine.url) && !mutated!(WeakCount) {
-            sent["queryconsistency"] = Value::from("strongconsistency");
+        let is_known = !is_fabric(&inner.engine.url) && !inner.knows_no_consistency.load(Ordering::Relaxed);
+        if !options.strong_consistency || !is_known || mutated!(WeakCount) {
+            return self.query_by(csl, options.read_only, None, deadline).await;
         }
-        if options.read_only {
+        match self.query_by(csl, options.read_only, Some("strongconsistency"), deadline).await {
+            Err(Error::Refused { message, permanent: true, .. })
+                if message.contains(CONSISTENCY) && !csl.contains(CONSISTENCY) =>
+            {
+                let answer = self.query_by(csl, options.read_only, None, deadline).await?;
+                tracing::warn!(
+                    message,
+                    "the service knows no consistency of queries, and is asked without from now on"
+                );
+                inner.knows_no_consistency.store(true, Ordering::Relaxed);
+                Ok(answer)
+            }
+            other => other,
+        }
+    }
+
+    async fn query_by(
+        &self,
+        csl: &str,
+        read_only: bool,
+        consistency: Option<&str>,
+        deadline: Instant,
+    ) -> Result<Table, Error> {
+        let inner = &self.inner;
+        let mut sent = json!({"results_progressive_enabled": false});
+        if let Some(consistency) = consistency {
+            sent[CONSISTENCY] = Value::from(consistency);
+        }
+        if read_only {
             sent["request_readonly"] = Value::Bool(true);
         }
         let properties = json!({"Options": sent}).to_string();
@@ -248,7 +283,7 @@ impl Client {
             url: at_path(&inner.engine.url, "/v2/rest/query"),
             operation: "query",
             body: body.to_string().into(),
-            read_only: options.read_only,
+            read_only,
             optional: false,
             text: RequestText { csl, database: &inner.database, app: &inner.app, changes: false },
             decode: decode_v2,
@@ -433,7 +468,7 @@ impl Client {
         let body = match read_capped(response, MAX_ANSWER_BYTES, deadline).await {
             Ok(body) => body,
             // What stands in an answer to a change that cannot be read is not known.
-            Err(error @ crate::outbound::BodyError::TooLarge { .. }) if !call.text.changes => {
+            Err(error @ (BodyError::TooLarge { .. } | BodyError::Encoded { .. })) if !call.text.changes => {
                 return Err(Error::corrupt(error.to_string()));
             }
             Err(error) => return Err(call.text.lost(format!("{error} (request {id})"))),

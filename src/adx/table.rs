@@ -49,6 +49,22 @@ impl Type {
             _ => return None,
         })
     }
+
+    /// As it is declared.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Bool => "bool",
+            Self::Int => "int",
+            Self::Long => "long",
+            Self::Real => "real",
+            Self::Decimal => "decimal",
+            Self::String => "string",
+            Self::Datetime => "datetime",
+            Self::Timespan => "timespan",
+            Self::Guid => "guid",
+            Self::Dynamic => "dynamic",
+        }
+    }
 }
 
 /// A column of an answer.
@@ -143,7 +159,7 @@ impl<'a> Row<'a> {
         }
     }
 
-    /// A whole number, exact over all of `i64`.
+    /// A whole number, exact over all of `i64`; also as text, as services write what is beyond the numbers of a browser.
     ///
     /// # Errors
     /// As [`Row::text`].
@@ -151,6 +167,7 @@ impl<'a> Row<'a> {
         match self.cell(at).0 {
             Value::Null => Ok(None),
             Value::Number(number) => number.as_i64().map(Some).ok_or_else(|| self.mismatch(at, "long")),
+            Value::String(text) => text.trim().parse().map(Some).map_err(|_| self.mismatch(at, "long")),
             _ => Err(self.mismatch(at, "long")),
         }
     }
@@ -173,7 +190,7 @@ impl<'a> Row<'a> {
         }
     }
 
-    /// A truth value, which v1 may send as 0 or 1.
+    /// A truth value, which v1 may send as 0 or 1, and a view that formats it as text.
     ///
     /// # Errors
     /// As [`Row::text`].
@@ -184,6 +201,12 @@ impl<'a> Row<'a> {
             Value::Number(number) => match number.as_i64() {
                 Some(0) => Ok(Some(false)),
                 Some(1) => Ok(Some(true)),
+                _ => Err(self.mismatch(at, "bool")),
+            },
+            Value::String(text) => match text.trim().to_ascii_lowercase().as_str() {
+                "" if self.cell(at).1 == Some(Type::String) => Ok(None),
+                "true" | "1" => Ok(Some(true)),
+                "false" | "0" => Ok(Some(false)),
                 _ => Err(self.mismatch(at, "bool")),
             },
             _ => Err(self.mismatch(at, "bool")),
@@ -302,13 +325,23 @@ mod tests {
         assert_eq!(reads!(bool, "SByte", json!(1)).unwrap(), "Some(true)");
         assert_eq!(reads!(bool, "boolean", json!(0)).unwrap(), "Some(false)");
         assert!(reads!(bool, "bool", json!(2)).is_err());
-        assert!(reads!(bool, "bool", json!("true")).is_err());
+        for (written, read) in
+            [("true", "Some(true)"), ("False", "Some(false)"), ("1", "Some(true)"), (" 0", "Some(false)")]
+        {
+            assert_eq!(reads!(bool, "string", json!(written)).unwrap(), read, "{written}");
+        }
+        assert_eq!(reads!(bool, "string", json!("")).unwrap(), "None");
+        assert!(reads!(bool, "bool", json!("")).is_err());
+        assert!(reads!(bool, "string", json!("perhaps")).is_err());
         assert_eq!(reads!(long, "int", json!(-3)).unwrap(), "Some(-3)");
         assert_eq!(reads!(long, "long", json!(i64::MAX)).unwrap(), "Some(9223372036854775807)");
         assert_eq!(reads!(long, "long", json!(i64::MIN)).unwrap(), "Some(-9223372036854775808)");
         assert!(reads!(long, "long", json!(u64::MAX)).is_err());
         assert!(reads!(long, "long", json!(1.5)).is_err());
-        assert!(reads!(long, "long", json!("1")).is_err());
+        assert_eq!(reads!(long, "long", json!("-9223372036854775808")).unwrap(), "Some(-9223372036854775808)");
+        for wrong in ["", "1.5", "one", "9223372036854775808"] {
+            assert!(reads!(long, "long", json!(wrong)).is_err(), "{wrong}");
+        }
         assert_eq!(reads!(real, "real", json!(1.5)).unwrap(), "Some(1.5)");
         assert_eq!(reads!(real, "double", json!("NaN")).unwrap(), "Some(NaN)");
         assert_eq!(reads!(real, "float", json!("-Infinity")).unwrap(), "Some(-inf)");

@@ -117,6 +117,7 @@ fn row(table: &str, columns: &Columns, folder: &str) -> ConfigRow {
         high_watermark: None,
         load_type: load_type.to_owned(),
         is_active: Some(true),
+        problem: None,
     }
 }
 

@@ -37,6 +37,48 @@ async fn a_query_asks_for_exact_data_and_names_itself() {
 }
 
 #[tokio::test]
+async fn a_service_that_does_not_know_the_consistency_of_queries_is_asked_without_from_then_on() {
+    let unknown = json!({"error": {"code": "General_BadRequest", "@permanent": true,
+        "@message": "Request property 'queryconsistency' is not supported"}});
+    let fake = Fake::start(move |seen| match String::from_utf8_lossy(&seen.body).contains("queryconsistency") {
+        true => status(400).saying(&unknown),
+        false => v2("N:long", &json!([[1]])),
+    })
+    .await;
+    let client = fake.client();
+    for _ in 0..3 {
+        assert_eq!(client.query("T | count", EXACT, soon()).await.unwrap().len(), 1);
+    }
+    assert_eq!(fake.seen().len(), 4);
+    // A query that is wrong for another reason stays wrong.
+    let wrong =
+        json!({"error": {"code": "General_BadRequest", "@permanent": true, "@message": "no `queryconsistency` here"}});
+    let fake = Fake::start(move |_| status(400).saying(&wrong)).await;
+    assert!(fake.client().query("queryconsistency | count", EXACT, soon()).await.is_err());
+    assert_eq!(fake.seen().len(), 1);
+}
+
+#[tokio::test]
+async fn an_answer_that_is_packed_although_nobody_asked_for_it_is_unpacked() {
+    use std::io::Write as _;
+    let packed = |body: &[u8]| {
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        encoder.write_all(body).unwrap();
+        bytes::Bytes::from(encoder.finish().unwrap())
+    };
+    let fake = Fake::start(move |_| {
+        let reply = v2("N:long", &json!([[1]]));
+        crate::fake::Reply { body: packed(&reply.body), ..reply }.with("content-encoding", "gzip")
+    })
+    .await;
+    assert_eq!(fake.client().query("T", EXACT, soon()).await.unwrap().len(), 1);
+    assert!(!fake.seen()[0].header("accept-encoding").contains("gzip"));
+    let fake = Fake::start(|_| v2("N:long", &json!([[1]])).with("content-encoding", "br")).await;
+    let error = fake.client().query("T", EXACT, soon()).await.unwrap_err().to_string();
+    assert!(error.contains("Content-Encoding: br"), "{error}");
+}
+
+#[tokio::test]
 async fn a_command_goes_to_the_management_address_and_may_write() {
     let fake = Fake::start(|_| v1("N:long", &json!([[1]]))).await;
     fake.client().command(".show tables", Effect::Read, soon()).await.unwrap();

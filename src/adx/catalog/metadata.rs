@@ -24,8 +24,10 @@ pub struct ConfigRow {
     pub high_watermark: Option<Timestamp>,
     /// `Full`, `Incremental` or `Snapshot`.
     pub load_type: String,
-    /// Whether the table is to be copied.
+    /// Whether the table is to be copied; a row that does not say so in a way that can be read is.
     pub is_active: Option<bool>,
+    /// The first cell that cannot be read, if there is one.
+    pub problem: Option<String>,
 }
 
 /// What a table is made of.
@@ -153,7 +155,7 @@ impl Catalog {
 /// The rows of the configuration view's answer.
 ///
 /// # Errors
-/// [`Error::Corrupt`] for an answer without the expected columns, or with other types.
+/// [`Error::Corrupt`] for an answer without the expected columns. A cell that cannot be read is the problem of its row alone.
 pub fn config_rows(table: &Table) -> Result<Vec<ConfigRow>, Error> {
     let column = |name| table.column(name);
     let (source, folder, destination) =
@@ -161,22 +163,43 @@ pub fn config_rows(table: &Table) -> Result<Vec<ConfigRow>, Error> {
     let (watermark, refreshed, high) =
         (column("WatermarkColumn")?, column("LastRefreshedTime")?, column("HighWatermark")?);
     let (load_type, active) = (column("LoadType")?, column("IsActive")?);
-    table
-        .rows()
-        .map(|row| {
-            Ok(ConfigRow {
-                source_table: row.text(source)?.to_owned(),
-                destination_folder: row.text(folder)?.to_owned(),
-                destination_table: row.text(destination)?.to_owned(),
-                watermark_column: row.text(watermark)?.to_owned(),
-                last_refreshed: row.datetime(refreshed)?,
-                // The Python app's view formats this one as text.
-                high_watermark: row.datetime(high)?,
-                load_type: row.text(load_type)?.to_owned(),
-                is_active: row.bool(active)?,
-            })
-        })
-        .collect()
+    let read = |row: Row<'_>| {
+        let mut problem = None;
+        let mut text = |at| read_or(&mut problem, row.text(at)).unwrap_or_default().to_owned();
+        let (source_table, destination_folder) = (text(source), text(folder));
+        let (destination_table, watermark_column, load_type) = (text(destination), text(watermark), text(load_type));
+        // The Python app's view formats this one as text.
+        let high_watermark = read_or(&mut problem, row.datetime(high)).flatten();
+        let last_refreshed = read_or(&mut problem, row.datetime(refreshed)).flatten();
+        let is_active = read_or(&mut problem, row.bool(active)).unwrap_or(Some(true));
+        ConfigRow {
+            source_table,
+            destination_folder,
+            destination_table,
+            watermark_column,
+            last_refreshed,
+            high_watermark,
+            load_type,
+            is_active,
+            problem,
+        }
+    };
+    Ok(table.rows().map(read).collect())
+}
+
+/// What is in a cell; a cell that cannot be read is the problem, if it is the first.
+fn read_or<T>(problem: &mut Option<String>, cell: Result<T, Error>) -> Option<T> {
+    match cell {
+        Ok(value) => Some(value),
+        Err(Error::Corrupt { message }) => {
+            problem.get_or_insert(message);
+            None
+        }
+        Err(error) => {
+            problem.get_or_insert(error.to_string());
+            None
+        }
+    }
 }
 
 /// Reads `Name:type,['Other name']:type`.

@@ -137,7 +137,7 @@ impl Catalog {
             let ty = Type::parse(ty).ok_or_else(|| unknown(name, &format!("its type `{ty}` is not known")))?;
             declared.push((written, ty));
         }
-        let header = Listed(declared.iter().map(|(name, ty)| format!("{name}:{}", word(*ty))).collect());
+        let header = Listed(declared.iter().map(|(name, ty)| format!("{name}:{}", ty.word())).collect());
         let line = |row: &ConfigRow| {
             let cells = declared.iter().map(|(name, ty)| cell(row, name.as_str(), *ty));
             format!("    {}", Listed(cells.collect()))
@@ -159,22 +159,6 @@ impl Catalog {
     }
 }
 
-/// A type as it is declared.
-fn word(ty: Type) -> &'static str {
-    match ty {
-        Type::Bool => "bool",
-        Type::Int => "int",
-        Type::Long => "long",
-        Type::Real => "real",
-        Type::Decimal => "decimal",
-        Type::String => "string",
-        Type::Datetime => "datetime",
-        Type::Timespan => "timespan",
-        Type::Guid => "guid",
-        Type::Dynamic => "dynamic",
-    }
-}
-
 /// What a row has in a column: nothing in one that another app or a person has added.
 fn cell(row: &ConfigRow, column: &str, ty: Type) -> String {
     let text = |text: &String| Literal::Text(text.clone());
@@ -188,7 +172,7 @@ fn cell(row: &ConfigRow, column: &str, ty: Type) -> String {
         "HighWatermark" => Literal::Datetime(row.high_watermark),
         "IsActive" => Literal::Bool(row.is_active),
         _ if ty == Type::String => Literal::Text(String::new()),
-        _ => return format!("{}(null)", word(ty)),
+        _ => return format!("{}(null)", ty.word()),
     };
     known.to_string()
 }
@@ -208,6 +192,7 @@ mod tests {
             high_watermark: None,
             load_type: String::new(),
             is_active: Some(true),
+            problem: None,
         };
         let cells = [
             ("SourceTable", Type::String, r#""T\"1""#),

@@ -195,7 +195,9 @@ pub fn validated(row: ConfigRow) -> Row {
     let load_type = load_type(&row.load_type);
     let is_snapshot = load_type == Some(LoadType::Snapshot);
     let column = row.watermark_column.trim();
-    let problem = name("SourceTable", &row.source_table)
+    let unreadable = row.problem.map(|problem| format!("{problem}. Correct the row in the configuration table"));
+    let problem = unreadable
+        .or_else(|| name("SourceTable", &row.source_table))
         .or_else(|| name("DestinationTable", &row.destination_table))
         .or_else(|| match is_snapshot {
             true if column.is_empty() || column == TIME_COLUMN => None,
@@ -251,6 +253,7 @@ mod tests {
             high_watermark: None,
             load_type: load_type.into(),
             is_active: Some(true),
+            problem: None,
         }
     }
 
@@ -303,6 +306,9 @@ mod tests {
             let problem = validated(bad).problem.unwrap();
             assert!(problem.starts_with(column) && problem.contains("Correct the row"), "{problem}");
         }
+        let unreadable = ConfigRow { problem: Some("column `X` is odd".into()), ..row("A", "B", "Timestamp", "Full") };
+        let problem = validated(unreadable).problem.unwrap();
+        assert_eq!(problem, "column `X` is odd. Correct the row in the configuration table");
         let problem = validated(row("A", "B", "Timestamp", "Snapshot")).problem.unwrap();
         assert!(problem.contains("Leave it empty"), "{problem}");
         for column in ["", " ", "SnapshotTime"] {

@@ -28,6 +28,7 @@ fn row(source: &str, load_type: &str) -> ConfigRow {
         high_watermark: None,
         load_type: load_type.to_owned(),
         is_active: Some(true),
+        problem: None,
     }
 }
 
