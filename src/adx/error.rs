@@ -9,7 +9,7 @@ use serde_json::Value;
 use std::time::Duration;
 
 /// The most characters of a service's own words that an error carries.
-const MAX_MESSAGE_CHARS: usize = 2048;
+pub(crate) const MAX_MESSAGE_CHARS: usize = 2048;
 
 /// The code of what this side refuses itself.
 const INVALID: &str = "Invalid";
@@ -128,6 +128,16 @@ impl Error {
     /// Whether nothing was sent because it could only have been refused: repeating it changes nothing.
     pub fn is_invalid(&self) -> bool {
         matches!(self, Self::Refused { code, .. } if code == INVALID)
+    }
+
+    /// Whether it stays as it is until a person does something: a role that is missing, a setting that cannot be, an identity that
+    /// has none.
+    pub fn needs_a_person(&self) -> bool {
+        match self {
+            Self::Denied { message } => message.contains(NEEDS),
+            Self::Outbound(error) => !error.is_transient(),
+            other => other.is_invalid(),
+        }
     }
 
     /// The same with the id by which the service's own log finds the request.

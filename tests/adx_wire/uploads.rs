@@ -60,6 +60,38 @@ fn whole(seen: &Seen) -> Reply {
     if seen.method == "HEAD" { status(403) } else { status(201) }
 }
 
+/// What lends signatures that all have ended by the clock of this machine, which is 07:00.
+fn ended(base: &str) -> Vec<(&'static str, String)> {
+    let at = |path: &str| format!("http://127.0.0.1:{base}/acct/{path}?sv=1&se=2026-04-14T01%3A00%3A00Z&sig=S");
+    vec![
+        ("TempStorage", at("box")),
+        ("SecuredReadyForAggregationQueue", at("line")),
+        ("IngestionsStatusTable", at("t")),
+    ]
+}
+
+#[tokio::test]
+async fn signatures_that_have_ended_by_this_machines_clock_are_left_to_storage_to_judge() {
+    let (fake, ingestor) = lending(ended, whole).await;
+    let stored = upload(&ingestor, &content(9 * MIB), MIB).await.unwrap();
+    post(&ingestor, &stored, 1, 9).await.unwrap();
+    let puts = fake.seen().iter().filter(|seen| seen.method == "PUT").count();
+    assert_eq!(puts, 6);
+    assert!(fake.csl().len() <= 4, "what is lent is not asked for again and again: {:?}", fake.csl());
+}
+
+#[tokio::test]
+async fn a_signature_that_storage_refuses_is_told_with_its_end_and_the_clock() {
+    let (_fake, ingestor) = lending(ended, |_| status(403)).await;
+    let error = upload(&ingestor, &content(100), MIB).await.unwrap_err();
+    let said = error.to_string();
+    assert!(matches!(error, Error::Denied { .. }), "{said}");
+    for part in ["ended at 2026-04-14T01:00:00", "this machine's clock says 2026-04-14T07:00:00"] {
+        assert!(said.contains(part), "{part}: {said}");
+    }
+    assert!(!said.contains("sig="), "{said}");
+}
+
 #[tokio::test]
 async fn every_piece_and_the_whole_carry_their_hashes() {
     let (fake, shelf, ingestor) = service(none).await;

@@ -256,6 +256,67 @@ async fn what_no_way_leads_to_is_refused_with_what_to_set() {
 }
 
 #[tokio::test]
+async fn what_is_refused_for_good_is_told_when_the_way_is_looked_for() {
+    for denied in [".get ingestion resources", ".get kusto identity token"] {
+        let service = offering(|| CLASSIC, move |seen| (seen.csl() == denied).then(|| status(403))).await;
+        let error = service.ingestor(Choice::Auto).find_way(soon()).await.unwrap_err().to_string();
+        assert!(
+            error.contains("the role Database Ingestor: run `.add database Hunting ingestors"),
+            "{denied}: {error}"
+        );
+    }
+    let service = nothing_else(LAKE).await;
+    assert!(service.ingestor(Choice::Auto).find_way(soon()).await.unwrap_err().is_invalid());
+    let nothing = |seen: &Seen| {
+        (seen.csl() == ".get ingestion resources").then(|| v1("ResourceTypeName:string,StorageRoot:string", &json!([])))
+    };
+    let service = offering(|| CLASSIC, nothing).await;
+    assert!(service.ingestor(Choice::Auto).find_way(soon()).await.unwrap_err().is_invalid());
+    // What may pass is met again by the first blob, if it has not passed then.
+    let service = offering(|| CLASSIC, |seen| seen.csl().starts_with(".get").then(|| status(503))).await;
+    service.ingestor(Choice::Auto).find_way(soon()).await.unwrap();
+}
+
+#[tokio::test]
+async fn what_is_lent_and_cannot_be_used_is_left_out() {
+    let lent = |base: &str| {
+        json!([
+            ["TempStorage", "http://10.1.2.3:10000/c?sig=SECRET"],
+            ["SecuredReadyForAggregationQueue", ""],
+            ["SomethingNew", null],
+            ["TempStorage", format!("{base}acct/box?sig=S%2BS")],
+            ["SecuredReadyForAggregationQueue", format!("{base}acct/line?sig=Q")],
+        ])
+    };
+    let base: Arc<OnceLock<String>> = Arc::default();
+    let known = Arc::clone(&base);
+    let service = offering(
+        || CLASSIC,
+        move |seen| {
+            (seen.csl() == ".get ingestion resources")
+                .then(|| v1("ResourceTypeName:string,StorageRoot:string", &lent(known.get().unwrap())))
+        },
+    )
+    .await;
+    base.set(service.fake.url.to_string()).unwrap();
+    ingested(&service.ingestor(Choice::Auto)).await.unwrap();
+    assert_eq!(service.taken(), "queued");
+    let none = json!([
+        ["TempStorage", "http://10.1.2.3/c?sig=SECRET"],
+        ["SecuredReadyForAggregationQueue", "https://q.example/l"]
+    ]);
+    let service = offering(
+        || CLASSIC,
+        move |seen| {
+            (seen.csl() == ".get ingestion resources").then(|| v1("ResourceTypeName:string,StorageRoot:string", &none))
+        },
+    )
+    .await;
+    let error = ingested(&service.ingestor(Choice::Auto)).await.unwrap_err().to_string();
+    assert!(error.contains("10.1.2.3") && error.contains("not https") && !error.contains("SECRET"), "{error}");
+}
+
+#[tokio::test]
 async fn a_configuration_that_cannot_be_had_leaves_the_queues() {
     for answer in [503, 403, 401, 400, 405, 501, 200].map(status) {
         let answer = Mutex::new(Some(answer)).into_inner().unwrap().unwrap();

@@ -3,7 +3,7 @@
 
 use super::super::template::fill;
 use super::super::{Client, Effect, Error};
-use super::signed::Signed;
+use super::signed::{self, Signed};
 use crate::secret::Secret;
 use tokio::time::Instant;
 
@@ -30,17 +30,16 @@ pub(super) async fn lent(client: &Client, deadline: Instant) -> Result<Lent, Err
     let file = include_str!("../../../kql/ingestion/resources.kql");
     let answer = client.dm_command(&fill(file, &[]), Effect::Read, deadline).await?;
     let (kind, root) = (answer.column("ResourceTypeName")?, answer.column("StorageRoot")?);
-    let mut lent = Lent::default();
-    for row in answer.rows() {
-        match row.text(kind)? {
-            "TempStorage" => lent.containers.push(Signed::parse(row.text(root)?)?),
-            "SecuredReadyForAggregationQueue" => lent.queues.push(Signed::parse(row.text(root)?)?),
-            // Nothing depends on it.
-            "IngestionsStatusTable" => lent.status_table = Signed::parse(row.text(root)?).ok(),
-            _ => {}
-        }
-    }
-    Ok(lent)
+    let of = |name: &'static str| {
+        let rows = answer.rows().filter(move |row| row.text(kind).is_ok_and(|found| found == name));
+        rows.map(|row| row.text(root).unwrap_or_default())
+    };
+    Ok(Lent {
+        containers: signed::usable(of("TempStorage"))?,
+        queues: signed::usable(of("SecuredReadyForAggregationQueue"))?,
+        // Nothing depends on it.
+        status_table: of("IngestionsStatusTable").last().and_then(|root| Signed::parse(root).ok()),
+    })
 }
 
 /// Asks for the token that messages carry.

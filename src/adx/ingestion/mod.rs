@@ -63,10 +63,18 @@ impl Ingestor {
         Self { shelf: Some(shelf), ..self }
     }
 
-    /// Finds out how rows get into the database, if that is not known. What it ends in, the first blob meets too.
-    pub async fn find_way(&self, deadline: Instant) {
-        if let Err(error) = self.resources(deadline).await {
-            tracing::warn!(%error, "how blobs are ingested is not known yet");
+    /// Finds out how rows get into the database, if that is not known. What may pass is for the first blob to meet.
+    ///
+    /// # Errors
+    /// Why no blob could be ingested before a person does something: [`Error::needs_a_person`].
+    pub async fn find_way(&self, deadline: Instant) -> Result<(), Error> {
+        match self.resources(deadline).await {
+            Err(error) if error.needs_a_person() => Err(error),
+            Err(error) => {
+                tracing::warn!(%error, "how blobs are ingested is not known yet");
+                Ok(())
+            }
+            Ok(_) => Ok(()),
         }
     }
 

@@ -107,6 +107,7 @@ async fn exchange(
 ) -> Result<Response, Refusal> {
     let deadline = deadline.min(Instant::now() + REQUEST_TIMEOUT);
     let target = super::signed::bare(&request.url);
+    let ends = super::signed::end_of(&request.url);
     let app = &Application::default();
     let text = RequestText { csl: "", database: "", app, changes: request.changes };
     let mut builder = outbound
@@ -131,8 +132,12 @@ async fn exchange(
     }
     // The body may quote the signature's parts: the code in the header says enough.
     let code = response.headers().get("x-ms-error-code").and_then(|code| code.to_str().ok()).unwrap_or("no error code");
-    let message = format!("{} {target}: status {status} ({code})", request.method);
-    let after = retry_after(response.headers(), clock.now());
+    let mut message = format!("{} {target}: status {status} ({code})", request.method);
+    let now = clock.now();
+    if let (401 | 403, Some(end)) = (status, ends.filter(|end| *end <= now)) {
+        message.push_str(&format!("; the signature ended at {end}, and this machine's clock says {now}"));
+    }
+    let after = retry_after(response.headers(), now);
     Err(refusal(status, code, message, after, &text))
 }
 

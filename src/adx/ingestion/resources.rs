@@ -39,7 +39,7 @@ pub(super) struct Resources {
 impl Resources {
     /// The container that holds `blob`, if it is still lent, and the blob's name in it.
     pub fn container_of<'a>(&self, blob: &'a str, now: Timestamp) -> Option<(&Signed, &'a str)> {
-        self.containers.iter().chain(&self.former).filter(|container| container.is_live(now)).find_map(|container| {
+        self.containers.iter().chain(&self.former).filter(|container| container.is_usable(now)).find_map(|container| {
             let name = blob.strip_prefix(container.bare().trim_end_matches('/'))?.strip_prefix('/')?;
             (!name.is_empty() && !name.contains('/')).then_some((container, name))
         })
@@ -47,11 +47,11 @@ impl Resources {
 
     /// Whether no signature of it has ended that is needed.
     fn is_usable(&self, now: Timestamp) -> bool {
-        let live = |lent: &[Signed]| lent.iter().any(|signed| signed.is_live(now));
+        let usable = |lent: &[Signed]| lent.iter().any(|signed| signed.is_usable(now));
         match &self.way {
             Way::Inline => true,
-            Way::Rest | Way::Direct => live(&self.containers),
-            Way::Queued(Queues { queues, .. }) => live(&self.containers) && live(queues),
+            Way::Rest | Way::Direct => usable(&self.containers),
+            Way::Queued(Queues { queues, .. }) => usable(&self.containers) && usable(queues),
         }
     }
 }
@@ -99,12 +99,15 @@ impl Storage {
         self.best(client, &set.containers)
     }
 
-    /// The resources that an operation may try, the best first: those whose signatures are good.
+    /// The resources that an operation may try, the best first: those whose signatures are good, or else those that were lent ended.
     pub fn best(&self, client: &Client, lent: &[Signed]) -> Vec<Signed> {
         let now = client.clock().now();
-        let live: Vec<Signed> = lent.iter().filter(|signed| signed.is_live(now)).cloned().collect();
+        let mut good: Vec<Signed> = lent.iter().filter(|signed| signed.is_live(now)).cloned().collect();
+        if good.is_empty() {
+            good = lent.iter().filter(|signed| signed.is_usable(now)).cloned().collect();
+        }
         let turn = self.turn.fetch_add(1, Ordering::Relaxed);
-        let mut ordered = self.ranks.order(&live, now, client.seed(), turn);
+        let mut ordered = self.ranks.order(&good, now, client.seed(), turn);
         ordered.truncate(MOST_RESOURCES);
         ordered
     }
@@ -237,7 +240,7 @@ impl Storage {
 
     /// Makes what was found the set in use.
     fn keep(&self, route: Route, now: Timestamp) -> Arc<Resources> {
-        let Route { way, containers, lifetime, reason } = route;
+        let Route { way, containers, lifetime, reason } = route.lent(now);
         let held = self.held();
         let stays = held.as_ref().is_some_and(|held| held.way.told() == way.told());
         if !stays {
@@ -248,7 +251,7 @@ impl Storage {
             own.chain(&held.former)
         });
         let is_lent = |old: &&Signed| containers.iter().any(|lent| lent.bare() == old.bare());
-        let former = left.filter(|old| old.is_live(now) && !is_lent(old)).cloned().collect();
+        let former = left.filter(|old| old.is_usable(now) && !is_lent(old)).cloned().collect();
         let set = Arc::new(Resources { way, containers, former, renew_at: now + lifetime });
         *self.current.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&set));
         set

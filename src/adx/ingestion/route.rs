@@ -6,6 +6,7 @@ use super::classic::{self, Lent};
 use super::rest::{self, Configuration};
 use super::signed::Signed;
 use super::way::{Choice, Queues, Way};
+use crate::timestamp::Timestamp;
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -26,6 +27,27 @@ pub(super) struct Route {
 impl Route {
     fn new(way: Way, containers: Vec<Signed>, reason: impl Into<String>) -> Self {
         Self { way, containers, lifetime: LIFETIME, reason: reason.into() }
+    }
+
+    /// The same as it was lent at `now`. Signatures that have ended by then are told of: they or this machine's clock are wrong.
+    pub fn lent(self, now: Timestamp) -> Self {
+        let lent = |all: Vec<Signed>| -> Vec<Signed> { all.into_iter().map(|signed| signed.lent(now)).collect() };
+        let containers = lent(self.containers);
+        let way = match self.way {
+            Way::Queued(Queues { queues, identity_token, status_table }) => Way::Queued(Queues {
+                queues: lent(queues),
+                identity_token,
+                status_table: status_table.map(|table| table.lent(now)),
+            }),
+            other => other,
+        };
+        if !containers.is_empty() && !containers.iter().any(|container| container.is_live(now)) {
+            tracing::warn!(
+                clock = %now,
+                "all signatures that the service lends have ended by this machine's clock; storage decides about them"
+            );
+        }
+        Self { way, containers, ..self }
     }
 }
 
@@ -161,7 +183,7 @@ async fn queued(client: &Client, lent: Lent, reason: String, deadline: Instant) 
 }
 
 fn lends_too_little() -> Error {
-    Error::corrupt(
+    Error::invalid(
         "the ingestion endpoint lends no TempStorage or no SecuredReadyForAggregationQueue; set ADX_INGESTION to auto, rest or \
          direct",
     )

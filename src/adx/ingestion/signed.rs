@@ -12,6 +12,29 @@ pub(super) struct Signed {
     url: Url,
     /// When the signature ends, if it says so.
     ends: Option<Timestamp>,
+    /// It had ended by this machine's clock when it was lent: which of both is wrong, only storage knows.
+    contested: bool,
+}
+
+/// Those of the addresses that can be used; the others are told of and left out.
+///
+/// # Errors
+/// The first problem, where none can be used.
+pub(super) fn usable<'a>(lent: impl Iterator<Item = &'a str>) -> Result<Vec<Signed>, Error> {
+    let (mut usable, mut problem) = (Vec::new(), None);
+    for root in lent {
+        match Signed::parse(root) {
+            Ok(signed) => usable.push(signed),
+            Err(error) => {
+                tracing::warn!(%error, "some of what the service lends cannot be used");
+                problem.get_or_insert(error);
+            }
+        }
+    }
+    match problem {
+        Some(error) if usable.is_empty() => Err(error),
+        _ => Ok(usable),
+    }
 }
 
 impl Signed {
@@ -30,8 +53,8 @@ impl Signed {
                 url.host_str().unwrap_or("")
             )));
         }
-        let ends = url.query_pairs().find(|(name, _)| name == "se").and_then(|(_, at)| end(&at));
-        Ok(Self { url, ends })
+        let ends = end_of(&url);
+        Ok(Self { url, ends, contested: false })
     }
 
     /// The address below this one, signature included.
@@ -58,6 +81,16 @@ impl Signed {
         format!("{}{port}", self.url.host_str().unwrap_or_default())
     }
 
+    /// The same as it was lent at `now`.
+    pub fn lent(self, now: Timestamp) -> Self {
+        Self { contested: !self.is_live(now), ..self }
+    }
+
+    /// Whether it is worth a request: it is live, or has been lent so.
+    pub fn is_usable(&self, now: Timestamp) -> bool {
+        self.contested || self.is_live(now)
+    }
+
     /// Whether the signature is still good, as far as it says.
     pub fn is_live(&self, now: Timestamp) -> bool {
         self.ends.is_none_or(|end| now < end)
@@ -68,6 +101,11 @@ impl fmt::Debug for Signed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.bare())
     }
+}
+
+/// When the signature in a URL ends, if it says so.
+pub(super) fn end_of(url: &Url) -> Option<Timestamp> {
+    url.query_pairs().find(|(name, _)| name == "se").and_then(|(_, at)| end(&at))
 }
 
 /// The end of a signature in the forms that it may have (Azure Storage REST, "Create a service SAS").
@@ -116,6 +154,8 @@ mod tests {
             assert_eq!(signed.is_live(now), live, "{end}");
         }
         assert!(Signed::parse("https://a.blob.core.windows.net/c?sig=x").unwrap().is_live(now));
+        let ended = Signed::parse("https://a.blob.core.windows.net/c?se=2026-04-14&sig=x").unwrap();
+        assert!(!ended.is_usable(now) && ended.lent(now).is_usable(now), "what is lent ended is for storage to judge");
     }
 
     #[test]

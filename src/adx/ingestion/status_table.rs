@@ -31,7 +31,7 @@ pub(super) async fn begin(
 ) -> bool {
     let client = &ingestor.client;
     let now = client.clock().now();
-    let Some(table) = table.filter(|table| table.is_live(now)) else { return false };
+    let Some(table) = table.filter(|table| table.is_usable(now)) else { return false };
     if !(ingestor.storage.may_ask(now) && ingestor.storage.may_track(now)) {
         return false;
     }

@@ -254,7 +254,7 @@ impl Blocks {
         let mut attempted = false;
         loop {
             let now = client.clock().now();
-            if !self.container.is_live(now)
+            if !self.container.is_usable(now)
                 && !self.refresh().await.map_err(|error| (Refusal::Other(error), attempted))?
             {
                 let what = format!("a signature for the container {}", self.container.bare());

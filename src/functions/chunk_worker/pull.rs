@@ -59,7 +59,7 @@ impl From<crate::adx::Error> for Met {
         if let crate::adx::Error::TooLarge { message } = error {
             return Self::TooMuch(message);
         }
-        if error.is_invalid() {
+        if error.needs_a_person() {
             return Self::Refused(error.to_string());
         }
         let asked = error.asked_pause().map(|asked| asked.min(LONGEST_ASKED));
@@ -194,8 +194,9 @@ async fn answer(
     let dialect = job.services.defender.dialect();
     let (query, reader) = source::pull(&job.shape, &source, &slice, partition.as_ref(), chunk_id, dialect);
 
-    let packed = hunting.packed(&query).await?;
+    // Rows that could go nowhere are not worth a call.
     let mut upload = job.services.ingestor.begin(blob_name(job, head, &id), job.deadline).await?;
+    let packed = hunting.packed(&query).await?;
     let Squeezed { scan, passed, sha256 } = stream(packed, Squeezer::new(reader, sieve), &mut upload).await?;
     metrics::pulled(&head.source, scan.response_bytes);
     let passed = passed.unwrap_or_else(|| all_of(&scan));

@@ -267,7 +267,7 @@ impl Planning<'_> {
             head.record = doubted(head.record, doubts);
         }
         // It may bound what a window holds.
-        services.ingestor.find_way(self.deadline).await;
+        services.ingestor.find_way(self.deadline).await?;
         Ok(Some(Prepared { head, found, scope }))
     }
 

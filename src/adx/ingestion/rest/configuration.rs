@@ -2,7 +2,7 @@
 
 use super::super::super::table::timespan_ticks;
 use super::super::super::{Client, Error};
-use super::super::signed::Signed;
+use super::super::signed::{self, Signed};
 use super::{elements, member, text};
 use serde_json::Value;
 use std::time::Duration;
@@ -36,10 +36,10 @@ impl Configuration {
         else {
             return Err(Error::corrupt("an ingestion configuration without containerSettings or ingestionSettings"));
         };
-        let containers = elements(storage, "containers").iter().map(|lent| Signed::parse(text(lent, "path")));
+        let containers = elements(storage, "containers").iter().map(|lent| text(lent, "path"));
         let preferred = text(ingestion, "preferredIngestionMethod");
         Ok(Self {
-            containers: containers.collect::<Result<_, _>>()?,
+            containers: signed::usable(containers)?,
             lake_folders: elements(storage, "lakeFolders").len(),
             prefers_rest: REST.iter().any(|name| name.eq_ignore_ascii_case(preferred)),
             refresh: timespan(text(storage, "refreshInterval")),
@@ -94,6 +94,13 @@ mod tests {
         for answer in [json!({}), json!([]), json!(null), json!({"containerSettings": {}}), insecure] {
             assert!(matches!(Configuration::read(&answer), Err(Error::Corrupt { .. })), "{answer}");
         }
+    }
+
+    #[test]
+    fn containers_that_cannot_be_used_are_left_out() {
+        let lent = json!([{"path": null}, {"path": "http://a.example/c?sig=x"}, {"path": "https://a.example/c?sig=x"}]);
+        let answer = json!({"containerSettings": {"containers": lent}, "ingestionSettings": {}});
+        assert_eq!(Configuration::read(&answer).unwrap().containers.len(), 1);
     }
 
     #[test]

@@ -152,7 +152,7 @@ impl Planning<'_> {
         }
         let doubts = self.looked_at_destination(&mut head, &found).await?;
         // It may bound what a window holds.
-        self.services.ingestor.find_way(self.deadline).await;
+        self.services.ingestor.find_way(self.deadline).await?;
         if head.shape.is_none() && !learn::found_out(self.services, table, &mut head, &mut hunting).await? {
             return Ok(Estimate::ended(table, skipped("the source shows no rows yet")));
         }
