@@ -127,6 +127,26 @@ fn showing_only_schemas(schema: &'static str, code: u16) -> impl Fn(&Seen) -> Re
 }
 
 #[tokio::test]
+async fn a_look_on_which_nothing_depends_is_a_warning_where_it_is_denied() {
+    let held = || Held { schema: "Timestamp:datetime,RawData:dynamic,ChunkId:string", ..Held::default() };
+    for denied in ["policy encoding", "policy extent_tags_retention"] {
+        for of_the_database in [true, false] {
+            let held = Held { of_all: Vec::new(), ..held() };
+            let rule = move |seen: &Seen| {
+                let csl = seen.csl();
+                let is_it = of_the_database == csl.starts_with(".show database") && csl.ends_with(denied);
+                if is_it { status(403) } else { held.answer(seen) }
+            };
+            let (found, changes) = ensure_wanted(rule, wanted()).await;
+            let ready = found.unwrap_or_else(|error| panic!("{denied}: {error}"));
+            assert_eq!((ready.largest_cell, changes.len()), (None, 0), "{denied}: {changes:?}");
+            let told: Vec<_> = ready.warnings.iter().filter(|told| told.contains("could not be looked at")).collect();
+            assert!(told.len() == 1 && told[0].contains("the role Database Viewer"), "{denied}: {:?}", ready.warnings);
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_service_that_cannot_show_policies_has_none_and_one_that_denies_them_is_not_trusted() {
     for code in [400, 404, 405] {
         let rule = showing_only_schemas("Timestamp:datetime,RawData:dynamic", code);

@@ -69,6 +69,53 @@ fn three_roles_are_enough_for_a_run() {
 }
 
 #[test]
+fn where_nothing_is_lent_to_it_the_app_asks_for_no_row() {
+    for denied in [".get ingestion resources", ".get kusto identity token"] {
+        simulated(async || {
+            let mut world = world();
+            world.cloud.adx().deny(&[denied]);
+            let told = world.run_of(TABLE).await;
+            assert_eq!((told.result.success, told.result.calls, posts(&world)), (false, 0, 0), "{denied}: {told:#?}");
+            let role = "needs the role Database Ingestor: run `.add database Defender ingestors (";
+            assert!(told.output.contains(role), "{denied}: {told:#?}");
+            world.cloud.adx().deny(&[]);
+            the_next_run_is_whole(&mut world).await;
+        });
+    }
+}
+
+#[test]
+fn a_process_that_comes_up_without_the_role_to_ingest_asks_for_no_row_of_its_windows() {
+    simulated(async || {
+        let mut world = world();
+        let id = world.start().await;
+        world.posted(2).await;
+        world.cloud.adx().deny(&[".get ingestion resources"]);
+        world.restart_all();
+        let before = world.cloud.hunting_statistics().log.len();
+        let told = world.told(&id, TABLE).await;
+        let after = world.cloud.hunting_statistics().log.len();
+        assert!(after <= before + 1, "{} calls for windows that nobody takes: {told:#?}", after - before);
+        told.failed_saying(&["needs the role Database Ingestor"]);
+        world.cloud.adx().deny(&[]);
+        world.restart_all();
+        the_next_run_is_whole(&mut world).await;
+    });
+}
+
+#[test]
+fn a_policy_that_may_not_be_looked_at_is_a_warning_where_nothing_depends_on_it() {
+    simulated(async || {
+        let mut world = world();
+        world.cloud.adx().deny(&["policy encoding", "policy extent_tags_retention"]);
+        let told = world.run_of(TABLE).await;
+        let warned = told.result.warnings.iter().filter(|warning| warning.contains("could not be looked at")).count();
+        assert_eq!((told.result.success, warned), (true, 2), "{told:#?}");
+        world.whole(TABLE).await;
+    });
+}
+
+#[test]
 fn a_run_that_may_not_ingest_any_more_names_the_role_and_posts_each_window_once() {
     simulated(async || {
         let mut world = guarded();

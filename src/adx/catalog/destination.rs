@@ -254,11 +254,11 @@ impl Catalog {
         deadline: Instant,
     ) -> Result<Ready, Error> {
         let target = Target { table: &wanted.table, asked: &wanted.policies, ours, folder };
-        let warnings = self.apply(&target, deadline).await?;
+        let mut warnings = self.apply(&target, deadline).await?;
+        let largest_cell = self.largest_cell(&wanted.table, &mut warnings, deadline).await?;
         for warning in &warnings {
             tracing::warn!(table = %wanted.table, warning, "a policy of a destination");
         }
-        let largest_cell = self.largest_cell(&wanted.table, deadline).await?;
         Ok(Ready { readiness, warnings, largest_cell })
     }
 

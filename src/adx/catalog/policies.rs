@@ -122,7 +122,7 @@ impl Catalog {
             self.caching_change(target, &mut told, deadline).await?,
             self.batching_change(target, deadline).await?,
             self.encoding_change(target, deadline).await?,
-            self.tags_change(target, &mut told, deadline).await?,
+            self.tags_looked_at(target, &mut told, deadline).await?,
         ];
         for Change { what, setting, command } in changes.into_iter().flatten() {
             match self.change(&command, deadline).await {
@@ -189,7 +189,8 @@ impl Catalog {
     async fn encoding_change(&self, target: &Target<'_>, deadline: Instant) -> Result<Option<Change>, Error> {
         let Some(wanted) = target.asked.encoding else { return Ok(None) };
         let raw_data = Identifier::new("RawData").map_err(|error| Error::invalid(error.to_string()))?;
-        let held = self.encoding(target.table, &raw_data, deadline).await?;
+        // What may not be seen may be altered all the same; the look for the largest row tells of it.
+        let held = unless_denied(self.encoding(target.table, &raw_data, deadline).await, &mut Vec::new(), String::new)?;
         if held.as_ref().is_some_and(|held| cell_bytes(held) >= Some(wanted.bytes())) {
             return Ok(None);
         }
@@ -199,8 +200,21 @@ impl Catalog {
         Ok(Some(Change { what: "encoding of RawData", setting: "TABLE_ENCODING", command: fill(file, &values) }))
     }
 
-    /// The bytes of the largest cell that `RawData` takes, where a policy of the column, the table or the database says.
-    pub(super) async fn largest_cell(&self, table: &Identifier, deadline: Instant) -> Result<Option<u64>, Error> {
+    /// The bytes of the largest cell that `RawData` takes, where a policy of the column, the table or the database says; what is
+    /// denied or refused is told of, and not known.
+    pub(super) async fn largest_cell(
+        &self,
+        table: &Identifier,
+        told: &mut Vec<String>,
+        deadline: Instant,
+    ) -> Result<Option<u64>, Error> {
+        let largest = self.largest_cell_shown(table, deadline).await;
+        unless_denied(largest, told, || {
+            format!("how large a row of {} may be could not be looked at, and is taken for 1 MiB", table.as_str())
+        })
+    }
+
+    async fn largest_cell_shown(&self, table: &Identifier, deadline: Instant) -> Result<Option<u64>, Error> {
         let raw_data = Identifier::new("RawData").map_err(|error| Error::invalid(error.to_string()))?;
         let mut policy = self.encoding(table, &raw_data, deadline).await?;
         if policy.is_none() {
@@ -210,6 +224,21 @@ impl Catalog {
             policy = self.database_policy(Policy::Encoding, deadline).await?;
         }
         Ok(policy.as_ref().and_then(cell_bytes))
+    }
+
+    async fn tags_looked_at(
+        &self,
+        target: &Target<'_>,
+        told: &mut Vec<String>,
+        deadline: Instant,
+    ) -> Result<Option<Change>, Error> {
+        let change = self.tags_change(target, told, deadline).await;
+        unless_denied(change, told, || {
+            format!(
+                "for how long {} keeps the tags by which no window lands twice could not be looked at, and stays as it is",
+                target.table.as_str()
+            )
+        })
     }
 
     async fn tags_change(
@@ -250,6 +279,21 @@ impl Catalog {
             ));
         }
         Ok(None)
+    }
+}
+
+/// What was looked at, where nothing depends on it: what may not be seen is told of.
+fn unless_denied<T>(
+    looked: Result<Option<T>, Error>,
+    told: &mut Vec<String>,
+    what: impl FnOnce() -> String,
+) -> Result<Option<T>, Error> {
+    match looked {
+        Err(error @ (Error::Denied { .. } | Error::Refused { .. })) => {
+            told.push(format!("{} ({error})", what()));
+            Ok(None)
+        }
+        other => other,
     }
 }
 

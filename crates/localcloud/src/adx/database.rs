@@ -190,6 +190,8 @@ pub struct Database {
     store: Option<Store>,
     /// Whether callers may do only what their roles let them.
     by_roles: AtomicBool,
+    /// Whether `ingestIfNotExists` keeps nothing out.
+    ignores_tags: AtomicBool,
 }
 
 impl Database {
@@ -209,8 +211,8 @@ impl Database {
 
     fn with(name: &str, clock: Arc<dyn Clock>, content: Content, store: Option<Store>) -> Self {
         let (content, operations, queued) = (RwLock::new(content), Mutex::default(), Operations::default());
-        let by_roles = AtomicBool::new(false);
-        Self { name: name.to_owned(), clock, content, operations, queued, store, by_roles }
+        let (by_roles, ignores_tags) = (AtomicBool::new(false), AtomicBool::new(false));
+        Self { name: name.to_owned(), clock, content, operations, queued, store, by_roles, ignores_tags }
     }
 
     /// Its name.
@@ -234,6 +236,16 @@ impl Database {
     /// Whether they may.
     pub fn asks_for_roles(&self) -> bool {
         self.by_roles.load(Ordering::SeqCst)
+    }
+
+    /// From now on `ingestIfNotExists` keeps nothing out.
+    pub fn ignore_tags(&self) {
+        self.ignores_tags.store(true, Ordering::SeqCst);
+    }
+
+    /// Whether `ingestIfNotExists` keeps out what is there.
+    pub fn goes_by_tags(&self) -> bool {
+        !self.ignores_tags.load(Ordering::SeqCst)
     }
 
     /// The time, in ticks.

@@ -3,7 +3,7 @@
 
 use super::cursor::{Cursor, Properties};
 use super::{Command, Context, Error, ResultTable, evaluate, table};
-use crate::adx::database::Content;
+use crate::adx::database::{Content, Database};
 use crate::adx::seen::Seen;
 use crate::adx::table::ExtentInfo;
 use crate::kql::{Catalog, Column, Type, Value, json};
@@ -55,7 +55,10 @@ impl Once {
     }
 
     /// Whether what is to be ingested has been ingested before.
-    pub(super) fn is_done(&self, content: &Content, table: &str) -> bool {
+    pub(super) fn is_done(&self, database: &Database, content: &Content, table: &str) -> bool {
+        if !database.goes_by_tags() {
+            return false;
+        }
         content.tables.get(table).is_some_and(|entry| self.unless.iter().any(|tag| entry.data.has_tag(tag)))
     }
 }
@@ -88,7 +91,7 @@ pub(super) fn parse<'a>(cursor: &mut Cursor<'a>) -> Result<Command<'a>, Error> {
                 ("set", true) => return Err(Error::already_exists("Table", &name)),
                 _ => {}
             }
-            if once.is_done(&content, &name) {
+            if once.is_done(context.database, &content, &name) {
                 return Ok(nothing());
             }
         }
@@ -127,7 +130,7 @@ fn store(
         )));
     }
     // Another caller may have been faster while the query ran.
-    if once.is_done(&content, name) {
+    if once.is_done(context.database, &content, name) {
         return Ok(nothing());
     }
     if verb == "set-or-replace" {

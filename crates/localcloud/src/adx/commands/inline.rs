@@ -124,7 +124,7 @@ fn parse_inline<'a>(cursor: &mut Cursor<'a>) -> Result<Command<'a>, Error> {
         let reference = properties.get("ingestionmappingreference").map(String::as_str);
         let mapping = mapping(entry, format, inline, reference)?;
         let rows = read(&mapping, format, text, skip)?;
-        if once.is_done(&content, &name) {
+        if once.is_done(context.database, &content, &name) {
             return Ok(nothing());
         }
         let original_size = text.len() as u64;

@@ -57,7 +57,7 @@ pub(super) fn land(
             let what = format!("Table '{}' keeps no rows, and no update policy reads them.", message.table);
             return Err(Failure::permanent("BadRequest_ZeroRetentionPolicyWithNoUpdatePolicy", what));
         }
-        if !manner.blind && is_there(entry, message) {
+        if !manner.blind && database.goes_by_tags() && is_there(entry, message) {
             return Ok(Outcome::Skipped);
         }
         let mut mapping = mapping_of(entry, message)?;
@@ -82,7 +82,7 @@ pub(super) fn land(
     let extent = Arc::new(writer.finish(landing).map_err(Failure::internal)?);
     let mut content = database.write();
     let Some(entry) = content.tables.get_mut(&message.table) else { return Err(no_table(message)) };
-    if !manner.blind && is_there(entry, message) {
+    if !manner.blind && database.goes_by_tags() && is_there(entry, message) {
         return Ok(Outcome::Skipped);
     }
     entry.data.append_extent(extent).map_err(|error| match error.kind() {

@@ -30,7 +30,7 @@ use crate::faults::Faults;
 use crate::kql::Catalog;
 use stale::Stale;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
 /// The limits of the engine. The defaults are the documented ones (dataexplorer-docs `concepts/query-limits.md`).
@@ -72,6 +72,8 @@ pub struct Adx {
     /// Whether callers are not shown who has which role.
     hides_roles: AtomicBool,
     stale: Stale,
+    /// Words of texts that callers are denied.
+    denied: RwLock<Vec<String>>,
 }
 
 impl Adx {
@@ -82,7 +84,8 @@ impl Adx {
         let (limits, queued_rest) = (Limits::default(), QueuedRest::default());
         let kind = Kind::default();
         let (resources, hides_roles, stale) = (OnceLock::new(), AtomicBool::new(false), Stale::default());
-        Self { database, tokens, faults, audiences, limits, queued_rest, kind, resources, hides_roles, stale }
+        let denied = RwLock::default();
+        Self { database, tokens, faults, audiences, limits, queued_rest, kind, resources, hides_roles, stale, denied }
     }
 
     /// The same with other limits.
@@ -112,6 +115,17 @@ impl Adx {
     /// From now on callers from outside may do only what their roles in the database let them; before, everybody may do all.
     pub fn ask_for_roles(&self) {
         self.database.ask_for_roles();
+    }
+
+    /// From now on `ingestIfNotExists` keeps nothing out: what is ingested again is there again.
+    pub fn ignore_tags(&self) {
+        self.database.ignore_tags();
+    }
+
+    /// From now on callers from outside are denied what has one of these words in it.
+    pub fn deny(&self, words: &[&str]) {
+        let words = words.iter().map(|words| (*words).to_owned()).collect();
+        *self.denied.write().unwrap_or_else(PoisonError::into_inner) = words;
     }
 
     /// From now on queries that do not ask for strong consistency see what was there so long ago.

@@ -3,6 +3,7 @@
 
 use super::Adx;
 use crate::adx::commands::{Error, is_command};
+use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
 
 const VIEW: &[&str] = &["viewers", "unrestrictedviewers", "users"];
@@ -14,6 +15,10 @@ impl Adx {
     /// Refuses what the caller has no role for. Admins may do everything.
     pub(super) fn check_rights(&self, text: &str, principal: &str) -> Result<(), Error> {
         if self.hides_roles.load(Ordering::SeqCst) && shows_roles(text) {
+            return Err(Error::not_authorized(principal, self.database.name()));
+        }
+        let denied = self.denied.read().unwrap_or_else(PoisonError::into_inner);
+        if denied.iter().any(|words| text.contains(words)) {
             return Err(Error::not_authorized(principal, self.database.name()));
         }
         if !self.database.asks_for_roles() {
