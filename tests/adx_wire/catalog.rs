@@ -4,9 +4,11 @@ use adxingestor::adx::Error;
 use adxingestor::adx::catalog::{Claim, Counts, WatermarkMove};
 use adxingestor::adx::ingestion::ChunkIdMode;
 use serde_json::{Value, json};
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-const COUNT_COLUMNS: &str = "ChunkId:string,N:long,NoRow:long,NoTime:long,First:datetime,Rows:long";
+const COUNT_COLUMNS: &str = "ChunkId:string,N:long,NoRow:long,NoTime:long";
+const COPY_COLUMNS: &str = "ChunkId:string,N:long,NoRow:long,NoTime:long,First:datetime,Rows:long";
 
 async fn count(fake: &Fake, ids: &[&str]) -> Result<Vec<(String, Counts)>, Error> {
     let ids: Vec<String> = ids.iter().map(ToString::to_string).collect();
@@ -18,16 +20,37 @@ async fn count(fake: &Fake, ids: &[&str]) -> Result<Vec<(String, Counts)>, Error
 
 #[tokio::test]
 async fn every_window_asked_for_has_counts_and_a_missing_one_has_zero() {
-    let rows = json!([["b", 10, 1, 2, "2026-04-14T07:00:00Z", 6], ["c", 3, 0, 0, null, null]]);
+    let rows = json!([["b", 10, 1, 2], ["c", "9007199254740993", 0, 0]]);
     let fake = Fake::start(move |_| v2(COUNT_COLUMNS, &rows)).await;
     let counts = count(&fake, &["a", "b", "c"]).await.unwrap();
-    let (zero, first) = (Counts::default(), Some((at("2026-04-14T07:00:00Z"), 6)));
+    let zero = Counts::default();
     let counted = [
         ("a".to_owned(), zero),
-        ("b".to_owned(), Counts { rows: 10, no_row: 1, no_time: 2, first }),
-        ("c".to_owned(), Counts { rows: 3, ..zero }),
+        ("b".to_owned(), Counts { rows: 10, no_row: 1, no_time: 2, first: None }),
+        ("c".to_owned(), Counts { rows: 9_007_199_254_740_993, ..zero }),
     ];
     assert_eq!(counts, counted);
+    let csl = fake.csl().remove(0);
+    assert!(!csl.contains("ingestion_time"), "the proof asks no more than it needs: {csl}");
+}
+
+async fn copies(fake: &Fake, ids: &[&str]) -> Result<Option<HashMap<String, Counts>>, Error> {
+    let ids: Vec<String> = ids.iter().map(ToString::to_string).collect();
+    catalog(fake).copies(&name("T"), &name("Timestamp"), ChunkIdMode::Constant, &ids, soon()).await
+}
+
+#[tokio::test]
+async fn of_several_copies_it_is_told_when_the_first_came_where_the_service_notes_that() {
+    let rows = json!([["b", 10, 1, 2, "2026-04-14T07:00:00Z", 6], ["c", 3, 0, 0, null, null]]);
+    let fake = Fake::start(move |_| v2(COPY_COLUMNS, &rows)).await;
+    let told = copies(&fake, &["b", "c"]).await.unwrap().unwrap();
+    let first = Some((at("2026-04-14T07:00:00Z"), 6));
+    assert_eq!(told["b"], Counts { rows: 10, no_row: 1, no_time: 2, first });
+    assert_eq!(told["c"], Counts { rows: 3, ..Counts::default() });
+    let fake = Fake::start(|_| refused()).await;
+    assert_eq!(copies(&fake, &["b"]).await.unwrap(), None);
+    let fake = Fake::start(|_| status(503)).await;
+    assert!(matches!(copies(&fake, &["b"]).await, Err(Error::Unavailable { .. })));
 }
 
 #[tokio::test]
@@ -46,9 +69,8 @@ async fn a_cached_count_is_no_proof() {
          "Columns": [{"ColumnName": "TableId", "ColumnType": "int"}, {"ColumnName": "Key", "ColumnType": "string"}, {"ColumnName": "Value", "ColumnType": "dynamic"}],
          "Rows": [[1, "ServerCache", "{\"OriginalStartedOn\":\"2026-04-14T07:00:00Z\"}"]]},
         {"FrameType": "DataTable", "TableId": 1, "TableKind": "PrimaryResult", "TableName": "P",
-         "Columns": [{"ColumnName": "ChunkId", "ColumnType": "string"}, {"ColumnName": "N", "ColumnType": "long"}, {"ColumnName": "NoRow", "ColumnType": "long"}, {"ColumnName": "NoTime", "ColumnType": "long"},
-                     {"ColumnName": "First", "ColumnType": "datetime"}, {"ColumnName": "Rows", "ColumnType": "long"}],
-         "Rows": [["a", 10, 0, 0, null, null]]},
+         "Columns": [{"ColumnName": "ChunkId", "ColumnType": "string"}, {"ColumnName": "N", "ColumnType": "long"}, {"ColumnName": "NoRow", "ColumnType": "long"}, {"ColumnName": "NoTime", "ColumnType": "long"}],
+         "Rows": [["a", 10, 0, 0]]},
         {"FrameType": "DataSetCompletion", "HasErrors": false, "Cancelled": false},
     ]);
     let fake = Fake::start(move |_| body(&cached)).await;
@@ -58,7 +80,7 @@ async fn a_cached_count_is_no_proof() {
 
 #[tokio::test]
 async fn a_count_for_a_window_that_was_not_asked_for_is_refused() {
-    let fake = Fake::start(|_| v2(COUNT_COLUMNS, &json!([["z", 10, 0, 0, null, null]]))).await;
+    let fake = Fake::start(|_| v2(COUNT_COLUMNS, &json!([["z", 10, 0, 0]]))).await;
     assert!(matches!(count(&fake, &["a"]).await, Err(Error::Corrupt { .. })));
 }
 
@@ -95,6 +117,31 @@ async fn the_configuration_is_read_from_our_view_and_from_the_python_apps() {
         assert_eq!((rows[0].destination_folder.as_str(), rows[0].is_active), ("Defender", Some(true)));
         assert_eq!((rows[1].high_watermark, rows[1].last_refreshed, rows[1].is_active), (None, None, Some(true)));
     }
+}
+
+#[tokio::test]
+async fn a_cell_that_cannot_be_read_is_the_problem_of_its_row_alone() {
+    let text = CONFIG_COLUMNS.replace("HighWatermark:datetime", "HighWatermark:string");
+    let row = |table: &str, high: &str, active: &Value| {
+        json!([table, "Defender", table, "Timestamp", null, high, "Incremental", active])
+    };
+    let rows = json!([
+        row("A", "2025-09-01 10:20:30", &json!("True")),
+        row("B", "n/a", &json!(true)),
+        row("C", "", &json!("perhaps")),
+        row("D", "", &json!("0")),
+    ]);
+    let fake = Fake::start(move |_| v2(&text, &rows)).await;
+    let rows = catalog(&fake).read_config(soon()).await.unwrap();
+    assert_eq!((rows[0].is_active, &rows[0].problem), (Some(true), &None));
+    assert_eq!((rows[3].is_active, &rows[3].problem), (Some(false), &None));
+    for (row, column, seen) in [(&rows[1], "HighWatermark", "n/a"), (&rows[2], "IsActive", "perhaps")] {
+        let problem = row.problem.as_deref().unwrap();
+        assert!(row.is_active == Some(true) && problem.contains(column) && problem.contains(seen), "{problem}");
+    }
+    assert_eq!(rows[1].source_table, "B");
+    let fake = Fake::start(|_| v2("SourceTable:string", &json!([]))).await;
+    assert!(matches!(catalog(&fake).read_config(soon()).await, Err(Error::Corrupt { .. })));
 }
 
 #[tokio::test]
@@ -223,6 +270,54 @@ async fn audit_rows_that_vanish_are_an_error_and_repeated_ones_are_not() {
     assert!(catalog(&appending(|| appended(0), true).await).append_audit(&rows, "r", soon()).await.is_ok());
     assert!(catalog(&appending(refused, true).await).append_audit(&rows, "r", soon()).await.is_ok());
     assert!(catalog(&appending(refused, false).await).append_audit(&rows, "r", soon()).await.is_err());
+}
+
+#[tokio::test]
+async fn an_append_whose_answer_is_lost_is_looked_for_before_it_is_sent_again() {
+    // The first is carried out and its answer lost, or it is lost itself.
+    for (carried_out, appends) in [(true, 1), (false, 2)] {
+        let sent = std::sync::Arc::new(AtomicUsize::new(0));
+        let count = sent.clone();
+        let fake = Fake::start(move |seen| {
+            if seen.csl().starts_with(".set-or-append") {
+                let first = count.fetch_add(1, Ordering::SeqCst) == 0;
+                return if first { status(504) } else { appended(1) };
+            }
+            let is_there = carried_out && count.load(Ordering::SeqCst) > 0;
+            v1("ExtentId:guid", &if is_there { json!([["c1b2a3d4-0000-0000-0000-000000000001"]]) } else { json!([]) })
+        })
+        .await;
+        catalog(&fake).append_audit(&[audit_row("x")], "r", soon()).await.unwrap();
+        assert_eq!(sent.load(Ordering::SeqCst), appends);
+    }
+}
+
+/// A database whose metadata tables have gained a column before the others.
+async fn widened(columns: &'static str) -> Fake {
+    Fake::start(move |seen| {
+        let csl = seen.csl();
+        if csl.starts_with(".set-or-append") {
+            let fits = csl.contains("| project ['Owned by'] = \"\", ") && csl.contains(", Added = guid(null)");
+            return if fits { appended(1) } else { refused() };
+        }
+        if csl.ends_with("cslschema") {
+            let schema = format!("['Owned by']:string,{columns},Added:guid");
+            return v1("TableName:string,Schema:string", &json!([["t", schema]]));
+        }
+        v1("ExtentId:guid", &json!([]))
+    })
+    .await
+}
+
+#[tokio::test]
+async fn metadata_tables_that_have_gained_columns_take_rows_all_the_same() {
+    let audit = "ingestion_id:string,ingestion_timestamp:datetime,folder:string,table:string,success:bool,records_processed:long,chunked:bool,chunks_processed:int,chunks_failed:int,chunk_results:dynamic,error:string";
+    catalog(&widened(audit).await).append_audit(&[audit_row("x")], "r", soon()).await.unwrap();
+    let ledger = "SourceTable:string,DestinationTable:string,LedgerId:string,CutAxis:string,VerifiedUpTo:datetime,UpdatedAt:datetime";
+    catalog(&widened(ledger).await).record_verified(&ENTRY, at("2026-04-13T00:00:00Z"), soon()).await.unwrap();
+    // One that lacks a column is refused as it was.
+    let error = catalog(&widened("ingestion_id:string").await).append_audit(&[audit_row("x")], "r", soon()).await;
+    assert!(matches!(error, Err(Error::Refused { .. })), "{error:?}");
 }
 
 #[tokio::test]

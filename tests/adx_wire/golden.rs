@@ -253,6 +253,26 @@ async fn an_append_that_was_done_before(golden: &mut Golden) {
     golden.csl("audit_done_before.txt", &fake);
 }
 
+async fn an_append_to_a_table_that_has_gained_columns(golden: &mut Golden) {
+    let fake = Fake::start(|seen| match seen.csl().as_str() {
+        csl if csl.starts_with(".set-or-append") && !csl.contains("| project") => missing_column(),
+        csl if csl.ends_with("cslschema") => {
+            let held = "SourceTable:string,DestinationTable:string,['Owned by']:string,LedgerId:string,CutAxis:string,VerifiedUpTo:datetime,UpdatedAt:datetime,Added:long";
+            v1("TableName:string,Schema:string", &json!([["t", held]]))
+        }
+        csl if csl.contains("extents where tags") => v1("ExtentId:guid", &json!([])),
+        _ => obliging(seen),
+    })
+    .await;
+    catalog(&fake).record_verified(&ENTRY, at("2026-04-13T00:00:00Z"), soon()).await.unwrap();
+    golden.csl("ledger_with_columns.txt", &fake);
+}
+
+fn missing_column() -> Reply {
+    status(400).saying(&json!({"error": {"code": "BadRequest", "@permanent": true,
+        "@message": "Query schema does not match table schema."}}))
+}
+
 async fn proofs(golden: &mut Golden) {
     let fake = Fake::start(obliging).await;
     let ids = ["0f2a".to_owned(), "x\" or 1 == 1".to_owned()];
@@ -263,6 +283,11 @@ async fn proofs(golden: &mut Golden) {
     let fake = Fake::start(obliging).await;
     catalog(&fake).counts(&table, &watermark, ChunkIdMode::InRow, &ids[..1], soon()).await.unwrap();
     golden.csl("counts_in_row.txt", &fake);
+    for (mode, file) in [(ChunkIdMode::Constant, "copies.txt"), (ChunkIdMode::InRow, "copies_in_row.txt")] {
+        let fake = Fake::start(obliging).await;
+        catalog(&fake).copies(&table, &watermark, mode, &ids[..1], soon()).await.unwrap();
+        golden.csl(file, &fake);
+    }
     let fake = Fake::start(obliging).await;
     let since = "2026-05-01T00:00:00Z".parse().unwrap();
     assert_eq!(catalog(&fake).ingestion_failures(&table, since, soon()).await.unwrap(), []);
@@ -543,6 +568,7 @@ async fn everything_that_leaves_matches_its_golden_file_and_none_is_left_over() 
     ledgers(&mut golden).await;
     audits(&mut golden).await;
     an_append_that_was_done_before(&mut golden).await;
+    an_append_to_a_table_that_has_gained_columns(&mut golden).await;
     roles(&mut golden).await;
     uploads_and_messages(&mut golden).await;
     golden.finish();

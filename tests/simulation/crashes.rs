@@ -47,6 +47,8 @@ pub struct Course {
     pub watched: bool,
     /// What every window meets, which the app mends by itself.
     pub mishap: Option<Mishap>,
+    /// Whether `ingestIfNotExists` keeps nothing out.
+    pub ignores_tags: bool,
 }
 
 /// What a run does when nothing goes wrong.
@@ -68,12 +70,14 @@ impl Course {
             before: Before::Nothing,
             watched: true,
             mishap: None,
+            ignores_tags: false,
         }
     }
 
     fn setting(&self, points: Vec<Point>) -> Setting {
         let mut setting = Setting::quiet(1, self.tables.clone());
         (setting.watched, setting.answer_bytes) = (self.watched, self.answer_bytes);
+        setting.ignores_tags = self.ignores_tags;
         setting.noted = points.is_empty();
         setting.points = points;
         setting.settings =

@@ -176,6 +176,11 @@ fn a_crash_at_any_effect_of_a_run_loses_and_doubles_nothing() {
 }
 
 #[test]
+fn a_crash_at_any_effect_of_a_run_over_a_cluster_that_goes_by_no_tags_loses_and_doubles_nothing() {
+    broken_off_at_each(&Course { ignores_tags: true, ..Course::of(&SMALL[..1], 30) });
+}
+
+#[test]
 fn a_crash_at_any_effect_of_a_run_without_tables_leaves_it_to_end() {
     broken_off_at_each(&Course::of(&[], 10));
 }

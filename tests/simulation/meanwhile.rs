@@ -53,3 +53,19 @@ fn a_retention_of_zero_amid_a_run_fails_what_it_drops_with_the_command_that_mend
         world.whole(TABLE).await;
     });
 }
+
+#[test]
+fn metadata_tables_that_gain_columns_between_two_runs_take_rows_all_the_same() {
+    simulated(async || {
+        let mut world = world();
+        assert!(world.run_of(TABLE).await.result.success);
+        for table in ["meta_MigrationAudit", "meta_Ledger", "meta_MigrationConfiguration"] {
+            world.adx(&format!(".alter-merge table {table} (['Owned by']:string, Added:datetime)"));
+        }
+        world.more_of(TABLE, 20).await;
+        let told = world.run_of(TABLE).await;
+        assert!(told.result.success && told.result.warnings.is_empty(), "{told:#?}");
+        assert_eq!(world.adx("meta_MigrationAudit | count")[0][0], 2);
+        world.whole(TABLE).await;
+    });
+}

@@ -183,6 +183,9 @@ impl Schedule {
         };
         // Two posts that do not exclude each other, the first of them days late: nothing prevents that, it can only be found.
         let hopeless = hopeless || (setting.late_is_blind && aftermath == Aftermath::LostBlobs);
+        // Nothing but the tags is between two posts of one window where the first of them is late.
+        let is_late = setting.mishaps.iter().any(|(mishap, _)| *mishap == Mishap::Late);
+        setting.ignores_tags = seed % 4 == 3 && !is_late;
         let lateness = lateness(&mut setting, seed, aftermath);
         edge(&mut setting, seed);
         Self { setting, person, acts_after, aftermath, lateness, hopeless }

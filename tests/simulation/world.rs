@@ -60,6 +60,8 @@ pub struct Setting {
     pub lateness: Duration,
     /// Whether late ingestions of one window do not exclude each other.
     pub late_is_blind: bool,
+    /// Whether `ingestIfNotExists` keeps nothing out.
+    pub ignores_tags: bool,
     /// Calls a minute that Defender takes; `None`: any number.
     pub quota: Option<u32>,
     /// The most bytes of an answer of Defender.
@@ -93,6 +95,7 @@ impl Setting {
             mishaps: Vec::new(),
             lateness: Duration::from_secs(1200),
             late_is_blind: false,
+            ignores_tags: false,
             quota: None,
             answer_bytes: 50_000_000,
             refuse_pack: false,
@@ -161,6 +164,9 @@ impl World {
         settings.hunting.refuse_pack = setting.refuse_pack;
         settings.hunting.gzip = false;
         let (cloud, router) = Cloud::in_process(settings).unwrap();
+        if setting.ignores_tags {
+            cloud.adx().ignore_tags();
+        }
         let fate = Arc::new(Fate::new(setting.seed, setting.odds, setting.points.clone(), setting.noted));
         let mut app: BTreeMap<String, String> = cloud.product_settings().into_iter().collect();
         // More than clocks may be ahead.

@@ -1,8 +1,9 @@
 //! Appends that happen once, however often they are asked for: an `ingest-by` tag marks what was appended, and
 //! `ingestIfNotExists` keeps a repetition out (dataexplorer-docs `management/extent-tags.md`).
 
-use super::super::template::fill;
-use super::{Catalog, Error};
+use super::super::table::Type;
+use super::super::template::{Listed, fill};
+use super::{Catalog, Effect, Error, Table};
 use crate::kql::{Identifier, SingleQuoted};
 use sha2::{Digest, Sha256};
 use std::fmt::Display;
@@ -37,8 +38,9 @@ impl Catalog {
         let (tags, keys) = (SingleQuoted(&tags), SingleQuoted(&keys));
         let mut all: Vec<(&str, &(dyn Display + Sync))> = vec![("tags", &tags), ("keys", &keys)];
         all.extend_from_slice(values);
-        let refusal = match self.change(&fill(file, &all), deadline).await {
-            Ok(answer) => {
+        let refusal = match self.append(table, tag, &fill(file, &all), deadline).await {
+            Ok(None) => return Ok(Appended::Before),
+            Ok(Some(answer)) => {
                 // What a skipped append answers is not documented: without a count, the tag says whether it was done.
                 let at = answer.find("RowCount");
                 let counts: Result<Vec<_>, Error> = answer.rows().filter_map(|row| at.map(|at| row.long(at))).collect();
@@ -60,7 +62,78 @@ impl Catalog {
         }
     }
 
-    async fn has_tag(&self, table: &Identifier, tag: &str, deadline: Instant) -> Result<bool, Error> {
+    /// Sends an append. One whose answer is lost may have been done, and where the service does not go by `ingestIfNotExists` another
+    /// would be a second one: the tag is looked for first. `None` if it is there.
+    async fn append(
+        &self,
+        table: &Identifier,
+        tag: &str,
+        csl: &str,
+        deadline: Instant,
+    ) -> Result<Option<Table>, Error> {
+        let mut waits = self.client.pace().waits(self.client.seed());
+        loop {
+            self.count(|tally| &tally.commands);
+            let error = match self.client.command(csl, Effect::Once, deadline).await {
+                Err(error @ (Error::OutcomeUnknown { .. } | Error::Refused { permanent: false, .. })) => error,
+                other => return other.map(Some),
+            };
+            let Some(wait) = waits.next_after(&error, deadline) else { return Err(error) };
+            tokio::time::sleep(wait).await;
+            // Where it may not be looked for, the service's own check is what there is.
+            if self.has_tag(table, tag, deadline).await.unwrap_or(false) {
+                return Ok(None);
+            }
+        }
+    }
+
+    /// The same for rows with the columns `known`, into a table that may have gained others: an append goes by position.
+    pub(super) async fn append_once_to(
+        &self,
+        table: &Identifier,
+        known: &[&str],
+        tag: &str,
+        file: &str,
+        values: &[(&str, &(dyn Display + Sync))],
+        deadline: Instant,
+    ) -> Result<Appended, Error> {
+        let refusal = match self.append_once(table, tag, file, values, deadline).await {
+            Err(refusal @ Error::Refused { .. }) => refusal,
+            other => return other,
+        };
+        let Some(columns) = self.wider(table, known, deadline).await? else { return Err(refusal) };
+        let file = format!("{file}{}", include_str!("../../../kql/audit/wider.kql"));
+        let mut all: Vec<(&str, &(dyn Display + Sync))> = vec![("table_columns", &columns)];
+        all.extend_from_slice(values);
+        self.append_once(table, tag, &file, &all, deadline).await
+    }
+
+    /// The columns of a table in its order, those beyond `known` empty; `None` unless it has all of `known` and more.
+    async fn wider(
+        &self,
+        table: &Identifier,
+        known: &[&str],
+        deadline: Instant,
+    ) -> Result<Option<Listed<String>>, Error> {
+        let columns = self.schema(table, deadline).await?.map(|schema| schema.columns).unwrap_or_default();
+        let has_all = known.iter().all(|known| columns.iter().any(|(name, _)| name == known));
+        if !has_all || columns.len() == known.len() {
+            return Ok(None);
+        }
+        let named = columns.iter().map(|(column, ty)| {
+            let name =
+                Identifier::new(column).map_err(|error| Error::corrupt(format!("a column of {table}: {error}")))?;
+            Ok(match Type::parse(ty) {
+                _ if known.contains(&column.as_str()) => name.to_string(),
+                None | Some(Type::String) => format!("{name} = \"\""),
+                Some(ty) => format!("{name} = {}(null)", ty.word()),
+            })
+        });
+        named.collect::<Result<_, _>>().map(|named| Some(Listed(named)))
+    }
+
+    /// Whether something was appended under the tag.
+    pub(super) async fn has_tag(&self, table: &Identifier, tag: &str, deadline: Instant) -> Result<bool, Error> {
         let tag = format!("ingest-by:{tag}");
         let csl =
             fill(include_str!("../../../kql/audit/show_tag.kql"), &[("table", table), ("tag", &SingleQuoted(&tag))]);

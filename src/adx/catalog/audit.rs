@@ -10,8 +10,11 @@ use serde_json::Value;
 use std::fmt::Display;
 use tokio::time::Instant;
 
-/// The most bytes of a text in a row, as it is written.
-const MAX_TEXT_BYTES: usize = 8 * 1024;
+/// The most characters of a text in a row: more than an error carries of a service's own words.
+const MAX_TEXT_CHARS: usize = 8 * 1024;
+/// The most bytes of a text as it is written: so many as those of any script have, all of them escaped; only what lies beyond the
+/// first plane, such as emoji, takes twice as many.
+const MAX_TEXT_BYTES: usize = 6 * MAX_TEXT_CHARS;
 /// The most bytes of a dynamic value in a row; above 1 MiB the engine would store null.
 const MAX_DYNAMIC_BYTES: usize = 128 * 1024;
 /// The rows of one command. Parts are cut by their number, never by their size: a repetition whose texts are longer cuts where the
@@ -167,15 +170,20 @@ impl Catalog {
         tag: &str,
         deadline: Instant,
     ) -> Result<(), Error> {
+        let known: Vec<&str> = columns.iter().map(|(name, _)| *name).collect();
         let columns: Result<Vec<String>, _> =
             columns.iter().map(|(name, ty)| Identifier::new(name).map(|name| format!("{name}:{ty}"))).collect();
         let columns = Listed(columns.map_err(|error| Error::invalid(error.to_string()))?);
         for (part, batch) in rows.chunks(ROWS_OF_A_COMMAND).map(written).enumerate() {
             let tag = tag_of("audit", &[table.as_str(), tag, &part.to_string()]);
+            // People count these: also where the service does not go by `ingestIfNotExists` they are there once.
+            if self.has_tag(table, &tag, deadline).await.unwrap_or(false) {
+                continue;
+            }
             let values: [(&str, &(dyn Display + Sync)); 3] =
                 [("table", table), ("columns", &columns), ("rows", &batch)];
             let file = include_str!("../../../kql/audit/append.kql");
-            if self.append_once(table, &tag, file, &values, deadline).await? == Appended::Nothing {
+            if self.append_once_to(table, &known, &tag, file, &values, deadline).await? == Appended::Nothing {
                 return Err(Error::corrupt(format!("{table} took rows and does not have them")));
             }
         }
@@ -195,14 +203,14 @@ fn text(value: &str) -> Literal {
 
 fn cut(value: &str) -> String {
     const MARK: &str = " … (cut)";
-    let room = MAX_TEXT_BYTES - length(MARK);
-    let (mut end, mut so_far) = (0, 0);
-    for (at, c) in value.char_indices() {
-        so_far += length(c.encode_utf8(&mut [0; 4]));
-        if so_far <= room {
+    let room = (MAX_TEXT_CHARS - MARK.chars().count(), MAX_TEXT_BYTES - length(MARK));
+    let (mut end, mut bytes) = (0, 0);
+    for (number, (at, c)) in value.char_indices().enumerate() {
+        bytes += length(c.encode_utf8(&mut [0; 4]));
+        if number < room.0 && bytes <= room.1 {
             end = at + c.len_utf8();
         }
-        if so_far > MAX_TEXT_BYTES {
+        if number >= MAX_TEXT_CHARS || bytes > MAX_TEXT_BYTES {
             return format!("{}{MARK}", &value[..end]);
         }
     }
@@ -240,13 +248,20 @@ fn bounded(value: &Value) -> Value {
 
 #[cfg(test)]
 mod tests {
+    use super::super::super::error::MAX_MESSAGE_CHARS;
     use super::*;
     use serde_json::json;
 
     #[test]
     fn long_texts_are_cut_between_characters() {
-        let cut = cut(&"é".repeat(10_000));
-        assert!(length(&cut) <= MAX_TEXT_BYTES && cut.ends_with("… (cut)"), "{}", cut.len());
+        for script in ["x", "é", "試", "😀"] {
+            let cut = cut(&script.repeat(10_000));
+            assert!(cut.chars().count() <= MAX_TEXT_CHARS && cut.ends_with("… (cut)"), "{}", cut.len());
+            assert!(length(&cut) <= MAX_TEXT_BYTES, "{script}: {}", length(&cut));
+            // What an error carries of a service's words, and its own words around them.
+            let error = script.repeat(2 * MAX_MESSAGE_CHARS - 100);
+            assert_eq!(super::cut(&error), error, "{script}");
+        }
         assert_eq!(super::cut("short"), "short");
     }
 

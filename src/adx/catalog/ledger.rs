@@ -12,6 +12,9 @@ use crate::kql::{Datetime, Identifier, Literal, Text};
 use crate::timestamp::Timestamp;
 use tokio::time::Instant;
 
+/// The columns of `meta_Ledger`.
+const COLUMNS: [&str; 6] = ["SourceTable", "DestinationTable", "LedgerId", "CutAxis", "VerifiedUpTo", "UpdatedAt"];
+
 /// The ledger that owns a destination.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LedgerOwner {
@@ -213,7 +216,8 @@ impl Catalog {
             ("verified_up_to", &Literal::Datetime(verified_up_to)),
             ("updated_at", &Datetime(self.client.clock().now())),
         ];
-        match self.append_once(table, tag, include_str!("../../../kql/ledger/append.kql"), &values, deadline).await? {
+        let file = include_str!("../../../kql/ledger/append.kql");
+        match self.append_once_to(table, &COLUMNS, tag, file, &values, deadline).await? {
             Appended::Now { .. } | Appended::Before => Ok(()),
             Appended::Nothing => Err(Error::corrupt(format!("{table} took a row and does not have it"))),
         }

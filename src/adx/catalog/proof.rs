@@ -3,7 +3,7 @@
 use super::super::error::clean;
 use super::super::ingestion::ChunkIdMode;
 use super::super::template::{Listed, fill};
-use super::{Catalog, Error};
+use super::{Catalog, Error, Table};
 use crate::kql::{Identifier, Text};
 use crate::timestamp::Timestamp;
 use std::collections::HashMap;
@@ -21,7 +21,7 @@ pub struct Counts {
     pub no_row: u64,
     /// Rows among them whose watermark column is null.
     pub no_time: u64,
-    /// When the first of the rows were ingested, and how many those are; `None` where the table does not note it.
+    /// When the first of the rows were ingested, and how many those are: only of [`Catalog::copies`], and where the table notes it.
     pub first: Option<(Timestamp, u64)>,
 }
 
@@ -39,51 +39,84 @@ impl Catalog {
         ids: &[String],
         deadline: Instant,
     ) -> Result<HashMap<String, Counts>, Error> {
-        let mut all: HashMap<String, Counts> = ids.iter().map(|id| (id.clone(), Counts::default())).collect();
-        for some in ids.chunks(MAX_IDS) {
-            self.count_into(&mut all, table, watermark_column, chunk_id, some, deadline).await?;
-        }
-        Ok(all)
-    }
-
-    async fn count_into(
-        &self,
-        all: &mut HashMap<String, Counts>,
-        table: &Identifier,
-        watermark: &Identifier,
-        chunk_id: ChunkIdMode,
-        ids: &[String],
-        deadline: Instant,
-    ) -> Result<(), Error> {
         let file = match chunk_id {
             ChunkIdMode::Constant | ChunkIdMode::Copied => include_str!("../../../kql/proof/counts.kql"),
             ChunkIdMode::InRow => include_str!("../../../kql/proof/counts_in_row.kql"),
         };
-        let ids = Listed(ids.iter().map(|id| Text(id)).collect());
-        // The results cache goes by the text: a text that was never sent has no answer there.
-        let fresh = if mutated!(CountInTheSameWords) { Default::default() } else { self.client.ids().fresh() };
-        let comment = format!("// proof {fresh}");
-        let csl = fill(file, &[("comment", &comment), ("table", table), ("ids", &ids), ("watermark", watermark)]);
-        let answer = self.query(&csl, deadline).await?;
-        if answer.is_from_cache() && !mutated!(CachedCount) {
-            return Err(Error::unavailable("a count was answered from the query results cache, which proves nothing"));
-        }
-        let (id, n) = (answer.column("ChunkId")?, answer.column("N")?);
-        let (no_row, no_time) = (answer.column("NoRow")?, answer.column("NoTime")?);
-        let (first, of_first) = (answer.column("First")?, answer.column("Rows")?);
-        for row in answer.rows() {
-            let count = |at| -> Result<u64, Error> {
-                let value = row.long(at)?.and_then(|value| u64::try_from(value).ok());
-                value.ok_or_else(|| Error::corrupt("a count that is no count"))
-            };
-            let first = row.datetime(first)?.map(|at| Ok::<_, Error>((at, count(of_first)?))).transpose()?;
-            let counts = Counts { rows: count(n)?, no_row: count(no_row)?, no_time: count(no_time)?, first };
-            let id = row.text(id)?;
-            let slot = all
-                .get_mut(id)
-                .ok_or_else(|| Error::corrupt(format!("a count for `{}`, which was not asked for", clean(id))))?;
-            *slot = counts;
-        }
-        Ok(())
+        self.counted(file, table, watermark_column, ids, deadline).await
     }
+
+    /// The same, with what tells the copies of a window apart. `None` where the service does not note when rows were ingested.
+    ///
+    /// # Errors
+    /// As [`Catalog::counts`].
+    pub async fn copies(
+        &self,
+        table: &Identifier,
+        watermark_column: &Identifier,
+        chunk_id: ChunkIdMode,
+        ids: &[String],
+        deadline: Instant,
+    ) -> Result<Option<HashMap<String, Counts>>, Error> {
+        let file = match chunk_id {
+            ChunkIdMode::Constant | ChunkIdMode::Copied => include_str!("../../../kql/proof/copies.kql"),
+            ChunkIdMode::InRow => include_str!("../../../kql/proof/copies_in_row.kql"),
+        };
+        match self.counted(file, table, watermark_column, ids, deadline).await {
+            Err(error @ Error::Refused { permanent: true, .. }) => {
+                tracing::warn!(%error, %table, "of rows that are there twice it cannot be told which came first");
+                Ok(None)
+            }
+            counted => counted.map(Some),
+        }
+    }
+
+    async fn counted(
+        &self,
+        file: &str,
+        table: &Identifier,
+        watermark: &Identifier,
+        ids: &[String],
+        deadline: Instant,
+    ) -> Result<HashMap<String, Counts>, Error> {
+        let mut all: HashMap<String, Counts> = ids.iter().map(|id| (id.clone(), Counts::default())).collect();
+        for some in ids.chunks(MAX_IDS) {
+            let ids = Listed(some.iter().map(|id| Text(id)).collect());
+            // The results cache goes by the text: a text that was never sent has no answer there.
+            let fresh = if mutated!(CountInTheSameWords) { Default::default() } else { self.client.ids().fresh() };
+            let comment = format!("// proof {fresh}");
+            let csl = fill(file, &[("comment", &comment), ("table", table), ("ids", &ids), ("watermark", watermark)]);
+            let answer = self.query(&csl, deadline).await?;
+            if answer.is_from_cache() && !mutated!(CachedCount) {
+                return Err(Error::unavailable(
+                    "a count was answered from the query results cache, which proves nothing",
+                ));
+            }
+            take_counts(&answer, &mut all)?;
+        }
+        Ok(all)
+    }
+}
+
+fn take_counts(answer: &Table, all: &mut HashMap<String, Counts>) -> Result<(), Error> {
+    let (id, n) = (answer.column("ChunkId")?, answer.column("N")?);
+    let (no_row, no_time) = (answer.column("NoRow")?, answer.column("NoTime")?);
+    let first = answer.find("First").zip(answer.find("Rows"));
+    for row in answer.rows() {
+        let count = |at| -> Result<u64, Error> {
+            let value = row.long(at)?.and_then(|value| u64::try_from(value).ok());
+            value.ok_or_else(|| Error::corrupt("a count that is no count"))
+        };
+        let first = match first {
+            Some((first, rows)) => row.datetime(first)?.map(|at| Ok::<_, Error>((at, count(rows)?))).transpose()?,
+            None => None,
+        };
+        let counts = Counts { rows: count(n)?, no_row: count(no_row)?, no_time: count(no_time)?, first };
+        let id = row.text(id)?;
+        let slot = all
+            .get_mut(id)
+            .ok_or_else(|| Error::corrupt(format!("a count for `{}`, which was not asked for", clean(id))))?;
+        *slot = counts;
+    }
+    Ok(())
 }

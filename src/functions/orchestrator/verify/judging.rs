@@ -8,6 +8,7 @@ use crate::adx::ingestion::StoredBlob;
 use crate::app::{App, Services};
 use crate::config::Repair;
 use crate::kql::Identifier;
+use crate::orchestration::adoption::watch;
 use crate::orchestration::ledger::Head;
 use crate::orchestration::limits::COUNT_BATCH;
 use crate::orchestration::outcome::with_failure;
@@ -96,7 +97,16 @@ impl Counting<'_> {
         let watermark = Identifier::new(&self.head.watermark_column).map_err(|error| error.to_string())?;
         let mode = self.services.chunk_id_mode(self.head);
         let counts = self.catalog.counts(&table, &watermark, mode, &ids, self.deadline).await;
-        let counts = counts.map_err(|error| error.to_string())?.into_iter().map(|(id, c)| {
+        let mut counts = counts.map_err(|error| error.to_string())?;
+        let has_copies = |seen: &&Seen<ETag>| {
+            counts.get(&seen.window.id.to_string()).is_some_and(|counts| counts.rows > watch::rows(&seen.window))
+        };
+        let several: Vec<String> = windows.iter().filter(has_copies).map(|seen| seen.window.id.to_string()).collect();
+        if !several.is_empty() {
+            let copies = self.catalog.copies(&table, &watermark, mode, &several, self.deadline).await;
+            counts.extend(copies.map_err(|error| error.to_string())?.unwrap_or_default());
+        }
+        let counts = counts.into_iter().map(|(id, c)| {
             let first = c.first.map(|(at, rows)| Landing { at, rows });
             (id, Found { rows: c.rows, without_content: c.no_row, without_watermark: c.no_time, first })
         });
