@@ -232,6 +232,14 @@ async fn the_first_claim_holds_and_progress_of_another_ledger_takes_over() {
     let owner = catalog.ledger_owner(ENTRY.source, ENTRY.destination, soon()).await.unwrap().unwrap();
     assert_eq!((owner.ledger_id.as_str(), owner.verified_up_to), ("00", Some(until)));
     assert_eq!(catalog.ledger_owner("Another", ENTRY.destination, soon()).await.unwrap(), None);
+    let others = async |source: &str, destination: &str| {
+        let others = catalog.ledgers_of_others(source, destination, soon()).await.unwrap();
+        others.into_iter().collect::<std::collections::BTreeSet<_>>().into_iter().collect::<Vec<_>>()
+    };
+    assert_eq!(others("Another", ENTRY.destination).await, ["00", "0a1b2c3d"]);
+    assert!(
+        others(ENTRY.source, ENTRY.destination).await.is_empty() && others("Another", "Elsewhere").await.is_empty()
+    );
 }
 
 #[tokio::test]

@@ -369,6 +369,14 @@ async fn adoptions(golden: &mut Golden) {
         assert_eq!(catalog(&fake).landings(&table, mode, "x\" or 1", soon()).await.unwrap(), [(now, 3)]);
         golden.csl(file, &fake);
     }
+    let fake = Fake::start(|seen| match seen.csl().contains("distinct") {
+        true => v2("LedgerId:string", &json!([["0a1b2c3d"]])),
+        false => landed(seen),
+    })
+    .await;
+    let others = catalog(&fake).ledgers_of_others("DeviceEvents", "Device Events", soon()).await.unwrap();
+    assert_eq!(others.into_iter().collect::<Vec<_>>(), ["0a1b2c3d"]);
+    golden.csl("ledgers_of_others.txt", &fake);
     let fake = Fake::start(landed).await;
     assert_eq!(catalog(&fake).size(&table, soon()).await.unwrap(), Some((3, true)));
     golden.csl("destination_size.txt", &fake);

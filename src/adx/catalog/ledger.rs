@@ -10,6 +10,7 @@ use super::append::{Appended, tag_of};
 use super::{Catalog, Error};
 use crate::kql::{Datetime, Identifier, Literal, Text};
 use crate::timestamp::Timestamp;
+use std::collections::HashSet;
 use tokio::time::Instant;
 
 /// The columns of `meta_Ledger`.
@@ -115,6 +116,28 @@ impl Catalog {
         rows.sort_by(|(left, _), (right, _)| left.cmp(right));
         let rows: Vec<LedgerRow> = rows.into_iter().map(|(_, row)| row).collect();
         Ok(owner(&rows))
+    }
+
+    /// The ledgers that claimed `destination` as a copy of any other source than `source`: the windows of theirs that it
+    /// holds are none of this one's.
+    ///
+    /// # Errors
+    /// What the query can end in.
+    pub async fn ledgers_of_others(
+        &self,
+        source: &str,
+        destination: &str,
+        deadline: Instant,
+    ) -> Result<HashSet<String>, Error> {
+        let file = include_str!("../../../kql/ledger/others.kql");
+        let values: [(&str, &(dyn std::fmt::Display + Sync)); 3] = [
+            ("ledger_table", &self.names().ledger_table),
+            ("source", &Text(source)),
+            ("destination", &Text(destination)),
+        ];
+        let answer = self.or_made(|| self.uncached(file, &values, deadline), deadline).await?;
+        let id = answer.column("LedgerId")?;
+        answer.rows().map(|row| Ok(row.text(id)?.to_owned())).collect()
     }
 
     /// Claims a destination for a ledger unless it has an owner, then reads back who owns it: the claim that

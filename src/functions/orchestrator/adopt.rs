@@ -4,7 +4,7 @@
 
 use super::begin;
 use super::plan::learn::{self, Probe};
-use super::plan::ownership::landed;
+use super::plan::ownership::{CopyOf, Found, landed};
 use super::{StepError, store};
 use crate::adx::catalog::{LedgerEntry, LedgerOwner};
 use crate::app::{App, Services, mode_of};
@@ -157,14 +157,18 @@ impl Adopting<'_> {
         let owner = catalog.ledger_owner(&self.config.source, &self.config.destination, self.deadline).await?;
         let place = self.place(head.as_ref().map(|head| &head.record));
         let found = if has_column || place.chunk_id == ChunkIdPlace::Row {
-            let mode = mode_of(place.chunk_id);
-            catalog.chunks(&self.destination, mode, Timestamp::MIN, self.deadline).await?
+            let chunk_id = mode_of(place.chunk_id);
+            let copy = CopyOf { source: &self.config.source, table: &self.destination, chunk_id };
+            let ours = head.as_ref().map(|head| head.record.ledger);
+            landed(self.services, copy, ours, Timestamp::MIN, self.deadline).await?
         } else {
-            Vec::new()
+            Found::default()
         };
-        let found: Vec<Landed> = found.into_iter().filter_map(landed).collect();
+        let Found { of_this: found, rows_of_other_sources } = found;
+        let rows = rows.saturating_sub(rows_of_other_sources);
         check_since(&self.config.destination, self.since, &found).map_err(|error| Error::Failed(error.to_string()))?;
         let mut report = Report::new(&self.config, place, rows, &found, owner.as_ref().map(|o| o.ledger_id.as_str()));
+        report.beside(rows_of_other_sources);
         let mut hunting = Hunting::new(app, self.services, self.deadline);
         let stored = head.as_ref().map(|head| &head.record);
         let facts = self.facts(stored, owner.as_ref(), &found, report.rows_of_others(), &mut hunting).await?;

@@ -53,6 +53,13 @@ impl Report {
         self.lines.push((name, value));
     }
 
+    /// Takes in how many rows of other sources are copied to the same destination.
+    pub fn beside(&mut self, rows: u64) {
+        if rows > 0 {
+            self.line("rows of other sources", format!("{rows}, left as they are"));
+        }
+    }
+
     /// Rows without an id of ours.
     pub fn rows_of_others(&self) -> u64 {
         self.rows_of_others
@@ -108,7 +115,10 @@ impl fmt::Display for Report {
             writeln!(f, "overlap: {doubt}")?;
         }
         f.write_str(match self.end {
-            End::DryRun => "Nothing was written: this is what would be adopted.",
+            End::DryRun => {
+                "Nothing was written: this is what would be adopted. Without --dry-run the rows of windows that nobody has proved are \
+                 compared with the source first, and where they differ nothing is adopted."
+            }
             End::Nothing => {
                 "Nothing to adopt: the ledger in this state store owns the destination and knows its windows."
             }

@@ -4,7 +4,7 @@
 use super::asked::{Places, Unknown};
 use crate::orchestration::IllegalTransition;
 use crate::orchestration::ids::{InstanceId, TableKey};
-use crate::orchestration::instance::{Instance, RuntimeStatus, TableConfig, TableResult, TableRun};
+use crate::orchestration::instance::{Instance, LoadType, RuntimeStatus, TableConfig, TableResult, TableRun};
 use crate::orchestration::limits::{LONGEST_ASKED, Limits, START_ATTEMPTS, TRANSACTION_WINDOWS};
 use crate::orchestration::message::{ControlMessage, Debt};
 use crate::orchestration::write::{RowWrite, RunWrite};
@@ -75,6 +75,7 @@ pub fn tables(
         tables.push(TableRun { key: own, ordinal, config, high, started: false, result, owed: Vec::new() });
     };
     let active: Vec<String> = rows.iter().map(|row| row.config.source.clone()).collect();
+    let rows = alone_with_snapshots(rows);
     let mut sources = HashSet::new();
     let is_wanted = |row: &Row| wanted.is_none_or(|wanted| wanted.contains(&row.config.source));
     for (index, Row { config, mut problem }) in rows.into_iter().filter(is_wanted).enumerate() {
@@ -83,7 +84,10 @@ pub fn tables(
         if !seen.insert(own.clone()) {
             // No Kusto name holds these characters: the key is this row's alone.
             own = key(&config.source, &format!("{}\u{0}{index}", config.destination));
-            problem = Some(format!("{} to {} stands twice in {}", config.source, config.destination, places.view));
+            problem = Some(format!(
+                "{} to {} stands twice in {}, which has to show the newest row of each SourceTable alone",
+                config.source, config.destination, places.view
+            ));
         }
         add(own, config, problem);
     }
@@ -94,6 +98,28 @@ pub fn tables(
         }
     }
     tables
+}
+
+/// The rows, those that copy a snapshot to where another source is copied with that problem: what readers see of such a table is
+/// one time of one source.
+fn alone_with_snapshots(mut rows: Vec<Row>) -> Vec<Row> {
+    let other = |row: &Row| {
+        let TableConfig { source, destination, .. } = &row.config;
+        let shares = |other: &&Row| other.config.destination == *destination && other.config.source != *source;
+        let is_snapshot = row.config.load_type == Some(LoadType::Snapshot) && row.problem.is_none();
+        rows.iter().find(shares).filter(|_| is_snapshot).map(|other| other.config.source.clone())
+    };
+    let others: Vec<Option<String>> = rows.iter().map(other).collect();
+    for (row, other) in rows.iter_mut().zip(others) {
+        if let Some(other) = other {
+            let TableConfig { source, destination, .. } = &row.config;
+            row.problem = Some(format!(
+                "{source} and {other} both name the DestinationTable {destination}, and a Snapshot needs one of its own: give one \
+                 of them another"
+            ));
+        }
+    }
+    rows
 }
 
 fn unknown_table(name: &str) -> TableConfig {
@@ -193,9 +219,35 @@ mod tests {
     fn what_is_wrong_with_one_row_is_no_other_tables_result() {
         let bad = Row { problem: Some("LoadType".into()), ..row("b") };
         let tables = tables(None, vec![row("a"), bad, row("a")], now(), PLACES, key);
-        assert_eq!(tables.iter().map(error).collect::<Vec<_>>(), ["", "LoadType", "a to x stands twice in the_view"]);
+        assert_eq!(
+            tables.iter().map(error).collect::<Vec<_>>(),
+            [
+                "",
+                "LoadType",
+                "a to x stands twice in the_view, which has to show the newest row of each SourceTable alone"
+            ]
+        );
         assert_eq!(tables.iter().map(|table| table.ordinal).collect::<Vec<_>>(), [0, 1, 2]);
         assert_ne!(tables[0].key, tables[2].key);
+    }
+
+    #[test]
+    fn a_snapshot_needs_a_destination_of_its_own_and_ranges_may_share_one() {
+        let of = |source: &str, destination: &str, load_type| {
+            let config =
+                TableConfig { destination: destination.into(), load_type: Some(load_type), ..row(source).config };
+            Row { config, problem: None }
+        };
+        let rows = vec![
+            of("a", "x", LoadType::Snapshot),
+            of("b", "x", LoadType::Incremental),
+            of("c", "x", LoadType::Full),
+            of("d", "y", LoadType::Snapshot),
+        ];
+        let wanted = ["a", "c", "d"].map(str::to_owned);
+        let tables = tables(Some(&wanted), rows, now(), PLACES, key);
+        assert!(error(&tables[0]).starts_with("a and b both name the DestinationTable x"), "{}", error(&tables[0]));
+        assert_eq!([error(&tables[1]), error(&tables[2])], ["", ""]);
     }
 
     #[test]

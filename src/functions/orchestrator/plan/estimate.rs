@@ -233,6 +233,8 @@ impl Planning<'_> {
     ) -> Step<Estimate> {
         let (app, key) = (self.app, self.key());
         let weight = head.bytes_per_row;
+        // As in the result of a run, which copies what it can all the same.
+        let error = (!head.doubts.is_empty()).then(|| head.doubts.join("; "));
         let from = range.map(|(low, high)| narrow::edge(&head, low, high).unwrap_or(low));
         let draft = plan::lay_out(key, self.asked.id(), head, content, app.state.now(), &app.limits)
             .map_err(|error| StepError::Failed(error.to_string()))?;
@@ -249,7 +251,8 @@ impl Planning<'_> {
             windows_left: head.counts.later,
             plan_calls,
             calls: plan_calls + head.counts.open,
-            warnings: [head.doubts, head.notes].concat(),
+            error,
+            warnings: head.notes,
             ..Estimate::of(self.table())
         })
     }
