@@ -156,6 +156,7 @@ fn spread(app: &App, later: Later, attempts: u32) -> Later {
 pub async fn give_back(app: &App, job: Job, later: Later) -> Result<(), Error> {
     let Job { message, window: read, .. } = job;
     let (table, name) = (&message.table, &message.window);
+    let waits_for_quota = !later.own_fault && later.pause == Some(Duration::ZERO);
     let later = spread(app, later, read.record.attempts);
     let window = match chunk::give_back(table, name, &read.record, &later, app.state.now(), &app.limits) {
         Ok(GivenBack::Again(window)) => window,
@@ -166,12 +167,12 @@ pub async fn give_back(app: &App, job: Job, later: Later) -> Result<(), Error> {
         }
     };
     let Later { error, own_fault, pause, .. } = later;
-    tracing::warn!(
-        error,
-        own_fault,
-        pause_s = pause.unwrap_or_default().as_secs_f64(),
-        "a window is tried again later"
-    );
+    if waits_for_quota {
+        tracing::info!(error, "a window waits for its turn");
+    } else {
+        let pause_s = pause.unwrap_or_default().as_secs_f64();
+        tracing::warn!(error, own_fault, pause_s, "a window is tried again later");
+    }
     let transaction = Transaction::new().window(table, name, &window, Some(&read.etag))?;
     match app.state.commit(transaction).await {
         Ok(_) => app.state.pay(&window.owed).await,
