@@ -121,7 +121,13 @@ impl Asked {
                 "the app has no system-assigned identity: set AZURE_CLIENT_ID (for the state store AzureWebJobsStorage__clientId) to \
                  the client id of its user-assigned one ({SHOW}), or switch the system-assigned one on: {ASSIGN}"
             ),
-            (Kind::Managed, status) if !transient && (status.is_some() || self.has_endpoint) => {
+            (Kind::Managed, Some(_)) if !transient && !self.has_endpoint => {
+                "something answers in the place of the metadata service of Azure (169.254.169.254): keep the proxy out with \
+                 NO_PROXY=169.254.169.254; or this is no machine of Azure: describe an app registration (AZURE_TENANT_ID, \
+                 AZURE_CLIENT_ID, AZURE_CLIENT_SECRET)"
+                    .to_owned()
+            }
+            (Kind::Managed, _) if !transient && self.has_endpoint => {
                 "IDENTITY_ENDPOINT and IDENTITY_HEADER are set by the Functions host, anew at each \
                  start: take them out of your own settings"
                     .to_owned()
