@@ -1,5 +1,5 @@
 // adxingestor on Azure Functions, Flex Consumption. A resource group holds all of it: the app, its identity, the storage account
-// with its state, and its logs. No key and no secret: everything is opened by the identity, and keys are switched off.
+// with its state, and its logs. No key and no secret: everything is opened by the identity, and keys and publishing passwords are switched off.
 // What to do before and after is in docs/deploy.md.
 
 targetScope = 'resourceGroup'
@@ -211,6 +211,22 @@ resource app 'Microsoft.Web/sites@2024-04-01' = {
       empty(adxIngestUri) ? {} : { ADX_INGEST_URI: adxIngestUri },
       settings
     )
+  }
+
+  // No user name and password for publishing: `config-zip` signs in by a token of Entra (azure-cli `appservice/custom.py`,
+  // enable_zip_deploy_flex).
+  resource scm 'basicPublishingCredentialsPolicies' = {
+    name: 'scm'
+    properties: {
+      allow: false
+    }
+  }
+
+  resource ftp 'basicPublishingCredentialsPolicies' = {
+    name: 'ftp'
+    properties: {
+      allow: false
+    }
   }
 }
 

@@ -88,6 +88,12 @@ fn the_template_opens_nothing_with_a_key_and_gives_no_other_role() {
     {
         assert!(template.contains(off), "{off}");
     }
+    for passwords in ["scm", "ftp"] {
+        let off = format!(
+            "resource {passwords} 'basicPublishingCredentialsPolicies' = {{ name: '{passwords}' properties: {{ allow: false }} }}"
+        );
+        assert!(template.split_whitespace().collect::<Vec<_>>().join(" ").contains(&off), "{passwords}");
+    }
     let guid = Regex::new("[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}").unwrap();
     let mut given: Vec<_> = guid.find_iter(&template).map(|found| found.as_str()).collect();
     given.sort_unstable();
