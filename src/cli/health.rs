@@ -1,11 +1,12 @@
 //! `adxingestor health`: asks a `standalone` on this machine how it is, for images without `curl` (a Dockerfile's `HEALTHCHECK`).
 
+use super::standalone::default_port;
 use adxingestor::outbound::http_client;
 use clap::Args;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
 use std::time::Duration;
 
-const DEFAULT_PORT: u16 = 7071;
 /// A little more than the host takes to find out.
 const PATIENCE: Duration = Duration::from_secs(8);
 
@@ -13,8 +14,12 @@ const PATIENCE: Duration = Duration::from_secs(8);
 #[derive(Debug, Args)]
 pub struct Arguments {
     /// The port of the HTTP functions.
-    #[arg(long, default_value_t = DEFAULT_PORT)]
-    port: u16,
+    /// [default: LocalHttpPort of local.settings.json, else 7071]
+    #[arg(long)]
+    port: Option<u16>,
+    /// The folder with local.settings.json.
+    #[arg(long, default_value = ".")]
+    app_root: PathBuf,
     /// An address that `standalone` listens on.
     #[arg(long, default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST))]
     address: IpAddr,
@@ -28,7 +33,8 @@ pub struct Arguments {
 /// # Errors
 /// What is wrong.
 pub async fn run(arguments: Arguments) -> Result<(), String> {
-    let host = SocketAddr::new(arguments.address, arguments.port);
+    let port = arguments.port.map_or_else(|| default_port(&arguments.app_root), Ok)?;
+    let host = SocketAddr::new(arguments.address, port);
     let url = format!("http://{host}/{}", if arguments.ready { "readyz" } else { "livez" });
     let client = http_client().map_err(|error| error.to_string())?;
     let answer = client.get(&url).timeout(PATIENCE).send().await;

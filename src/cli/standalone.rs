@@ -11,6 +11,7 @@ use adxingestor::outbound::http_client;
 use adxingestor::random::SystemRandom;
 use adxingestor::timestamp::SystemClock;
 use clap::Args;
+use std::ffi::OsString;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -65,7 +66,7 @@ pub async fn run(arguments: Arguments, lookup: Lookup<'_>) -> Result<(), String>
     let store = local_store(&app_root, &merged)?;
     let port = match arguments.port {
         Some(port) => port,
-        None => local_http_port(&app_root).map_err(|error| error.to_string())?.unwrap_or(DEFAULT_PORT),
+        None => default_port(&app_root)?,
     };
     let opened = open(&store, &merged, || http_client().map_err(|error| error.to_string()))?;
     let console = console(&merged);
@@ -89,7 +90,9 @@ pub async fn run(arguments: Arguments, lookup: Lookup<'_>) -> Result<(), String>
         own_executable,
         random: Arc::new(SystemRandom),
         console,
-        launcher: Arc::new(ProcessLauncher::new().map_err(|error| format!("the handler cannot be started: {error}"))?),
+        launcher: Arc::new(
+            ProcessLauncher::new(no_text()).map_err(|error| format!("the handler cannot be started: {error}"))?,
+        ),
         extra_child_environment: vec![
             ("STATE_STORE".to_owned(), store.to_string()),
             (TIME_SCALE.to_owned(), arguments.time_scale.to_string()),
@@ -103,6 +106,14 @@ pub async fn run(arguments: Arguments, lookup: Lookup<'_>) -> Result<(), String>
             Ok(())
         }
     }
+}
+
+/// The port where none is named.
+///
+/// # Errors
+/// Why `local.settings.json` cannot be read.
+pub fn default_port(app_root: &Path) -> Result<u16, String> {
+    Ok(local_http_port(app_root).map_err(|error| error.to_string())?.unwrap_or(DEFAULT_PORT))
 }
 
 /// Where the host's lines go: in the form of the handler's.
@@ -156,8 +167,16 @@ pub async fn asked_to_end() {
     }
 }
 
-/// The whole environment of this process: the handler inherits it.
+/// The environment of this process as far as it is text: no setting is anything else.
 #[allow(clippy::disallowed_methods, reason = "the process environment is read in the command line only")]
 pub fn process_environment() -> Vec<(String, String)> {
-    std::env::vars().collect()
+    std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .collect()
+}
+
+/// The rest of it, which the handler inherits as it is.
+#[allow(clippy::disallowed_methods, reason = "the process environment is read in the command line only")]
+fn no_text() -> Vec<(OsString, OsString)> {
+    std::env::vars_os().filter(|(name, value)| name.to_str().is_none() || value.to_str().is_none()).collect()
 }

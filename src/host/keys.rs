@@ -4,7 +4,7 @@
 use super::Error;
 use super::function_json::AuthLevel;
 use super::json::Json;
-use super::problem::{Problem, Problems, read_json};
+use super::problem::read_json;
 use crate::secret::Secret;
 use std::path::Path;
 
@@ -20,15 +20,11 @@ impl Keys {
     /// Reads a key file.
     ///
     /// # Errors
-    /// [`Error::App`] when the file is missing, is not of the form above or holds an empty key.
+    /// [`Error::Keys`] when the file is missing, is not of the form above or holds an empty key.
     pub fn read(file: &Path) -> Result<Self, Error> {
-        let broken = |field: &str, message: &str| Error::App {
-            root: file.parent().unwrap_or(Path::new(".")).to_owned(),
-            problems: Problems(vec![Problem {
-                file: file.display().to_string(),
-                field: field.to_owned(),
-                message: message.to_owned(),
-            }]),
+        let broken = |field: &str, message: &str| Error::Keys {
+            file: file.to_owned(),
+            problem: if field.is_empty() { format!("it {message}") } else { format!("`{field}` {message}") },
         };
         let json = match read_json(file) {
             Ok(Some(json @ Json::Object(_))) => json,
@@ -60,6 +56,15 @@ impl Keys {
             }
         }
         Ok(keys)
+    }
+
+    /// The functions that have keys and are none of `known`.
+    pub(crate) fn strangers<'a>(&'a self, known: &[&str]) -> Vec<&'a str> {
+        let own = self.functions.iter().map(|(name, _)| name.as_str());
+        let mut strangers: Vec<&str> =
+            own.filter(|own| !known.iter().any(|name| name.eq_ignore_ascii_case(own))).collect();
+        strangers.dedup();
+        strangers
     }
 
     /// Whether a caller who shows `key` may call `function`.
@@ -107,6 +112,18 @@ mod tests {
         assert!(!keys.admit(AuthLevel::Function, "b", Some("fa")));
         assert!(admitted(AuthLevel::Admin, Some("m")));
         assert!(!admitted(AuthLevel::Admin, Some("h")));
+    }
+
+    #[test]
+    fn a_name_that_no_function_has_is_found() {
+        let keys = keys(r#"{"functions":{"a":{"x":"1","y":"2"},"b":{"x":"3"}}}"#).unwrap();
+        assert_eq!((keys.strangers(&["B"]), keys.strangers(&["A", "b"])), (vec!["a"], vec![]));
+    }
+
+    #[test]
+    fn what_is_wrong_is_said_of_the_file_of_keys() {
+        let said = keys("{ not json").unwrap_err();
+        assert!(said.starts_with("the keys file ") && said.contains("keys.json cannot be used: it "), "{said}");
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The list of functions that the host shows at its start, as Core Tools does.
 
 use super::function_json::{Function, Trigger};
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 
 /// The lines of the list; `local` is where the host listens.
@@ -28,9 +28,20 @@ pub(crate) fn lines(functions: &[Arc<Function>], local: SocketAddr) -> Vec<Strin
 
 /// The name under which people of this machine reach `local`.
 pub(crate) fn host_name(local: SocketAddr) -> String {
-    if local.ip().is_loopback() || local.ip().is_unspecified() {
-        format!("localhost:{}", local.port())
-    } else {
-        local.to_string()
+    let is_localhost = [IpAddr::from(Ipv4Addr::LOCALHOST), Ipv6Addr::LOCALHOST.into()].contains(&local.ip());
+    if is_localhost || local.ip().is_unspecified() { format!("localhost:{}", local.port()) } else { local.to_string() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_localhost_stands_for_is_called_so() {
+        let name = |address: &str| host_name(address.parse().unwrap());
+        for address in ["127.0.0.1:7071", "[::1]:7071", "0.0.0.0:7071", "[::]:7071"] {
+            assert_eq!(name(address), "localhost:7071", "{address}");
+        }
+        assert_eq!((name("127.0.0.2:7071").as_str(), name("10.0.0.4:80").as_str()), ("127.0.0.2:7071", "10.0.0.4:80"));
     }
 }

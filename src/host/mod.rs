@@ -127,6 +127,18 @@ pub enum Error {
         /// All that is wrong.
         problems: Problems,
     },
+    /// The file of keys is missing or broken.
+    #[error(
+        "the keys file {} cannot be used: {problem}. It is JSON: {{\"master\": \"…\", \"host\": {{\"default\": \"…\"}}, \
+         \"functions\": {{\"NAME\": {{\"default\": \"…\"}}}}}}, every part optional",
+        file.display()
+    )]
+    Keys {
+        /// It.
+        file: PathBuf,
+        /// What is wrong; never a key.
+        problem: String,
+    },
     /// The handler's program is nowhere to be found.
     #[error("the handler `{name}` (customHandler.description.defaultExecutablePath) is neither at {} nor on the PATH", beside.display())]
     NoHandler {

@@ -2,6 +2,7 @@
 //! adapter that starts a real process.
 
 use async_trait::async_trait;
+use std::ffi::OsString;
 use std::io;
 use std::path::PathBuf;
 use std::process::Stdio;
@@ -19,7 +20,7 @@ pub struct CommandLine {
     pub arguments: Vec<String>,
     /// Its working directory.
     pub directory: PathBuf,
-    /// Its whole environment.
+    /// Its environment.
     pub environment: Vec<(String, String)>,
 }
 
@@ -65,28 +66,29 @@ pub struct ProcessLauncher {
 type Request = (CommandLine, tokio::runtime::Handle, oneshot::Sender<io::Result<Child>>);
 
 impl ProcessLauncher {
-    /// Starts the thread.
+    /// Starts the thread. What it starts gets `inherited` besides its own environment.
     ///
     /// # Errors
     /// The operating system refuses another thread.
-    pub fn new() -> io::Result<Self> {
+    pub fn new(inherited: Vec<(OsString, OsString)>) -> io::Result<Self> {
         let (requests, incoming) = mpsc::channel::<Request>();
         std::thread::Builder::new().name("handler-launcher".to_owned()).spawn(move || {
             for (command, runtime, reply) in incoming {
                 let _entered = runtime.enter();
                 // Nobody waiting any more: the child is dropped and so killed.
-                let _ = reply.send(spawn(command));
+                let _ = reply.send(spawn(command, &inherited));
             }
         })?;
         Ok(Self { requests })
     }
 }
 
-fn spawn(command: CommandLine) -> io::Result<Child> {
+fn spawn(command: CommandLine, inherited: &[(OsString, OsString)]) -> io::Result<Child> {
     Command::new(command.program)
         .args(command.arguments)
         .current_dir(command.directory)
         .env_clear()
+        .envs(inherited.iter().map(|(name, value)| (name, value)))
         .envs(command.environment)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())

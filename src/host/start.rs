@@ -93,10 +93,13 @@ pub(crate) async fn start(mut settings: Settings) -> Result<Host, Error> {
         stop: killed,
     };
     let calls = Calls::default();
+    let known: Vec<&str> = functions.iter().map(|function| function.name.as_str()).collect();
+    let keys = settings.keys.take();
+    let strangers = keys.iter().flat_map(|keys| keys.strangers(&known)).map(str::to_owned).collect::<Vec<_>>();
     let max_body_bytes = environment.get("FUNCTIONS_REQUEST_BODY_SIZE_LIMIT").and_then(|text| text.parse().ok());
     let front = Arc::new(Front {
         functions: functions.clone(),
-        keys: settings.keys.take(),
+        keys,
         mode: host_json.http_mode,
         invoker: invoker.clone(),
         calls: calls.clone(),
@@ -107,6 +110,10 @@ pub(crate) async fn start(mut settings: Settings) -> Result<Host, Error> {
         draining: drained.clone(),
     });
 
+    for name in &strangers {
+        let text = format!("the keys file has keys for `{name}`, which is no function of this app: they open nothing");
+        settings.console.write(Entry { level: Level::Warning, category: STARTUP.to_owned(), invocation: None, text });
+    }
     for text in listing::lines(&functions, local) {
         let category = STARTUP.to_owned();
         settings.console.write(Entry { level: Level::Information, category, invocation: None, text });

@@ -36,7 +36,7 @@ fn process_app(role: &str) -> App {
 }
 
 async fn start_process(app: App) -> Running {
-    app.start_with(Arc::new(ProcessLauncher::new().unwrap())).await
+    app.start_with(Arc::new(ProcessLauncher::new(Vec::new()).unwrap())).await
 }
 
 /// The calls that a handler got of a function on the queue `jobs` that was sent `text`.
@@ -913,7 +913,7 @@ async fn a_broken_app_is_refused_with_all_that_is_wrong() {
         extra_child_environment: Vec::new(),
         random: Arc::new(SystemRandom),
         console: Arc::new(StandardOutput::new(clock)),
-        launcher: Arc::new(ProcessLauncher::new().unwrap()),
+        launcher: Arc::new(ProcessLauncher::new(Vec::new()).unwrap()),
     };
     let Err(error @ Error::App { .. }) = Host::start(settings).await else { panic!() };
     let message = error.to_string();

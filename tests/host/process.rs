@@ -78,7 +78,7 @@ async fn host() {
     app.environment.push((ROLE.to_owned(), "handler".to_owned()));
     app.program = program();
     let app = app.host(&["customHandler", "description", "arguments"], arguments().to_vec().into());
-    let running = app.start_with(Arc::new(ProcessLauncher::new().unwrap())).await;
+    let running = app.start_with(Arc::new(ProcessLauncher::new(Vec::new()).unwrap())).await;
     tokio::time::sleep(Duration::from_secs(60)).await;
     running.host.stop().await;
 }
