@@ -4,7 +4,7 @@
 use super::first_run::first_run;
 use super::offered::{Columns, arrivals, offered};
 use super::plan::{Item, Kind, Plan, Step, table_items};
-use super::{Error, services, tables};
+use super::{Error, alike, services, tables};
 use crate::adx::catalog::{ConfigRow, Configured, DestinationError, Found, add_columns, config_rows, named};
 use crate::adx::error::Error as AdxError;
 use crate::app::{App, Services, destination as wanted};
@@ -197,6 +197,8 @@ fn switched_off(configured: &[Configured]) -> Option<Part> {
 struct Source {
     tables: BTreeMap<String, Columns>,
     refused: Vec<(String, String)>,
+    /// Those that may have been meant by names that are none.
+    alike: BTreeMap<String, Columns>,
     arrivals: BTreeMap<String, bool>,
 }
 
@@ -208,9 +210,13 @@ impl Source {
         names.dedup();
         let mut hunting = Hunting::new(app, services, deadline);
         let found = offered(&mut hunting, &names).await.map_err(Error::Installation)?;
-        names.retain(|name| found.tables.contains_key(name.as_str()));
-        let arrivals = arrivals(&mut hunting, &names).await.map_err(Error::Installation)?;
-        Ok(Self { tables: found.tables, refused: found.refused, arrivals })
+        let is_refused = |name: &str| found.refused.iter().any(|(table, _)| table == name);
+        let (there, missing): (Vec<Identifier>, Vec<Identifier>) =
+            names.into_iter().partition(|name| found.tables.contains_key(name.as_str()));
+        let missing: Vec<&str> = missing.iter().map(Identifier::as_str).filter(|name| !is_refused(name)).collect();
+        let alike = alike(&mut hunting, &missing).await;
+        let arrivals = arrivals(&mut hunting, &there).await.map_err(Error::Installation)?;
+        Ok(Self { tables: found.tables, refused: found.refused, alike, arrivals })
     }
 
     /// What is wrong with a table at the source.
@@ -219,7 +225,9 @@ impl Source {
         if let Some((_, why)) = self.refused.iter().find(|(table, _)| table == source) {
             return Some(format!("the source refuses {source}: {why}"));
         }
-        let Some(columns) = self.tables.get(source) else { return Some(tables::unknown(source)) };
+        let Some(columns) = self.tables.get(source) else {
+            return Some(tables::unknown(source, |known| self.alike.contains_key(known)));
+        };
         let is_its_own = config.load_type == Some(LoadType::Snapshot) || column == ARRIVAL_COLUMN;
         (!is_its_own && !columns.contains_key(column))
             .then(|| format!("{source} has no column {column}: correct WatermarkColumn in its configuration row"))

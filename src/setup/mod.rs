@@ -21,6 +21,7 @@ use crate::app::{App, Services};
 use crate::defender::queries::ARRIVAL_COLUMN;
 use crate::functions::hunting::{Error as HuntingError, Hunting};
 use crate::orchestration::snapshot::TIME_COLUMN;
+use std::collections::BTreeMap;
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -78,20 +79,39 @@ pub async fn rows(
     let missing: Vec<&str> =
         candidates.iter().map(|table| table.as_str()).filter(|name| !offered.tables.contains_key(*name)).collect();
     let refused = |name: &str| offered.refused.iter().find(|(table, _)| table == name).map(|(_, why)| why.clone());
-    let told = |name: &&str| refused(name).map_or_else(|| tables::unknown(name), |why| format!("{name}: {why}"));
     if matches!(choice, Choice::Named(_)) && !missing.is_empty() {
+        let there = alike(&mut hunting, &missing).await;
+        let told = |name: &&str| {
+            let unknown = || tables::unknown(name, |known| there.contains_key(known));
+            refused(name).map_or_else(unknown, |why| format!("{name}: {why}"))
+        };
         return Err(Error::Unknown(missing.iter().map(told).collect()));
     }
     if offered.tables.is_empty() {
         return Err(Error::NothingOffered);
     }
     let rows = offered.tables.iter().map(|(table, columns)| row(table, columns, folder)).collect();
-    let (refused, absent): (Vec<&str>, Vec<&str>) = missing.into_iter().partition(|name| refused(name).is_some());
-    let mut left_out: Vec<String> = refused.iter().map(told).collect();
+    let (mut left_out, mut absent) = (Vec::new(), Vec::new());
+    for name in missing {
+        match refused(name) {
+            Some(why) => left_out.push(format!("{name}: {why}")),
+            None => absent.push(name),
+        }
+    }
     if !absent.is_empty() {
         left_out.push(format!("not offered to this identity, so left out: {}", absent.join(", ")));
     }
     Ok((rows, left_out))
+}
+
+/// The tables that may have been meant by names that are none, as far as the tenant offers them. Without an answer nothing is
+/// suggested.
+async fn alike(hunting: &mut Hunting<'_>, names: &[&str]) -> BTreeMap<String, Columns> {
+    let alike = tables::alike(names.iter().copied());
+    if alike.is_empty() {
+        return BTreeMap::new();
+    }
+    offered::offered(hunting, &alike).await.map(|offered| offered.tables).unwrap_or_default()
 }
 
 fn services(app: &App) -> Result<&Services, Error> {

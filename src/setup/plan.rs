@@ -181,8 +181,14 @@ fn view_step(view: &str, csl: String) -> Step {
 
 /// What a metadata table needs.
 pub(super) fn table_items(look: TableLook) -> Vec<Item> {
-    let lacks = look.lacks();
+    let (lacks, is_another) = (look.lacks(), look.is_another());
     let TableLook { table, is_there, conflicts, command, .. } = look;
+    if is_another {
+        return vec![Item::Wrong(format!(
+            "the table {table} has none of the columns that are needed ({lacks}), so it is a table of something else: set another name \
+             (CONFIG_TABLE, AUDIT_TABLE, CHUNK_AUDIT_TABLE)"
+        ))];
+    }
     if !conflicts.is_empty() {
         let columns = conflicts.iter().map(|(name, found, needed)| format!("{name} is {found} and has to be {needed}"));
         return vec![Item::Wrong(format!(

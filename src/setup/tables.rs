@@ -155,15 +155,24 @@ impl Choice {
     }
 }
 
-/// Why a tenant may not offer a table, with the names that may have been meant.
-pub fn unknown(name: &str) -> String {
+/// The tables that may have been meant by names that are none.
+pub fn alike<'n>(names: impl IntoIterator<Item = &'n str>) -> Vec<Identifier> {
+    let unknown = names.into_iter().filter(|name| documented().all(|known| known != *name));
+    let mut alike: Vec<&str> = unknown.flat_map(|name| nearest(name, documented())).collect();
+    alike.sort_unstable();
+    alike.dedup();
+    alike.into_iter().filter_map(|name| Identifier::new(name).ok()).collect()
+}
+
+/// Why a tenant may not offer a table, with the names that may have been meant, of those that it `offers`.
+pub fn unknown(name: &str, offers: impl Fn(&str) -> bool) -> String {
     if documented().any(|known| known == name) {
         return format!(
             "{name} is a table of advanced hunting, but not one that this identity sees in this tenant: check the licence and the \
              service that fills it"
         );
     }
-    let meant = did_you_mean(name, documented().chain(WORDS));
+    let meant = did_you_mean(name, documented().filter(|known| offers(known)).chain(WORDS));
     format!("{name} is not a table that this identity can query (names are case-sensitive){meant}")
 }
 
@@ -199,11 +208,21 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_name_is_told_with_those_that_are_like_it() {
-        assert!(unknown("deviceevents").contains("did you mean DeviceEvents, "), "{}", unknown("deviceevents"));
-        assert!(unknown("EmialEvents").contains("did you mean EmailEvents"));
-        assert!(unknown("DeviceEvents").contains("licence"));
-        assert!(unknown("al").contains("did you mean all?"), "{}", unknown("al"));
-        assert!(unknown("Zebra").ends_with("(names are case-sensitive)"));
+    fn an_unknown_name_is_told_with_those_that_are_like_it_and_offered() {
+        let of = |name: &str| unknown(name, |known| known != "DeviceInfo");
+        assert!(of("deviceevents").contains("did you mean DeviceEvents, "), "{}", of("deviceevents"));
+        assert!(of("EmialEvents").contains("did you mean EmailEvents"));
+        assert!(of("DeviceEvents").contains("licence"));
+        assert!(of("al").contains("did you mean all?"), "{}", of("al"));
+        assert!(of("Zebra").ends_with("(names are case-sensitive)"));
+        assert!(!of("DeviceInf").contains("DeviceInfo"), "{}", of("DeviceInf"));
+    }
+
+    #[test]
+    fn a_tenant_is_asked_for_what_is_like_names_that_are_none() {
+        let alike =
+            |names: &[&str]| alike(names.iter().copied()).iter().map(|t| t.as_str().to_owned()).collect::<Vec<_>>();
+        assert!(alike(&["DeviceEvent"]).contains(&"DeviceEvents".to_owned()));
+        assert_eq!(alike(&["DeviceEvents", "Zebra"]), Vec::<String>::new());
     }
 }

@@ -29,6 +29,8 @@ pub struct TableLook {
     pub held: Vec<(String, String)>,
     /// Columns that it lacks, with their types.
     pub missing: Vec<(Identifier, String)>,
+    /// How many columns it has to have.
+    pub needed: usize,
     /// Columns of another type: name, type found, type needed.
     pub conflicts: Vec<(String, String, String)>,
     /// The command that makes it, or adds what it lacks.
@@ -36,6 +38,12 @@ pub struct TableLook {
 }
 
 impl TableLook {
+    /// Whether it is something else: a table that is there and has none of the columns.
+    pub fn is_another(&self) -> bool {
+        let has_none = self.conflicts.is_empty() && self.missing.len() == self.needed;
+        self.is_there && has_none
+    }
+
     /// The columns that it lacks, in words.
     pub fn lacks(&self) -> String {
         named(&self.missing)
@@ -98,7 +106,9 @@ impl Catalog {
         let is_there = schema.is_some();
         let held = schema.map(|schema| schema.columns).unwrap_or_default();
         let (mut missing, mut conflicts) = (Vec::new(), Vec::new());
-        for (name, ty) in declared(&command)? {
+        let declared = declared(&command)?;
+        let needed = declared.len();
+        for (name, ty) in declared {
             match held.iter().find(|(known, _)| *known == name) {
                 None => {
                     let name = Identifier::new(&name).map_err(|error| Error::corrupt(error.to_string()))?;
@@ -109,7 +119,7 @@ impl Catalog {
             }
         }
         let command = if is_there { add_columns(table, &missing) } else { command };
-        Ok(TableLook { table: table.clone(), is_there, held, missing, conflicts, command })
+        Ok(TableLook { table: table.clone(), is_there, held, missing, needed, conflicts, command })
     }
 
     /// The commands that make the configuration view and that of failures, each in one line.

@@ -38,6 +38,10 @@ async fn an_empty_database_is_set_up_once_and_a_run_copies_what_was_asked_for() 
     assert_eq!(configured(&app), events);
     let (success, again) = setup(&app, &["--tables", "recommended", "--apply"]).await;
     assert!(success && again.contains("there   the configuration of EmailEvents"), "{again}");
+    assert!(
+        again.contains("there   the role ingestors of the app") && again.contains("Nothing was left to do"),
+        "{again}"
+    );
     assert_eq!(configured(&app), events, "a second time adds no row");
 
     let (success, whole) =
@@ -87,6 +91,7 @@ async fn names_that_are_no_tables_are_refused_with_those_that_were_meant() {
     for (tables, said) in [
         ("DeviceEvnets", "did you mean DeviceEvents"),
         ("DeviceEvents,EmailEvents", "check the licence"),
+        ("AlertInf", "can query (names are case-sensitive); nothing was changed"),
         ("DeviceEvents\"] | .drop", "is not a Kusto name"),
         ("A'); .drop table B", "is not a Kusto name"),
         (",", "names no table"),
@@ -94,7 +99,14 @@ async fn names_that_are_no_tables_are_refused_with_those_that_were_meant() {
         let (success, printed) = setup(&app, &["--tables", tables, "--apply"]).await;
         assert!(!success && printed.contains(said), "{tables}: {printed}");
     }
-    for more in [["--folder", "a\nb"], ["--folder", ""], ["--app-id", "x');"], ["--tenant-id", "a;b"]] {
+    for more in [
+        ["--folder", "a\nb"],
+        ["--folder", ""],
+        ["--app-id", "x');"],
+        ["--app-id", "not-a-guid"],
+        ["--tenant-id", "a;b"],
+        ["--tenant-id", "contoso"],
+    ] {
         let (success, printed) = app.command(&[&["setup", "--apply"], &more[..]].concat()).await;
         assert!(!success && printed.contains(more[0]), "{printed}");
     }

@@ -61,6 +61,25 @@ pub(super) fn parse_show_own<'a>(cursor: &mut Cursor<'a>) -> Result<Command<'a>,
     }))
 }
 
+/// `.show database D principals`, from `principals` on: who has which role (dataexplorer-docs
+/// `management/manage-database-security-roles.md`).
+pub(super) fn parse_show_all<'a>(cursor: &mut Cursor<'a>, name: String) -> Result<Command<'a>, Error> {
+    cursor.expect("principals")?;
+    Ok(Command::show(move |context| {
+        context.database.check_name(&name)?;
+        let columns = ["Role", "PrincipalType", "PrincipalDisplayName", "PrincipalObjectId", "PrincipalFQN"];
+        let content = context.database.read();
+        let held = content.roles.iter().filter_map(|(role, holders)| Some((shown(role)?, holders)));
+        let row = |role: &str, holder: &str| {
+            let role = format!("Database {name} {role}");
+            texts([role.as_str(), "AAD Application", holder, "", holder])
+        };
+        let rows = held.flat_map(|(role, holders)| holders.iter().map(move |holder| (role, holder)));
+        let rows = rows.map(|(role, holder)| row(role, holder)).collect();
+        Ok(ResultTable::new(&columns.map(|name| (name, Type::String)), rows))
+    }))
+}
+
 fn is(holder: &str, principal: &str) -> bool {
     holder.eq_ignore_ascii_case(principal)
 }

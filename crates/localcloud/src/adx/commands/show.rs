@@ -41,6 +41,9 @@ pub(super) fn parse<'a>(cursor: &mut Cursor<'a>) -> Result<Command<'a>, Error> {
                 return Ok(diagnostics::databases());
             }
             let name = cursor.name()?;
+            if cursor.peek_word()? == Some("principals") {
+                return role::parse_show_all(cursor, name);
+            }
             policy::parse_show(cursor, Entity::Database(name))
         }
         _ => diagnostics::parse_show(cursor),
