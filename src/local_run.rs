@@ -67,8 +67,7 @@ pub enum Error {
     /// A run is active, and what was asked for is not what it does.
     #[error(
         "run {id} is active in this state store and was started with {started}, so {asked} cannot be applied. `adxingestor run` \
-         without options goes on with it to its end; to end it instead, POST /api/terminate/{id} to the function app or to \
-         `adxingestor standalone` on this state store"
+         without options goes on with it to its end; `adxingestor run --terminate` ends it instead"
     )]
     Active {
         /// The active run.
@@ -81,7 +80,7 @@ pub enum Error {
     /// A person has suspended the run.
     #[error(
         "run {0} is suspended; POST /api/instances/{0}/resume to the function app or to `adxingestor standalone` on this state \
-         store, or terminate it there, and then run again"
+         store, or end it with `adxingestor run --terminate`, and then run again"
     )]
     Suspended(InstanceId),
     /// This process was asked to stop before it was known which run goes on.
@@ -109,6 +108,17 @@ pub async fn active(app: &App) -> Result<Option<InstanceId>, Error> {
         Ok(run.filter(|run| !run.status.is_final()).map(|run| run.id))
     };
     timeout(LONGEST_LOOK, look).await.map_err(|_| Error::Slow(LONGEST_LOOK))?
+}
+
+/// Terminates the run that goes on; gives it, if there was one. What it left open is the next run's, as after any other end.
+///
+/// # Errors
+/// [`Error`].
+pub async fn terminate(app: &App, reason: &str) -> Result<Option<InstanceId>, Error> {
+    let Some(id) = active(app).await? else { return Ok(None) };
+    let terminated = timeout(LONGEST_LOOK, local::terminate(app, &id, reason));
+    let terminated = terminated.await.map_err(|_| Error::Slow(LONGEST_LOOK))??;
+    Ok(terminated.then_some(id))
 }
 
 /// Follows a run to its end: the active one, or else a new one with this input. `stops` is raised each time that this

@@ -1,5 +1,6 @@
 //! `adxingestor adopt`: rebuilds the ledger of a table whose state store was lost or moved, and prints what it found.
 
+use super::print_lines;
 use super::run::when;
 use super::serve::ready;
 use super::standalone::{environment, local_store};
@@ -44,7 +45,7 @@ pub async fn run(arguments: Arguments, lookup: Lookup<'_>) -> Result<(), String>
     let ready = ready(&merged, &names, http.clone())?;
     let store = local_store(&app_root, &merged)?;
     let opened = open(&store, &merged, || http.clone())?;
-    println!("State store: {}", opened.description);
+    print_lines(&format!("State store: {}", opened.description))?;
     opened.look().await.map_err(|error| error.to_string())?;
     let services = ready.services(&opened.storage);
     let limits = services.settings.limits.clone();
@@ -53,6 +54,5 @@ pub async fn run(arguments: Arguments, lookup: Lookup<'_>) -> Result<(), String>
     let app = App { state, limits, services: Ok(Arc::new(services)) };
     let report =
         adopt(&app, &arguments.table, arguments.since, arguments.dry_run).await.map_err(|error| error.to_string())?;
-    println!("{report}");
-    Ok(())
+    print_lines(&report.to_string())
 }

@@ -1,6 +1,7 @@
 //! `adxingestor doctor`: checks what a run needs and prints a line for each check.
 
 use super::standalone::{environment, process_environment};
+use super::print_lines;
 use adxingestor::adx::RandomIds;
 use adxingestor::config::{Lookup, Problem, StateStore};
 use adxingestor::doctor::{Finding, Inputs, Report, Status, examine};
@@ -8,8 +9,8 @@ use adxingestor::random::SystemRandom;
 use adxingestor::timestamp::SystemClock;
 use clap::Args;
 use serde_json::json;
-use std::io::Write as _;
 use std::path::PathBuf;
+use std::process::ExitCode;
 use std::sync::Arc;
 
 /// The options of `doctor`.
@@ -23,8 +24,11 @@ pub struct Arguments {
     app_root: PathBuf,
 }
 
-/// Checks everything, prints what was found, and gives whether nothing failed.
-pub async fn run(arguments: &Arguments, lookup: Lookup<'_>) -> bool {
+/// Checks everything, and prints what was found. The exit code says whether nothing failed.
+///
+/// # Errors
+/// Why it could not be printed.
+pub async fn run(arguments: &Arguments, lookup: Lookup<'_>) -> Result<ExitCode, String> {
     let mut problems = Vec::new();
     let (app_root, environment) = environment(&arguments.app_root, lookup).unwrap_or_else(|message| {
         problems.push(Problem { name: "local.settings.json".to_owned(), message });
@@ -43,9 +47,8 @@ pub async fn run(arguments: &Arguments, lookup: Lookup<'_>) -> bool {
     };
     let report = examine(inputs).await;
     let text = if arguments.json { in_json(&report) } else { in_lines(&report) };
-    // A reader that has gone away has seen enough; the exit code tells the rest.
-    let _ = writeln!(std::io::stdout(), "{text}");
-    report.healthy()
+    print_lines(&text)?;
+    Ok(if report.healthy() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 fn in_json(report: &Report) -> String {

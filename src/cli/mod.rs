@@ -15,7 +15,7 @@ use adxingestor::random::{Random, SystemRandom};
 use adxingestor::telemetry::otlp::Telemetry;
 use clap::{Parser, Subcommand};
 use logging::{Sink, log_to};
-use std::io::Write as _;
+use std::io::{ErrorKind, Write as _};
 use std::process::ExitCode;
 use tokio::runtime::Runtime;
 
@@ -50,11 +50,6 @@ impl Command {
     fn works(&self) -> bool {
         matches!(self, Self::Serve | Self::Run(_) | Self::Adopt(_))
     }
-
-    /// Whether what it prints is for a program, or to be pasted.
-    fn prints(&self) -> bool {
-        matches!(self, Self::Setup(_) | Self::Doctor(_) | Self::Run(_))
-    }
 }
 
 /// Runs the command that the arguments name.
@@ -68,38 +63,40 @@ pub fn run() -> ExitCode {
         }
     };
     let command = cli.command.unwrap_or(Command::Serve);
-    let prints = command.prints();
     let screen = run::Screen::new(logging::is_json(&setting));
     let telemetry = begin_log(&command, &screen, &runtime);
     let done = |()| ExitCode::SUCCESS;
     let ended = match command {
         Command::Serve => runtime.block_on(serve::run(&setting, &names())),
         Command::Standalone(arguments) => runtime.block_on(standalone::run(arguments, &setting)).map(done),
-        Command::Run(arguments) => Ok(runtime.block_on(run::run(arguments, &setting, &screen))),
+        Command::Run(arguments) => runtime.block_on(run::run(arguments, &setting, &screen)),
         Command::Setup(arguments) => runtime.block_on(setup::run(arguments, &setting)),
-        Command::Doctor(arguments) => {
-            let healthy = runtime.block_on(doctor::run(&arguments, &setting));
-            Ok(if healthy { ExitCode::SUCCESS } else { ExitCode::FAILURE })
-        }
+        Command::Doctor(arguments) => runtime.block_on(doctor::run(&arguments, &setting)),
         Command::Adopt(arguments) => runtime.block_on(adopt::run(arguments, &setting)).map(done),
         Command::Health(arguments) => runtime.block_on(health::run(arguments)).map(done),
     };
+    let code = ended.unwrap_or_else(|message| {
+        screen.fail(&format!("adxingestor: {message}"));
+        ExitCode::FAILURE
+    });
     telemetry.end();
     // What is still under way, such as the look-up of a name, is not waited for.
     runtime.shutdown_background();
-    ended.unwrap_or_else(|message| {
-        if prints {
-            eprintln!("adxingestor: {message}");
-        } else {
-            println!("adxingestor: {message}");
-        }
-        ExitCode::FAILURE
-    })
+    code
 }
 
 /// Writes lines to standard output. Whoever closed it wants to read no more, which is no failure.
-fn print_lines(text: &str) {
-    let _ = writeln!(std::io::stdout(), "{text}");
+///
+/// # Errors
+/// They could not be written, as to a disk that is full.
+fn print_lines(text: &str) -> Result<(), String> {
+    let mut output = std::io::stdout();
+    match writeln!(output, "{text}").and_then(|()| output.flush()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+            Err(format!("what came of it could not be written to standard output: {error}"))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// The names of all settings of this process.
@@ -129,7 +126,7 @@ fn begin_log(command: &Command, screen: &run::Screen, runtime: &Runtime) -> Tele
         Command::Run(_) => Sink::of(screen.clone(), screen.is_live(), run::LOGGED),
         Command::Setup(_) => Sink::error("warn"),
         // Its findings say all that there is to say.
-        Command::Doctor(_) => Sink::error("off"),
+        Command::Doctor(_) => Sink::error("off,adxingestor::progress=error"),
         _ => Sink::output(),
     };
     log_to(sink, &setting, &telemetry);

@@ -48,8 +48,8 @@ const INTERRUPTED: u8 = 130;
 #[command(after_help = "Exit codes:\n  \
     0    everything that the run was asked for is copied and proved (with --dry-run: no table would fail)\n  \
     1    the run could not be made, failed, or was terminated\n  \
-    2    wrong options\n  \
-    3    the run is over, but tables or windows failed: the next run takes them up again\n  \
+    2    wrong options, or a --table that is not configured\n  \
+    3    the run is over, but tables or windows failed, which the next run takes up again; or no table is active\n  \
     4    all that the source still has is copied and proved, but it no longer keeps what lies in windows that expired\n  \
     130  it was interrupted: `adxingestor run` goes on with it\n\n\
     Ctrl-C lets what is in hand come to a safe end, 25 seconds at most; a second one ends at once. Either way nothing is lost: \
@@ -68,6 +68,15 @@ pub struct Arguments {
     /// Only make the plan, and say what it would take. Its questions are taken from the tenant's quota.
     #[arg(long)]
     dry_run: bool,
+    /// Only end the active run of this state store, also one that a host has begun; the next run takes up what it leaves.
+    #[arg(
+        long,
+        value_name = "REASON",
+        num_args = 0..=1,
+        default_missing_value = "Terminated by adxingestor run --terminate",
+        conflicts_with_all = ["tables", "since", "until", "dry_run"]
+    )]
+    terminate: Option<String>,
     /// Print one JSON object in the end, and nothing else on standard output.
     #[arg(long)]
     json: bool,
@@ -94,16 +103,19 @@ impl Outcome {
 }
 
 /// Runs, and prints what came of it.
-pub async fn run(arguments: Arguments, lookup: Lookup<'_>, screen: &Screen) -> ExitCode {
+///
+/// # Errors
+/// Why it could not be printed.
+pub async fn run(arguments: Arguments, lookup: Lookup<'_>, screen: &Screen) -> Result<ExitCode, String> {
     let as_json = arguments.json;
     let outcome = outcome(arguments, lookup, screen).await;
     let Outcome { code, json, text } = outcome.unwrap_or_else(|message| Outcome::none(FAILED, &message, screen));
     if as_json {
-        print_lines(&format!("{json:#}"));
+        print_lines(&format!("{json:#}"))?;
     } else if !text.is_empty() {
-        print_lines(&text);
+        print_lines(&text)?;
     }
-    ExitCode::from(code)
+    Ok(ExitCode::from(code))
 }
 
 async fn outcome(arguments: Arguments, lookup: Lookup<'_>, screen: &Screen) -> Result<Outcome, String> {
@@ -119,8 +131,11 @@ async fn outcome(arguments: Arguments, lookup: Lookup<'_>, screen: &Screen) -> R
     // The state store comes last: with wrong settings none is made.
     let ready = ready(&merged, &names, http.clone())
         .map_err(|error| format!("{error}; `adxingestor doctor` checks what the others lead to"))?;
+    let ask = async {
+        if arguments.terminate.is_some() { Ok(()) } else { ahead::ask(&ready, &input, &merged, screen).await }
+    };
     let asked = tokio::select! {
-        asked = ahead::ask(&ready, &input, &merged, screen) => asked,
+        asked = ask => asked,
         _ = stops.wait_for(|times| *times > 0) => return Ok(stopped("nothing was begun")),
     };
     match asked {
@@ -144,6 +159,9 @@ async fn outcome(arguments: Arguments, lookup: Lookup<'_>, screen: &Screen) -> R
     let tenant = Tenant::new(&services.settings.tenant, &limits);
     let state = State::new(opened.storage, random, tenant);
     let app = App { state, limits, services: Ok(Arc::new(services)) };
+    if let Some(reason) = &arguments.terminate {
+        return terminated(&app, reason).await;
+    }
     if arguments.dry_run {
         return dry_run(&app, &input, stops, screen).await;
     }
@@ -190,6 +208,16 @@ fn stopped(message: &str) -> Outcome {
     Outcome { code: INTERRUPTED, json, text: format!("Interrupted: {message}") }
 }
 
+async fn terminated(app: &App, reason: &str) -> Result<Outcome, String> {
+    let ended = local_run::terminate(app, reason).await.map_err(|error| error.to_string())?;
+    let text = match &ended {
+        Some(id) => format!("Run {id} is terminated. The next `adxingestor run` takes up what it left."),
+        None => "No run is active in this state store: there is nothing to terminate.".to_owned(),
+    };
+    let json = json!({"terminated": ended.map(|id| id.to_string()), "reason": reason});
+    Ok(Outcome { code: 0, json, text })
+}
+
 async fn dry_run(
     app: &App,
     input: &StartInput,
@@ -197,7 +225,10 @@ async fn dry_run(
     screen: &Screen,
 ) -> Result<Outcome, String> {
     if let Some(id) = local_run::active(app).await.map_err(|error| error.to_string())? {
-        return Err(format!("run {id} is active: `adxingestor run` goes on with it, and a dry run is of a new one"));
+        return Err(format!(
+            "run {id} is active: `adxingestor run` goes on with it and `adxingestor run --terminate` ends it, and a dry run is of a \
+             new one"
+        ));
     }
     screen.say("Planning; the questions are taken from the tenant's quota, and nothing is loaded");
     let tables = tokio::select! {

@@ -84,29 +84,36 @@ pub async fn run(arguments: Arguments, lookup: Lookup<'_>) -> Result<ExitCode, S
     if arguments.apply {
         return carry_out(&app, &plan).await;
     }
-    print_lines(plan.to_string().trim_end());
+    print_lines(plan.to_string().trim_end())?;
     Ok(code(!plan.is_wrong()))
 }
 
 async fn existing(app: &App, identity: &Application, apply: bool) -> Result<ExitCode, String> {
     let report = setup::examine(app, identity, setup::deadline()).await.map_err(|error| error.to_string())?;
-    print_lines(report.to_string().trim_end());
+    print_lines(report.to_string().trim_end())?;
     let done = if apply { carry_out(app, &report.plan()).await? } else { ExitCode::SUCCESS };
     Ok(if report.needs() > 0 { ExitCode::FAILURE } else { done })
 }
 
 async fn carry_out(app: &App, plan: &Plan) -> Result<ExitCode, String> {
     let services = app.services.as_ref().map_err(Clone::clone)?;
-    let mut say = print_lines;
+    // What was begun is done all the same.
+    let mut unsaid = Ok(());
+    let mut say = |line: &str| {
+        if let Err(error) = print_lines(line) {
+            unsaid = Err(error);
+        }
+    };
     let applied = setup::apply(&services.catalog, plan, &mut say, setup::deadline()).await;
     let applied = applied.map_err(|error| error.to_string())?;
+    unsaid?;
     match (applied.done, applied.left.as_slice()) {
-        (0, []) => print_lines("Nothing was left to do."),
-        (done, []) => print_lines(&format!("Done: {done} commands.")),
+        (0, []) => print_lines("Nothing was left to do.")?,
+        (done, []) => print_lines(&format!("Done: {done} commands."))?,
         (done, left) => print_lines(&format!(
             "Done: {done} commands. Left for a Database Admin, unless the app has these roles already:\n{}",
             left.join("\n")
-        )),
+        ))?,
     }
     Ok(code(applied.left.is_empty()))
 }
@@ -146,17 +153,28 @@ async fn budget(app_root: &Path, lookup: Lookup<'_>, http: &Result<reqwest::Clie
 
 /// Who gets the roles.
 fn identity(arguments: &Arguments, known: &Application) -> Result<Application, String> {
-    for (option, value) in [("--app-id", &arguments.app_id), ("--tenant-id", &arguments.tenant_id)] {
-        let plain =
-            |text: &String| !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || "-.".contains(c));
-        if let Some(bad) = value.as_ref().filter(|text| !plain(text)) {
-            return Err(format!("{option} {bad:?} is not an id such as 0f8fad5b-d9cb-469f-a165-70867728950e"));
-        }
+    const SUCH_AS: &str = "such as 0f8fad5b-d9cb-469f-a165-70867728950e";
+    if let Some(bad) = arguments.app_id.as_ref().filter(|id| !is_guid(id)) {
+        return Err(format!("--app-id {bad:?} is not a client id {SUCH_AS}"));
+    }
+    if let Some(bad) = arguments.tenant_id.as_ref().filter(|id| !is_guid(id) && !is_domain(id)) {
+        return Err(format!(
+            "--tenant-id {bad:?} is neither the id of a tenant {SUCH_AS} nor a domain such as contoso.com"
+        ));
     }
     Ok(Application {
         client: arguments.app_id.clone().or_else(|| known.client.clone()),
         tenant: arguments.tenant_id.clone().or_else(|| known.tenant.clone()),
     })
+}
+
+fn is_guid(text: &str) -> bool {
+    text.len() == 36 && uuid::Uuid::try_parse(text).is_ok()
+}
+
+fn is_domain(text: &str) -> bool {
+    let is_label = |label: &str| !label.is_empty() && label.chars().all(|c| c.is_ascii_alphanumeric() || c == '-');
+    text.contains('.') && text.split('.').all(is_label)
 }
 
 fn check_folder(folder: &str) -> Result<(), String> {

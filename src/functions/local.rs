@@ -1,10 +1,10 @@
 //! The doors of a run without a Functions host: this program starts it, hands it its messages and its ticks, and looks at it. The
 //! same functions are behind them as behind the host's.
 
-use super::control::{Started, start};
+use super::control::{Started, Terminated, start};
 use super::envelope::Invocation;
 use super::get_status::{Shows, status};
-use super::{Failed, observed, on_message, span_of, watchdog};
+use super::{Failed, control, observed, on_message, span_of, watchdog};
 use crate::app::App;
 use crate::orchestration::ids::InstanceId;
 use crate::orchestration::instance::{Instance, StartInput};
@@ -113,6 +113,14 @@ pub async fn begin(app: &App, input: &StartInput) -> Result<Begun, Error> {
             }
         }
     }
+}
+
+/// Terminates a run; gives false where it is over already.
+///
+/// # Errors
+/// The state store's.
+pub async fn terminate(app: &App, id: &InstanceId, reason: &str) -> Result<bool, Error> {
+    Ok(control::terminate(app, id, reason).await? == Terminated::Now)
 }
 
 /// The run of that id; `None` where there is none.

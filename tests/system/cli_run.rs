@@ -230,6 +230,103 @@ async fn a_run_that_begins_later_leaves_what_lies_before_to_the_next_one_and_the
     assert_eq!(app.rows(TABLE), ROWS);
 }
 
+/// How many rows of a source are in a destination, and how many are not.
+fn copied(app: &Deployment, source: &str, destination: &str) -> (u64, usize) {
+    let held = app.cloud.adx().identities(destination);
+    let found = app.cloud.source().compare(source, i64::MIN, i64::MAX, held).unwrap();
+    (found.matched, found.missing.len())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sources_with_one_destination_are_each_copied_once_and_no_remedy_is_against_the_others_rows() {
+    const THIRD: &str = "DeviceLogonEvents";
+    let tables = vec![table(TABLE, ROWS, DAYS), table(OTHER, 500, 2), table(THIRD, 300, 2)];
+    let app = deployment(tables, &[], &[("CHUNK_SIZE", "400")]);
+    let to = |source| app.configure(&Copied { destination: "Mix", ..Copied::incremental(source) });
+    to(TABLE);
+    to(OTHER);
+    for _ in 0..2 {
+        run_json(&app, 0, &[]).await;
+    }
+    to(THIRD);
+    assert_eq!(run_json(&app, 0, &["--dry-run"]).await.json()["rows"], 300);
+    run_json(&app, 0, &[]).await;
+    for (source, rows) in [(TABLE, 3_000), (OTHER, 500), (THIRD, 300)] {
+        assert_eq!(copied(&app, source, "Mix"), (rows, 0), "{source}");
+        let (success, printed) = app.command(&["adopt", "--table", source]).await;
+        assert!(success && printed.contains("Nothing to adopt"), "{printed}");
+        assert!(printed.contains(&format!("{}, left as they are", 3_800 - rows)), "{printed}");
+    }
+    assert_eq!(app.rows("Mix"), 3_800);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_there_twice_fails_a_dry_run_as_it_fails_the_run() {
+    let app = one_table(&[("CHUNK_SIZE", "400")]);
+    run_json(&app, 0, &[]).await;
+    let ids = app.adx(&format!("{TABLE} | distinct ChunkId | order by ChunkId asc"));
+    let id = ids[0][0].as_str().unwrap();
+    let other = format!("{}0001", &id[..id.len() - 4]);
+    app.adx(&format!(
+        ".set-or-append {TABLE} <| {TABLE} | where ChunkId == \"{id}\" | project Timestamp, RawData, ChunkId = \"{other}\""
+    ));
+    let planned = run_json(&app, 3, &["--dry-run"]).await.json();
+    let error = planned["tables"][0]["error"].as_str().unwrap_or_default().to_owned();
+    assert!(error.contains(&other), "{planned:#}");
+    let failed = run_json(&app, 3, &[]).await;
+    assert!(failed.result(TABLE)["error"].as_str().unwrap().contains(&other), "{}", failed.all());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_run_that_was_interrupted_is_ended_without_a_host_and_the_next_one_takes_up_what_it_left() {
+    let app = one_table(&SLOW);
+    let nothing = run_json(&app, 0, &["--terminate"]).await.json();
+    assert_eq!(nothing["terminated"], Value::Null);
+    let mut child = started(&app, &["--json"]).spawn().unwrap();
+    until_in_the_middle(&app, &mut child).await;
+    signal(&child, "-INT");
+    let interrupted = ended(child).await;
+    let refused = run(&app, &["--table", TABLE]).await;
+    assert_eq!(refused.code, Some(1), "{}", refused.all());
+    assert!(refused.stderr.contains("`adxingestor run --terminate` ends it"), "{}", refused.all());
+    let ended = run_json(&app, 0, &["--terminate", "enough of it"]).await.json();
+    assert_eq!(ended["terminated"], interrupted.json()["instanceId"]);
+    let again = run_json(&app, 0, &["--table", TABLE]).await;
+    assert_ne!(again.json()["instanceId"], interrupted.json()["instanceId"]);
+    app.assert_equal(TABLE, TABLE);
+    assert_eq!(app.rows(TABLE), ROWS);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_cannot_be_written_fails_a_command_and_who_stops_reading_does_not() {
+    let app = one_table(&[]);
+    for arguments in [&["run", "--dry-run", "--json"][..], &["doctor", "--json"], &["setup"]] {
+        let mut command = app.process(arguments);
+        let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+        let ended = ended(command.stdout(full).stderr(Stdio::piped()).spawn().unwrap()).await;
+        assert_eq!(ended.code, Some(1), "{arguments:?}: {}", ended.all());
+        assert!(ended.stderr.contains("could not be written to standard output"), "{arguments:?}: {}", ended.all());
+    }
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let mut command = app.process(&["run", "--dry-run", "--json"]);
+    let ended = ended(command.stdout(writer).stderr(Stdio::piped()).spawn().unwrap()).await;
+    assert_eq!((ended.code, ended.stderr.contains("written")), (Some(0), false), "{}", ended.all());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_variable_that_is_no_text_stops_no_command() {
+    use std::os::unix::ffi::OsStrExt;
+    let app = one_table(&[]);
+    for arguments in [&["run", "--dry-run"][..], &["setup"], &["doctor"], &["adopt", "--table", TABLE, "--dry-run"]] {
+        let mut command = app.process(arguments);
+        command.env("ODD", std::ffi::OsStr::from_bytes(b"\xff")).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let ended = Ended::of(command.output().await.unwrap());
+        assert!(!ended.stderr.contains("panicked"), "{arguments:?}: {}", ended.all());
+        assert!(matches!(ended.code, Some(0 | 1)), "{arguments:?}: {}", ended.all());
+    }
+}
+
 /// How many rows but those of the budget and how many messages the state store holds.
 fn stored(app: &Deployment) -> (i64, i64) {
     let setting = app.setting("STATE_STORE");
@@ -425,7 +522,28 @@ async fn a_host_is_not_started_where_there_is_no_function_app() {
     let ended = Ended::of(ended.expect("it ends").unwrap());
     assert_eq!(ended.code, Some(1), "{}", ended.all());
     for part in ["it has no host.json", "no folder in it has a function.json", "--app-root"] {
-        assert!(ended.stdout.contains(part), "{part}: {}", ended.all());
+        assert!(ended.stderr.contains(part), "{part}: {}", ended.all());
     }
     assert_eq!(std::fs::read_dir(empty.path()).unwrap().count(), 0, "nothing is made there");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn health_asks_at_the_port_that_standalone_takes() {
+    use axum::{Router, routing::get};
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    tokio::spawn(axum::serve(listener, Router::new().route("/livez", get(|| async { "ok" }))).into_future());
+    let root = tempfile::tempdir().unwrap();
+    let settings = format!(r#"{{"IsEncrypted": false, "Values": {{}}, "Host": {{"LocalHttpPort": {port}}}}}"#);
+    std::fs::write(root.path().join("local.settings.json"), settings).unwrap();
+    let health = async |more: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_adxingestor"));
+        command.args(["health", "--app-root"]).arg(root.path()).args(more).kill_on_drop(true);
+        Ended::of(command.output().await.unwrap())
+    };
+    let lives = health(&[]).await;
+    assert_eq!(lives.code, Some(0), "{}", lives.all());
+    let unready = health(&["--ready"]).await;
+    assert_eq!((unready.code, unready.stdout.as_str()), (Some(1), ""), "{}", unready.all());
+    assert!(unready.stderr.contains("/readyz: 404"), "{}", unready.all());
 }

@@ -51,12 +51,12 @@ impl Screen {
         self.write_line(line);
     }
 
-    /// Writes why there is no run.
+    /// Writes why a command came to nothing.
     pub fn fail(&self, line: &str) {
         if self.is_logged {
             return tracing::error!(target: TARGET, "{line}");
         }
-        self.write_line(line);
+        line.lines().for_each(|line| self.write_line(line));
     }
 
     fn write_line(&self, line: &str) {
