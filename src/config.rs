@@ -25,6 +25,8 @@ use url::Url;
 
 /// Graph's hunting endpoint.
 pub const GRAPH_HUNTING: &str = "https://graph.microsoft.com/v1.0/security/runHuntingQuery";
+/// The view of the configuration, unless a setting names another.
+pub const CONFIG_VIEW: &str = "vw_meta_LatestMigrationConfiguration";
 /// Says which ledger owns a destination; stands beside the metadata tables of the Python app.
 const LEDGER_TABLE: &str = "meta_Ledger";
 
@@ -221,7 +223,7 @@ impl Settings {
             hunting_resource.or_else(|| hunting.as_ref().map(|url| Dialect::of(url).resource(url))).unwrap_or_default();
         let names = (
             reader.identifier("CONFIG_TABLE", "meta_MigrationConfiguration"),
-            reader.identifier("CONFIG_VIEW", "vw_meta_LatestMigrationConfiguration"),
+            reader.identifier("CONFIG_VIEW", CONFIG_VIEW),
             reader.identifier("AUDIT_TABLE", "meta_MigrationAudit"),
             reader.identifier("CHUNK_AUDIT_TABLE", "meta_ChunkIngestionFailures"),
             reader.identifier("CHUNK_AUDIT_VIEW", "vw_meta_LatestChunkIngestionFailures"),

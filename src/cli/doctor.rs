@@ -1,11 +1,12 @@
 //! `adxingestor doctor`: checks what a run needs and prints a line for each check.
 
 use super::standalone::{environment, process_environment};
-use super::print_lines;
+use super::{logging, print_lines};
 use adxingestor::adx::RandomIds;
 use adxingestor::config::{Lookup, Problem, StateStore};
 use adxingestor::doctor::{Finding, Inputs, Report, Status, examine};
 use adxingestor::random::SystemRandom;
+use adxingestor::telemetry::otlp;
 use adxingestor::timestamp::SystemClock;
 use clap::Args;
 use serde_json::json;
@@ -40,6 +41,7 @@ pub async fn run(arguments: &Arguments, lookup: Lookup<'_>) -> Result<ExitCode, 
         lookup: &merged,
         names: &names,
         problems,
+        ignored: [logging::problems(&merged), otlp::problems(&merged)].concat(),
         default_store: StateStore::Sqlite(app_root.join("adxingestor.db")),
         clock: Arc::new(SystemClock),
         random: Arc::new(SystemRandom),

@@ -1,6 +1,6 @@
 //! The log of a command: where it goes, in which form, and what of it. Knows no command.
 
-use adxingestor::config::{LOG as FILTER, LOG_FORMAT as FORMAT, Lookup};
+use adxingestor::config::{LOG as FILTER, LOG_FORMAT as FORMAT, Lookup, Problem};
 use adxingestor::host::HOST_PID;
 use adxingestor::telemetry::json_lines::JsonLines;
 use adxingestor::telemetry::otlp::Telemetry;
@@ -68,9 +68,14 @@ pub fn log_to(sink: Sink, lookup: Lookup<'_>, telemetry: &Telemetry) {
     };
     let lines = lines.with_filter(filter.or(spans_of_this_program()));
     tracing_subscriber::registry().with(lines).with(telemetry.layer()).init();
-    for problem in [bad_filter, bad_format].into_iter().flatten() {
-        tracing::warn!("{problem}");
+    for Problem { name, message } in [bad_filter, bad_format].into_iter().flatten() {
+        tracing::warn!("{name}: {message}");
     }
+}
+
+/// The settings of the log that cannot be read.
+pub fn problems(lookup: Lookup<'_>) -> Vec<Problem> {
+    [filter(lookup, DEFAULT_FILTER).1, format(lookup).1].into_iter().flatten().collect()
 }
 
 /// Whether the log of a process with these settings is JSON.
@@ -78,27 +83,30 @@ pub fn is_json(lookup: Lookup<'_>) -> bool {
     format(lookup).0 == Format::Json
 }
 
-fn filter(lookup: Lookup<'_>, unless_set: &str) -> (EnvFilter, Option<String>) {
+fn filter(lookup: Lookup<'_>, unless_set: &str) -> (EnvFilter, Option<Problem>) {
     let by_default = || EnvFilter::new(unless_set);
     match lookup(FILTER).filter(|asked| !asked.trim().is_empty()).map(EnvFilter::try_new) {
         None => (by_default(), None),
         Some(Ok(filter)) => (filter, None),
-        Some(Err(error)) => (
-            by_default(),
-            Some(format!("{FILTER} cannot be read and counts as unset: {error}; `info` is one that can")),
-        ),
+        Some(Err(error)) => {
+            let message = format!("it cannot be read and counts as unset: {error}; `info` is one that can");
+            (by_default(), Some(Problem { name: FILTER.to_owned(), message }))
+        }
     }
 }
 
 /// JSON under a Functions host, which may be anywhere; text under the embedded one and on the command line.
-fn format(lookup: Lookup<'_>) -> (Format, Option<String>) {
+fn format(lookup: Lookup<'_>) -> (Format, Option<Problem>) {
     let is_hosted = lookup(HANDLER_PORT).is_some() && lookup(HOST_PID).is_none();
     let by_default = if is_hosted { Format::Json } else { Format::Text };
     match lookup(FORMAT).unwrap_or_default().trim().to_ascii_lowercase().as_str() {
         "" => (by_default, None),
         "json" => (Format::Json, None),
         "text" => (Format::Text, None),
-        other => (by_default, Some(format!("{FORMAT} is `{other}` and counts as unset: it can be `json` or `text`"))),
+        other => {
+            let message = format!("it is `{other}` and counts as unset: it can be `json` or `text`");
+            (by_default, Some(Problem { name: FORMAT.to_owned(), message }))
+        }
     }
 }
 

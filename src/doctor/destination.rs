@@ -26,7 +26,7 @@ const AT_ONCE: usize = 4;
 pub(super) async fn look(
     parts: &Parts<'_>,
     metadata: &Metadata,
-    (state, is_store_known): (Option<&State>, bool),
+    (state, no_store): (Option<&State>, Option<&str>),
     ends: Ends,
 ) -> (Vec<Finding>, Result<Vec<NeedsAdmin>, String>) {
     let tables = match &metadata.tables {
@@ -35,9 +35,7 @@ pub(super) async fn look(
     };
     let valid = tables.iter().filter(|table| table.result.is_none());
     let looks = stream::iter(valid.map(|table| async move {
-        // Of a store that cannot be read nobody knows which ledgers it holds.
-        let has_ledger = metadata.has_ledger && is_store_known;
-        let table = Table { parts, table, state, has_ledger };
+        let table = Table { parts, table, state, no_store, has_ledger: metadata.has_ledger };
         table.look(ends).await
     }));
     let looked: Vec<(Finding, Option<NeedsAdmin>)> = looks.buffered(AT_ONCE).collect().await;
@@ -54,6 +52,8 @@ struct Table<'a> {
     parts: &'a Parts<'a>,
     table: &'a TableRun,
     state: Option<&'a State>,
+    /// The check because of which nobody knows which ledgers the store holds.
+    no_store: Option<&'a str>,
     has_ledger: bool,
 }
 
@@ -77,6 +77,9 @@ impl Table<'_> {
             Err(error) => return (self.refused(id, &error, head.as_ref(), &windows), None),
         };
         let needs = needs_admin(&wanted, missing.as_deref());
+        if let Some(cause) = self.no_store {
+            return (Finding::skip(Area::Destination, id, cause), needs);
+        }
         if let Some(foreign) = self.foreign(&id, head.as_ref(), ends).await {
             return (foreign, needs);
         }
@@ -143,7 +146,7 @@ impl Table<'_> {
         );
         let remedy = format!(
             "run with the STATE_STORE that holds it; if that is lost, `adxingestor adopt --table {}`",
-            config.destination
+            config.source
         );
         Some(Finding::fail(Area::Destination, id, what, remedy))
     }

@@ -5,7 +5,9 @@ use super::settings::quoted;
 use super::{Area, Ends, Finding};
 use crate::adx::Error;
 use crate::adx::catalog::{TableLook, config_rows};
+use crate::config::CONFIG_VIEW;
 use crate::functions::configured;
+use crate::kql::Identifier;
 use crate::orchestration::instance::TableRun;
 use futures_util::future::join_all;
 use std::collections::BTreeMap;
@@ -53,7 +55,7 @@ pub(super) async fn look(parts: &Parts<'_>, seen: &Seen, ends: Ends) -> Metadata
             Ok(rows) => {
                 findings.push(Finding::pass(Area::Metadata, VIEW, format!("{view_name} is there with its columns")));
                 let tables = configured(parts.settings, rows);
-                findings.extend(of_rows(&tables, parts));
+                findings.extend(of_rows(&tables, parts, &make_view));
                 Ok(tables)
             }
             Err(error) => {
@@ -98,8 +100,16 @@ fn of_table(id: &str, is_config: bool, look: Result<TableLook, Error>) -> Findin
         let what = format!("{table} is not there yet; the first run makes it, if the identity may");
         return Finding::warn(Area::Metadata, id, what, make);
     }
-    if let Some((name, found, wanted)) = look.conflicts.first() {
-        let what = format!("{table} has the column {name} as {found} where {wanted} is needed");
+    let wrong = match look.conflicts.first() {
+        Some((name, found, wanted)) => {
+            Some(format!("{table} has the column {name} as {found} where {wanted} is needed"))
+        }
+        None if look.is_another() => {
+            Some(format!("{table} is a table of something else: it has none of the columns {}", look.lacks()))
+        }
+        None => None,
+    };
+    if let Some(what) = wrong {
         let remedy = match setting_of(id) {
             Some(setting) => {
                 format!("set {setting} to a name that is free, or rename {table}: the next run makes a new one")
@@ -135,24 +145,33 @@ fn of_failures_view(view: &str, looked: Result<bool, Error>, make: &str) -> Find
     }
 }
 
-fn of_rows(tables: &[TableRun], parts: &Parts<'_>) -> Vec<Finding> {
-    let config = parts.settings.names.config_table.as_str();
+fn of_rows(tables: &[TableRun], parts: &Parts<'_>, make_view: &str) -> Vec<Finding> {
+    let names = &parts.settings.names;
+    let config = names.config_table.as_str();
     if tables.is_empty() {
         let remedy = format!("`adxingestor setup --tables recommended --apply`, or append rows to {config}");
         return vec![Finding::warn(Area::Metadata, ROWS, "no table is active: there is nothing to copy", remedy)];
     }
     let bad = tables.iter().filter_map(|table| Some((&table.config.source, table.result.as_ref()?.error.as_deref()?)));
-    let bad: Vec<Finding> = bad
-        .map(|(source, problem)| {
-            let what = format!("the row of `{source}`: {problem}");
-            let remedy = format!(
+    let mut rows: Vec<Finding> = Vec::new();
+    for (source, problem) in bad {
+        let id = format!("metadata.row.{source}");
+        if rows.iter().any(|row| row.id == id) {
+            continue;
+        }
+        let what = format!("the row of `{source}`: {problem}");
+        let remedy = if tables.iter().filter(|table| table.config.source == *source).count() > 1 {
+            // The newest row counts, so it is the view that is wrong.
+            remedy_of_view(&names.config_view, make_view)
+        } else {
+            format!(
                 "append a corrected row for this SourceTable to {config} (the newest one counts), or one with IsActive false"
-            );
-            Finding::fail(Area::Metadata, format!("metadata.row.{source}"), what, remedy)
-        })
-        .collect();
-    if !bad.is_empty() {
-        return bad;
+            )
+        };
+        rows.push(Finding::fail(Area::Metadata, id, what, remedy));
+    }
+    if !rows.is_empty() {
+        return rows;
     }
     match shared_destinations(tables) {
         shared if shared.is_empty() => {
@@ -164,6 +183,16 @@ fn of_rows(tables: &[TableRun], parts: &Parts<'_>) -> Vec<Finding> {
             let remedy = format!("if that is not meant, append a row with another DestinationTable to {config}");
             vec![Finding::warn(Area::Metadata, ROWS, what, remedy)]
         }
+    }
+}
+
+/// What makes the view show the newest row of each source alone. A view of another name may be anybody's, or a table.
+fn remedy_of_view(view: &Identifier, make: &str) -> String {
+    match view.as_str() == CONFIG_VIEW {
+        true => format!("`{make}`"),
+        false => format!(
+            "set CONFIG_VIEW={CONFIG_VIEW}, which `adxingestor setup` makes, or have {view} show the newest row of each SourceTable alone"
+        ),
     }
 }
 

@@ -48,6 +48,8 @@ pub struct Inputs<'a> {
     pub names: &'a [String],
     /// What is wrong with the files of settings.
     pub problems: Vec<Problem>,
+    /// Settings that count as unset, because they cannot be read.
+    pub ignored: Vec<Problem>,
     /// What an unset `STATE_STORE` stands for.
     pub default_store: StateStore,
     /// This machine's clock.
@@ -95,7 +97,7 @@ pub async fn examine(inputs: Inputs<'_>) -> Report {
     let (place, mut problems) = Place::read(inputs.lookup, inputs.default_store.clone());
     problems.splice(0..0, inputs.problems.iter().cloned());
     problems.extend(settings::of_the_timer(inputs.lookup, inputs.names));
-    let mut checks = usable.findings(problems);
+    let mut checks = usable.findings(problems, inputs.ignored.clone());
     checks.extend(settings::without_a_time(inputs.lookup));
     let http = http_client().map_err(|error| error.to_string());
     let way = way(&inputs, &usable, http.clone(), &mut checks);
@@ -115,12 +117,12 @@ pub async fn examine(inputs: Inputs<'_>) -> Report {
 
     let ends = Ends::of_a_round();
     let metadata = look.metadata(&cluster, ends).await;
-    let is_store_known = stored.findings.iter().all(|finding| finding.status != Status::Fail);
     let ((destinations, needs), source) = tokio::join!(
-        look.destinations(&metadata, is_store_known, ends),
+        look.destinations(&metadata, stored.cause.as_deref(), ends),
         look.source(&metadata, no_token, claims, ends)
     );
-    let last = look.last(&cluster, needs.as_deref().map_err(String::as_str), &source).await;
+    let needs = needs.as_deref().map_err(String::as_str);
+    let last = look.last(&cluster, needs, &source, stored.cause.as_deref()).await;
     checks.extend([cluster.findings, metadata.findings, destinations, source.findings, last, stored.findings].concat());
     checks.extend(way.as_ref().map(|way| way.dates.finding(stored.clock.as_deref())));
     checks.sort_by_key(|check| check.area);
@@ -158,11 +160,11 @@ impl Look<'_> {
     async fn destinations(
         &self,
         metadata: &Metadata,
-        is_store_known: bool,
+        no_store: Option<&str>,
         ends: Ends,
     ) -> (Vec<Finding>, Result<Vec<NeedsAdmin>, String>) {
         match self.parts {
-            Some(parts) => destination::look(parts, metadata, (self.state, is_store_known), ends).await,
+            Some(parts) => destination::look(parts, metadata, (self.state, no_store), ends).await,
             None => destination::skipped(&quoted(identity::KIND)),
         }
     }
@@ -194,6 +196,7 @@ impl Look<'_> {
         cluster: &adx::Seen,
         needs: Result<&[NeedsAdmin], &str>,
         source: &defender::Seen,
+        no_store: Option<&str>,
     ) -> Vec<Finding> {
         let Some(settings) = &self.usable.settings else { return Vec::new() };
         let mut findings = adx::admins(cluster, settings, needs);
@@ -201,8 +204,8 @@ impl Look<'_> {
             findings.push(defender::retirement(settings));
         }
         findings.push(quota::of_settings(settings));
-        let throttled = source.throttled.as_deref();
-        findings.push(quota::now(self.state, self.inputs.clock.now(), source.calls, throttled).await);
+        let (throttled, budget) = (source.throttled.as_deref(), no_store.map_or(Ok(self.state), Err));
+        findings.push(quota::now(budget, self.inputs.clock.now(), source.calls, throttled).await);
         findings
     }
 }

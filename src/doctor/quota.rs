@@ -37,8 +37,14 @@ pub(super) fn of_settings(settings: &Settings) -> Finding {
     Finding::pass(Area::Quota, SETTINGS, what)
 }
 
-/// Whether calls can be made now. `calls` were made by this look, and `asked` is the pause that the service asked it for.
-pub(super) async fn now(state: Option<&State>, at: Timestamp, calls: u32, throttled: Option<&str>) -> Finding {
+/// Whether calls can be made now. `budget` is where they are counted, if there is a store yet, or the check because of which that
+/// is not known; `calls` were made by this look, and `throttled` is what the service said to it.
+pub(super) async fn now(
+    budget: Result<Option<&State>, &str>,
+    at: Timestamp,
+    calls: u32,
+    throttled: Option<&str>,
+) -> Finding {
     let made = format!("{calls} hunting call{} made by this check", if calls == 1 { "" } else { "s" });
     if let Some(said) = throttled {
         let remedy =
@@ -50,6 +56,10 @@ pub(super) async fn now(state: Option<&State>, at: Timestamp, calls: u32, thrott
             remedy,
         );
     }
+    let state = match budget {
+        Ok(state) => state,
+        Err(cause) => return Finding::skip(Area::Quota, NOW, &format!("{cause}; {made}")),
+    };
     let Some(state) = state else {
         return Finding::pass(Area::Quota, NOW, format!("{made}, not counted in a budget: there is no state yet"));
     };

@@ -41,8 +41,9 @@ impl Usable {
         Self { settings: Settings::parse_all(&corrected, &names).ok(), problems, misspelt }
     }
 
-    /// One finding per problem, of these settings and of `others`; or that there is none.
-    pub fn findings(&self, others: Vec<Problem>) -> Vec<Finding> {
+    /// One finding per problem, of these settings and of `others`, and of what is `ignored` because it cannot be read; or that
+    /// there is none.
+    pub fn findings(&self, others: Vec<Problem>, ignored: Vec<Problem>) -> Vec<Finding> {
         let mut found: Vec<Finding> = Vec::new();
         for problem in self.problems.iter().cloned().chain(others) {
             let id = id_of(&problem.name);
@@ -55,6 +56,15 @@ impl Usable {
         found.extend(self.misspelt.iter().map(|unknown| {
             let meant = unknown.meant.map_or_else(String::new, |meant| format!("call it {meant}, or "));
             Finding::warn(Area::Settings, id_of(&unknown.name), unknown.to_string(), format!("{meant}remove it"))
+        }));
+        found.extend(ignored.into_iter().map(|problem| {
+            let remedy = format!("correct {}, or remove it", problem.name);
+            Finding::warn(
+                Area::Settings,
+                id_of(&problem.name),
+                format!("{}: {}", problem.name, problem.message),
+                remedy,
+            )
         }));
         if found.is_empty() {
             found.push(Finding::pass(Area::Settings, ID, "all that are set can be read"));
@@ -128,7 +138,7 @@ pub(super) fn quoted(id: &str) -> String {
 
 fn remedy(setting: &str) -> String {
     if setting == LOCAL_SETTINGS {
-        return format!("correct {setting} in the app root");
+        return format!("correct {setting} in the app root, or name the folder that has host.json with --app-root");
     }
     let form = match setting {
         "ADX_CLUSTER_URI" => "https://CLUSTER.REGION.kusto.windows.net",
@@ -140,6 +150,8 @@ fn remedy(setting: &str) -> String {
     let from = match setting {
         "ADX_CLUSTER_URI" => " (the URI on the Overview page of the cluster in the Azure portal)",
         SCHEDULE => " (second, minute, hour, day, month, weekday: `0 0 2 * * *` is every night at 02:00)",
+        // Azure-docs `azure-functions/functions-app-settings`, "WEBSITE_TIME_ZONE".
+        "WEBSITE_TIME_ZONE" | "TZ" => " (Flex Consumption knows no other zone than UTC: remove it there)",
         _ => "",
     };
     format!(
@@ -167,7 +179,7 @@ mod tests {
             ("TABLE_RETENTION__T", "x"),
             ("CONFIG_VIEW", "a|b"),
         ]);
-        let ids: Vec<String> = usable.findings(Vec::new()).into_iter().map(|found| found.id).collect();
+        let ids: Vec<String> = usable.findings(Vec::new(), Vec::new()).into_iter().map(|found| found.id).collect();
         assert_eq!(
             ids,
             ["settings.ADX_DATABASE", "settings.CONFIG_VIEW", "settings.TABLE_RETENTION__T", "settings.CHUNK_SIZE"]
@@ -181,7 +193,7 @@ mod tests {
     fn a_setting_that_nothing_reads_is_told_with_the_one_that_was_meant() {
         let settings =
             [("ADX_CLUSTER_URI", "https://c.r.kusto.windows.net"), ("ADX_DATABASE", "D"), ("ADX_INGEST_URL", "x")];
-        let [found]: [Finding; 1] = read(&settings).findings(Vec::new()).try_into().unwrap();
+        let [found]: [Finding; 1] = read(&settings).findings(Vec::new(), Vec::new()).try_into().unwrap();
         assert_eq!((found.id.as_str(), found.status), ("settings.ADX_INGEST_URL", Status::Warn));
         assert_eq!(found.remedy.as_deref(), Some("call it ADX_INGEST_URI, or remove it"));
     }

@@ -1,7 +1,7 @@
 //! The state store: opened as a run opens it, and each of its services looked at. A file that is not there is not made.
 
 use super::settings::quoted;
-use super::{Area, Finding, STEP};
+use super::{Area, Finding, STEP, Status};
 use crate::config::{Lookup, Problem, StateStore};
 use crate::storage::{Connection, Storage, azure, look, sqlite};
 use crate::timestamp::Clock;
@@ -31,6 +31,8 @@ pub(super) struct Stored {
     pub storage: Option<Storage>,
     /// The clock of an account, which learns from its answers.
     pub clock: Option<Arc<dyn Clock>>,
+    /// The check because of which nobody knows what is in it; none where it is not there yet.
+    pub cause: Option<String>,
 }
 
 impl Place {
@@ -55,14 +57,19 @@ impl Place {
         match (self, http) {
             (Self::File(path), _) => of_file(path, clock).await,
             (Self::Account(connection), Some(http)) => of_account(connection, lookup, http, clock).await,
-            (Self::Account(_), None) => alone(Finding::skip(Area::State, STORE, &quoted(super::identity::KIND))),
-            (Self::Unknown(cause), _) => alone(Finding::skip(Area::State, STORE, cause)),
+            (Self::Account(_), None) => skipped(&quoted(super::identity::KIND)),
+            (Self::Unknown(cause), _) => skipped(cause),
         }
     }
 }
 
 fn alone(finding: Finding) -> Stored {
-    Stored { findings: vec![finding], storage: None, clock: None }
+    let cause = (finding.status == Status::Fail).then(|| quoted(STORE));
+    Stored { findings: vec![finding], storage: None, clock: None, cause }
+}
+
+fn skipped(cause: &str) -> Stored {
+    Stored { cause: Some(cause.to_owned()), ..alone(Finding::skip(Area::State, STORE, cause)) }
 }
 
 async fn of_file(path: &Path, clock: &Arc<dyn Clock>) -> Stored {
@@ -88,7 +95,7 @@ async fn of_file(path: &Path, clock: &Arc<dyn Clock>) -> Stored {
     match tokio::time::timeout(STEP, opening).await {
         Ok(Ok(Ok(storage))) => {
             let findings = vec![Finding::pass(Area::State, STORE, format!("sqlite:{shown}"))];
-            Stored { findings, storage: Some(storage), clock: None }
+            Stored { findings, storage: Some(storage), clock: None, cause: None }
         }
         Ok(Ok(Err(error))) => failed(error.to_string()),
         Ok(Err(error)) => failed(format!("{shown} could not be opened: {error}")),
@@ -124,7 +131,8 @@ async fn of_account(
         });
     }
     let clock = Some(Arc::clone(&storage.clock));
-    Stored { findings, storage: tables_answer.then_some(storage), clock }
+    let cause = (!tables_answer).then(|| quoted(SERVICES[0].0));
+    Stored { findings, storage: tables_answer.then_some(storage), clock, cause }
 }
 
 fn remedy(error: &str, account: &str, service: &str, settings: &str) -> String {
@@ -162,7 +170,6 @@ fn remedy(error: &str, account: &str, service: &str, settings: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Status;
     use super::*;
     use crate::timestamp::SystemClock;
 

@@ -6,7 +6,7 @@
 
 use super::collector::{Collector, Failures};
 use super::names::Named;
-use crate::config::Lookup;
+use crate::config::{Lookup, Problem};
 use crate::outbound::http_client;
 use opentelemetry::trace::TracerProvider;
 use opentelemetry::{KeyValue, global};
@@ -21,6 +21,7 @@ use tokio::runtime::Handle;
 use tracing::Subscriber;
 use tracing_subscriber::Layer;
 use tracing_subscriber::registry::LookupSpan;
+use url::Url;
 
 const NAME: &str = "adxingestor";
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -85,6 +86,20 @@ impl Signal {
         !none && !off && self.variable(lookup, "ENDPOINT").is_some()
     }
 
+    fn wrong_endpoint(self, lookup: Lookup<'_>) -> Option<Problem> {
+        let (name, value) = self.variable(lookup, "ENDPOINT")?;
+        let is_one = Url::parse(&value).is_ok_and(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
+        let message = "no telemetry is exported: it has to be an address such as http://localhost:4318".to_owned();
+        (!is_one).then_some(Problem { name, message })
+    }
+
+    fn wrong_protocol(self, lookup: Lookup<'_>) -> Option<Problem> {
+        let Error::Protocol { name, value } = self.check_protocol(lookup).err()? else { return None };
+        let message =
+            format!("no telemetry is exported: it is `{value}`, and telemetry is sent as http/protobuf alone");
+        Some(Problem { name, message })
+    }
+
     fn check_protocol(self, lookup: Lookup<'_>) -> Result<(), Error> {
         match self.variable(lookup, "PROTOCOL") {
             Some((name, value)) if value != "http/protobuf" => Err(Error::Protocol { name, value }),
@@ -96,6 +111,20 @@ impl Signal {
         let asked = self.variable(lookup, "TIMEOUT").and_then(|(_, value)| value.parse().ok());
         asked.filter(|millis| *millis > 0).map_or(TIMEOUT, Duration::from_millis)
     }
+}
+
+/// What is wrong with the variables that name a collector and how to speak to it.
+pub fn problems(lookup: Lookup<'_>) -> Vec<Problem> {
+    let mut problems: Vec<Problem> = Vec::new();
+    for signal in [Signal::Traces, Signal::Metrics].into_iter().filter(|signal| signal.is_on(lookup)) {
+        let found = [signal.wrong_endpoint(lookup), signal.wrong_protocol(lookup)];
+        for problem in found.into_iter().flatten() {
+            if !problems.contains(&problem) {
+                problems.push(problem);
+            }
+        }
+    }
+    problems
 }
 
 impl Telemetry {

@@ -82,6 +82,14 @@ fn registered(roles: &[&str]) -> Scene {
     scene
 }
 
+/// A destination belongs to a ledger.
+fn owned() -> Scene {
+    after(&[
+        ".set-or-append meta_Ledger <| print SourceTable='DeviceEvents', DestinationTable='DeviceEvents', LedgerId='another', \
+         CutAxis='arrival', VerifiedUpTo=datetime(2026-01-01), UpdatedAt=datetime(2026-01-01)",
+    ])
+}
+
 pub const BROKEN: &[Broken] = &[
     fails(
         "a setting that has to be there is not",
@@ -121,7 +129,7 @@ pub const BROKEN: &[Broken] = &[
             std::fs::write(scene.folder.path().join("local.settings.json"), "{ not json").unwrap();
             scene
         },
-        &[("settings.local.settings.json", "local.settings.json")],
+        &[("settings.local.settings.json", "--app-root")],
     ),
     fails("half an identity", || with(&[("AZURE_CLIENT_SECRET", SECRET)]), &[("identity.kind", "AZURE_CLIENT_ID")]),
     fails(
@@ -262,6 +270,49 @@ pub const BROKEN: &[Broken] = &[
         &[("metadata.audit_table", "set AUDIT_TABLE to a name that is free")],
     ),
     fails(
+        "a setting of the audit that names a table of data",
+        || {
+            let mut scene = after(&[".create table EmailEvents (Timestamp:datetime, RawData:dynamic, ChunkId:string)"]);
+            scene.grant(&["viewers", "users", "ingestors"]);
+            scene.set("AUDIT_TABLE", "EmailEvents");
+            scene
+        },
+        &[("metadata.audit_table", "set AUDIT_TABLE to a name that is free")],
+    ),
+    fails(
+        "a view of the configuration that shows old rows too",
+        || {
+            let mut scene = Scene::healthy();
+            scene.configure("EmailEvents", "EmailEvents");
+            scene.set("CONFIG_VIEW", "meta_MigrationConfiguration");
+            scene
+        },
+        &[("metadata.row.EmailEvents", "set CONFIG_VIEW=vw_meta_LatestMigrationConfiguration")],
+    ),
+    fails(
+        "the product's own view, made so that it shows old rows too",
+        || {
+            let scene = after(&[
+                ".create-or-alter function vw_meta_LatestMigrationConfiguration() { meta_MigrationConfiguration | where IsActive }",
+            ]);
+            (0..2).for_each(|_| scene.configure("EmailEvents", "EmailEvents"));
+            scene
+        },
+        &[("metadata.row.EmailEvents", ".create-or-alter function with")],
+    ),
+    fails(
+        "a snapshot beside another table in one destination",
+        || {
+            let scene = Scene::healthy();
+            scene.adx(
+                ".set-or-append meta_MigrationConfiguration <| meta_MigrationConfiguration | where SourceTable == 'EmailEvents' | \
+                 extend LoadType = 'Snapshot', WatermarkColumn = '', DestinationTable = 'DeviceEvents'",
+            );
+            scene
+        },
+        &[("metadata.row.EmailEvents", "append a corrected row for this SourceTable")],
+    ),
+    fails(
         "a row of the configuration with a bad name",
         || {
             let scene = Scene::healthy();
@@ -287,13 +338,66 @@ pub const BROKEN: &[Broken] = &[
     ),
     fails(
         "a destination of another ledger",
+        owned,
+        &[("destination.DeviceEvents", "adxingestor adopt --table DeviceEvents")],
+    ),
+    fails(
+        "a destination of another ledger, by another name than its source",
         || {
-            after(&[
-                ".set-or-append meta_Ledger <| print SourceTable='DeviceEvents', DestinationTable='DeviceEvents', \
-                     LedgerId='another', CutAxis='arrival', VerifiedUpTo=datetime(2026-01-01), UpdatedAt=datetime(2026-01-01)",
+            let scene = after(&[
+                ".set-or-append meta_Ledger <| print SourceTable='EmailEvents', DestinationTable='Mail', LedgerId='another', \
+                 CutAxis='arrival', VerifiedUpTo=datetime(2026-01-01), UpdatedAt=datetime(2026-01-01)",
+            ]);
+            scene.configure("EmailEvents", "Mail");
+            scene
+        },
+        &[("destination.Mail", "adxingestor adopt --table EmailEvents")],
+    ),
+    warns(
+        "settings of the log and of telemetry that cannot be read",
+        || {
+            with(&[
+                ("ADXINGESTOR_LOG_FORMAT", "xml"),
+                ("ADXINGESTOR_LOG", "a=b=c"),
+                ("OTEL_EXPORTER_OTLP_ENDPOINT", "nope"),
+                ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc"),
             ])
         },
-        &[("destination.DeviceEvents", "adxingestor adopt --table DeviceEvents")],
+        &[
+            ("settings.ADXINGESTOR_LOG", "correct ADXINGESTOR_LOG"),
+            ("settings.ADXINGESTOR_LOG_FORMAT", "correct ADXINGESTOR_LOG_FORMAT"),
+            ("settings.OTEL_EXPORTER_OTLP_ENDPOINT", "correct OTEL_EXPORTER_OTLP_ENDPOINT"),
+            ("settings.OTEL_EXPORTER_OTLP_PROTOCOL", "correct OTEL_EXPORTER_OTLP_PROTOCOL"),
+        ],
+    ),
+    fails(
+        "a setting of the state store that is none, where a ledger owns a destination",
+        || {
+            let mut scene = owned();
+            scene.set("STATE_STORE", "foo");
+            scene
+        },
+        &[("settings.STATE_STORE", "set STATE_STORE")],
+    ),
+    fails(
+        "a name of the state's table that is none, where a ledger owns a destination",
+        || {
+            let mut scene = owned();
+            scene.set("STATE_STORE", "azure");
+            scene.set("AzureWebJobsStorage", "UseDevelopmentStorage=true");
+            scene.set("STATE_TABLE", "1bad");
+            scene
+        },
+        &[("settings.STATE_TABLE", "set STATE_TABLE")],
+    ),
+    fails(
+        "a state store that is another file, where a ledger owns a destination",
+        || {
+            let scene = owned();
+            std::fs::write(scene.folder.path().join("state.db"), "some notes of somebody, no database").unwrap();
+            scene
+        },
+        &[("state.store", "set STATE_STORE=sqlite:PATH")],
     ),
     fails(
         "a wrong key of the storage account",
@@ -354,7 +458,7 @@ pub const BROKEN: &[Broken] = &[
         || with(&[("NIGHTLY_SCHEDULE", "0 0 25 * * *"), ("WEBSITE_TIME_ZONE", "Middle Earth")]),
         &[
             ("settings.NIGHTLY_SCHEDULE", "second, minute, hour, day, month, weekday"),
-            ("settings.WEBSITE_TIME_ZONE", "Europe/Berlin"),
+            ("settings.WEBSITE_TIME_ZONE", "Flex Consumption knows no other zone than UTC: remove it there"),
         ],
     ),
     fails(

@@ -113,6 +113,19 @@ async fn the_commands_that_grant_roles_mend_what_failed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn of_a_store_that_cannot_be_read_nothing_is_said_that_only_it_knows() {
+    let mut scene = Scene::healthy();
+    let notes = scene.folder.path().join("notes.txt");
+    std::fs::write(&notes, "some notes of somebody, no database").unwrap();
+    scene.set("STATE_STORE", &format!("sqlite:{}", notes.display()));
+    let (_, checks) = scene.checks().await;
+    let skipped = with_status(&checks, "skip");
+    assert_eq!(ids(&skipped), ["destination.DeviceEvents", "destination.EmailEvents", "quota.now"], "{checks:#?}");
+    assert!(skipped.iter().all(|check| check.what.contains("because of `state.store`")), "{skipped:#?}");
+    assert!(skipped[2].what.contains("1 hunting call made"), "{skipped:#?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_pause_of_the_tenants_calls_is_told_and_kept() {
     let scene = Scene::healthy();
     let storage = sqlite(&scene.folder.path().join("state.db"), Arc::new(SystemClock)).unwrap();
