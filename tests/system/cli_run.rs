@@ -258,6 +258,18 @@ async fn sources_with_one_destination_are_each_copied_once_and_no_remedy_is_agai
         assert!(printed.contains(&format!("{}, left as they are", 3_800 - rows)), "{printed}");
     }
     assert_eq!(app.rows("Mix"), 3_800);
+
+    for ending in ["", "-wal", "-shm"] {
+        let _ = std::fs::remove_file(format!("{}{ending}", state_file(&app).display()));
+    }
+    let refused = run_json(&app, 3, &[]).await;
+    for (source, rows) in [(TABLE, 3_000), (OTHER, 500), (THIRD, 300)] {
+        assert!(refused.result(source)["error"].to_string().contains("another ledger"), "{}", refused.all());
+        let (success, printed) = app.command(&["adopt", "--table", source]).await;
+        assert!(success && printed.contains(&format!("with {rows} rows")), "{printed}");
+    }
+    assert_eq!(run_json(&app, 0, &[]).await.json()["verified"], true);
+    assert_eq!(app.rows("Mix"), 3_800);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
