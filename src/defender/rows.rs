@@ -3,10 +3,11 @@
 use super::client::Dialect;
 use super::error::Error;
 use super::plain::Decoder;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 /// An answer with its schema.
-#[derive(Debug, Clone, PartialEq, Default)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct Rows {
     /// The columns, as the answer names and types them.
     pub columns: Vec<Column>,
@@ -15,7 +16,7 @@ pub struct Rows {
 }
 
 /// A column of an answer.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Column {
     /// Its name, with its own case.
     pub name: String,

@@ -1,18 +1,22 @@
 //! Hunting calls within the tenant's quota: a permit before each call, and a pause for everyone after a 429. Knows no
 //! query.
 
+mod answers;
 mod throttled;
 mod timespan;
 
+pub use answers::Answers;
 pub use throttled::Known as KnownThrottling;
 pub use timespan::Known as KnownTimespan;
 
 use crate::app::{App, Services};
-use crate::defender::{Error as HuntingError, Packed, Query, Rows};
+use crate::defender::scanner::Scan;
+use crate::defender::{Error as HuntingError, Packed, Query, Reader, Rows};
 use crate::orchestration::limits::LONGEST_ASKED;
 use crate::state::Error as StateError;
 use crate::telemetry::metrics;
 use crate::timestamp::{Timestamp, ticks_of};
+use serde::Serialize;
 use sha2::{Digest, Sha256};
 use std::time::Duration;
 use tokio::time::Instant;
@@ -103,6 +107,8 @@ pub struct Hunting<'a> {
     deadline: Instant,
     calls: u64,
     first: Option<First>,
+    /// Of a plan.
+    answers: Option<Answers>,
 }
 
 /// How the first call of a window comes by its permit.
@@ -115,7 +121,7 @@ struct First {
 impl<'a> Hunting<'a> {
     /// Calls until `deadline`.
     pub fn new(app: &'a App, services: &'a Services, deadline: Instant) -> Self {
-        Self { app, services, deadline, calls: 0, first: None }
+        Self { app, services, deadline, calls: 0, first: None, answers: None }
     }
 
     /// Calls until `deadline` for a window whose message carries this permit. If it is void, the first call waits only
@@ -128,6 +134,33 @@ impl<'a> Hunting<'a> {
     /// by then, another one is waited for however long it takes.
     pub fn for_repair(app: &'a App, services: &'a Services, deadline: Instant, carried: Option<Timestamp>) -> Self {
         Self { first: Some(First { carried, longest: Duration::MAX }), ..Self::new(app, services, deadline) }
+    }
+
+    /// Calls until `deadline` for a plan that was given these answers before: it is not asked again what they tell, and where
+    /// the time is up, another attempt goes on.
+    pub fn for_plan(app: &'a App, services: &'a Services, deadline: Instant, answers: Answers) -> Self {
+        Self { answers: Some(answers), ..Self::new(app, services, deadline) }
+    }
+
+    /// The answers that a plan has so far.
+    pub fn into_answers(self) -> Answers {
+        let now = self.app.state.now();
+        self.answers.unwrap_or_else(|| Answers::since(now))
+    }
+
+    /// Asks all anew from now on: the table is not what it was.
+    pub fn forget_answers(&mut self) {
+        self.answers.iter_mut().for_each(Answers::forget);
+    }
+
+    /// Of what time a question is: that at which its plan began, so that all attempts of that ask the same.
+    pub fn time(&self) -> Timestamp {
+        self.answers.as_ref().map_or_else(|| self.app.state.now(), Answers::began)
+    }
+
+    /// Calls made so far.
+    pub fn calls(&self) -> u64 {
+        self.calls
     }
 
     /// Calls made so far; asking resets it.
@@ -147,8 +180,11 @@ impl<'a> Hunting<'a> {
         self.deadline
     }
 
-    /// Whether another call is likely to come to its end before the deadline.
+    /// Whether another call is likely to come to its end before the deadline, or after it in another attempt.
     pub fn has_time_for_another(&self) -> bool {
+        if self.answers.is_some() {
+            return true;
+        }
         let left = self.deadline.saturating_duration_since(Instant::now());
         left > self.app.limits.invocation_deadline / SHARE_OF_A_CALL * 2
     }
@@ -171,10 +207,45 @@ impl<'a> Hunting<'a> {
     }
 
     async fn ask(&mut self, query: &Query<'_>) -> Result<Rows, Error> {
+        if let Some(known) = self.answers.as_mut().and_then(|answers| answers.find(query)) {
+            return known;
+        }
         self.permit().await?;
         let answered =
             self.services.defender.rows(query, self.deadline).instrument(tracing::info_span!("hunting")).await;
+        self.remember(query, &answered);
         self.judged(answered).await
+    }
+
+    /// What an answer of rows comes to that are only looked at.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub async fn scan(&mut self, query: &str, mut reader: Reader) -> Result<Scan, Error> {
+        let timespan = self.timespan().await?;
+        let query = Query { kql: query, timespan };
+        if let Some(known) = self.answers.as_mut().and_then(|answers| answers.find(&query)) {
+            return known;
+        }
+        self.permit().await?;
+        let read = async {
+            let mut answer = self.services.defender.packed(&query, self.deadline).await?;
+            let mut rows = Vec::new();
+            while let Some(piece) = answer.next().await? {
+                rows.clear();
+                reader.feed(&piece, &mut rows)?;
+            }
+            Ok(reader.finish()?)
+        };
+        let scanned = read.instrument(tracing::info_span!("hunting")).await;
+        self.remember(&query, &scanned);
+        self.judged(scanned).await
+    }
+
+    fn remember<T: Serialize>(&mut self, query: &Query<'_>, ended: &Result<T, HuntingError>) {
+        if let Some(answers) = &mut self.answers {
+            answers.keep(query, ended);
+        }
     }
 
     /// An answer of rows to be copied.

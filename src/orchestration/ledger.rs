@@ -347,6 +347,15 @@ pub struct HeadDebts {
     pub messages: Vec<Debt>,
 }
 
+/// A plan that was put off before it stood.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PutOff {
+    /// When it began: what it asks is of that time.
+    pub began: Timestamp,
+    /// When an attempt ended last that came further; in the beginning, when the first one began.
+    pub moved: Timestamp,
+}
+
 /// The head of a table's ledger.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Head {
@@ -478,6 +487,9 @@ pub struct Head {
     /// When its plan is tried again, if it waits for the quota.
     #[serde(default)]
     pub plan_due: Option<Timestamp>,
+    /// Since when the plan is being made, if it was put off before: what it was answered so far is kept.
+    #[serde(default)]
+    pub put_off: Option<PutOff>,
     /// When it was last rebuilt from what the destination holds.
     #[serde(default)]
     pub adopted: Option<Timestamp>,
@@ -547,6 +559,7 @@ impl Head {
             owed_verify: None,
             moved: now,
             plan_due: None,
+            put_off: None,
             adopted: None,
             doubts: Vec::new(),
             notes: Vec::new(),

@@ -28,6 +28,9 @@ pub const PLAN_ATTEMPTS: u32 = 5;
 /// How often in a row the host may give up the message of a count, or of a table's end, before the table comes to its result
 /// without it. Each stands for ten deliveries that failed.
 pub const MOST_GIVEN_UP: u32 = 3;
+/// What a plan was answered is of no use any more when nothing came to it for this long: as much as tables wait for each other with
+/// the smallest quota that can be set, or longer.
+pub const ANSWERS_KEPT: Duration = Duration::from_secs(86_400);
 /// A service that asks to be left alone for longer is not believed: it is tried again after this.
 pub const LONGEST_ASKED: Duration = Duration::from_secs(3600);
 /// Window ids in one count query.
@@ -140,6 +143,12 @@ impl Limits {
     /// How long the work of an invocation may take: what it came to has to be recorded before its deadline.
     pub fn working_time(&self) -> Duration {
         self.invocation_deadline - self.invocation_deadline / 16
+    }
+
+    /// How long a plan is put off for the quota that comes no further by it: longer than a service that says nothing but 429 is
+    /// waited for.
+    pub fn put_off_longest(&self) -> Duration {
+        self.throttled_longest * 2
     }
 
     /// The pause before attempt `attempt + 1`.

@@ -33,6 +33,7 @@ mod nulls;
 mod observe;
 mod oracle;
 mod process;
+mod put_off;
 mod refused;
 mod repair;
 mod schedule;

@@ -1,7 +1,9 @@
 //! What a scan ends in.
 
+use serde::{Deserialize, Serialize};
+
 /// What the whole answer held.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Scan {
     /// Rows handed on.
     pub rows: u64,

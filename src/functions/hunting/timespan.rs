@@ -21,6 +21,8 @@ use tokio::time::{timeout, timeout_at};
 
 /// A span that no event time lies out of: some tools write 1601, others the last instant that there is.
 const WIDE: &str = "0001-01-01T00:00:00Z/9999-12-31T23:59:59Z";
+/// What is counted. Both calls show all of it, although the service may have let go of another day by the second.
+const COUNTED: Duration = Duration::from_secs(SOURCE_KEPT.as_secs() - 86_400);
 /// What is counted where all that has arrived is too much for the service.
 const A_DAY: Duration = Duration::from_secs(86_400);
 /// The column that a span is about.
@@ -177,10 +179,10 @@ impl Hunting<'_> {
         found: Option<Found>,
         now: Timestamp,
     ) -> Result<(), Error> {
-        // Both calls count what had settled before the first.
-        let high = now - self.app.limits.settling_lag;
+        // Both calls count what had settled before the first, whichever attempt makes it.
+        let high = self.time() - self.app.limits.settling_lag;
         let since = |kept| queries::shown(table, has_arrival, &Range { low: high - kept, high });
-        let (by_default, wide) = match self.shown_both_ways(&since(SOURCE_KEPT)).await {
+        let (by_default, wide) = match self.shown_both_ways(&since(COUNTED)).await {
             Err(error) if is_too_much(&error) => self.shown_both_ways(&since(A_DAY)).await?,
             shown => shown?,
         };

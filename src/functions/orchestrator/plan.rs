@@ -4,6 +4,7 @@
 mod asked;
 mod estimate;
 mod handover;
+mod kept;
 pub(super) mod learn;
 mod measure;
 pub(super) mod ownership;
@@ -18,22 +19,23 @@ use super::{Step, StepError, store};
 use crate::app::{App, Services};
 use crate::functions::columns;
 use crate::functions::control::status_of;
-use crate::functions::hunting::{Hunting, jittered};
+use crate::functions::hunting::{Answers, Hunting, jittered};
 use crate::kql::Identifier;
 use crate::orchestration::adoption::watch::doubted;
 use crate::orchestration::head::hold::{WentOn, go_on};
 use crate::orchestration::head::merge::{Terms, merged};
 use crate::orchestration::head::narrow;
-use crate::orchestration::head::plan::{self, Completed, Content, Pause, Retry, Scope};
+use crate::orchestration::head::plan::{self, Completed, Content, Pause, Retry, Scope, Tried};
 use crate::orchestration::head::survey::{Survey, survey};
 use crate::orchestration::head::take::{Take, held_by};
 use crate::orchestration::ids::{InstanceId, TableKey};
 use crate::orchestration::instance::{TableResult, TableRun};
-use crate::orchestration::ledger::Head;
+use crate::orchestration::ledger::{Head, PutOff};
 use crate::orchestration::message::{ControlMessage, Debt};
 use crate::state::{Error, Stored};
 use crate::storage::ETag;
 use crate::telemetry::metrics;
+use crate::timestamp::Timestamp;
 use asked::{Asked, Taken};
 pub use estimate::{Estimate, estimates};
 use std::time::Duration;
@@ -49,7 +51,9 @@ pub async fn handle(app: &App, id: &InstanceId, key: &TableKey, attempt: u32, me
         Taken::Ours(head) => match &app.services {
             Ok(services) => {
                 let deadline = Instant::now() + app.limits.working_time();
-                Planning { app, services, asked: &asked, message, deadline, attempt }.attempt(*head).await
+                let calls_before = head.record.progress.calls;
+                let planning = Planning { app, services, asked: &asked, message, deadline, attempt, calls_before };
+                planning.attempt(*head).await
             }
             Err(reason) => asked.fail(head.record.draft.as_deref(), reason, 0).await,
         },
@@ -129,6 +133,14 @@ struct Prepared {
     scope: Scope,
 }
 
+/// Why a table ends whose plan the quota had nothing for.
+fn waited_too_long(error: &str, since: Timestamp) -> String {
+    format!(
+        "{error}; its plan has come no further since {since}: see what else uses the tenant's hunting quota, or raise \
+         HUNTING_QUOTA_SHARE; the next run plans anew"
+    )
+}
+
 /// One run's plan of one table.
 struct Planning<'a> {
     app: &'a App,
@@ -137,8 +149,10 @@ struct Planning<'a> {
     /// The id of the message that asks for it.
     message: &'a str,
     deadline: Instant,
-    /// How many attempts came to nothing before this one.
+    /// How many attempts came to nothing before this one, one after the other.
     attempt: u32,
+    /// Hunting calls of the attempts before this one.
+    calls_before: u64,
 }
 
 impl Planning<'_> {
@@ -151,43 +165,81 @@ impl Planning<'_> {
     }
 
     async fn attempt(&self, head: Stored<Head>) -> Result<(), Error> {
-        let attempt = self.attempt;
-        let draft = head.record.draft.clone();
-        let draft = draft.as_deref();
-        let mut hunting = Hunting::new(self.app, self.services, self.deadline);
-        let (error, leftovers) = match self.prepare(head).await {
-            Ok(None) => return Ok(()),
-            Ok(Some(prepared)) => {
-                let doubts = prepared.head.record.doubts.clone();
-                match self.load(prepared, &mut hunting).await {
-                    Ok(()) => return Ok(()),
-                    // What is left of an earlier snapshot is for nobody.
-                    Err(error) if self.is_snapshot() => (error, Leftovers::Wait),
-                    Err(error) => (error, Leftovers::GoOn { doubts }),
-                }
-            }
-            Err(error) => (error, Leftovers::Wait),
+        let (app, key) = (self.app, self.key());
+        let taken = head.record.clone();
+        let answers = match taken.put_off {
+            Some(put_off) => kept::answers(app, key, &taken, put_off).await,
+            None => Answers::since(app.state.now()),
         };
-        let (error, pause) = match error {
-            // A late worker of an earlier run moved the head: look again.
+        let mut hunting = Hunting::for_plan(app, self.services, self.deadline, answers);
+        let planned = self.plan(head, &mut hunting).await;
+        let (calls, mut answers) = (self.calls(&hunting), hunting.into_answers());
+        let Err((error, leftovers)) = planned else {
+            self.is_over(&taken).await;
+            return Ok(());
+        };
+        let (before, now) = (taken.put_off.map_or(answers.began(), |before| before.moved), app.state.now());
+        let came_further = answers.end_attempt();
+        let put_off = PutOff { began: answers.began(), moved: if came_further { now } else { before } };
+        let tried = Tried { attempt: self.attempt, came_further, waited: now.since(put_off.moved) };
+        let again = match error {
             StepError::State(Error::Conflict) => {
-                let again = self.message(attempt);
-                return self.again(draft, again, self.spread(self.app.limits.retry_first)).await;
+                // A late worker of an earlier run moved the head: look again.
+                Ok((self.attempt, self.spread(app.limits.retry_first)))
             }
             StepError::State(error) => return Err(error),
-            StepError::Failed(error) => return self.without_plan(draft, leftovers, &error, hunting.take_calls()).await,
-            StepError::Later { error, pause } => (error, pause),
+            StepError::Failed(error) => Err(error),
+            StepError::Later { error, pause } => self.put_off(tried, put_off, error, pause),
         };
-        let is_for_quota = matches!(pause, Pause::Quota(_));
-        match plan::retry(self.asked.id(), self.key(), attempt, pause, &self.app.limits) {
-            Retry::GiveUp => self.without_plan(draft, leftovers, &error, hunting.take_calls()).await,
-            Retry::Later { again, pause } => {
-                tracing::warn!(error, attempt, "a plan is tried again later");
-                // For the quota everyone has a permit of his own to wait for.
-                let pause = if is_for_quota { pause } else { self.spread(pause) };
-                self.again(draft, again, pause).await
+        match again {
+            Ok((attempt, pause)) => {
+                kept::keep(app, key, &taken, &answers).await;
+                self.again(&taken, put_off, calls, attempt, pause).await
+            }
+            Err(error) => {
+                self.is_over(&taken).await;
+                self.without_plan(taken.draft.as_deref(), leftovers, &error, calls).await
             }
         }
+    }
+
+    /// The number of the next attempt and the pause before it, or the error that the table ends with.
+    fn put_off(&self, tried: Tried, since: PutOff, error: String, pause: Pause) -> Result<(u32, Duration), String> {
+        let is_for_quota = matches!(pause, Pause::Quota(_));
+        match plan::retry(tried, pause, &self.app.limits) {
+            Retry::Later { attempt, pause } => {
+                tracing::warn!(error, attempt, came_further = tried.came_further, "a plan is put off");
+                // For the quota everyone has a permit of his own to wait for.
+                Ok((attempt, if is_for_quota { pause } else { self.spread(pause) }))
+            }
+            Retry::GiveUp => Err(error),
+            Retry::WaitedTooLong => Err(waited_too_long(&error, since.moved)),
+        }
+    }
+
+    /// Makes the plan, as far as the time goes.
+    async fn plan(&self, head: Stored<Head>, hunting: &mut Hunting<'_>) -> Result<(), (StepError, Leftovers)> {
+        let prepared = match self.prepare(head).await {
+            Ok(Some(prepared)) => prepared,
+            Ok(None) => return Ok(()),
+            Err(error) => return Err((error, Leftovers::Wait)),
+        };
+        let doubts = prepared.head.record.doubts.clone();
+        // What is left of an earlier snapshot is for nobody.
+        let leftovers = if self.is_snapshot() { Leftovers::Wait } else { Leftovers::GoOn { doubts } };
+        self.load(prepared, hunting).await.map_err(|error| (error, leftovers))
+    }
+
+    /// Removes what is kept of a plan that is not put off again.
+    async fn is_over(&self, taken: &Head) {
+        if taken.put_off.is_some() {
+            kept::forget(self.app, self.key()).await;
+        }
+    }
+
+    /// Hunting calls of the plan so far.
+    fn calls(&self, hunting: &Hunting<'_>) -> u64 {
+        self.calls_before + hunting.calls()
     }
 
     /// A pause that is not that of all tables that met the same failure.
@@ -195,16 +247,20 @@ impl Planning<'_> {
         jittered(pause, self.app.state.random())
     }
 
-    fn message(&self, attempt: u32) -> ControlMessage {
-        ControlMessage::Plan { instance: self.asked.id().clone(), table: self.key().clone(), attempt }
-    }
-
     /// Sends the message of another attempt, unless the plan was taken over, and tells the watchdog until when it waits.
     /// Whoever moves the head meanwhile knows better.
-    async fn again(&self, draft: Option<&str>, again: ControlMessage, pause: Duration) -> Result<(), Error> {
+    async fn again(
+        &self,
+        taken: &Head,
+        put_off: PutOff,
+        calls: u64,
+        attempt: u32,
+        pause: Duration,
+    ) -> Result<(), Error> {
         let app = self.app;
-        let Some(head) = self.asked.being_made(draft).await? else { return Ok(()) };
-        let waiting = plan::waiting(&head.record, app.state.now() + pause);
+        let Some(head) = self.asked.being_made(taken.draft.as_deref()).await? else { return Ok(()) };
+        let waiting = plan::waiting(&head.record, put_off, calls, app.state.now() + pause);
+        let again = ControlMessage::Plan { instance: self.asked.id().clone(), table: self.key().clone(), attempt };
         match store::head(app, self.key(), &waiting, Some(&head.etag)).await {
             Ok(_) | Err(Error::Conflict) => app.state.pay(&[Debt::control(again, pause)]).await,
             Err(error) => Err(error),
@@ -236,7 +292,7 @@ impl Planning<'_> {
             );
             head.record.plan_error = Some(error.to_owned());
             head.record.doubts.clone_from(doubts);
-            head.record.progress.calls += calls;
+            head.record.progress.calls = calls;
             match self.write(head, Content { found, planned: Vec::new(), end: None }).await {
                 Err(StepError::State(Error::Conflict)) => {}
                 Err(StepError::State(error)) => return Err(error),
@@ -254,7 +310,7 @@ impl Planning<'_> {
         let more = plan::asks_for_more(&head.record, &found, app.state.now(), &app.limits);
         let scope = plan::scope(table, &head.record, more);
         if scope == Scope::Nothing {
-            self.nothing_to_do(&head, "a Full table that is loaded already", 0).await?;
+            self.nothing_to_do(&head, "a Full table that is loaded already", self.calls_before).await?;
             return Ok(None);
         }
         if let Some(refused) = narrow::refused(table, scope, &self.asked.run.input) {
@@ -281,11 +337,11 @@ impl Planning<'_> {
         if head.record.shape.is_none() {
             if !learn::shape(services, table, &mut head.record, hunting).await? {
                 // Nothing to learn from. The next run is a first run again.
-                let calls = hunting.take_calls();
+                let calls = self.calls(hunting);
                 return Ok(self.nothing_to_do(&head, "the source shows no rows yet", calls).await?);
             }
             // Not to be found out again, should the rest of the plan have to wait.
-            head.record.progress.calls += hunting.take_calls();
+            head.record.progress.calls = self.calls(hunting);
             head.etag = store::head(app, self.key(), &head.record, Some(&head.etag)).await?;
         } else if let Some(shape) = &head.record.shape {
             let source = Identifier::new(&head.record.source).map_err(StepError::name)?;
@@ -295,7 +351,7 @@ impl Planning<'_> {
             Scope::NewRange => self.new_windows(&mut head.record, &mut found, hunting).await?,
             Scope::Leftovers | Scope::Nothing => (Vec::new(), None),
         };
-        head.record.progress.calls += hunting.take_calls();
+        head.record.progress.calls = self.calls(hunting);
         if head.record.plan.is_none() {
             // Of two ledgers that claim at once, each may have read its own claim alone. By now both are to be read.
             ownership::refuse_foreign(services, &head.record, self.deadline).await?;

@@ -35,8 +35,6 @@ pub struct Planner<'p, 'a> {
     hunting: &'p mut Hunting<'a>,
     source: &'p Source,
     hashing: &'p Hashing,
-    /// In how many counts a range is asked for from the beginning.
-    parts: u32,
     asks_columns: bool,
     columns: Option<Columns>,
 }
@@ -103,13 +101,7 @@ pub struct Divided {
 impl<'p, 'a> Planner<'p, 'a> {
     /// A planner that asks through `hunting`.
     pub fn new(hunting: &'p mut Hunting<'a>, source: &'p Source, hashing: &'p Hashing) -> Self {
-        Self { hunting, source, hashing, parts: 1, asks_columns: false, columns: None }
-    }
-
-    /// The same, with what it counts counted in several parts from the beginning: all of it was too much before.
-    #[must_use]
-    pub fn in_parts(self, parts: u32) -> Self {
-        Self { parts, ..self }
+        Self { hunting, source, hashing, asks_columns: false, columns: None }
     }
 
     /// The same, with the first histogram telling the table's columns too.
@@ -141,9 +133,6 @@ impl<'p, 'a> Planner<'p, 'a> {
         let (source, range) = (self.source, Range { low, high });
         let bins = wanted.clamp(PLAN_BINS, MOST_BINS);
         let is_alone = !nulls && past.is_none();
-        if !is_alone && self.parts > 1 {
-            return self.count_apart(range, span, bins, nulls, past).await;
-        }
         let query = |range: &Range, width| match past {
             Some(from) => {
                 let past = Past { low: from, bin: past_width(from, low, width) };
@@ -314,8 +303,7 @@ impl<'p, 'a> Planner<'p, 'a> {
         query: impl Fn(&Range, Duration) -> String,
     ) -> Result<Counts, Error> {
         let (mut most, mut counted) = (most, Counts::default());
-        let parts = if halvings == Halvings::Some { self.parts } else { 1 };
-        let mut narrowing = Narrowing::new(range, span, parts);
+        let mut narrowing = Narrowing::new(range, span);
         while let Some(range) = narrowing.take() {
             let width = bin_width(span, most);
             let rows = match self.ask(&query(&range, width)).await {
@@ -432,7 +420,7 @@ impl<'p, 'a> Planner<'p, 'a> {
             _ => return self.hunting.rows(&query(&slice)).await,
         };
         let span = if range.low == Timestamp::MIN { RETENTION } else { range.high.since(range.low) };
-        let (mut narrowing, mut all) = (Narrowing::new(range, span, 1), Rows::default());
+        let (mut narrowing, mut all) = (Narrowing::new(range, span), Rows::default());
         while let Some(range) = narrowing.take() {
             match self.hunting.rows(&query(&Slice::Range(range))).await {
                 Err(error) if self.may_ask_for_less(&error) && narrowing.halve(range) => {}

@@ -30,21 +30,10 @@ pub struct Narrowing {
 }
 
 impl Narrowing {
-    /// A range, which is expected to cover a span, from the beginning in as many `parts`.
-    pub fn new(range: Range, span: Duration, parts: u32) -> Self {
+    /// A range, which is expected to cover a span.
+    pub fn new(range: Range, span: Duration) -> Self {
         let from = Timestamp::from_ticks(range.high.ticks().saturating_sub(ticks_of(span)));
-        let mut narrowing = Self { open: vec![range], from, left: MOST_HALVINGS };
-        while (narrowing.open.len() as u32) < parts {
-            let halves =
-                narrowing.open.iter().flat_map(|range| narrowing.halves(*range).unwrap_or([Some(*range), None]));
-            let halves: Vec<Range> = halves.flatten().collect();
-            if halves.len() == narrowing.open.len() {
-                break;
-            }
-            narrowing.open = halves;
-        }
-        narrowing.open.reverse();
-        narrowing
+        Self { open: vec![range], from, left: MOST_HALVINGS }
     }
 
     /// The next range.
@@ -84,7 +73,7 @@ mod tests {
 
     #[test]
     fn a_range_without_a_lower_end_is_halved_where_its_rows_are_expected() {
-        let mut narrowing = Narrowing::new(range(0, 1_000), Duration::from_nanos(40_000), 1);
+        let mut narrowing = Narrowing::new(range(0, 1_000), Duration::from_nanos(40_000));
         let whole = narrowing.take().unwrap();
         assert!(narrowing.halve(whole));
         assert_eq!([narrowing.take(), narrowing.take()], [Some(range(0, 800)), Some(range(800, 1_000))]);
@@ -92,10 +81,10 @@ mod tests {
 
     #[test]
     fn one_instant_is_not_halved_and_nothing_for_ever() {
-        let mut instant = Narrowing::new(range(9, 10), Duration::from_nanos(100), 8);
+        let mut instant = Narrowing::new(range(9, 10), Duration::from_nanos(100));
         let only = instant.take().unwrap();
         assert!(only == range(9, 10) && !instant.halve(only) && instant.take().is_none());
-        let mut wide = Narrowing::new(range(0, 1 << 40), Duration::from_secs(3_600), 1);
+        let mut wide = Narrowing::new(range(0, 1 << 40), Duration::from_secs(3_600));
         let mut refused = 0;
         while let Some(range) = wide.take() {
             refused += u32::from(wide.halve(range));
@@ -110,10 +99,9 @@ mod tests {
         fn what_is_asked_for_tiles_the_range(
             low in 0u64..5_000,
             length in 1u64..5_000,
-            parts in 1u32..16,
             halved in proptest::collection::vec(any::<bool>(), 40),
         ) {
-            let mut narrowing = Narrowing::new(range(low, low + length), Duration::from_nanos(length * 100), parts);
+            let mut narrowing = Narrowing::new(range(low, low + length), Duration::from_nanos(length * 100));
             let (mut at, mut halved) = (low, halved.into_iter());
             while let Some(next) = narrowing.take() {
                 if halved.next() == Some(true) && narrowing.halve(next) {

@@ -11,9 +11,9 @@ use crate::orchestration::difference::Difference;
 use crate::orchestration::fan_in::{begin, make_ready};
 use crate::orchestration::ids::{InstanceId, Part, TableKey, WindowId, WindowName};
 use crate::orchestration::instance::{RuntimeStatus, TableRun};
-use crate::orchestration::ledger::{Counts, Head, TableState, verified_prefix};
+use crate::orchestration::ledger::{Counts, Head, Progress, PutOff, TableState, verified_prefix};
 use crate::orchestration::limits::{LONGEST_ASKED, Limits, PLAN_ATTEMPTS, TRANSACTION_WINDOWS};
-use crate::orchestration::message::{ControlMessage, Debt};
+use crate::orchestration::message::Debt;
 use crate::orchestration::plan::Piece;
 use crate::orchestration::snapshot::is_whole;
 use crate::orchestration::window::{Window, WindowState};
@@ -297,6 +297,7 @@ impl<V> Draft<V> {
             out,
             stop: run != Some(RuntimeStatus::Running),
             plan_due: None,
+            put_off: None,
             recount: recount.then_some(now),
             moved: now,
             updated: now,
@@ -311,15 +312,17 @@ impl<V> Draft<V> {
 /// A plan that came to nothing this time.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Retry {
-    /// Plan again with this message; until then nothing is to be repaired.
+    /// Plan again; until then nothing is to be repaired.
     Later {
-        /// The message.
-        again: ControlMessage,
+        /// Attempts that came to nothing, one after the other.
+        attempt: u32,
         /// After which pause.
         pause: Duration,
     },
     /// The attempts are used up: the error is the table's result.
     GiveUp,
+    /// The quota has nothing for it.
+    WaitedTooLong,
 }
 
 /// What is known of the pause before another attempt.
@@ -333,26 +336,41 @@ pub enum Pause {
     Quota(Duration),
 }
 
-/// Decides on another attempt.
-pub fn retry(id: &InstanceId, table: &TableKey, attempt: u32, pause: Pause, limits: &Limits) -> Retry {
+/// What became of an attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Tried {
+    /// How many came to nothing before it, one after the other.
+    pub attempt: u32,
+    /// Whether it came further: another one goes on from there.
+    pub came_further: bool,
+    /// How long none did.
+    pub waited: Duration,
+}
+
+/// Decides on another attempt. Those that come further come to an end by themselves.
+pub fn retry(tried: Tried, pause: Pause, limits: &Limits) -> Retry {
     let counts = !matches!(pause, Pause::Quota(_));
+    let attempt = if tried.came_further { 0 } else { tried.attempt };
     if counts && attempt + 1 >= PLAN_ATTEMPTS {
         return Retry::GiveUp;
     }
+    if !counts && !tried.came_further && tried.waited > limits.put_off_longest() {
+        return Retry::WaitedTooLong;
+    }
     let attempt = attempt + u32::from(counts);
-    let again = ControlMessage::Plan { instance: id.clone(), table: table.clone(), attempt };
     let ours = limits.retry_pause(attempt);
     let pause = match pause {
         Pause::Unknown => ours,
         Pause::Asked(asked) => asked.min(LONGEST_ASKED).max(ours),
         Pause::Quota(pause) => pause,
     };
-    Retry::Later { again, pause }
+    Retry::Later { attempt, pause }
 }
 
-/// The head while its plan waits until `until`.
-pub fn waiting(head: &Head, until: Timestamp) -> Head {
-    Head { plan_due: Some(until), ..head.clone() }
+/// The head while its plan, for which the run has made so many calls, is put off until `until`.
+pub fn waiting(head: &Head, put_off: PutOff, calls: u64, until: Timestamp) -> Head {
+    let progress = Progress { calls, ..head.progress };
+    Head { plan_due: Some(until), put_off: Some(put_off), progress, ..head.clone() }
 }
 
 #[cfg(test)]
@@ -363,7 +381,7 @@ mod tests {
     use crate::orchestration::instance::{LoadType, TableConfig};
     use crate::orchestration::ledger::{Handover, Others, RowFormat, Shape};
     use crate::orchestration::limits::READY_NAMES;
-    use crate::orchestration::message::Message;
+    use crate::orchestration::message::{ControlMessage, Message};
 
     /// Windows lie at the first ticks of time here, and the clock is half an hour on.
     fn now() -> Timestamp {
@@ -701,28 +719,46 @@ mod tests {
         assert!(!is_handover(&planned(later(50))));
     }
 
+    fn tried(attempt: u32) -> Tried {
+        Tried { attempt, came_further: false, waited: Duration::ZERO }
+    }
+
     #[test]
-    fn a_pause_for_the_quota_is_no_attempt() {
-        let attempt = |retry| match retry {
-            Retry::Later { again: ControlMessage::Plan { attempt, .. }, .. } => Some(attempt),
+    fn a_pause_for_the_quota_is_no_attempt_and_one_that_came_further_is_the_first_again() {
+        let attempt = |tried, pause| match retry(tried, pause, &limits()) {
+            Retry::Later { attempt, .. } => Some(attempt),
             _ => None,
         };
-        let pause = Pause::Quota(Duration::from_secs(9));
-        assert_eq!(attempt(retry(&id(1), &key(), PLAN_ATTEMPTS, pause, &limits())), Some(PLAN_ATTEMPTS));
-        assert_eq!(attempt(retry(&id(1), &key(), 0, Pause::Unknown, &limits())), Some(1));
-        assert_eq!(retry(&id(1), &key(), PLAN_ATTEMPTS - 1, Pause::Unknown, &limits()), Retry::GiveUp);
+        let quota = Pause::Quota(Duration::from_secs(9));
+        assert_eq!(attempt(tried(PLAN_ATTEMPTS), quota), Some(PLAN_ATTEMPTS));
+        assert_eq!(attempt(tried(0), Pause::Unknown), Some(1));
+        assert_eq!(retry(tried(PLAN_ATTEMPTS - 1), Pause::Unknown, &limits()), Retry::GiveUp);
+        let further = Tried { came_further: true, ..tried(PLAN_ATTEMPTS - 1) };
+        assert_eq!((attempt(further, Pause::Unknown), attempt(further, quota)), (Some(1), Some(0)));
+    }
+
+    #[test]
+    fn a_plan_that_comes_no_further_by_the_quota_is_not_put_off_for_ever() {
+        let quota = Pause::Quota(Duration::from_secs(9));
+        let waited = |waited| retry(Tried { waited, ..tried(0) }, quota, &limits());
+        let longest = limits().put_off_longest();
+        assert!(longest > limits().throttled_longest, "what a service says comes first");
+        assert_eq!(waited(longest), Retry::Later { attempt: 0, pause: Duration::from_secs(9) });
+        assert_eq!(waited(longest + Duration::from_secs(1)), Retry::WaitedTooLong);
+        let further = Tried { came_further: true, waited: longest * 2, ..tried(0) };
+        assert!(matches!(retry(further, quota, &limits()), Retry::Later { .. }));
     }
 
     #[test]
     fn a_service_is_left_alone_for_as_long_as_it_asked_within_reason() {
-        let paused = |attempt, asked| match retry(&id(1), &key(), attempt, Pause::Asked(asked), &limits()) {
+        let paused = |attempt, asked| match retry(tried(attempt), Pause::Asked(asked), &limits()) {
             Retry::Later { pause, .. } => pause,
-            Retry::GiveUp => panic!("given up"),
+            other => panic!("{other:?}"),
         };
         assert_eq!(paused(0, Duration::from_secs(90)), Duration::from_secs(90));
         assert_eq!(paused(2, Duration::from_secs(1)), limits().retry_pause(3), "an early attempt is no better");
         assert_eq!(paused(0, Duration::from_secs(1_000_000)), LONGEST_ASKED);
-        let last = retry(&id(1), &key(), PLAN_ATTEMPTS - 1, Pause::Asked(Duration::from_secs(90)), &limits());
+        let last = retry(tried(PLAN_ATTEMPTS - 1), Pause::Asked(Duration::from_secs(90)), &limits());
         assert_eq!(last, Retry::GiveUp, "what a service says does not make attempts endless");
     }
 }

@@ -4,7 +4,8 @@
 use super::narrow;
 use crate::orchestration::ids::{InstanceId, LedgerId};
 use crate::orchestration::instance::{Instance, RuntimeStatus, TableResult, TableRun};
-use crate::orchestration::ledger::{Head, Progress, TableState};
+use crate::orchestration::ledger::{Head, Progress, PutOff, TableState};
+use crate::orchestration::limits::ANSWERS_KEPT;
 use crate::orchestration::message::Debt;
 use crate::orchestration::snapshot;
 use crate::timestamp::Timestamp;
@@ -90,7 +91,11 @@ pub fn take(
     let config = &table.config;
     // Another attempt of a snapshot is no other table.
     let repeated = own.filter(|own| snapshot::attempt(own).is_some_and(|attempt| attempt.is_repeated_by(run)));
-    let progress = repeated.map_or_else(Progress::default, |own| own.progress);
+    // Nor is another attempt of its plan.
+    let planning = own.filter(|own| own.state == TableState::Planning);
+    let calls = planning.map_or(0, |own| own.progress.calls);
+    let progress = repeated.map_or_else(|| Progress { calls, ..Progress::default() }, |own| own.progress);
+    let put_off = planning.and_then(|own| put_off(own, run, now));
     let head = head
         .cloned()
         .unwrap_or_else(|| Head::new(fresh.ledger, &config.source, &config.destination, &config.watermark_column, now));
@@ -120,9 +125,19 @@ pub fn take(
         owed_verify: None,
         // Until when another run's plan was to wait.
         plan_due: None,
+        put_off,
         updated: now,
         ..head
     }))
+}
+
+/// What another attempt knows of a plan that was put off: after a long time it begins again.
+fn put_off(own: &Head, run: &Instance, now: Timestamp) -> Option<PutOff> {
+    let PutOff { began, moved } = own.put_off?;
+    let began = if now.since(moved) <= ANSWERS_KEPT { began } else { now };
+    // A run that stood still has not waited for the quota.
+    let stood_still = own.stop || own.hold != run.holds;
+    Some(PutOff { began, moved: if stood_still { now } else { moved } })
 }
 
 /// Whether run `id` stands still in this table although its plan is valid.
@@ -231,6 +246,30 @@ mod tests {
         let waiting = Head { plan_due: Some(later(3_600)), ..head(TableState::Planning) };
         let Take::Ours(taken) = taken(Some(&waiting), 2, Some(RuntimeStatus::Terminated)) else { panic!("not taken") };
         assert_eq!(taken.plan_due, None);
+    }
+
+    #[test]
+    fn another_attempt_of_a_plan_keeps_its_calls_and_goes_on_where_it_was_put_off() {
+        let progress = Progress { calls: 7, windows: 2, ..Progress::default() };
+        let before = PutOff { began: later(0), moved: later(1) };
+        let waiting = Head { progress, put_off: Some(before), ..head(TableState::Planning) };
+        let at =
+            |head: &Head, run: &Instance, now| match take(Some(head), &table(), run, None, Fresh::from_bits(1), now) {
+                Take::Ours(taken) => (taken.progress, taken.put_off),
+                other => panic!("{other:?}"),
+            };
+        let calls = Progress { calls: 7, ..Progress::default() };
+        assert_eq!(at(&waiting, &run(1), later(3_600)), (calls, Some(before)));
+        let next = Instance { lives: 1, ..run(1) };
+        assert_eq!(at(&waiting, &next, later(3_600)), (Progress::default(), None), "another life plans anew");
+        let idle = Head { state: TableState::Idle, ..waiting.clone() };
+        assert_eq!(at(&idle, &run(1), later(3_600)), (Progress::default(), None));
+        let late = later(2 * 86_400);
+        let anew = PutOff { began: late, ..before };
+        assert_eq!(at(&waiting, &run(1), late), (calls, Some(anew)), "too old to be trusted");
+        let held = Head { stop: true, ..waiting };
+        let resumed = PutOff { moved: later(3_600), ..before };
+        assert_eq!(at(&held, &run(1), later(3_600)).1, Some(resumed), "it did not wait for the quota");
     }
 
     #[test]

@@ -4,6 +4,7 @@
 use super::super::finish::{end_again, end_table};
 use super::super::purge::purge_table;
 use super::super::store;
+use super::kept;
 use crate::app::App;
 use crate::functions::control::status_of;
 use crate::orchestration::head::take::{Fresh, Take, other_holder, take};
@@ -60,6 +61,7 @@ impl<'a> Asked<'a> {
                 None => None,
             };
             let fresh = Fresh::from_bits(app.state.random());
+            let was_put_off = head.as_ref().is_some_and(|head| head.put_off.is_some());
             let (taken, is_told) = match take(head.as_ref(), &asked.table, &asked.run, holder, fresh, app.state.now()) {
                 Take::Ours(taken) => (*taken, false),
                 Take::Told(told) => (*told, true),
@@ -67,7 +69,12 @@ impl<'a> Asked<'a> {
             };
             match store::head(app, key, &taken, etag.as_ref()).await {
                 Ok(_) if is_told => {}
-                Ok(etag) => return Ok(Some((asked, Taken::Ours(Box::new(Stored { record: taken, etag }))))),
+                Ok(etag) => {
+                    if was_put_off && taken.put_off.is_none() {
+                        kept::forget(app, key).await;
+                    }
+                    return Ok(Some((asked, Taken::Ours(Box::new(Stored { record: taken, etag })))));
+                }
                 Err(Error::Conflict) => {}
                 Err(error) => return Err(error),
             }
@@ -108,8 +115,8 @@ impl<'a> Asked<'a> {
         Ok(head)
     }
 
-    /// Ends the table with an error instead of the plan `draft`, for which `calls` more hunting calls were made, unless that
-    /// was taken over.
+    /// Ends the table with an error instead of the plan `draft`, for which so many hunting calls were made as the head says, or
+    /// `calls`, unless that was taken over.
     ///
     /// # Errors
     /// The state store's.
@@ -118,7 +125,7 @@ impl<'a> Asked<'a> {
             tracing::error!(table = self.table.config.source, error, "a table failed before its windows were planned");
             let result = TableResult {
                 error: Some(error.to_owned()),
-                calls: head.record.progress.calls + calls,
+                calls: head.record.progress.calls.max(calls),
                 ..TableResult::default()
             };
             match self.conclude(&head, result).await {

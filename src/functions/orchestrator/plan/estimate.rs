@@ -5,20 +5,19 @@
 use super::super::begin::planned_tables;
 use super::super::{Step, StepError, store};
 use super::asked::Asked;
-use super::{Content, Planning, learn, ownership};
+use super::{Content, Planning, learn, ownership, waited_too_long};
 use crate::app::{App, Services};
 use crate::functions::control::status_of;
-use crate::functions::hunting::Hunting;
+use crate::functions::hunting::{Answers, Hunting};
 use crate::kql::Identifier;
 use crate::orchestration::head::merge::{Terms, merged};
-use crate::orchestration::head::plan::{self, Pause, Scope};
+use crate::orchestration::head::plan::{self, Pause, Retry, Scope, Tried};
 use crate::orchestration::head::survey::{Survey, survey};
 use crate::orchestration::head::take::{Fresh, Take, held_by, other_holder, take};
 use crate::orchestration::head::{learn as rules, narrow};
 use crate::orchestration::ids::InstanceId;
 use crate::orchestration::instance::{Instance, StartInput, TableResult, TableRun};
 use crate::orchestration::ledger::Head;
-use crate::orchestration::limits::PLAN_ATTEMPTS;
 use crate::orchestration::plan::Piece;
 use crate::orchestration::snapshot::Snapshots;
 use crate::orchestration::snapshot::plan::{supersede, time_of};
@@ -101,23 +100,30 @@ async fn patiently(app: &App, services: &Services, run: &Instance, table: &Table
     if let Some(result) = &table.result {
         return Estimate::ended(table, result.clone());
     }
-    let mut attempt = 0;
+    let (mut attempt, mut calls_before, mut moved) = (0, 0, app.state.now());
+    let mut answers = Answers::since(moved);
     loop {
         let deadline = Instant::now() + app.limits.working_time();
         let asked = Asked { app, run: run.clone(), table: table.clone() };
-        let planning = Planning { app, services, asked: &asked, message: "", deadline, attempt: 0 };
+        let planning = Planning { app, services, asked: &asked, message: "", deadline, attempt, calls_before };
         let failed = |error: String| TableResult { error: Some(error), ..TableResult::default() };
-        let (error, pause) = match planning.estimate().await {
+        let mut hunting = Hunting::for_plan(app, services, deadline, answers.begin_attempt());
+        let (error, pause) = match planning.estimate(&mut hunting).await {
             Ok(estimate) => return estimate,
             Err(StepError::Failed(error)) => return Estimate::ended(table, failed(error)),
             Err(StepError::State(error)) => (error.to_string(), Pause::Unknown),
             Err(StepError::Later { error, pause }) => (error, pause),
         };
-        match plan::retry(&run.id, &table.key, attempt, pause, &app.limits) {
-            plan::Retry::GiveUp => return Estimate::ended(table, failed(error)),
-            plan::Retry::Later { pause, .. } => {
-                tracing::warn!(error, attempt, "a plan is tried again later");
-                attempt = (attempt + 1).min(PLAN_ATTEMPTS);
+        calls_before = planning.calls(&hunting);
+        answers = hunting.into_answers();
+        let (came_further, now) = (answers.end_attempt(), app.state.now());
+        moved = if came_further { now } else { moved };
+        match plan::retry(Tried { attempt, came_further, waited: now.since(moved) }, pause, &app.limits) {
+            Retry::GiveUp => return Estimate::ended(table, failed(error)),
+            Retry::WaitedTooLong => return Estimate::ended(table, failed(waited_too_long(&error, moved))),
+            Retry::Later { attempt: next, pause } => {
+                tracing::warn!(error, attempt, "a plan is put off");
+                attempt = next;
                 tokio::time::sleep(pause).await;
             }
         }
@@ -125,8 +131,7 @@ async fn patiently(app: &App, services: &Services, run: &Instance, table: &Table
 }
 
 impl Planning<'_> {
-    async fn estimate(&self) -> Step<Estimate> {
-        let mut hunting = Hunting::new(self.app, self.services, self.deadline);
+    async fn estimate(&self, hunting: &mut Hunting<'_>) -> Step<Estimate> {
         let (app, table, run) = (self.app, self.table(), &self.asked.run);
         let stored = app.state.head(self.key()).await?.map(|head| head.record);
         let holder = match other_holder(stored.as_ref(), &run.id) {
@@ -153,13 +158,13 @@ impl Planning<'_> {
         let doubts = self.looked_at_destination(&mut head, &found).await?;
         // It may bound what a window holds.
         self.services.ingestor.find_way(self.deadline).await?;
-        if head.shape.is_none() && !learn::found_out(self.services, table, &mut head, &mut hunting).await? {
+        if head.shape.is_none() && !learn::found_out(self.services, table, &mut head, hunting).await? {
             return Ok(Estimate::ended(table, skipped("the source shows no rows yet")));
         }
         let (content, range) = match scope {
-            _ if self.is_snapshot() => self.snapshot_content(&mut head, found, &mut hunting).await?,
+            _ if self.is_snapshot() => self.snapshot_content(&mut head, found, hunting).await?,
             Scope::NewRange => {
-                let (planned, _) = self.new_windows(&mut head, &mut found, &mut hunting).await?;
+                let (planned, _) = self.new_windows(&mut head, &mut found, hunting).await?;
                 let range = plan::new_range(table, &head);
                 self.merged_here(&mut head, &mut found, hunting.byte_cap());
                 (Content { found, planned, end: plan::end(scope, table, &head) }, range)
@@ -167,7 +172,7 @@ impl Planning<'_> {
             Scope::Leftovers | Scope::Nothing => (Content { found, planned: Vec::new(), end: None }, None),
         };
         head.doubts = doubts;
-        self.laid_out(head, content, range, hunting.take_calls())
+        self.laid_out(head, content, range, self.calls(hunting))
     }
 
     /// What a look at the destination tells, where there is one; gives what it holds twice.

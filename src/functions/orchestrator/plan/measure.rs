@@ -5,7 +5,6 @@ use super::super::Step;
 use super::learn::unknown_table;
 use crate::app::Services;
 use crate::defender::queries::{self, FRAME_BYTES, Partition, Slice, Source};
-use crate::defender::scanner::Scan;
 use crate::defender::{Dialect, Error as HuntingError, Reader};
 use crate::functions::hunting::{Error, Hunting};
 use crate::functions::source;
@@ -123,7 +122,7 @@ impl Sampling<'_, '_> {
         let mut take = PLAIN_ROWS;
         let scan = loop {
             let query = queries::plain_sample(source, &self.slice, take, chunk_id);
-            match self.read(&query, Reader::plain(self.dialect, compact)).await {
+            match self.hunting.scan(&query, Reader::plain(self.dialect, compact)).await {
                 Err(Error::Call(error)) if is_too_much(&error) && take > 1 => take /= 10,
                 Err(Error::Call(error)) if is_too_much(&error) => return Ok(Parts::new()),
                 Err(error) => return Err(error),
@@ -134,16 +133,6 @@ impl Sampling<'_, '_> {
         // How the rows vary is not known: as much as they weigh.
         let sample = Sample { rows: scan.rows, bytes, squares: 2.0 * bytes * bytes / rows.max(1.0) };
         Ok((scan.rows > 0).then_some((Timestamp::MIN, sample)).into_iter().collect())
-    }
-
-    async fn read(&mut self, query: &str, mut reader: Reader) -> Result<Scan, Error> {
-        let mut answer = self.hunting.packed(query).await?;
-        let mut rows = Vec::new();
-        while let Some(piece) = answer.next().await? {
-            rows.clear();
-            reader.feed(&piece, &mut rows).map_err(HuntingError::from)?;
-        }
-        Ok(reader.finish().map_err(HuntingError::from)?)
     }
 
     /// The weight of a part of the rows, by the hours in which they lie.

@@ -25,9 +25,6 @@ use crate::orchestration::window::Window;
 use crate::storage::ETag;
 use crate::timestamp::Timestamp;
 
-/// A range is counted in at most 2 to the power of this many parts from the beginning.
-const MOST_PARTS_LOG: u32 = 4;
-
 /// Windows of a plan, by their names.
 type Windows = Vec<(WindowName, Window)>;
 
@@ -49,7 +46,8 @@ impl Planning<'_> {
         found: &mut Survey<ETag>,
         hunting: &mut Hunting<'_>,
     ) -> Step<(Windows, Option<Look>)> {
-        let (limits, now) = (&self.app.limits, self.app.state.now());
+        // What is asked must not change from attempt to attempt.
+        let (limits, now) = (&self.app.limits, hunting.time());
         *head = narrow::began(handover::began(head.clone(), now), self.table(), now);
         let Some((low, high)) = plan::new_range(self.table(), head) else { return Ok((Vec::new(), None)) };
         if head.others.is_some() && !Taking::has_rows(self.services, head, hunting).await? {
@@ -163,9 +161,7 @@ impl Planning<'_> {
         let days = range.high.since(range.low).as_secs_f64() / 86_400.0;
         let wanted = bins_wanted(head.rows_per_day.unwrap_or_default() * days, Caps::of_rows(target));
         let nulls = nulls::are_counted(head, range.high);
-        // What was too much for the time of an attempt is asked for in ever smaller parts.
-        let parts = 1 << self.attempt.saturating_sub(1).min(MOST_PARTS_LOG);
-        let mut planner = Planner::new(hunting, &source, &hashing).asking_for_columns().in_parts(parts);
+        let mut planner = Planner::new(hunting, &source, &hashing).asking_for_columns();
         let counted = planner.count(range.low, range.high, wanted, nulls, past.map(Past::low)).await?;
         let columns = planner.take_columns();
         head.rows_per_day = counted.rows_per_day().or(head.rows_per_day);

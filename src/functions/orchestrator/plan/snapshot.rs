@@ -202,7 +202,7 @@ impl Planning<'_> {
         let (app, services) = (self.app, self.services);
         if head.record.shape.is_none() || head.record.snapshots.is_none() {
             if !self.learn_snapshot(&mut head, hunting).await? {
-                let calls = hunting.take_calls();
+                let calls = self.calls(hunting);
                 return Ok(self.nothing_to_do(&head, "the source shows no rows yet", calls).await?);
             }
             self.keep(&mut head, hunting).await?;
@@ -212,6 +212,7 @@ impl Planning<'_> {
             Err(error) if error.is_refused(&table) => {
                 // A column may be gone. What the rows are parted by is of no weight for earlier snapshots.
                 let refused = StepError::from(error);
+                hunting.forget_answers();
                 let Some(probe) = probe(&self.table().config, hunting).await? else { return Err(refused) };
                 if !relearned(&mut head.record, probe) {
                     return Err(refused);
@@ -222,7 +223,7 @@ impl Planning<'_> {
             }
             pieces => pieces?,
         };
-        head.record.progress.calls += hunting.take_calls();
+        head.record.progress.calls = self.calls(hunting);
         if head.record.plan.is_none() {
             // Of two ledgers that claim at once, each may have read its own claim alone. By now both are to be read.
             ownership::refuse_foreign(services, &head.record, self.deadline).await?;
@@ -261,7 +262,7 @@ impl Planning<'_> {
 
     /// Stores what was learned: it is not to be found out again, should the rest of the plan have to wait.
     async fn keep(&self, head: &mut Stored<Head>, hunting: &mut Hunting<'_>) -> Step<()> {
-        head.record.progress.calls += hunting.take_calls();
+        head.record.progress.calls = self.calls(hunting);
         head.etag = store::head(self.app, self.key(), &head.record, Some(&head.etag)).await?;
         Ok(())
     }
