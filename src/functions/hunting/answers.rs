@@ -24,7 +24,7 @@ pub struct Answers {
     began: Timestamp,
     /// By the digest of the question.
     ends: BTreeMap<String, Compressed>,
-    /// The last question, where a call of it came to nothing.
+    /// The last question, where that has an end.
     #[serde(skip)]
     last: Option<String>,
     /// How many there were before this attempt.
@@ -112,29 +112,24 @@ impl Answers {
         let name = name(query);
         self.last = None;
         // What cannot be read is asked again.
-        match self.ends.get(&name)?.read()? {
-            End::Answered(answer) => Some(Ok(answer)),
-            End::Stopped(stopped) => {
-                self.last = Some(name);
-                Some(Err(HuntingError::from(stopped).into()))
-            }
-        }
+        let end = self.ends.get(&name)?.read()?;
+        self.last = Some(name);
+        Some(match end {
+            End::Answered(answer) => Ok(answer),
+            End::Stopped(stopped) => Err(HuntingError::from(stopped).into()),
+        })
     }
 
     /// Keeps how the question ended, where asking it again would be of no use.
     pub(super) fn keep<T: Serialize>(&mut self, query: &Query<'_>, ended: &Result<T, HuntingError>) {
-        let (end, is_stopped) = match ended {
-            Ok(answer) => (End::Answered(answer), false),
-            Err(error) => match Stopped::of(error) {
-                Some(stopped) => (End::Stopped(stopped), true),
-                None => return,
-            },
+        let end = match ended {
+            Ok(answer) => Some(End::Answered(answer)),
+            Err(error) => Stopped::of(error).map(End::Stopped),
         };
-        let Some(end) = Compressed::of(&end) else { return };
+        let Some(end) = end.and_then(|end| Compressed::of(&end)) else { return };
         let name = name(query);
-        self.last = is_stopped.then(|| name.clone());
-        self.ends.insert(name, end);
-        self.changed = true;
+        self.ends.insert(name.clone(), end);
+        (self.last, self.changed) = (Some(name), true);
     }
 
     /// Forgets all answers: the table is not what it was.
@@ -143,10 +138,11 @@ impl Answers {
         self.changed = true;
     }
 
-    /// Ends an attempt of the plan; gives whether it came further. Where it ended with a call that came to nothing, nothing could be
-    /// asked in its place, and it is to be asked again.
-    pub fn end_attempt(&mut self) -> bool {
-        self.changed |= self.last.take().is_some_and(|name| self.ends.remove(&name).is_some());
+    /// Ends an attempt of the plan; gives whether it came further. Where `it_failed`, the question that it ended with is to be asked
+    /// again: the call came to nothing and nothing could be asked in its place, or the answer was of no use.
+    pub fn end_attempt(&mut self, it_failed: bool) -> bool {
+        let last = self.last.take().filter(|_| it_failed);
+        self.changed |= last.is_some_and(|name| self.ends.remove(&name).is_some());
         self.ends.len() > self.before
     }
 }
@@ -207,14 +203,14 @@ mod tests {
         let mut answers = Answers::since(began());
         let asked = Query { kql: "T | count", timespan: Some("P1D") };
         answers.keep(&asked, &Ok(7u64));
-        assert!(answers.end_attempt());
+        assert!(answers.end_attempt(false));
         let mut answers = next(&answers);
         assert_eq!(answers.began(), began());
         assert_eq!(answers.find::<u64>(&asked).map(Result::unwrap), Some(7));
         for other in [Query::new("T | count"), Query { kql: "T | take 1", timespan: Some("P1D") }] {
             assert!(answers.find::<u64>(&other).is_none());
         }
-        assert!(!answers.end_attempt(), "nothing new was answered");
+        assert!(!answers.end_attempt(true), "nothing new was answered");
     }
 
     #[test]
@@ -224,16 +220,27 @@ mod tests {
         answers.keep(&whole, &stopped());
         // There was no permit for it.
         assert!(answers.find::<u64>(&half).is_none());
-        assert!(answers.end_attempt());
+        assert!(answers.end_attempt(true));
         let mut answers = next(&answers);
         assert!(matches!(
             answers.find::<u64>(&whole),
             Some(Err(Error::Call(HuntingError::TimedOut { message }))) if message == "too long"
         ));
         answers.keep(&half, &stopped());
-        assert!(!answers.end_attempt(), "nothing was asked in the place of the half");
+        assert!(!answers.end_attempt(true), "nothing was asked in the place of the half");
         let mut answers = next(&answers);
         assert!(answers.find::<u64>(&whole).is_some() && answers.find::<u64>(&half).is_none());
+    }
+
+    #[test]
+    fn an_answer_that_was_of_no_use_is_asked_for_again() {
+        let mut answers = Answers::since(began());
+        answers.keep(&Query::new("T"), &Ok(7u64));
+        assert!(!answers.end_attempt(true));
+        assert!(next(&answers).find::<u64>(&Query::new("T")).is_none());
+        answers.keep(&Query::new("T"), &Ok(7u64));
+        assert!(answers.find::<u64>(&Query::new("the next")).is_none());
+        assert!(answers.end_attempt(true), "it had its use");
     }
 
     #[test]
@@ -247,7 +254,7 @@ mod tests {
             answers.keep::<u64>(&Query::new("T"), &Err(error));
             assert!(answers.find::<u64>(&Query::new("T")).is_none());
         }
-        assert!(!answers.is_changed() && !answers.end_attempt());
+        assert!(!answers.is_changed() && !answers.end_attempt(true));
     }
 
     proptest! {

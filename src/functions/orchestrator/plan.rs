@@ -179,7 +179,7 @@ impl Planning<'_> {
             return Ok(());
         };
         let (before, now) = (taken.put_off.map_or(answers.began(), |before| before.moved), app.state.now());
-        let came_further = answers.end_attempt();
+        let came_further = answers.end_attempt(!matches!(error, StepError::State(_)));
         let put_off = PutOff { began: answers.began(), moved: if came_further { now } else { before } };
         let tried = Tried { attempt: self.attempt, came_further, waited: now.since(put_off.moved) };
         let again = match error {

@@ -116,7 +116,7 @@ async fn patiently(app: &App, services: &Services, run: &Instance, table: &Table
         };
         calls_before = planning.calls(&hunting);
         answers = hunting.into_answers();
-        let (came_further, now) = (answers.end_attempt(), app.state.now());
+        let (came_further, now) = (answers.end_attempt(true), app.state.now());
         moved = if came_further { now } else { moved };
         match plan::retry(Tried { attempt, came_further, waited: now.since(moved) }, pause, &app.limits) {
             Retry::GiveUp => return Estimate::ended(table, failed(error)),

@@ -72,14 +72,15 @@ impl Taking<'_> {
         let corrupt = || Error::from(HuntingError::Corrupt { message: "bounds without their numbers".to_owned() });
         let rows = number(&answer, "Rows").ok_or_else(corrupt)?;
         let whole = Piece::whole(all.low, all.high, number(&answer, "Without").ok_or_else(corrupt)?);
+        let bounds = match rows {
+            0 => None,
+            _ => Some(instant(&answer, "First").zip(instant(&answer, "Last")).ok_or_else(corrupt)?),
+        };
         read(&mut source, Copied::Without);
         let mut planner = Planner::new(hunting, &source, &hashing);
         let without =
             if whole.rows > target { planner.divide_at_once(whole, Caps::of_rows(target)).await? } else { vec![whole] };
-        if rows == 0 {
-            return Ok(Pieces::ByWatermark { some: Vec::new(), without });
-        }
-        let (first, last) = instant(&answer, "First").zip(instant(&answer, "Last")).ok_or_else(corrupt)?;
+        let Some((first, last)) = bounds else { return Ok(Pieces::ByWatermark { some: Vec::new(), without }) };
         let whole = Piece::whole(first.before(), last, rows);
         if rows <= target {
             return Ok(Pieces::ByWatermark { some: vec![whole], without });
