@@ -81,6 +81,7 @@ fn queries_have_the_columns_that_are_read() {
             "copies" | "copies_in_row" => copies,
             "chunks" | "chunks_in_row" => "ChunkId:string, N:long, First:datetime, Last:datetime",
             "landings" | "landings_in_row" => "IngestedAt:datetime, N:long",
+            "ledgers_of_others" => "LedgerId:string",
             "destination_size" => "Count:long",
             "config_before" => "ArrivedAt:datetime, HighWatermark:datetime, LastRefreshedTime:datetime",
             _ if name.starts_with("see-landings") => "$IngestionTime:datetime, count_:long",
@@ -120,7 +121,7 @@ fn queries_have_the_columns_that_are_read() {
         assert_eq!(written(&parsed.columns), expected, "{}", sent.file);
         seen.insert(expected);
     }
-    assert_eq!(seen.len(), 27);
+    assert_eq!(seen.len(), 29);
     let config =
         analysed.iter().find(|(sent, _)| sent.text.text.ends_with("\nvw_meta_LatestMigrationConfiguration")).unwrap();
     assert_eq!(
@@ -145,7 +146,11 @@ fn appended_rows_have_the_columns_of_their_table_in_order() {
         let table = rest.split(' ').next().unwrap();
         let schema = &databases()[sent.text.database].tables[table];
         let plain: String = schema.chars().filter(|c| !"()[]'".contains(*c)).collect();
-        let (plain, written) = (plain.replace(", ", ","), written(&parsed.columns).replace(", ", ","));
+        let (mut plain, written) = (plain.replace(", ", ","), written(&parsed.columns).replace(", ", ","));
+        if table == "meta_Ledger" && sent.text.text.contains("\n| project ") {
+            // Into a table that has gained columns.
+            plain = plain.replace("LedgerId", "Owned by:string,LedgerId") + ",Added:long";
+        }
         assert_eq!(written, plain, "{}", sent.file);
         appends += 1;
     }
@@ -155,7 +160,9 @@ fn appended_rows_have_the_columns_of_their_table_in_order() {
 #[test]
 fn every_template_has_a_golden_text() {
     let goldens = goldens();
-    let held = |template: &sent::Template| goldens.iter().any(|sent| template.is_origin_of(&sent.text.text));
+    let held = |template: &sent::Template| {
+        goldens.iter().any(|sent| template.is_origin_of(&sent.text.text) || template.is_end_of(&sent.text.text))
+    };
     let missing: Vec<String> = templates().into_iter().filter(|file| !held(file)).map(|file| file.file).collect();
     assert!(missing.is_empty(), "kql/{missing:?} are filled in no file of tests/golden");
 }

@@ -18,7 +18,7 @@ const FILES: [(&str, &str); 4] = [
     ("parse.js", include_str!("parse.js")),
 ];
 /// For the slowest request on a busy machine.
-const PARSING: Duration = Duration::from_secs(120);
+const PARSING: Duration = Duration::from_secs(300);
 
 /// What the names in a text can mean.
 #[derive(Debug, Clone, Default, Serialize)]

@@ -135,6 +135,12 @@ impl Template {
         let found = between.iter().try_fold(within, |rest, part| Some(rest?.split_once(part).map(|(_, rest)| rest)));
         found.flatten().is_some()
     }
+
+    /// Whether it is an operator behind what another template makes, and a text ends with it.
+    pub fn is_end_of(&self, text: &str) -> bool {
+        let operator = self.text.split("{{").next().unwrap();
+        self.text.starts_with("| ") && text.rfind(operator).is_some_and(|at| self.is_origin_of(&text[at..]))
+    }
 }
 
 /// What the names in the texts mean.
