@@ -337,7 +337,7 @@ fn program(arguments: &[&str], settings: Settings<'_>) -> tokio::process::Comman
 async fn fails(arguments: &[&str], settings: Settings<'_>) -> String {
     let output = tokio::time::timeout(Duration::from_secs(60), program(arguments, settings).output());
     let output = output.await.expect("it ends").unwrap();
-    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
     assert!(!output.status.success() && !said.contains(KEY), "{said}");
     said
 }
