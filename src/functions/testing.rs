@@ -1,16 +1,19 @@
 //! An app over a store in memory whose clock stands until it is moved, for the tests of the functions. It has no
 //! settings: a run that begins fails with that reason.
 
+use super::control::{Started, start};
 use crate::app::App;
-use crate::orchestration::head::testing::{key, long_copied};
+use crate::orchestration::head::testing::{head, key, long_copied, table};
 use crate::orchestration::ids::InstanceId;
-use crate::orchestration::instance::{Instance, RuntimeStatus};
+use crate::orchestration::instance::{Instance, RuntimeStatus, StartInput, TableRun};
+use crate::orchestration::ledger::{Head, TableState};
 use crate::orchestration::limits::Limits;
 use crate::orchestration::message::ControlMessage;
 use crate::random::Random;
 use crate::state::{CONTROL_QUEUE, State, Tenant, Transaction};
 use crate::storage::{Body, Storage, memory};
 use crate::timestamp::{Clock, Timestamp};
+use serde_json::json;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -61,6 +64,19 @@ impl World {
     pub fn new() -> Self {
         let clock = Arc::new(Set::default());
         Self { app: app(memory(Arc::clone(&clock) as _)), clock }
+    }
+
+    /// A run that is at a table, and has no message under way.
+    pub async fn at_a_table(&self) -> InstanceId {
+        let Started::New(id) = start(&self.app, StartInput::default(), json!({})).await.unwrap() else { panic!() };
+        self.change(&id, |run| (run.status, run.tables_total) = (RuntimeStatus::Running, 1)).await;
+        let state = &self.app.state;
+        let row = TableRun { started: true, ..table() };
+        state.commit(Transaction::new().table(&id, &row, None).unwrap()).await.unwrap();
+        let head = Head { run: Some(id.clone()), ..head(TableState::Running) };
+        state.commit(Transaction::new().head(&table().key, &head, None).unwrap()).await.unwrap();
+        self.messages().await;
+        id
     }
 
     /// Stores the ledger of a table that has been copied for long.

@@ -121,28 +121,11 @@ async fn apply(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::functions::control::{Started, start};
     use crate::functions::orchestrator::hold as step;
     use crate::functions::testing::World;
-    use crate::orchestration::head::testing::{head, table};
-    use crate::orchestration::instance::{RuntimeStatus, StartInput, TableRun};
-    use crate::orchestration::ledger::{Head, TableState};
+    use crate::orchestration::head::testing::table;
+    use crate::orchestration::instance::RuntimeStatus;
     use crate::orchestration::message::ControlMessage;
-    use crate::state::Transaction;
-    use serde_json::json;
-
-    /// A run that is at a table.
-    async fn at_a_table(world: &World) -> InstanceId {
-        let Started::New(id) = start(&world.app, StartInput::default(), json!({})).await.unwrap() else { panic!() };
-        world.change(&id, |run| (run.status, run.tables_total) = (RuntimeStatus::Running, 1)).await;
-        let state = &world.app.state;
-        let row = TableRun { started: true, ..table() };
-        state.commit(Transaction::new().table(&id, &row, None).unwrap()).await.unwrap();
-        let head = Head { run: Some(id.clone()), ..head(TableState::Running) };
-        state.commit(Transaction::new().head(&table().key, &head, None).unwrap()).await.unwrap();
-        world.messages().await;
-        id
-    }
 
     /// What a door leaves that is killed between its message and its swap.
     async fn killed_before_its_swap(world: &World, asked: Result<Asked, Refused>) {
@@ -177,7 +160,7 @@ mod tests {
     #[tokio::test]
     async fn a_resumption_outranks_a_suspension_that_was_killed_between_its_message_and_the_run() {
         let world = World::new();
-        let id = at_a_table(&world).await;
+        let id = world.at_a_table().await;
         killed_before_its_swap(&world, suspend::request(world.run(&id).await.as_ref(), "a while")).await;
         resume(&world.app, &id).await.unwrap().unwrap();
         handled(&world).await;
@@ -189,7 +172,7 @@ mod tests {
     #[tokio::test]
     async fn a_suspension_outranks_a_resumption_that_was_killed_between_its_message_and_the_run() {
         let world = World::new();
-        let id = at_a_table(&world).await;
+        let id = world.at_a_table().await;
         suspend(&world.app, &id, "a while").await.unwrap().unwrap();
         killed_before_its_swap(&world, resume::request(world.run(&id).await.as_ref())).await;
         suspend(&world.app, &id, "still").await.unwrap().unwrap();
@@ -203,7 +186,7 @@ mod tests {
     #[tokio::test]
     async fn what_is_asked_for_twice_is_carried_out_by_the_first_message_all_the_same() {
         let world = World::new();
-        let id = at_a_table(&world).await;
+        let id = world.at_a_table().await;
         suspend(&world.app, &id, "a while").await.unwrap().unwrap();
         handled(&world).await;
         for _ in 0..2 {

@@ -34,26 +34,12 @@ async fn told(app: &App, id: &InstanceId, rule: impl Fn(&Head, Timestamp) -> Opt
 
 #[cfg(test)]
 mod tests {
-    use crate::functions::control::{Started, Terminated, resume, start, suspend, terminate};
+    use crate::functions::control::{Terminated, resume, suspend, terminate};
     use crate::functions::testing::World;
-    use crate::orchestration::head::testing::{head, table};
+    use crate::orchestration::head::testing::table;
     use crate::orchestration::ids::InstanceId;
-    use crate::orchestration::instance::{RuntimeStatus, StartInput, TableRun};
-    use crate::orchestration::ledger::{Head, TableState};
+    use crate::orchestration::ledger::Head;
     use crate::state::Transaction;
-    use serde_json::json;
-
-    /// A run that is at a table.
-    async fn at_a_table(world: &World) -> InstanceId {
-        let Started::New(id) = start(&world.app, StartInput::default(), json!({})).await.unwrap() else { panic!() };
-        world.change(&id, |run| (run.status, run.tables_total) = (RuntimeStatus::Running, 1)).await;
-        let state = &world.app.state;
-        let row = TableRun { started: true, ..table() };
-        state.commit(Transaction::new().table(&id, &row, None).unwrap()).await.unwrap();
-        let head = Head { run: Some(id.clone()), ..head(TableState::Running) };
-        state.commit(Transaction::new().head(&table().key, &head, None).unwrap()).await.unwrap();
-        id
-    }
 
     async fn takes_claims(world: &World) -> bool {
         !world.app.state.head(&table().key).await.unwrap().unwrap().record.stop
@@ -62,7 +48,7 @@ mod tests {
     #[tokio::test]
     async fn a_table_takes_no_claims_once_a_termination_is_answered_however_long_its_message_waits() {
         let world = World::new();
-        let id = at_a_table(&world).await;
+        let id = world.at_a_table().await;
         assert!(takes_claims(&world).await);
         assert_eq!(terminate(&world.app, &id, "enough").await.unwrap(), Terminated::Now);
         assert!(!takes_claims(&world).await);
@@ -71,7 +57,7 @@ mod tests {
     #[tokio::test]
     async fn a_table_takes_no_claims_once_a_suspension_is_answered_and_its_message_changes_nothing_any_more() {
         let world = World::new();
-        let id = at_a_table(&world).await;
+        let id = world.at_a_table().await;
         suspend(&world.app, &id, "a while").await.unwrap().unwrap();
         assert!(!takes_claims(&world).await);
         suspend(&world.app, &id, "a while").await.unwrap().unwrap();
@@ -83,7 +69,7 @@ mod tests {
     #[tokio::test]
     async fn a_table_that_another_run_has_taken_goes_on() {
         let world = World::new();
-        let id = at_a_table(&world).await;
+        let id = world.at_a_table().await;
         let state = &world.app.state;
         let read = state.head(&table().key).await.unwrap().unwrap();
         let other = Head { run: Some(InstanceId::from_bits(77)), ..read.record };

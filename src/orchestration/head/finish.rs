@@ -85,7 +85,6 @@ pub fn result(
     verified_up_to: Timestamp,
     watermark: &Watermark,
 ) -> TableResult {
-    let progress = &head.progress;
     let errors = errors(head, windows, verified_up_to, watermark);
     TableResult {
         success: errors.is_empty(),
@@ -94,20 +93,30 @@ pub fn result(
         warnings: warnings(head, table, windows, watermark),
         // Those that a run which was stopped had proved are counted by the next one, here as in the audit.
         rows: head.audited_rows.unwrap_or(head.unaudited_rows),
+        windows_failed: windows.iter().filter(|window| window.state == WindowState::Failed).count() as u64,
+        snapshots: snapshot::results(head, *watermark == Watermark::Moved),
+        verified_up_to: (verified_up_to != Timestamp::MIN).then_some(verified_up_to),
+        ended: None,
+        ..progressed(head)
+    }
+}
+
+/// What a result says of the progress that a head has counted.
+pub(super) fn progressed(head: &Head) -> TableResult {
+    let progress = &head.progress;
+    TableResult {
         planned_rows: progress.planned_rows,
         posted_rows: progress.posted_rows,
         bytes: progress.bytes,
         windows: progress.windows,
         windows_done: progress.verified + progress.empty,
         windows_expired: progress.expired,
-        windows_failed: windows.iter().filter(|window| window.state == WindowState::Failed).count() as u64,
+        windows_failed: progress.failed,
         leftovers: progress.leftovers,
         repaired: progress.repaired,
         calls: progress.calls,
         proof: progress.proof,
-        snapshots: snapshot::results(head, *watermark == Watermark::Moved),
-        verified_up_to: (verified_up_to != Timestamp::MIN).then_some(verified_up_to),
-        ended: None,
+        ..TableResult::default()
     }
 }
 

@@ -4,6 +4,7 @@
 //!
 //! Order of the writes: that of a table without a plan (`unplanned`).
 
+use super::finish::progressed;
 use super::verify::is_current;
 use crate::orchestration::instance::TableResult;
 use crate::orchestration::ledger::{Head, TableState, VerifyDue};
@@ -42,24 +43,12 @@ pub fn end(head: &Head, error: &str, now: Timestamp) -> Option<Head> {
 }
 
 fn result(head: &Head, error: &str) -> TableResult {
-    let progress = &head.progress;
     TableResult {
         error: Some(error.to_owned()),
         // Those that its audit does not count yet are counted by the next run, here as there.
         rows: head.audited_rows.unwrap_or_default(),
-        planned_rows: progress.planned_rows,
-        posted_rows: progress.posted_rows,
-        bytes: progress.bytes,
-        windows: progress.windows,
-        windows_done: progress.verified + progress.empty,
-        windows_expired: progress.expired,
-        windows_failed: progress.failed,
-        leftovers: progress.leftovers,
-        repaired: progress.repaired,
-        calls: progress.calls,
-        proof: progress.proof,
         snapshots: results(head, false),
-        ..TableResult::default()
+        ..progressed(head)
     }
 }
 
