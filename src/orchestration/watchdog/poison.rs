@@ -179,7 +179,8 @@ fn again_or_over(
 /// Why a table comes to its end in a run where a record that a message is about cannot be read, as `error` says.
 pub fn unread(error: &str) -> String {
     format!(
-        "{error}. Nothing more of the table is copied or proved in this run; the next one takes it up again. If it fails for          the same record, have one version of the app at work, or put back what was changed by hand"
+        "{error}. Nothing more of the table is copied or proved in this run; the next one takes it up again. \
+         If it fails for the same record, have one version of the app at work, or put back what was changed by hand"
     )
 }
 
