@@ -40,13 +40,17 @@ pub async fn handle(app: &App, call: &Call) -> Result<Answer, Error> {
 
 /// The answer to a start while another run is active.
 pub fn refused(active: &InstanceId) -> Answer {
-    Answer::json(
-        StatusCode::CONFLICT,
-        json!({
-            "error": format!("Run {active} is active; wait for it, terminate it, or start with {{\"force\":true}}"),
-            "id": active.as_str(),
-        }),
-    )
+    conflict(active, "wait for it, terminate it, or start with {\"force\":true}")
+}
+
+/// The answer to a start under the id of a run that goes on.
+pub fn going_on(id: &InstanceId) -> Answer {
+    conflict(id, "wait for it, terminate it, or start under another id with {\"force\":true}")
+}
+
+fn conflict(active: &InstanceId, what_to_do: &str) -> Answer {
+    let error = format!("Run {active} is active; {what_to_do}");
+    Answer::json(StatusCode::CONFLICT, json!({"error": error, "id": active.as_str()}))
 }
 
 /// The answer to a start whose body did not arrive: without one, all tables would be copied.
@@ -63,6 +67,8 @@ pub fn lost_body() -> Answer {
 /// What is wrong with the body, and its form.
 pub fn parse(body: &str) -> Result<(StartInput, Value), String> {
     const FORM: &str = "the body is optional; its form is {\"tables\":[\"DeviceEvents\"],\"force\":false,\"since\":\"2026-01-01T00:00:00Z\",\"until\":\"2026-01-31T00:00:00Z\"}";
+    // Some clients begin with a byte order mark.
+    let body = body.strip_prefix('\u{feff}').unwrap_or(body);
     if body.len() > MAX_BODY_BYTES {
         return Err(format!("the body has more than {MAX_BODY_BYTES} bytes; {FORM}"));
     }

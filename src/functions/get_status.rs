@@ -4,14 +4,19 @@ use super::http::{Answer, Call};
 use crate::app::App;
 use crate::orchestration::history::{Details, history};
 use crate::orchestration::ids::InstanceId;
-use crate::orchestration::instance::Instance;
+use crate::orchestration::instance::{Instance, TableRun};
+use crate::orchestration::ledger::Head;
 use crate::orchestration::summary;
 use crate::state::{Error, readable};
 use axum::http::StatusCode;
+use futures_util::stream::{self, StreamExt, TryStreamExt};
 use serde_json::{Value, json};
 
 /// The name that the contract asks for: the function that starts a run.
 pub const NAME: &str = "start_orchestrator";
+
+/// Heads of tables that are read at once.
+const AT_ONCE: usize = 8;
 
 /// What a status body holds besides what it always does.
 #[derive(Debug, Clone, Copy)]
@@ -53,6 +58,15 @@ pub async fn handle(app: &App, call: &Call) -> Result<Answer, Error> {
     })
 }
 
+/// A table with its head, as long as it has no result.
+async fn with_its_head(app: &App, table: TableRun) -> Result<(TableRun, Option<Head>), Error> {
+    let head = match table.result {
+        None => readable(app.state.head(&table.key).await)?.flatten().map(|head| head.record),
+        Some(_) => None,
+    };
+    Ok((table, head))
+}
+
 /// The status body of a run.
 ///
 /// # Errors
@@ -66,14 +80,8 @@ pub async fn status(app: &App, run: &Instance, shows: Shows) -> Result<Value, Er
     let output = if run.status.is_final() { summary::output(run, &tables) } else { Value::Null };
     let details = Details { input: shows.input, results: shows.history_output };
     let events = shows.history.then(|| history(run, &tables, &output, details));
-    let mut progress = Vec::with_capacity(tables.len());
-    for table in tables {
-        let head = match table.result {
-            None => readable(app.state.head(&table.key).await)?.flatten().map(|head| head.record),
-            Some(_) => None,
-        };
-        progress.push((table, head));
-    }
+    let heads = tables.into_iter().map(|table| with_its_head(app, table));
+    let progress: Vec<_> = stream::iter(heads.collect::<Vec<_>>()).buffered(AT_ONCE).try_collect().await?;
     let now = app.state.now();
     let calls_open_at = if summary::waits_for_calls(run, &progress) { app.state.calls_open_at().await? } else { now };
     let mut body = json!({

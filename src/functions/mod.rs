@@ -192,7 +192,13 @@ async fn serve(app: &App, function: &str, call: &Call) -> Result<Answer, StateEr
 fn answer_of(result: Result<Answer, StateError>) -> Answer {
     result.unwrap_or_else(|error| {
         tracing::error!(%error, "an HTTP call failed");
-        Answer::error(StatusCode::SERVICE_UNAVAILABLE, format!("{error}; try again")).with("Retry-After", "10")
+        match error {
+            StateError::Unreadable { .. } => Answer::error(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()),
+            _ => {
+                let text = format!("{error}; try again");
+                Answer::error(StatusCode::SERVICE_UNAVAILABLE, text).with("Retry-After", "10")
+            }
+        }
     })
 }
 
@@ -338,7 +344,8 @@ async fn on_message(app: &App, function: &str, invocation: Invocation) -> Result
 fn store_pause(error: &StorageError, delivery: u32, limits: &Limits) -> Option<Duration> {
     match error {
         StorageError::Throttled { after } => Some(after.unwrap_or_default().max(limits.retry_pause(delivery))),
-        StorageError::Unavailable(_) => Some(limits.retry_pause(delivery)),
+        // A denial may pass as well: an access rule that is being changed, a role that is not known everywhere yet.
+        StorageError::Unavailable(_) | StorageError::Fatal(_) => Some(limits.retry_pause(delivery)),
         _ => None,
     }
 }
@@ -377,36 +384,54 @@ mod tests {
         on_message(&app, "orchestrator", invocation).await.unwrap();
     }
 
-    /// A store that asks to come back later.
-    struct Throttling(Duration);
+    /// A store that fails each time in the same way.
+    struct Failing(fn() -> StorageError);
 
     #[async_trait::async_trait]
-    impl TableStore for Throttling {
+    impl TableStore for Failing {
         async fn get(&self, _: &Key) -> Result<Option<Row>, StorageError> {
-            Err(StorageError::Throttled { after: Some(self.0) })
+            Err((self.0)())
         }
 
         async fn commit(&self, _: &[Operation]) -> Result<Vec<Option<ETag>>, StorageError> {
-            Err(StorageError::Throttled { after: Some(self.0) })
+            Err((self.0)())
         }
 
         async fn page(&self, _: &Range, _: Option<&Continuation>) -> Result<Page, StorageError> {
-            Err(StorageError::Throttled { after: Some(self.0) })
+            Err((self.0)())
         }
+    }
+
+    /// How long the delivery of a message of that count is held back by a store that fails so.
+    async fn held_back(delivery: u32, failure: fn() -> StorageError) -> Duration {
+        let message = json!({"kind": "start", "instance": InstanceId::from_bits(7)});
+        let envelope =
+            json!({"Data": {"message": message.to_string()}, "Metadata": {"DequeueCount": delivery.to_string()}});
+        let app = testing::app(Storage { tables: Arc::new(Failing(failure)), ..memory(Arc::new(SystemClock)) });
+        let invocation = Invocation::parse(envelope.to_string().as_bytes()).unwrap();
+        let began = Instant::now();
+        on_message(&app, "orchestrator", invocation).await.unwrap_err();
+        began.elapsed()
+    }
+
+    fn throttled(seconds: u64) -> StorageError {
+        StorageError::Throttled { after: Some(Duration::from_secs(seconds)) }
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_message_is_held_back_as_long_as_the_store_asks_for_and_no_longer_than_the_deadline() {
-        let message = json!({"kind": "start", "instance": InstanceId::from_bits(7)});
-        let envelope = json!({"Data": {"message": message.to_string()}, "Metadata": {"DequeueCount": "1"}});
-        let most = Limits::scaled(1.0).working_time();
-        for (asked, held) in [(60, Duration::from_secs(60)), (3_600, most)] {
-            let tables = Arc::new(Throttling(Duration::from_secs(asked)));
-            let app = testing::app(Storage { tables, ..memory(Arc::new(SystemClock)) });
-            let invocation = Invocation::parse(envelope.to_string().as_bytes()).unwrap();
-            let began = Instant::now();
-            on_message(&app, "orchestrator", invocation).await.unwrap_err();
-            assert_eq!(began.elapsed(), held);
+        assert_eq!(held_back(1, || throttled(60)).await, Duration::from_secs(60));
+        assert_eq!(held_back(1, || throttled(3_600)).await, Limits::scaled(1.0).working_time());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn ten_deliveries_to_a_store_that_denies_or_does_not_answer_take_minutes() {
+        for failure in [|| StorageError::Fatal("denied".into()), || StorageError::Unavailable("down".into())] {
+            let mut held = Duration::ZERO;
+            for delivery in 1..=10 {
+                held += held_back(delivery, failure).await;
+            }
+            assert!(held > Duration::from_secs(180), "{held:?}");
         }
     }
 

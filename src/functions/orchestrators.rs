@@ -2,7 +2,7 @@
 //! (azure-functions-durable-extension `HttpApiHandler`). The id is theirs to choose. One that a run had which is over is
 //! used again; one of a run that goes on is refused with 409, where the contract has a plain failure.
 
-use super::adxingestor::{lost_body, parse, refused};
+use super::adxingestor::{going_on, lost_body, parse, refused};
 use super::asked;
 use super::control::{Started, begin_again, start, start_as};
 use super::get_status::NAME;
@@ -35,7 +35,10 @@ pub async fn handle(app: &App, call: &Call) -> Result<Answer, Error> {
         return Ok(refusal);
     }
     let new = match id {
-        Some(id) => start_named(app, id, input, raw).await?,
+        Some(id) => match start_named(app, id.clone(), input, raw).await? {
+            Started::Before(same) | Started::Active(same) if same == id => return Ok(going_on(&id)),
+            other => other,
+        },
         None => start(app, input, raw).await?,
     };
     match new {
@@ -54,7 +57,9 @@ fn asked(call: &Call) -> Result<Asked, String> {
     let id = match call.route("instanceId") {
         "" => None,
         text => Some(text.parse::<InstanceId>().map_err(|_| {
-            format!("`{text}` cannot be the id of a run: 1 to 256 letters, digits, `.`, `_` and `-` can")
+            format!(
+                "`{text}` cannot be the id of a run: 1 to 256 letters, digits, `.`, `_` and `-` can, but not dots alone"
+            )
         })?),
     };
     let (input, raw) = parse(&call.body)?;

@@ -3,7 +3,7 @@
 
 use super::wait::{Wait, started};
 use crate::app::App;
-use crate::functions::adxingestor::refused;
+use crate::functions::adxingestor::{going_on, refused};
 use crate::functions::control::{Started, begin_again, start};
 use crate::functions::http::{Answer, Call};
 use crate::orchestration::ids::InstanceId;
@@ -26,7 +26,7 @@ pub async fn handle(app: &App, call: &Call, id: &InstanceId) -> Result<Answer, E
             Started::Active(active) => Ok(refused(&active)),
         };
     }
-    let Some(again) = request(&run, app.state.now()) else { return Ok(refused(id)) };
+    let Some(again) = request(&run, app.state.now()) else { return Ok(going_on(id)) };
     match begin_again(app, &again, &etag).await? {
         None => started(app, call, id, wait).await,
         Some(active) => Ok(refused(&active)),

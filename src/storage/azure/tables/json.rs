@@ -178,12 +178,11 @@ impl Fields {
         let key = Key::new(partition, row)?;
         for (name, kind) in kinds {
             let Some(value) = properties.get_mut(&name) else { continue };
-            *value = read_typed(kind.as_str().unwrap_or_default(), value).ok_or_else(|| {
-                let text = format!(
-                    "the property `{name}` of the row {key} is a {kind}, which is never written here; remove it"
-                );
-                Error::Fatal(text.into())
-            })?;
+            // One of a type that is never written here stays as it came: it is for the reader of its record to say what is wrong,
+            // and no other row of the page depends on that.
+            if let Some(typed) = read_typed(kind.as_str().unwrap_or_default(), value) {
+                *value = typed;
+            }
         }
         Ok(Row { key, properties, etag: ETag(etag) })
     }
@@ -272,7 +271,7 @@ mod tests {
     }
 
     #[test]
-    fn a_property_of_a_foreign_type_is_an_error_that_names_it() {
+    fn a_property_of_a_foreign_type_stays_as_it_came() {
         for (kind, value) in [
             ("Edm.Guid", r#""00000000-0000-0000-0000-000000000000""#),
             ("Edm.DateTime", r#""2026-04-14T07:00:00Z""#),
@@ -281,9 +280,8 @@ mod tests {
             ("Edm.Int64", r#""x""#),
         ] {
             let body = answered(&format!(r#"{{"PartitionKey":"p","RowKey":"r","v@odata.type":"{kind}","v":{value}}}"#));
-            let error = read_row(body.as_bytes()).unwrap_err();
-            assert!(matches!(error, Error::Fatal(_)), "{kind}");
-            assert!(error.to_string().contains("`v` of the row p/r"), "{error}");
+            let row = read_row(body.as_bytes()).unwrap();
+            assert_eq!(row.properties["v"].to_string(), value, "{kind}");
         }
     }
 
