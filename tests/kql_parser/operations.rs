@@ -1,4 +1,4 @@
-//! The queries that docs/operations.md gives to people.
+//! The KQL that README and docs give to people.
 
 use crate::parser::{Database, Request, Text, parse};
 use crate::sent::{DESTINATION, databases, root};
@@ -7,18 +7,23 @@ use std::fs;
 
 const INSIGHTS: &str = "insights";
 
-/// The queries in the document, in order.
+/// The blocks of KQL in a document, in order.
+fn blocks(document: &str) -> Vec<String> {
+    let document = fs::read_to_string(root().join(document)).unwrap();
+    document.split("```kusto\n").skip(1).map(|block| block.split_once("\n```").unwrap().0.to_owned()).collect()
+}
+
+/// The queries in the document on operations, in order.
 fn queries() -> Vec<Text> {
-    let document = fs::read_to_string(root().join("docs/operations.md")).unwrap();
-    let blocks = document.split("```kusto\n").skip(1).map(|block| block.split_once("\n```").unwrap().0);
-    blocks
+    blocks("docs/operations.md")
+        .into_iter()
         .map(|block| {
             let database = match block.lines().next().unwrap().split(':').next().unwrap() {
                 "// ADX" => DESTINATION,
                 "// Application Insights" => INSIGHTS,
                 other => panic!("{other}: to whom?"),
             };
-            Text { database, text: block.to_owned() }
+            Text { database, text: block }
         })
         .collect()
 }
@@ -46,5 +51,24 @@ fn every_query_in_the_document_on_operations_is_understood() {
     for (text, parsed) in texts.iter().zip(answer.texts) {
         assert_eq!((parsed.problems.as_slice(), parsed.kind.as_str()), (&[][..], "Query"), "{}", text.text);
         assert!(!parsed.columns.is_empty(), "{}", text.text);
+    }
+}
+
+#[test]
+fn what_a_reader_is_to_send_to_a_database_with_a_copied_table_is_understood() {
+    let mut databases = databases();
+    let tables = &mut databases.get_mut(DESTINATION).unwrap().tables;
+    let copied = tables["DeviceEvents"].clone();
+    tables.insert("DeviceProcessEvents".to_owned(), copied);
+    let documents = [("README.md", &["Query"][..]), ("docs/settings.md", &["Command", "Command"])];
+    for (document, kinds) in documents {
+        let texts: Vec<Text> = blocks(document).into_iter().map(|text| Text { database: DESTINATION, text }).collect();
+        let request = Request { databases: databases.clone(), texts, ..Request::default() };
+        let Some(answer) = parse(&request) else { return };
+        let found: Vec<&str> = answer.texts.iter().map(|parsed| parsed.kind.as_str()).collect();
+        assert_eq!(found, kinds, "{document}");
+        for (text, parsed) in request.texts.iter().zip(&answer.texts) {
+            assert!(parsed.problems.is_empty(), "{:?} in {}", parsed.problems, text.text);
+        }
     }
 }
