@@ -27,6 +27,8 @@ pub struct Delivery<'a> {
     pub number: u32,
     /// Its turn, if it went back for its window before.
     pub turn: Option<u32>,
+    /// The permit that it has for its call, if no other may have used it ([`Window::unused`]).
+    pub permit: Option<Timestamp>,
     /// Whether it waits better on its queue: its permit is void, and the next one is far off.
     pub comes_too_early: bool,
 }
@@ -97,7 +99,10 @@ pub fn receive(
         Claim::Claimed(_) if window.state == WindowState::Planned && delivery.comes_too_early => {
             go_back(table, name, window, delivery, now)
         }
-        Claim::Claimed(claimed) => Received::Claim(Box::new(Window { tenure: head.tenure, ..*claimed })),
+        Claim::Claimed(claimed) => {
+            let permit = delivery.permit.or(claimed.permit);
+            Received::Claim(Box::new(Window { tenure: head.tenure, permit, ..*claimed }))
+        }
     }
 }
 

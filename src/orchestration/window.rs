@@ -121,6 +121,9 @@ pub struct Window {
     /// The run that claimed it last.
     #[serde(default)]
     pub run: Option<InstanceId>,
+    /// The permit with which it was claimed last: its call may have been sent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub permit: Option<Timestamp>,
     /// In which tenure of its table something was last done to it ([`Head::tenure`](super::ledger::Head::tenure)).
     #[serde(default)]
     pub tenure: u64,
@@ -207,6 +210,7 @@ impl Window {
             delivery: 0,
             lease_until: None,
             run: None,
+            permit: None,
             tenure: 0,
             seal: None,
             posts: 0,
@@ -296,6 +300,12 @@ impl Window {
     pub fn owed_by(&self, message: &str) -> Vec<Debt> {
         let own = self.owner.as_deref().is_none_or(|owner| owner == message);
         if own { self.owed.clone() } else { Vec::new() }
+    }
+
+    /// What a message that carries this permit has of it: nothing where the window was claimed with it before, for the queue may hold
+    /// two of one message, with an id of its own each. Permits only ever grow.
+    pub fn unused(&self, permit: Option<Timestamp>) -> Option<Timestamp> {
+        permit.filter(|permit| self.permit.is_none_or(|used| used < *permit))
     }
 
     /// Fixes the content. From here it is never pulled again and never split.

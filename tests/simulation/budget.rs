@@ -1,7 +1,7 @@
 //! The tenant's quota in whole runs: used up, never more than that, and by all tables alike.
 
-use super::simulated;
 use super::world::{SECOND, Setting, SimulatedTable, World};
+use super::{played, simulated};
 use adxingestor::orchestration::instance::RuntimeStatus;
 use std::time::Duration;
 
@@ -77,6 +77,12 @@ fn the_quota_is_used_and_kept_whatever_clocks_show_and_whoever_crashes() {
             assert!(crashes > 0 || took <= ideal * 1.05 + 15.0, "seed {seed}: {took} s instead of {ideal} s");
         });
     }
+}
+
+#[test]
+fn of_two_messages_that_carry_one_permit_one_sends_its_call() {
+    // The answer to a message that was sent is lost, the message is sent again, and the answer to the call of the first breaks.
+    assert_eq!(played(3_292), Vec::<String>::new());
 }
 
 #[test]

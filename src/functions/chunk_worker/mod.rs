@@ -23,6 +23,7 @@ use crate::orchestration::sizing::{Measured, Seen};
 use crate::orchestration::window::{Seal, Window};
 use crate::state::{Error, Stored, Transaction};
 use crate::telemetry::ids;
+use crate::timestamp::Timestamp;
 use end::give_back;
 pub(super) use end::{commit_end, refill};
 use pull::{Outcome, pull};
@@ -71,8 +72,9 @@ async fn work(app: &App, message: ChunkMessage, id: &str, number: u32, deadline:
             tell_what_it_is_about(&head, &window.record);
             is_told = true;
         }
-        let comes_too_early = comes_too_early(app, &message);
-        let delivery = Delivery { message: id, number, turn: message.turn, comes_too_early };
+        let permit = window.record.unused(message.permit);
+        let comes_too_early = comes_too_early(app, permit);
+        let delivery = Delivery { message: id, number, turn: message.turn, permit, comes_too_early };
         let claimed = match receive(table, name, &head, &window.record, delivery, app.state.now(), &app.limits) {
             Received::Claim(claimed) => *claimed,
             // By now the window may have ended, and this message's earlier delivery with it: its debts stand in the row alone.
@@ -115,6 +117,7 @@ async fn work(app: &App, message: ChunkMessage, id: &str, number: u32, deadline:
             return commit_end(app, &message, window, WindowEnd::Failed(reason), None).await;
         };
         if let Some(window) = swap(app, table, &message, claimed, &window).await? {
+            let message = ChunkMessage { permit, ..message };
             let job = Job { services, message, window, shape, claim: app.state.random(), deadline };
             return run_job(app, job, &head).await;
         }
@@ -169,8 +172,8 @@ async fn is_wanted(app: &App, table: &TableKey) -> Result<bool, Error> {
 }
 
 /// Whether the window's permit is void and the next one so far off that the message waits better than its worker.
-fn comes_too_early(app: &App, message: &ChunkMessage) -> bool {
-    !message.permit.is_some_and(|permit| app.state.may_hold(permit)) && app.state.next_permit_in() > RENEWAL_WAIT
+fn comes_too_early(app: &App, permit: Option<Timestamp>) -> bool {
+    !permit.is_some_and(|permit| app.state.may_hold(permit)) && app.state.next_permit_in() > RENEWAL_WAIT
 }
 
 /// Stores the window at the version it was read at; `None` when somebody was faster.

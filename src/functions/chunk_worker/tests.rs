@@ -162,6 +162,31 @@ async fn debts_that_another_process_could_not_pay_are_paid_however_far_the_next_
 }
 
 #[tokio::test]
+async fn of_two_messages_that_carry_one_permit_the_second_goes_back_for_another() {
+    let app = process(&memory(Arc::new(SystemClock)));
+    planned(&app, TableState::Running).await;
+    // The next permit is minutes away.
+    let permit = app.state.take_permit(Duration::ZERO).await.unwrap().unwrap();
+    while app.state.take_permit(Duration::from_secs(60)).await.unwrap().is_ok() {}
+    let read = app.state.window(&table(), &name()).await.unwrap().unwrap();
+    let called = Window { permit: Some(permit), ..read.record };
+    let swap = Transaction::new().window(&table(), &name(), &called, Some(&read.etag)).unwrap();
+    app.state.commit(swap).await.unwrap();
+    let deliver = async |permit: Timestamp| {
+        let message = json!({"table": table(), "window": name(), "permit": permit}).to_string();
+        let envelope = json!({"Data": {"message": message}, "Metadata": {"Id": "m", "DequeueCount": 1}});
+        handle(&app, &Invocation::parse(envelope.to_string().as_bytes()).unwrap()).await.unwrap();
+        app.state.window(&table(), &name()).await.unwrap().unwrap().record
+    };
+    let window = deliver(permit).await;
+    assert_eq!((window.state, window.turn), (WindowState::Planned, 1));
+    let later = permit + Duration::from_millis(1);
+    let window = deliver(later).await;
+    // There are no settings to pull it with.
+    assert_eq!((window.state, window.permit), (WindowState::Failed, Some(later)));
+}
+
+#[tokio::test]
 async fn a_claim_of_its_own_that_comes_back_is_taken_over_however_far_the_next_permit_is() {
     let app = process(&memory(Arc::new(SystemClock)));
     planned(&app, TableState::Running).await;

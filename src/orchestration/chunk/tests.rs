@@ -299,7 +299,7 @@ fn what_a_message_finds_depends_on_table_and_window() {
         (Running, false, Submitted, true, false, "pay 0"),
     ] {
         let head = Head { stop, ..head(table) };
-        let delivery = Delivery { message: "m", number: 1, turn: None, comes_too_early: early };
+        let delivery = Delivery { message: "m", number: 1, turn: None, permit: None, comes_too_early: early };
         let found = receive(&key(), &name(), &head, &lease(state, alive), delivery, later(100), &limits());
         let said = match found {
             Received::BeingPlanned => "being planned".to_owned(),
@@ -322,7 +322,7 @@ fn the_debts_of_a_window_are_paid_by_the_message_that_ended_it_alone_whether_a_r
     for (table, stop) in [(TableState::Running, false), (TableState::Running, true), (TableState::Idle, false)] {
         let head = Head { stop, ..head(table) };
         let finds = |message, window: &Window| {
-            let delivery = Delivery { message, number: 2, turn: None, comes_too_early: false };
+            let delivery = Delivery { message, number: 2, turn: None, permit: None, comes_too_early: false };
             receive(&key(), &name(), &head, window, delivery, later(100), &limits())
         };
         let sealed = Window { lease_until, owner: Some("dead".into()), ..seen(10, WindowState::Sealed).window };
@@ -339,7 +339,7 @@ fn the_debts_of_a_window_are_paid_by_the_message_that_ended_it_alone_whether_a_r
 fn of_the_copies_of_a_message_that_goes_back_only_the_last_one_goes_on() {
     let running = head(TableState::Running);
     let finds = |message, turn, comes_too_early, window: &Window| {
-        let delivery = Delivery { message, number: 1, turn, comes_too_early };
+        let delivery = Delivery { message, number: 1, turn, permit: None, comes_too_early };
         receive(&key(), &name(), &running, window, delivery, later(100), &limits())
     };
     let back = |message, turn, window: &Window| match finds(message, turn, true, window) {
@@ -368,6 +368,27 @@ fn of_the_copies_of_a_message_that_goes_back_only_the_last_one_goes_on() {
     assert_eq!((again.turn, again.owed.clone()), (5, next(5)));
     assert_eq!(finds("m", Some(4), true, &again), Received::Pay(next(5)));
     assert_eq!(finds("copy of m", Some(4), true, &again), Received::Pay(vec![]));
+}
+
+#[test]
+fn of_two_messages_that_carry_one_permit_the_second_has_none() {
+    let running = head(TableState::Running);
+    let permit = Some(later(100));
+    let claimed = |message, permit, window: &Window| {
+        let permit = window.unused(permit);
+        let delivery = Delivery { message, number: 1, turn: None, permit, comes_too_early: false };
+        match receive(&key(), &name(), &running, window, delivery, later(100), &limits()) {
+            Received::Claim(claimed) => *claimed,
+            other => panic!("{other:?}"),
+        }
+    };
+    let planned = seen(10, WindowState::Planned).window;
+    assert_eq!(planned.unused(permit), permit);
+    let first = claimed("m", permit, &planned);
+    let again = first.retried("the answer broke", true, later(100)).unwrap().unwrap();
+    assert_eq!(again.unused(permit), None, "its call was sent");
+    let second = claimed("copy of m", permit, &again).retried("the answer broke", true, later(101)).unwrap().unwrap();
+    assert_eq!((second.unused(permit), second.unused(Some(later(101)))), (None, Some(later(101))));
 }
 
 #[test]
