@@ -107,7 +107,7 @@ pub struct Hunting<'a> {
     deadline: Instant,
     calls: u64,
     first: Option<First>,
-    /// Of a plan.
+    /// Of what may be put off.
     answers: Option<Answers>,
 }
 
@@ -136,13 +136,13 @@ impl<'a> Hunting<'a> {
         Self { first: Some(First { carried, longest: Duration::MAX }), ..Self::new(app, services, deadline) }
     }
 
-    /// Calls until `deadline` for a plan that was given these answers before: it is not asked again what they tell, and where
-    /// the time is up, another attempt goes on.
-    pub fn for_plan(app: &'a App, services: &'a Services, deadline: Instant, answers: Answers) -> Self {
+    /// Calls until `deadline` for a plan, or the last count of a snapshot, that was given these answers before: it is not asked again
+    /// what they tell, and where the time is up, another attempt goes on.
+    pub fn going_on(app: &'a App, services: &'a Services, deadline: Instant, answers: Answers) -> Self {
         Self { answers: Some(answers), ..Self::new(app, services, deadline) }
     }
 
-    /// The answers that a plan has so far.
+    /// The answers so far.
     pub fn into_answers(self) -> Answers {
         let now = self.app.state.now();
         self.answers.unwrap_or_else(|| Answers::since(now))

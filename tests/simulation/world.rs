@@ -66,6 +66,8 @@ pub struct Setting {
     pub quota: Option<u32>,
     /// The most bytes of an answer of Defender.
     pub answer_bytes: u64,
+    /// The most values of rows that a query of Defender may read; `None`: any number.
+    pub values_read: Option<u64>,
     /// Whether Defender refuses to pack rows.
     pub refuse_pack: bool,
     pub settings: Vec<(&'static str, String)>,
@@ -98,6 +100,7 @@ impl Setting {
             ignores_tags: false,
             quota: None,
             answer_bytes: 50_000_000,
+            values_read: None,
             refuse_pack: false,
             settings: vec![("CHUNK_SIZE", "10".to_owned()), ("HUNTING_CALLS_PER_MINUTE", "600".to_owned())],
             updated: Vec::new(),
@@ -161,6 +164,7 @@ impl World {
         let minute = |calls| CallLimit { calls, period: Duration::from_secs(60) };
         settings.hunting.limits.calls = setting.quota.map(minute).into_iter().collect();
         settings.hunting.limits.result_bytes = setting.answer_bytes;
+        settings.hunting.limits.read = setting.values_read;
         settings.hunting.refuse_pack = setting.refuse_pack;
         settings.hunting.gzip = false;
         let (cloud, router) = Cloud::in_process(settings).unwrap();

@@ -1,5 +1,5 @@
-//! What a plan has asked so far, and how that ended: an attempt that follows one which was put off asks nothing of it again, and so
-//! goes on where that was. A question is known by its words, and those name a range that was frozen before; an attempt that asks
+//! What a plan, or the last count of a snapshot, has asked so far, and how that ended: an attempt that follows one which was put off
+//! asks nothing of it again, and so goes on where that was. A question is known by its words, and those name a range that was frozen before; an attempt that asks
 //! something else is answered anew. That nothing is lost or doubled does not depend on what is here.
 
 use super::Error;
@@ -100,6 +100,11 @@ impl Answers {
     /// Whether they are others than at the beginning of the attempt.
     pub fn is_changed(&self) -> bool {
         self.changed
+    }
+
+    /// Whether there were any at the beginning of the attempt.
+    pub fn were_kept(&self) -> bool {
+        self.before > 0
     }
 
     /// When the plan began.

@@ -11,7 +11,7 @@ use crate::app::{App, Services};
 use crate::functions::control::release;
 use crate::orchestration::adoption::watch::foreign;
 use crate::orchestration::head::finish::{
-    Watermark, audited as audited_rows, is_due, is_work_of, let_go, may_wait, postponed, result,
+    Asked, Watermark, audited as audited_rows, is_due, is_work_of, let_go, may_wait, postponed, result,
 };
 use crate::orchestration::head::verify::Count;
 use crate::orchestration::ids::{InstanceId, TableKey};
@@ -57,13 +57,15 @@ pub async fn finish_table(
     let head = match ending.settle(&head, &windows, patient).await? {
         Settled::AsItWas => head,
         Settled::As(judged) => *judged,
-        Settled::Later(error) => return finish_later(app, &run, key, &head, by, &error).await,
+        Settled::Later(error, asked) => return finish_later(app, &run, key, &head, by, &error, asked).await,
         Settled::Elsewhere => return Ok(()),
     };
     let verified_up_to = proved_up_to(&head, &windows);
     let watermark = match move_watermark(app, services, key, &head, verified_up_to, deadline).await {
         Ok(watermark) => watermark,
-        Err(error) if patient && is_transient(&error) => return finish_later(app, &run, key, &head, by, &error).await,
+        Err(error) if patient && is_transient(&error) => {
+            return finish_later(app, &run, key, &head, by, &error, Asked::default()).await;
+        }
         Err(error) => Watermark::Failed(error.to_string()),
     };
     let result = result(&head, &table.record, &windows, verified_up_to, &watermark);
@@ -72,7 +74,9 @@ pub async fn finish_table(
     let audited = audit::write(services, &run, &ended, &relevant, app.state.now(), deadline).await;
     match audited {
         Ok(()) => store::move_head(app, key, |head, now| audited_rows(head, &run, now)).await?,
-        Err(error) if patient && is_transient(&error) => return finish_later(app, &run, key, &head, by, &error).await,
+        Err(error) if patient && is_transient(&error) => {
+            return finish_later(app, &run, key, &head, by, &error, Asked::default()).await;
+        }
         Err(error) => unaudited(&mut ended, &error),
     }
     let result = ended.result.unwrap_or_default();
@@ -91,10 +95,11 @@ async fn finish_later(
     head: &Head,
     by: &str,
     error: &(dyn Display + Sync),
+    asked: Asked,
 ) -> Result<(), Error> {
     tracing::warn!(%error, table = head.source, "the end of a table could not be written down; it is tried again");
     let end = Count { number: head.verify_number, message: by };
-    store::move_head(app, key, |head, now| postponed(key, head, run, end, now, &app.limits)).await?;
+    store::move_head(app, key, |head, now| postponed(key, head, run, end, asked, now, &app.limits)).await?;
     pay_for(app, key, end).await
 }
 

@@ -4,7 +4,7 @@
 mod asked;
 mod estimate;
 mod handover;
-mod kept;
+pub(super) mod kept;
 pub(super) mod learn;
 mod measure;
 pub(super) mod ownership;
@@ -38,6 +38,7 @@ use crate::telemetry::metrics;
 use crate::timestamp::Timestamp;
 use asked::{Asked, Taken};
 pub use estimate::{Estimate, estimates};
+use kept::Of;
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -168,10 +169,10 @@ impl Planning<'_> {
         let (app, key) = (self.app, self.key());
         let taken = head.record.clone();
         let answers = match taken.put_off {
-            Some(put_off) => kept::answers(app, key, &taken, put_off).await,
+            Some(put_off) => kept::answers(app, key, &taken, Of::Plan, put_off.began).await,
             None => Answers::since(app.state.now()),
         };
-        let mut hunting = Hunting::for_plan(app, self.services, self.deadline, answers);
+        let mut hunting = Hunting::going_on(app, self.services, self.deadline, answers);
         let planned = self.plan(head, &mut hunting).await;
         let (calls, mut answers) = (self.calls(&hunting), hunting.into_answers());
         let Err((error, leftovers)) = planned else {
@@ -193,7 +194,7 @@ impl Planning<'_> {
         };
         match again {
             Ok((attempt, pause)) => {
-                kept::keep(app, key, &taken, &answers).await;
+                kept::keep(app, key, &taken, Of::Plan, &answers).await;
                 self.again(&taken, put_off, calls, attempt, pause).await
             }
             Err(error) => {
@@ -233,7 +234,7 @@ impl Planning<'_> {
     /// Removes what is kept of a plan that is not put off again.
     async fn is_over(&self, taken: &Head) {
         if taken.put_off.is_some() {
-            kept::forget(self.app, self.key()).await;
+            kept::forget(self.app, self.key(), Of::Plan).await;
         }
     }
 

@@ -6,7 +6,7 @@ use super::take::is_of;
 use super::verify::{Count, step_name};
 use crate::orchestration::ids::{TableKey, WindowId};
 use crate::orchestration::instance::{Instance, TableResult, TableRun};
-use crate::orchestration::ledger::{Head, HeadDebts, TableState};
+use crate::orchestration::ledger::{Head, HeadDebts, Progress, TableState};
 use crate::orchestration::limits::Limits;
 use crate::orchestration::message::{ControlMessage, Debt};
 use crate::orchestration::repair;
@@ -52,6 +52,15 @@ pub fn audited(head: &Head, run: &Instance, now: Timestamp) -> Option<Head> {
     })
 }
 
+/// What the source was asked before an end is put off.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Asked {
+    /// Hunting calls.
+    pub calls: u64,
+    /// Whether it told something that is not to be asked again.
+    pub came_further: bool,
+}
+
 /// The head once `end`, a message that found this number in it, has put the end of the table off; `None` when another one has. The
 /// message that comes back has the next number: of all copies of this one only one goes on. That it is under way is no reason
 /// to send another.
@@ -60,6 +69,7 @@ pub fn postponed(
     head: &Head,
     run: &Instance,
     end: Count<'_>,
+    asked: Asked,
     now: Timestamp,
     limits: &Limits,
 ) -> Option<Head> {
@@ -68,7 +78,9 @@ pub fn postponed(
         let next = ControlMessage::Verify { table: table.clone(), number: number + 1 };
         let messages = vec![Debt::control(next, limits.verify_longest)];
         let owed = HeadDebts { step: step_name(number), by: Some(message.to_owned()), messages };
-        Head { verify_number: number + 1, owed_verify: Some(owed), updated: now, ..head.clone() }
+        let progress = Progress { calls: head.progress.calls + asked.calls, ..head.progress };
+        let moved = if asked.came_further { now } else { head.moved };
+        Head { verify_number: number + 1, owed_verify: Some(owed), progress, moved, updated: now, ..head.clone() }
     })
 }
 
@@ -261,7 +273,6 @@ mod tests {
     use super::*;
     use crate::orchestration::head::testing::{head, id, key, later, run, seen, shape, table};
     use crate::orchestration::head::verify::{Look, look, owed_by};
-    use crate::orchestration::ledger::Progress;
 
     fn at(ticks: u64) -> Timestamp {
         Timestamp::from_ticks(ticks)
@@ -412,21 +423,30 @@ mod tests {
     fn an_end_that_is_put_off_is_under_way_and_its_patience_still_runs_out() {
         let limits = Limits::scaled(1.0);
         let due = finishing(10);
-        let put_off = postponed(&key(), &due, &run(1), count(due.verify_number, "m"), later(90), &limits).unwrap();
+        let put_off =
+            postponed(&key(), &due, &run(1), count(due.verify_number, "m"), Asked::default(), later(90), &limits)
+                .unwrap();
         assert_eq!((put_off.updated, put_off.moved), (later(90), due.moved));
+        let asked = Asked { calls: 2, came_further: true };
+        let further =
+            postponed(&key(), &due, &run(1), count(due.verify_number, "m"), asked, later(90), &limits).unwrap();
+        assert_eq!((further.moved, further.progress.calls), (later(90), due.progress.calls + 2), "it has begun anew");
         let deadline = due.moved + limits.verify_deadline;
         assert!(may_wait(&put_off, later(90), &limits) && !may_wait(&put_off, deadline, &limits));
-        assert_eq!(postponed(&key(), &due, &run(2), count(due.verify_number, "m"), later(90), &limits), None);
+        assert_eq!(
+            postponed(&key(), &due, &run(2), count(due.verify_number, "m"), Asked::default(), later(90), &limits),
+            None
+        );
     }
 
     #[test]
     fn of_the_copies_of_a_message_that_puts_an_end_off_only_one_goes_on() {
         let (limits, before) = (Limits::scaled(1.0), Head { verify_number: 7, ..finishing(10) });
-        let put_off = postponed(&key(), &before, &run(1), count(7, "m"), later(90), &limits).unwrap();
+        let put_off = postponed(&key(), &before, &run(1), count(7, "m"), Asked::default(), later(90), &limits).unwrap();
         let next = Debt::control(ControlMessage::Verify { table: key(), number: 8 }, limits.verify_longest);
         assert_eq!(owed_by(&put_off, count(7, "m")), std::slice::from_ref(&next));
         assert_eq!(owed_by(&put_off, count(7, "copy")), []);
-        assert_eq!(postponed(&key(), &put_off, &run(1), count(7, "copy"), later(91), &limits), None);
+        assert_eq!(postponed(&key(), &put_off, &run(1), count(7, "copy"), Asked::default(), later(91), &limits), None);
         let look = |head, number, message| look(head, count(number, message));
         assert_eq!(look(&before, 7, "m"), Look::Finish(id(1)));
         assert_eq!(look(&put_off, 7, "m"), Look::Again(vec![next]), "it may have been killed before it sent it");

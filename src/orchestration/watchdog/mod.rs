@@ -15,6 +15,7 @@ use super::limits::Limits;
 use super::message::{ControlMessage, Debt, Message};
 use super::repairs::{Kind, Repaired};
 use super::run::place::{Active, is_over, start_debt};
+use super::snapshot::attempt;
 use super::window::{Window, WindowState};
 use crate::timestamp::Timestamp;
 use std::time::Duration;
@@ -172,12 +173,18 @@ impl Watched<'_> {
                 lost.then(|| self.go_on()).into_iter().collect()
             }
             TableState::Running => self.count_again(head).into_iter().chain(self.windows(head)).collect(),
-            TableState::Finishing if quiet > limits.lost_after => {
+            TableState::Finishing if quiet > limits.lost_after + self.longest_silence(head) => {
                 let end = vec![verify::message(self.key(), head.verify_number)];
                 vec![self.send(Kind::TableEndLost, end)]
             }
             _ => Vec::new(),
         }
+    }
+
+    /// How long an end that goes on may write nothing: one that counts the source waits for the quota, and between two attempts.
+    fn longest_silence(&self, head: &Head) -> Duration {
+        let counts = attempt(head).is_some_and(|attempt| attempt.verdict.is_none());
+        if counts { self.limits.verify_longest + self.limits.invocation_deadline / 2 } else { Duration::ZERO }
     }
 
     fn plan_again(&self) -> Repair {

@@ -4,6 +4,8 @@ use super::*;
 use crate::orchestration::head::testing::{head, id, key, later, now, seen, table};
 use crate::orchestration::instance::{StartInput, TableResult};
 use crate::orchestration::ledger::{HeadDebts, VerifyDue};
+use crate::orchestration::snapshot::Verdict;
+use crate::orchestration::snapshot::testing::attempted;
 use serde_json::Value;
 
 fn limits() -> Limits {
@@ -179,6 +181,10 @@ fn an_end_that_was_lost_is_sent_again() {
     let finishing = Head { verify_number: 8, ..head(TableState::Finishing) };
     assert_eq!(of_table(Some(finishing.clone()), vec![], 120), []);
     assert_eq!(of_table(Some(finishing), vec![], 121), [verify::message(&key(), 8)]);
+    let of_snapshot = |verdict| Head { verify_number: 8, ..attempted(TableState::Finishing, 1, verdict) };
+    assert_eq!(of_table(Some(of_snapshot(None)), vec![], 300), [], "its source is counted as the quota allows");
+    assert_eq!(of_table(Some(of_snapshot(None)), vec![], 301), [verify::message(&key(), 8)]);
+    assert_eq!(of_table(Some(of_snapshot(Some(Verdict::Whole))), vec![], 121), [verify::message(&key(), 8)]);
 }
 
 fn paused(seconds: u64) -> Calls {

@@ -71,7 +71,7 @@ impl<'a> Asked<'a> {
                 Ok(_) if is_told => {}
                 Ok(etag) => {
                     if was_put_off && taken.put_off.is_none() {
-                        kept::forget(app, key).await;
+                        kept::forget(app, key, kept::Of::Plan).await;
                     }
                     return Ok(Some((asked, Taken::Ours(Box::new(Stored { record: taken, etag })))));
                 }

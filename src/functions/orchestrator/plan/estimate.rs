@@ -107,7 +107,7 @@ async fn patiently(app: &App, services: &Services, run: &Instance, table: &Table
         let asked = Asked { app, run: run.clone(), table: table.clone() };
         let planning = Planning { app, services, asked: &asked, message: "", deadline, attempt, calls_before };
         let failed = |error: String| TableResult { error: Some(error), ..TableResult::default() };
-        let mut hunting = Hunting::for_plan(app, services, deadline, answers.begin_attempt());
+        let mut hunting = Hunting::going_on(app, services, deadline, answers.begin_attempt());
         let (error, pause) = match planning.estimate(&mut hunting).await {
             Ok(estimate) => return estimate,
             Err(StepError::Failed(error)) => return Estimate::ended(table, failed(error)),
