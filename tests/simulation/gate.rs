@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::Notify;
+use tokio::time::Instant;
 
 /// What becomes of one effect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -188,7 +189,8 @@ pub struct Fate {
     /// How often each thing has happened to effects of a kind.
     happened: Mutex<BTreeMap<(On, &'static str), u64>>,
     sent: Notify,
-    /// What happened, if it is noted.
+    began: Instant,
+    /// What happened, and after how many seconds, if it is noted.
     trace: Option<Mutex<Vec<String>>>,
 }
 
@@ -201,7 +203,8 @@ impl Fate {
         let points = points.into_iter().map(|point| (point.site, (point.verdict, point.death))).collect();
         let (effects, messages) = (AtomicU64::new(0), AtomicU64::new(0));
         let (odds, happened, sent) = (Mutex::new(odds), Mutex::default(), Notify::new());
-        Self { dice, odds, points, sites, effects, messages, happened, sent, trace }
+        let began = Instant::now();
+        Self { dice, odds, points, sites, effects, messages, happened, sent, began, trace }
     }
 
     /// Tells those who wait for a message that one may have come.
@@ -247,7 +250,7 @@ impl Fate {
     /// Adds to what happened.
     pub fn note(&self, line: impl FnOnce() -> String) {
         if let Some(trace) = &self.trace {
-            trace.lock().unwrap().push(line());
+            trace.lock().unwrap().push(format!("{:.3} {}", self.began.elapsed().as_secs_f64(), line()));
         }
     }
 

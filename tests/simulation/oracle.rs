@@ -80,8 +80,10 @@ impl World {
         if whole.surplus > 0 {
             findings.push(format!("{} rows too many at the destination", whole.surplus));
         }
-        // What the source no longer keeps is reported, and not asked for.
-        let gaps = ledger.windows.iter().filter(|window| window.state == WindowState::Expired);
+        // What the source no longer keeps is reported, and not asked for; what came late waits for as long as its repair fails.
+        let gaps = ledger.windows.iter().filter(|window| {
+            window.state == WindowState::Expired || (window.id.is_repair() && window.state == WindowState::Failed)
+        });
         let in_gap = |window: &Window| {
             let (low, high) = (window.id.low.ticks() as i64, window.id.high.ticks() as i64);
             self.cloud.source().compare(source, low, high, there()).unwrap().missing.len()
