@@ -3,12 +3,14 @@
 use super::gate::{Death, Point, Site, Verdict};
 use super::oracle::Copied;
 use super::world::{Setting, SimulatedTable, World};
-use super::{each, simulated};
+use super::{each, setting, simulated};
 use adxingestor::orchestration::instance::{Instance, RuntimeStatus};
+use adxingestor::orchestration::window::WindowState;
 use adxingestor::timestamp::Timestamp;
 use localcloud::adx::ingestion::Mishap;
 use localcloud::clock::Clock;
 use serde_json::json;
+use std::collections::HashSet;
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
@@ -51,13 +53,106 @@ pub struct Course {
     pub ignores_tags: bool,
 }
 
-/// What a run does when nothing goes wrong.
-pub struct Whole {
-    /// Its effects by name, in order.
-    pub sites: Vec<Site>,
-    /// Their numbers, counted with those of what was before.
+/// What came of a course.
+#[derive(Default)]
+pub struct Played {
+    /// What was found wrong.
+    pub findings: Vec<String>,
+    /// The effects of what is broken off, counted with those of what was before.
     pub effects: Range<u64>,
+    /// All effects by name, in order, if they are named.
+    pub sites: Vec<Site>,
+    /// The points at which something went wrong.
+    pub struck: Vec<Site>,
     pub windows: usize,
+}
+
+impl Played {
+    /// The same of a world as it is now.
+    pub fn of(world: &World, findings: Vec<String>, effects: Range<u64>) -> Self {
+        Self { findings, effects, sites: world.fate.sites(), struck: world.fate.struck(), windows: 0 }
+    }
+
+    fn caught(play: impl FnOnce() -> Self) -> Self {
+        let panicked = |_| Self { findings: vec!["it panicked".to_owned()], ..Self::default() };
+        catch_unwind(AssertUnwindSafe(play)).unwrap_or_else(panicked)
+    }
+}
+
+/// Whether an effect is struck in a way of [`VERDICTS`], with the watchdog or without: one of the six at each effect, in turn, unless
+/// all are asked for.
+pub fn is_wanted(at: usize, way: usize, watched: bool) -> bool {
+    setting("ADXINGESTOR_CRASH_POINTS").is_some() || (at % VERDICTS.len() == way && (at % 2 == 0) == watched)
+}
+
+/// Breaks off at each effect, in each way, what `play` does with the watchdog or without, and with these points: once for each point.
+pub fn broken_off_at_each(play: impl Fn(bool, Vec<Point>) -> Played + Sync) {
+    broken_off(play, |_, _, _| true);
+}
+
+/// The same where [`is_wanted`] says so.
+pub fn broken_off_by_turns(play: impl Fn(bool, Vec<Point>) -> Played + Sync) {
+    broken_off(play, is_wanted);
+}
+
+/// The same for those of the points that are `wanted`, by the number of the effect, the way, and whether the watchdog is on.
+fn broken_off(play: impl Fn(bool, Vec<Point>) -> Played + Sync, wanted: impl Fn(usize, usize, bool) -> bool) {
+    for watched in [true, false] {
+        let Played { findings, effects, .. } = play(watched, Vec::new());
+        assert!(findings.is_empty() && !effects.is_empty(), "{findings:#?}");
+        let mut struck = Vec::new();
+        for (way, verdict) in VERDICTS.into_iter().enumerate() {
+            let points = points(effects.clone().map(Site::Effect), verdict).into_iter().enumerate();
+            struck.extend(points.filter(|(at, _)| wanted(*at, way, watched)).map(|(_, point)| point));
+        }
+        println!("{} effects, {} points, watchdog: {watched}", effects.end - effects.start, struck.len());
+        let found = each(struck, |point| {
+            let mut played = Played::caught(|| play(watched, vec![point.clone()]));
+            if played.findings.is_empty() && !played.struck.contains(&point.site) {
+                played.findings.push("nothing went wrong there".to_owned());
+            }
+            (!played.findings.is_empty()).then(|| format!("{point:?}, watchdog: {watched}: {:#?}", played.findings))
+        });
+        assert!(found.is_empty(), "{}", found.join("\n"));
+    }
+}
+
+/// Breaks off what `play` does at each point, whose place among the effects is known, many points in each run, `apart` effects from
+/// each other at least. A point that is not come to because of what went wrong before it, or that would have a message given up, is
+/// left to another run: the first of a run always strikes. Gives how many runs it took.
+pub fn broken_off_at_all(
+    play: impl Fn(Vec<Point>) -> Played + Sync,
+    mut left: Vec<(usize, Point)>,
+    apart: usize,
+) -> usize {
+    let mut runs = 0;
+    while !left.is_empty() {
+        let mut groups: Vec<Vec<(usize, Point)>> = Vec::new();
+        for (at, point) in left {
+            let far = |group: &&mut Vec<(usize, Point)>| group.last().is_none_or(|(last, _)| last + apart <= at);
+            match groups.iter_mut().find(far) {
+                Some(group) => group.push((at, point)),
+                None => groups.push(vec![(at, point)]),
+            }
+        }
+        runs += groups.len();
+        let missed = Mutex::new(Vec::new());
+        let found = each(groups, |group| {
+            let points: Vec<Point> = group.iter().map(|(_, point)| point.clone()).collect();
+            let Played { findings, struck, .. } = Played::caught(|| play(points.clone()));
+            let struck: HashSet<Site> = struck.into_iter().collect();
+            let not_struck = group.iter().filter(|(_, point)| !struck.contains(&point.site)).cloned();
+            missed.lock().unwrap().extend(not_struck);
+            let stuck = struck.is_empty().then(|| "nothing went wrong at the first".to_owned());
+            let findings: Vec<String> = findings.into_iter().chain(stuck).collect();
+            (!findings.is_empty()).then(|| format!("{points:?}: {findings:#?}"))
+        });
+        assert!(found.is_empty(), "{}", found.join("\n"));
+        left = missed.into_inner().unwrap();
+        left.sort_by_key(|(at, _)| *at);
+        println!("{} points are left after {runs} runs", left.len());
+    }
+    runs
 }
 
 impl Course {
@@ -91,21 +186,6 @@ impl Course {
 
     fn copies(&self) -> Vec<Copied<'static>> {
         self.tables.iter().map(|table| Copied::under_its_name(table.name)).collect()
-    }
-
-    /// The run when nothing goes wrong.
-    pub fn whole(&self) -> Whole {
-        simulated(async || {
-            let mut world = World::new(&self.setting(Vec::new()));
-            self.come_before(&mut world).await;
-            let first = world.fate.effects();
-            assert_eq!(self.run(&mut world).await.unwrap().tables_failed, 0);
-            let mut windows = 0;
-            for copy in self.copies() {
-                windows += world.ledger(copy).await.map_or(0, |ledger| ledger.windows.len());
-            }
-            Whole { sites: world.fate.sites(), effects: first..world.fate.effects(), windows }
-        })
     }
 
     async fn come_before(&self, world: &mut World) {
@@ -143,61 +223,37 @@ impl Course {
         Ok(run)
     }
 
-    /// What is wrong after something has gone wrong at these effects, and which effects there were, if they are named.
-    fn broken_at(&self, points: Vec<Point>) -> (Vec<String>, Vec<Site>) {
+    /// Plays it with something wrong at these effects.
+    pub fn play(&self, points: Vec<Point>) -> Played {
         simulated(async || {
             let mut world = World::new(&self.setting(points));
             self.come_before(&mut world).await;
+            let first = world.fate.effects();
             let run = match self.run(&mut world).await {
                 Ok(run) => run,
-                Err(error) => return (vec![error], world.fate.sites()),
+                Err(error) => return Played::of(&world, vec![error], first..first),
             };
+            let effects = first..world.fate.effects();
             let mut findings = world.check(&self.copies()).await;
             if run.status != RuntimeStatus::Completed || run.tables_failed > 0 {
                 findings.push(format!("the run is {run:?}"));
             }
+            let mut windows = 0;
             for copy in self.copies() {
                 findings.extend(world.check_metadata(copy).await);
+                let ledger = world.ledger(copy).await;
+                let all = ledger.map(|ledger| ledger.windows).unwrap_or_default();
+                windows += all.len();
+                let failed = all.into_iter().filter(|window| window.state == WindowState::Failed);
+                findings.extend(failed.map(|window| format!("failed: {window:?}")));
             }
-            (findings, world.fate.sites())
+            Played { windows, ..Played::of(&world, findings, effects) }
         })
     }
 
-    /// Breaks the run off at each point, in a run of its own.
-    pub fn broken_off_at_each(&self, points: Vec<Point>) {
-        let found = each(points, |point| self.broken_off(vec![point.clone()]).1);
-        assert!(found.is_empty(), "{}", found.join("\n"));
-    }
-
-    /// Breaks the run off at each point, many of them in each run, `apart` effects from each other. A point that is not come to,
-    /// because of what went wrong before it, is left to another run. Gives how many runs it took.
-    pub fn broken_off_at_all(&self, mut points: Vec<Point>, apart: usize) -> usize {
-        let mut runs = 0;
-        while !points.is_empty() {
-            let groups: Vec<Vec<Point>> = (0..apart.min(points.len()))
-                .map(|first| points.iter().skip(first).step_by(apart).cloned().collect())
-                .collect();
-            runs += groups.len();
-            let met = Mutex::new(Vec::new());
-            let found = each(groups, |group| {
-                let (sites, found) = self.broken_off(group.clone());
-                met.lock()
-                    .unwrap()
-                    .extend(group.iter().filter(|point| sites.contains(&point.site)).map(|point| point.site.clone()));
-                found
-            });
-            assert!(found.is_empty(), "{}", found.join("\n"));
-            let met = met.into_inner().unwrap();
-            points.retain(|point| !met.contains(&point.site));
-            println!("{} points are left after {runs} runs", points.len());
-        }
-        runs
-    }
-
-    fn broken_off(&self, points: Vec<Point>) -> (Vec<Site>, Option<String>) {
-        let broken = catch_unwind(AssertUnwindSafe(|| self.broken_at(points.clone())));
-        let (findings, sites) = broken.unwrap_or_else(|_| (vec!["it panicked".to_owned()], Vec::new()));
-        (sites, (!findings.is_empty()).then(|| format!("{points:?}: {findings:#?}")))
+    /// Breaks it off at each effect, in each way, with the watchdog and without.
+    pub fn broken_off_at_each(&self) {
+        broken_off_at_each(|watched, points| Self { watched, ..self.clone() }.play(points));
     }
 }
 
@@ -209,7 +265,8 @@ fn days_ago(world: &World, days: u64) -> Timestamp {
 
 /// One point for each of these effects.
 pub fn points(sites: impl IntoIterator<Item = Site>, verdict: Verdict) -> Vec<Point> {
-    // Each death in turn: a host that lives gives messages back at once, one that dies hides them for long.
-    let deaths = [Death::Handler, Death::Host].into_iter().cycle();
+    // Each death in turn: a host that lives gives messages back at once, one that dies hides them for long. Where one is before an
+    // effect, the other is after it.
+    let deaths = [Death::Handler, Death::Host].into_iter().cycle().skip(usize::from(verdict == Verdict::DieAfter));
     sites.into_iter().zip(deaths).map(|(site, death)| Point { site, verdict, death }).collect()
 }

@@ -10,6 +10,9 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+/// After so many processes have died over a message, or over others of the same window, no point strikes the next one.
+const WORN: u32 = 3;
+
 /// What becomes of one effect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
@@ -183,6 +186,10 @@ pub struct Fate {
     dice: Mutex<StdRng>,
     odds: Mutex<Odds>,
     points: HashMap<Site, (Verdict, Death)>,
+    /// Those of the points at which something has gone wrong.
+    struck: Mutex<Vec<Site>>,
+    /// How many processes have died over a message that is about this.
+    worn: Mutex<HashMap<String, u32>>,
     sites: Option<Mutex<Sites>>,
     effects: AtomicU64,
     messages: AtomicU64,
@@ -203,8 +210,9 @@ impl Fate {
         let points = points.into_iter().map(|point| (point.site, (point.verdict, point.death))).collect();
         let (effects, messages) = (AtomicU64::new(0), AtomicU64::new(0));
         let (odds, happened, sent) = (Mutex::new(odds), Mutex::default(), Notify::new());
+        let (struck, worn) = (Mutex::default(), Mutex::default());
         let began = Instant::now();
-        Self { dice, odds, points, sites, effects, messages, happened, sent, began, trace }
+        Self { dice, odds, points, struck, worn, sites, effects, messages, happened, sent, began, trace }
     }
 
     /// Tells those who wait for a message that one may have come.
@@ -242,6 +250,11 @@ impl Fate {
         self.sites.as_ref().map(|sites| sites.lock().unwrap().met.clone()).unwrap_or_default()
     }
 
+    /// The points at which something has gone wrong.
+    pub fn struck(&self) -> Vec<Site> {
+        self.struck.lock().unwrap().clone()
+    }
+
     /// What happened, if it was noted.
     pub fn lines(&self) -> Vec<String> {
         self.trace.as_ref().map(|trace| trace.lock().unwrap().clone()).unwrap_or_default()
@@ -254,7 +267,21 @@ impl Fate {
         }
     }
 
-    fn roll(&self, on: On, what: Option<&str>) -> (Verdict, Death) {
+    fn wears(&self, at_hand: &[String]) {
+        let mut worn = self.worn.lock().unwrap();
+        for about in at_hand {
+            *worn.entry(about.clone()).or_default() += 1;
+        }
+    }
+
+    /// Whether so many processes have died over one of these that it would soon be given up, which the app does on purpose.
+    fn has_worn(&self, at_hand: &[String]) -> bool {
+        let worn = self.worn.lock().unwrap();
+        at_hand.iter().any(|about| worn.get(about).is_some_and(|deaths| *deaths >= WORN))
+    }
+
+    /// What becomes of an effect of a process; one that is `spared` is struck by chance alone.
+    fn roll(&self, on: On, what: Option<&str>, spared: bool) -> (Verdict, Death) {
         if on == On::Message {
             self.messages.fetch_add(1, Ordering::SeqCst);
         }
@@ -262,8 +289,9 @@ impl Fate {
         let mut dice = self.dice.lock().unwrap();
         let death = if dice.random_bool(0.5) { Death::Handler } else { Death::Host };
         let named = self.sites.as_ref().zip(what).map(|(sites, what)| sites.lock().unwrap().meet(what));
-        let named = named.and_then(|site| self.points.get(&site));
-        if let Some(point) = named.or_else(|| self.points.get(&Site::Effect(effect))) {
+        let mut sites = [named, Some(Site::Effect(effect))].into_iter().flatten();
+        if !spared && let Some((site, point)) = sites.find_map(|site| self.points.get_key_value(&site)) {
+            self.struck.lock().unwrap().push(site.clone());
             return *point;
         }
         let odds = *self.odds.lock().unwrap();
@@ -307,11 +335,27 @@ pub struct Gate {
     death: AtomicU8,
     died: Notify,
     stalls: Notify,
+    /// What the messages are about that the process is at.
+    at_hand: Mutex<Vec<String>>,
 }
 
 impl Gate {
     pub fn new(name: String, fate: Arc<Fate>) -> Arc<Self> {
-        Arc::new(Self { name, fate, death: AtomicU8::new(0), died: Notify::new(), stalls: Notify::new() })
+        let (died, stalls) = (Notify::new(), Notify::new());
+        Arc::new(Self { name, fate, death: AtomicU8::new(0), died, stalls, at_hand: Mutex::default() })
+    }
+
+    /// The process begins with a message that is about this.
+    pub fn begins(&self, about: &str) {
+        self.at_hand.lock().unwrap().push(about.to_owned());
+    }
+
+    /// The process is through with it.
+    pub fn ends(&self, about: &str) {
+        let mut at_hand = self.at_hand.lock().unwrap();
+        if let Some(place) = at_hand.iter().position(|other| other == about) {
+            at_hand.swap_remove(place);
+        }
     }
 
     /// How the process ended, if it did.
@@ -356,6 +400,7 @@ impl Gate {
     pub fn kill(&self, death: Death) {
         self.fate.note(|| format!("{} dies: {death:?}", self.name));
         self.death.store(if death == Death::Handler { 1 } else { 2 }, Ordering::SeqCst);
+        self.fate.wears(&self.at_hand.lock().unwrap());
         self.died.notify_waiters();
     }
 
@@ -371,7 +416,8 @@ impl Gate {
     ) -> Result<T, E> {
         self.end_if_dead().await;
         let what = self.fate.sites.as_ref().map(|_| what());
-        let (verdict, death) = self.fate.roll(on, what.as_deref());
+        let spared = self.fate.has_worn(&self.at_hand.lock().unwrap());
+        let (verdict, death) = self.fate.roll(on, what.as_deref(), spared);
         *self.fate.happened.lock().unwrap().entry((on, verdict.name())).or_default() += 1;
         self.fate.note(|| format!("{} {} {verdict:?}", self.name, what.unwrap_or_default()));
         match verdict {

@@ -212,6 +212,13 @@ async fn deliver(trigger: Arc<Trigger>, message: Message) {
         let _ = trigger.around.store.queues.extend(trigger.queue, &message.id, &message.receipt, Duration::ZERO).await;
         std::future::pending().await
     };
+    let fate = &trigger.around.fate;
+    // The permit of a window is another one each time.
+    let mut about = text.as_str();
+    for field in [",\"permit\"", ",\"turn\""] {
+        about = about.split_once(field).map_or(about, |(about, _)| about);
+    }
+    trigger.gate.begins(about);
     let done = tokio::select! {
         biased;
         death = trigger.gate.died() => match death {
@@ -222,7 +229,7 @@ async fn deliver(trigger: Arc<Trigger>, message: Message) {
         (status, _) = call(&trigger.router, "POST", &path, &envelope) => status == 200,
         () = lost => false,
     };
-    let fate = &trigger.around.fate;
+    trigger.gate.ends(about);
     let queues = &trigger.around.store.queues;
     fate.note(|| format!("{} {} of {text} ended: {done}", trigger.function, message.dequeue_count));
     if done && trigger.dice.bits() % 1000 >= u128::from(trigger.around.repeated) {

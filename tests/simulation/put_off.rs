@@ -1,14 +1,12 @@
 //! Plans that ask for more calls than an invocation has: they are put off and go on where they were.
 
-use super::crashes::{VERDICTS, points};
-use super::gate::Point;
+use super::crashes::{Played, broken_off_by_turns};
 use super::oracle::{Copied, Findings};
+use super::simulated;
 use super::world::{SECOND, Setting, SimulatedTable, World};
-use super::{each, simulated};
 use adxingestor::orchestration::instance::{RuntimeStatus, TableResult};
 use localcloud::clock::Clock;
 use localcloud::source::TableOptions;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 const PATIENCE: Duration = Duration::from_secs(48 * 3600);
@@ -172,27 +170,14 @@ fn tables_whose_plans_are_put_off_have_the_calls_in_turn_and_need_no_more_of_the
 
 #[test]
 fn a_plan_that_was_put_off_is_broken_off_anywhere_and_every_row_is_copied_once() {
-    let whole = |points: Vec<Point>| {
+    broken_off_by_turns(|watched, points| {
         simulated(async || {
-            let mut setting = setting(40, 1);
-            setting.noted = points.is_empty();
-            setting.points = points;
-            let mut world = World::new(&setting);
+            let mut world = World::new(&Setting { watched, points, ..setting(40, 1) });
             let (_, findings) = copied(&mut world, None).await;
-            (world.fate.sites(), findings)
+            let effects = 0..world.fate.effects();
+            Played::of(&world, findings, effects)
         })
-    };
-    let (sites, findings) = whole(Vec::new());
-    assert_eq!(findings, Findings::new());
-    println!("{} effects", sites.len());
-    let in_turn = sites.into_iter().zip(VERDICTS.into_iter().cycle());
-    let points = in_turn.flat_map(|(site, verdict)| points([site], verdict)).collect();
-    let found = each(points, |point: &Point| {
-        let played = catch_unwind(AssertUnwindSafe(|| whole(vec![point.clone()]).1));
-        let findings = played.unwrap_or_else(|_| vec!["it panicked".to_owned()]);
-        (!findings.is_empty()).then(|| format!("{point:?}: {findings:#?}"))
     });
-    assert!(found.is_empty(), "{}", found.join("\n"));
 }
 
 #[test]

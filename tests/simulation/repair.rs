@@ -1,7 +1,6 @@
 //! Windows that land twice or in part, and an app that may mend that by itself.
 
-use super::crashes::{Course, VERDICTS, points};
-use super::gate::Site;
+use super::crashes::Course;
 use super::oracle::Copied;
 use super::simulated;
 use super::world::{Setting, SimulatedTable, World};
@@ -15,10 +14,7 @@ const TABLE: &str = "DeviceEvents";
 fn a_crash_at_any_effect_of_a_repair_takes_one_of_two_copies_and_no_more() {
     let tables = [SimulatedTable { name: TABLE, rows: 18, days: 3 }];
     let course = Course { mishap: Some(Mishap::Twice), ..Course::of(&tables, 10) };
-    let whole = course.whole();
-    println!("{} effects, {} windows", whole.effects.end - whole.effects.start, whole.windows);
-    let sites = || whole.effects.clone().map(Site::Effect);
-    course.broken_off_at_each(VERDICTS.into_iter().flat_map(|verdict| points(sites(), verdict)).collect());
+    course.broken_off_at_each();
 }
 
 /// A run in which some windows land in part; gives whether all is there, and how many rows were removed.

@@ -1,9 +1,11 @@
 //! A table without a time, copied whole again and again: whatever goes wrong, readers see one whole snapshot or the one
 //! before.
 
+use super::crashes::{Played, broken_off_by_turns};
+use super::gate::Point;
 use super::oracle::Copied;
 use super::schedule::Schedule;
-use super::world::{SECOND, SimulatedTable, World};
+use super::world::{SECOND, Setting, SimulatedTable, World};
 use super::{each, setting, simulated};
 use adxingestor::orchestration::instance::RuntimeStatus;
 use localcloud::clock::Clock;
@@ -146,4 +148,44 @@ fn whatever_goes_wrong_readers_see_one_whole_snapshot() {
         (!findings.is_empty()).then_some(*seed)
     });
     assert!(found.is_empty(), "replay one with ADXINGESTOR_SEED: {found:?}");
+}
+
+/// Two snapshots, the second of them broken off while rows come; then a third.
+fn broken_at(watched: bool, points: Vec<Point>) -> Played {
+    simulated(async || {
+        let mut setting = Setting::quiet(3, vec![SimulatedTable { name: TABLE, rows: 25, days: 2 }]);
+        setting.load_type = "Snapshot";
+        (setting.watched, setting.points) = (watched, points);
+        let mut world = World::new(&setting);
+        let mut findings = Vec::new();
+        let mut effects = 0..0;
+        for round in 0..3 {
+            let (before, first) = (Clock::now(&world.clock), world.fate.effects());
+            let id = world.start().await;
+            if round == 1 {
+                world.is_under_way().await;
+                world.more_rows(5);
+            }
+            match world.ended(&id, PATIENCE).await {
+                Some(run) if run.status == RuntimeStatus::Completed && run.tables_failed == 0 => {}
+                run => findings.push(format!("run {round} is {run:?}")),
+            }
+            world.settled(SETTLED).await;
+            if round == 1 {
+                effects = first..world.fate.effects();
+            }
+            if !world.shows(before) && !world.shows(Clock::now(&world.clock)) {
+                findings.push(format!("readers see no whole snapshot after run {round}"));
+            }
+            world.more_rows(3);
+            world.pass(Duration::from_secs(60)).await;
+        }
+        findings.extend(world.checked().await);
+        Played::of(&world, findings, effects)
+    })
+}
+
+#[test]
+fn a_crash_at_any_effect_of_a_snapshot_shows_readers_a_whole_one() {
+    broken_off_by_turns(broken_at);
 }
