@@ -1,8 +1,8 @@
 //! Whole runs of the app in virtual time: its own functions and rules over a store in memory and a cloud in this process,
 //! where whatever can go wrong does, from a seed that replays it.
 //!
-//! `ADXINGESTOR_CRASH_POINTS=1` breaks the long run off at every effect in every way, with and without the watchdog; otherwise
-//! each effect has its turn with one of the ways.
+//! `ADXINGESTOR_CRASH_POINTS=1` breaks every run that is to be broken off in every way at every effect, with and without the
+//! watchdog; otherwise the effects of the longer ones have one of the six ways in turn.
 //! `ADXINGESTOR_SCHEDULES` says how many schedules are played, `ADXINGESTOR_FIRST` from which on, `ADXINGESTOR_SEED` which one
 //! alone, `ADXINGESTOR_TRACE` prints what happened in it.
 
