@@ -5,7 +5,8 @@ use super::place::{give_back, take};
 use crate::app::App;
 use crate::functions::orchestrator::move_head;
 use crate::orchestration::ids::{InstanceId, TableKey};
-use crate::orchestration::run::place::start_debt;
+use crate::orchestration::instance::Instance;
+use crate::orchestration::run::place::{repeated, start_debt};
 use crate::orchestration::run::restart::{Again, let_go};
 use crate::state::{Error, Transaction};
 use crate::storage::ETag;
@@ -34,6 +35,15 @@ pub async fn begin_again(app: &App, again: &Again, etag: &ETag) -> Result<Option
     app.state.pay(&[start_debt(&run.id)]).await?;
     tracing::info!(instance = %run.id, "a run begins again");
     Ok(None)
+}
+
+/// Sends the message of a run again that has not begun: who asked for the run may have got no answer because of a crash before
+/// the message, and asks once more.
+///
+/// # Errors
+/// The state store's.
+pub async fn pay_again(app: &App, run: &Instance) -> Result<(), Error> {
+    app.state.pay(&repeated(run)).await
 }
 
 /// Lets go of a table that the lives of the run before `life`, which are over, still hold.

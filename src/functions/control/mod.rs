@@ -8,7 +8,7 @@ mod start;
 mod tell;
 mod terminate;
 
-pub use again::begin_again;
+pub use again::{begin_again, pay_again};
 pub use hold::{apply_resumption, apply_suspension, resume, suspend};
 pub use place::{confirm, release};
 pub use purge::{Purged, Swept, purge, purge_matching, purge_old};

@@ -1,11 +1,12 @@
 //! Starting a run: its place and its entry in the list in one transaction, then the run, then its message.
 
+use super::again::pay_again;
 use super::place::take;
 use crate::app::App;
 use crate::orchestration::ids::InstanceId;
 use crate::orchestration::instance::{Instance, StartInput};
 use crate::orchestration::run::listed::Listed;
-use crate::orchestration::run::place::{Active, repeated, start_debt};
+use crate::orchestration::run::place::{Active, start_debt};
 use crate::state::{Error, Transaction};
 use serde_json::Value;
 
@@ -57,6 +58,6 @@ pub async fn start_as(app: &App, id: InstanceId, input: StartInput, raw_input: V
 /// A start that is repeated pays again; `None` when there is no such run yet.
 async fn before(app: &App, id: &InstanceId) -> Result<Option<Started>, Error> {
     let Some(run) = app.state.instance(id).await? else { return Ok(None) };
-    app.state.pay(&repeated(&run.record)).await?;
+    pay_again(app, &run.record).await?;
     Ok(Some(Started::Before(id.clone())))
 }

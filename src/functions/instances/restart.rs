@@ -4,7 +4,7 @@
 use super::wait::{Wait, started};
 use crate::app::App;
 use crate::functions::adxingestor::{going_on, refused};
-use crate::functions::control::{Started, begin_again, start};
+use crate::functions::control::{Started, begin_again, pay_again, start};
 use crate::functions::http::{Answer, Call};
 use crate::orchestration::ids::InstanceId;
 use crate::orchestration::run::restart::request;
@@ -26,7 +26,10 @@ pub async fn handle(app: &App, call: &Call, id: &InstanceId) -> Result<Answer, E
             Started::Active(active) => Ok(refused(&active)),
         };
     }
-    let Some(again) = request(&run, app.state.now()) else { return Ok(going_on(id)) };
+    let Some(again) = request(&run, app.state.now()) else {
+        pay_again(app, &run).await?;
+        return Ok(going_on(id));
+    };
     match begin_again(app, &again, &etag).await? {
         None => started(app, call, id, wait).await,
         Some(active) => Ok(refused(&active)),

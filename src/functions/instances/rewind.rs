@@ -5,7 +5,7 @@
 use super::{accepted, not_found};
 use crate::app::App;
 use crate::functions::adxingestor::refused;
-use crate::functions::control::begin_again;
+use crate::functions::control::{begin_again, pay_again};
 use crate::functions::http::{Answer, Call};
 use crate::orchestration::ids::InstanceId;
 use crate::orchestration::instance::{RuntimeStatus, TableRun};
@@ -36,6 +36,7 @@ pub async fn handle(app: &App, call: &Call, id: &InstanceId) -> Result<Answer, E
             ));
         }
         Err(Refused::NotFailed) => {
+            pay_again(app, &run).await?;
             let message = format!("Instance {id} is {}; only a failed run is rewound", run.status.name());
             return Ok(Answer::invalid(message));
         }
