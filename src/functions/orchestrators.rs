@@ -4,7 +4,7 @@
 
 use super::adxingestor::{going_on, lost_body, parse, refused};
 use super::asked;
-use super::control::{Started, begin_again, start, start_as};
+use super::control::{Started, begin_again, pay_again, start, start_as};
 use super::get_status::NAME;
 use super::http::{Answer, Call};
 use super::instances::{Wait, started};
@@ -70,7 +70,10 @@ async fn start_named(app: &App, id: InstanceId, input: StartInput, raw: Value) -
     let Some(Stored { record: run, etag }) = app.state.instance(&id).await? else {
         return start_as(app, id, input, raw).await;
     };
-    let Some(again) = replace(&run, input, raw, app.state.now()) else { return Ok(Started::Active(id)) };
+    let Some(again) = replace(&run, input, raw, app.state.now()) else {
+        pay_again(app, &run).await?;
+        return Ok(Started::Active(id));
+    };
     Ok(match begin_again(app, &again, &etag).await? {
         None => Started::New(id),
         Some(active) => Started::Active(active),
