@@ -199,8 +199,14 @@ pub fn columns(table: &Identifier) -> String {
     format!("{table}\n| {COLUMNS}")
 }
 
-/// How many rows (`Rows`) lie in each bin of the cut axis (`Bin`), within `range`. With `null_axis` the rows without a
-/// value there are counted too, under a null `Bin`.
+/// Counts of `rows` by something, with one more row that says how many they are in all (`Total`): an answer without it, or whose counts
+/// come to less, was cut short. It reads no more than the filters do.
+fn with_total(counts: &str, rows: &str) -> String {
+    format!("{counts}\n| union ({rows}\n| summarize Total = count())")
+}
+
+/// How many rows (`Rows`) lie in each bin of the cut axis (`Bin`), within `range`, and in all (`Total`), as in all counts by bins, slices
+/// or parts. With `null_axis` the rows without a value there are counted too, under a null `Bin`.
 pub fn histogram(source: &Source, range: &Range, null_axis: bool, bin: Duration) -> String {
     let axis = &source.axis;
     let mut filter = range_filter(axis, range);
@@ -210,8 +216,9 @@ pub fn histogram(source: &Source, range: &Range, null_axis: bool, bin: Duration)
     let mut query = source.table.to_string();
     line(&mut query, format_args!("where {filter}"));
     handover(&mut query, source);
+    let rows = query.clone();
     line(&mut query, format_args!("summarize Rows = count() by Bin = bin({axis}, {})", Timespan(bin)));
-    query
+    with_total(&query, &rows)
 }
 
 /// The same, with the rows of a range before it: `New` is 1 for those of `range`, and 0 for those of before.
@@ -225,13 +232,14 @@ pub fn histogram_with_past(source: &Source, range: &Range, null_axis: bool, bin:
     line(&mut query, format_args!("where {filter}"));
     handover(&mut query, source);
     let (low, bin, wide) = (Datetime(range.low), Timespan(bin), Timespan(past.bin));
+    let rows = query.clone();
     line(
         &mut query,
         format_args!(
             "summarize Rows = count() by Bin = iff({axis} > {low}, bin({axis}, {bin}), bin({axis}, {wide})), New = iff({axis} > {low}, 1, 0)"
         ),
     );
-    query
+    with_total(&query, &rows)
 }
 
 /// How many rows (`Rows`) of `range` lie above how many (`Slice`) of the `edges` in it.
@@ -240,8 +248,9 @@ pub fn slices(source: &Source, range: &Range, edges: &[Timestamp]) -> String {
     let mut query = slice_of(source, &Slice::Range(*range), None);
     let above: Vec<String> = edges.iter().map(|edge| format!("iff({axis} > {}, 1, 0)", Datetime(*edge))).collect();
     let slice = if above.is_empty() { "0".to_owned() } else { above.join(" + ") };
+    let rows = query.clone();
     line(&mut query, format_args!("summarize Rows = count() by Slice = {slice}"));
-    query
+    with_total(&query, &rows)
 }
 
 /// How many rows of a slice have a value in a column (`Rows`), the least and the greatest of them (`First`, `Last`), and how many rows
@@ -289,6 +298,7 @@ pub fn sample(source: &Source, slice: &Slice, partition: Option<&Partition>, chu
 pub fn close_histogram(source: &Source, range: &Range, bin: Duration) -> String {
     let axis = &source.axis;
     let mut query = slice_of(source, &Slice::Range(*range), None);
+    let rows = query.clone();
     line(
         &mut query,
         format_args!(
@@ -296,7 +306,7 @@ pub fn close_histogram(source: &Source, range: &Range, bin: Duration) -> String 
             Timespan(bin)
         ),
     );
-    query
+    with_total(&query, &rows)
 }
 
 /// [`close_histogram`] with the bytes that the packed rows of each bin take in an answer (`Wire`), as [`sample`] reckons them.
@@ -304,6 +314,7 @@ pub fn close_histogram(source: &Source, range: &Range, bin: Duration) -> String 
 pub fn weighed_histogram(source: &Source, range: &Range, bin: Duration, chunk_id: Option<&str>) -> String {
     let axis = &source.axis;
     let mut query = slice_of(source, &Slice::Range(*range), None);
+    let rows = query.clone();
     added_columns(&mut query, source, chunk_id);
     line(&mut query, format_args!("extend Row = {}", packed(source)));
     line(
@@ -313,7 +324,7 @@ pub fn weighed_histogram(source: &Source, range: &Range, bin: Duration, chunk_id
             Timespan(bin)
         ),
     );
-    query
+    with_total(&query, &rows)
 }
 
 /// All rows of a slice, or of one partition of it, packed: one column `Row`, a JSON object as text. With `chunk_id`
@@ -349,8 +360,9 @@ pub fn count(source: &Source, slice: &Slice, partition: Option<&Partition>) -> S
 /// How many rows (`Rows`) each of `count` partitions (`Part`) of a slice holds; partitions without rows are not listed.
 pub fn partition_counts(source: &Source, slice: &Slice, by: &Hashing, count: u32) -> String {
     let mut query = slice_of(source, slice, None);
+    let rows = query.clone();
     line(&mut query, format_args!("summarize Rows = count() by Part = {}", part_of(by, count)));
-    query
+    with_total(&query, &rows)
 }
 
 /// How many rows (`Rows`) each of `count` partitions (`Part`) of a whole table holds, and what the hashes of `row_columns` of
@@ -368,8 +380,9 @@ pub fn snapshot_counts(
         line(&mut query, format_args!("where {only}"));
     }
     let (row, part) = (hash_of(by.function, row_columns, ROW_HASHES), part_of(by, count));
+    let rows = query.clone();
     line(&mut query, format_args!("summarize Rows = count(), Sum = sum({row}) by Part = {part}"));
-    query
+    with_total(&query, &rows)
 }
 
 /// How many rows (`Rows`) [`window`] has to give, and how many of them (`NoTime`) have no value in `watermark_column`,

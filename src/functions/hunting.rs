@@ -17,6 +17,7 @@ use crate::state::Error as StateError;
 use crate::telemetry::metrics;
 use crate::timestamp::{Timestamp, ticks_of};
 use serde::Serialize;
+use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 use std::time::Duration;
 use tokio::time::Instant;
@@ -61,6 +62,20 @@ pub enum Error {
         /// What it said last, where it was asked.
         said: Option<String>,
     },
+    /// A count by bins, slices or parts came back without some of them: what is not in it would never be asked for.
+    #[error(
+        "a count came back cut short by the hunting service: its {lines} lines come to {counted} rows{}; it is not planned by, and asked for \
+         again",
+        .total.map_or_else(|| " and their total is missing".to_owned(), |total| format!(" of {total}"))
+    )]
+    CutShort {
+        /// Lines of the answer.
+        lines: usize,
+        /// The rows that they count.
+        counted: u64,
+        /// The rows that there are, where the answer still tells.
+        total: Option<u64>,
+    },
     /// The call failed.
     #[error(transparent)]
     Call(#[from] HuntingError),
@@ -71,14 +86,20 @@ impl Error {
     pub fn quota_pause(&self) -> Option<Duration> {
         match self {
             Self::NoPermit(pause) | Self::Paused { pause, .. } => Some(*pause),
-            Self::Budget(_) | Self::Timespan(_) | Self::NeverAnswered { .. } | Self::Call(_) => None,
+            Self::Budget(_)
+            | Self::Timespan(_)
+            | Self::NeverAnswered { .. }
+            | Self::CutShort { .. }
+            | Self::Call(_) => None,
         }
     }
 
     /// Whether repeating the call in a later invocation may do.
     pub fn is_transient(&self) -> bool {
         match self {
-            Self::NoPermit(_) | Self::Paused { .. } | Self::Budget(_) | Self::Timespan(_) => true,
+            Self::NoPermit(_) | Self::Paused { .. } | Self::Budget(_) | Self::Timespan(_) | Self::CutShort { .. } => {
+                true
+            }
             Self::NeverAnswered { .. } => false,
             Self::Call(HuntingError::Outbound(error)) => error.is_transient(),
             Self::Call(error) => !matches!(
@@ -204,6 +225,14 @@ impl<'a> Hunting<'a> {
     pub async fn rows(&mut self, query: &str) -> Result<Rows, Error> {
         let timespan = self.timespan().await?;
         self.ask(&Query { kql: query, timespan }).await
+    }
+
+    /// The answer to a count by bins, slices or parts, without the line that tells their total.
+    ///
+    /// # Errors
+    /// [`Error`]; [`Error::CutShort`] where they come to less.
+    pub async fn counts(&mut self, query: &str) -> Result<Rows, Error> {
+        complete(self.rows(query).await?)
     }
 
     async fn ask(&mut self, query: &Query<'_>) -> Result<Rows, Error> {
@@ -352,6 +381,24 @@ pub fn jittered(pause: Duration, random: u128) -> Duration {
     pause + pause.mul_f64(part / 4.0)
 }
 
+/// Counts (`Rows`) that come to the total beside them, which is taken out. Rows may have come into sight between the two.
+fn complete(mut rows: Rows) -> Result<Rows, Error> {
+    let number = |row: &Map<String, Value>, column: &str| row.get(column).and_then(Value::as_u64);
+    let mut total = None;
+    rows.rows.retain(|row| match number(row, "Total") {
+        Some(told) => {
+            total = Some(told);
+            false
+        }
+        None => true,
+    });
+    let counted = rows.rows.iter().filter_map(|row| number(row, "Rows")).sum();
+    match total {
+        Some(total) if counted >= total => Ok(rows),
+        _ => Err(Error::CutShort { lines: rows.rows.len(), counted, total }),
+    }
+}
+
 /// A number in the only row of an answer.
 pub fn number(rows: &Rows, column: &str) -> Option<u64> {
     rows.rows.first()?.get(column)?.as_u64()
@@ -365,6 +412,27 @@ fn next_cpu_cycle(now: Timestamp) -> Timestamp {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::json;
+
+    fn answer(lines: &[Value]) -> Rows {
+        Rows { columns: Vec::new(), rows: lines.iter().map(|line| line.as_object().unwrap().clone()).collect() }
+    }
+
+    #[test]
+    fn counts_that_do_not_come_to_the_total_beside_them_are_cut_short() {
+        let (first, second) = (json!({"Part": 0, "Rows": 3}), json!({"Part": 1, "Rows": 4, "Total": null}));
+        let total = |rows: u64| json!({"Part": null, "Rows": null, "Total": rows});
+        let whole = complete(answer(&[first.clone(), total(7), second.clone()])).unwrap();
+        assert_eq!(whole, answer(&[first.clone(), second.clone()]));
+        assert_eq!(complete(answer(&[total(0)])).unwrap().rows.len(), 0);
+        // A row came into sight before its part was counted.
+        assert!(complete(answer(&[first.clone(), second.clone(), total(6)])).is_ok());
+        for cut in [vec![], vec![first.clone(), second], vec![first, total(7)], vec![total(1)]] {
+            let error = complete(answer(&cut)).unwrap_err();
+            assert!(matches!(error, Error::CutShort { .. }) && error.is_transient(), "{cut:?}");
+            println!("{error}");
+        }
+    }
 
     #[test]
     fn pauses_are_spread_and_never_shorter() {

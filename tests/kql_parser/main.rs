@@ -72,7 +72,7 @@ fn queries_have_the_columns_that_are_read() {
     let Some(analysed) = analysed() else { return };
     let counts = "ChunkId:string, N:long, NoRow:long, NoTime:long";
     let copies = "ChunkId:string, N:long, NoRow:long, NoTime:long, First:datetime, Rows:long";
-    let bins = "Bin:datetime, Rows:long";
+    let bins = "Bin:datetime, Rows:long, Total:long";
     let mut seen = BTreeSet::new();
     for (sent, parsed) in analysed.iter().filter(|(sent, _)| sent.kind == "Query") {
         let name = sent.file.rsplit('/').next().unwrap().split('.').next().unwrap();
@@ -86,13 +86,13 @@ fn queries_have_the_columns_that_are_read() {
             "config_before" => "ArrivedAt:datetime, HighWatermark:datetime, LastRefreshedTime:datetime",
             _ if name.starts_with("see-landings") => "$IngestionTime:datetime, count_:long",
             "ledger_claim" => "Arrived:datetime, LedgerId:string, CutAxis:string, VerifiedUpTo:datetime",
-            _ if name.starts_with("partition-counts") => "Part:long, Rows:long",
+            _ if name.starts_with("partition-counts") => "Part:long, Rows:long, Total:long",
             _ if name.starts_with("held") && parsed.columns.len() == 1 => "Row:string",
             _ if name.starts_with("held") => "N:long, Bytes:long",
-            _ if name.starts_with("slices") => "Slice:long, Rows:long",
+            _ if name.starts_with("slices") => "Slice:long, Rows:long, Total:long",
             _ if name.starts_with("bounds") => "Rows:long, First:datetime, Last:datetime, Without:long",
-            _ if name.starts_with("histogram-with-past") => "Bin:datetime, New:long, Rows:long",
-            _ if name.starts_with("snapshot-counts") => "Part:long, Rows:long, Sum:long",
+            _ if name.starts_with("histogram-with-past") => "Bin:datetime, New:long, Rows:long, Total:long",
+            _ if name.starts_with("snapshot-counts") => "Part:long, Rows:long, Sum:long, Total:long",
             _ if name.starts_with("histogram") => bins,
             _ if name.starts_with("count-null-watermark") => "Rows:long, NoTime:long",
             _ if name.starts_with("count") || name == "visible" => "Rows:long",
@@ -101,11 +101,13 @@ fn queries_have_the_columns_that_are_read() {
                 "Bin:datetime, Rows:long, Bytes:long, Wire:long, Squares:real, Biggest:long"
             }
             _ if name.starts_with("sample") => "Rows:long, Bytes:long, Wire:long, Squares:real, Biggest:long",
-            _ if name.starts_with("close-histogram") => "Bin:datetime, Rows:long, First:datetime, Last:datetime",
-            _ if name.starts_with("weighed-histogram") => {
-                "Bin:datetime, Rows:long, Wire:long, First:datetime, Last:datetime"
+            _ if name.starts_with("close-histogram") => {
+                "Bin:datetime, Rows:long, First:datetime, Last:datetime, Total:long"
             }
-            "with-columns" | "with-columns-odd-names" => "Bin:datetime, Rows:long, Columns:dynamic",
+            _ if name.starts_with("weighed-histogram") => {
+                "Bin:datetime, Rows:long, Wire:long, First:datetime, Last:datetime, Total:long"
+            }
+            "with-columns" | "with-columns-odd-names" => "Bin:datetime, Rows:long, Total:long, Columns:dynamic",
             _ if name.starts_with("shown") => "Rows:long, Without:long",
             // A probe and plain rows show the columns that there are.
             "metadata" | "looks" | "destination_with_policies" => continue,

@@ -15,6 +15,7 @@ mod clock;
 mod columns;
 mod controlled;
 mod crashes;
+mod cut_short;
 mod denied;
 mod edge;
 mod figures;

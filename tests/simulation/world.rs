@@ -68,6 +68,8 @@ pub struct Setting {
     pub answer_bytes: u64,
     /// The most values of rows that a query of Defender may read; `None`: any number.
     pub values_read: Option<u64>,
+    /// The most rows of one; more are cut off without a word.
+    pub answer_rows: u64,
     /// Whether Defender refuses to pack rows.
     pub refuse_pack: bool,
     pub settings: Vec<(&'static str, String)>,
@@ -101,6 +103,7 @@ impl Setting {
             quota: None,
             answer_bytes: 50_000_000,
             values_read: None,
+            answer_rows: 100_000,
             refuse_pack: false,
             settings: vec![("CHUNK_SIZE", "10".to_owned()), ("HUNTING_CALLS_PER_MINUTE", "600".to_owned())],
             updated: Vec::new(),
@@ -165,6 +168,7 @@ impl World {
         settings.hunting.limits.calls = setting.quota.map(minute).into_iter().collect();
         settings.hunting.limits.result_bytes = setting.answer_bytes;
         settings.hunting.limits.read = setting.values_read;
+        settings.hunting.limits.rows = setting.answer_rows;
         settings.hunting.refuse_pack = setting.refuse_pack;
         settings.hunting.gzip = false;
         let (cloud, router) = Cloud::in_process(settings).unwrap();

@@ -82,6 +82,7 @@ impl From<CallError> for Met {
             ) => Self::Broken(message),
             CallError::NoPermit(_) | CallError::Paused { .. } => Self::Quota(message),
             CallError::Budget(_) | CallError::Timespan(_) => Self::Budget(message),
+            CallError::CutShort { .. } => Self::Unavailable(message, None),
             error if error.is_transient() => Self::Unavailable(message, error.service_pause()),
             CallError::NeverAnswered { .. } | CallError::Call(_) => Self::Refused(message),
         }

@@ -381,7 +381,7 @@ async fn part_counts(
 ) -> Result<Vec<(u64, u64)>, Error> {
     let slice = source::slice_of(piece.low, piece.high);
     let query = queries::partition_counts(source, &slice, hashing, u32::from(piece.part.count));
-    let rows = hunting.rows(&query).await?.rows;
+    let rows = hunting.counts(&query).await?.rows;
     let value = |row: &Map<String, Value>, column: &str| row.get(column).and_then(Value::as_u64);
     Ok(rows.iter().filter_map(|row| value(row, "Part").zip(value(row, "Rows"))).collect())
 }

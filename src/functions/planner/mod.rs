@@ -11,7 +11,6 @@ use crate::defender::queries::{self, Axis, Hashing, Past, Range, Slice, Source};
 use crate::defender::{Error as HuntingError, Rows};
 use crate::kql::Identifier;
 use crate::orchestration::ids::Part;
-use crate::orchestration::limits::ROW_CAP;
 use crate::orchestration::plan::{Aim, Bin, Caps, MAX_PARTS, Piece, bin_width, joined, more_parts, pack, parts_for};
 use crate::orchestration::refine::{Stretch, stretches};
 use crate::orchestration::sizing;
@@ -169,7 +168,7 @@ impl<'p, 'a> Planner<'p, 'a> {
         let Counts { bins, width, .. } = self.counts(range, span, bins, Halvings::Some, query).await?;
         let null_rows = match nulls {
             true => {
-                let rows = self.ask(&queries::count(source, &Slice::NullAxis, None)).await?;
+                let rows = self.hunting.rows(&queries::count(source, &Slice::NullAxis, None)).await?;
                 number(&rows, "Rows").ok_or_else(|| corrupt("a count of rows without a number".to_owned()))?
             }
             false => 0,
@@ -292,8 +291,8 @@ impl<'p, 'a> Planner<'p, 'a> {
         }
     }
 
-    /// Counts a range in at most `most` bins; in wider ones if the answer itself would be cut, or is refused for its size, and one
-    /// half after the other if the service stops the query.
+    /// Counts a range in at most `most` bins; in wider ones if the answer itself is cut, or is refused for its size, and one half
+    /// after the other if the service stops the query.
     async fn counts(
         &mut self,
         range: Range,
@@ -307,7 +306,10 @@ impl<'p, 'a> Planner<'p, 'a> {
         while let Some(range) = narrowing.take() {
             let width = bin_width(span, most);
             let rows = match self.ask(&query(&range, width)).await {
-                Err(Error::Call(HuntingError::ResultTooLarge { .. })) if most > 1 => {
+                Err(error @ (Error::Call(HuntingError::ResultTooLarge { .. }) | Error::CutShort { .. }))
+                    if most > 1 =>
+                {
+                    tracing::warn!(%error, table = %self.source.table, "a count is asked for in wider bins");
                     most = (most / 10).max(1);
                     narrowing.again(range);
                     continue;
@@ -318,11 +320,6 @@ impl<'p, 'a> Planner<'p, 'a> {
                 }
                 answer => answer?,
             };
-            if rows.rows.len() as u64 >= ROW_CAP && most > 1 {
-                most = (most / 50).max(1);
-                narrowing.again(range);
-                continue;
-            }
             counted.add(bins::counts(&rows, &range, width)?);
         }
         Ok(counted)
@@ -341,16 +338,16 @@ impl<'p, 'a> Planner<'p, 'a> {
     /// The answer to a histogram, the first one with the table's columns. A service that refuses to tell them is not asked again.
     async fn ask(&mut self, query: &str) -> Result<Rows, Error> {
         if !std::mem::take(&mut self.asks_columns) {
-            return self.hunting.rows(query).await;
+            return self.hunting.counts(query).await;
         }
-        match self.hunting.rows(&queries::with_columns(query, &self.source.table)).await {
+        match self.hunting.counts(&queries::with_columns(query, &self.source.table)).await {
             Ok(mut rows) => {
                 self.columns = take_columns(&mut rows);
                 Ok(rows)
             }
             Err(error) if self.is_refused(&error) => {
                 tracing::warn!(%error, "the service does not tell a table's columns beside its counts");
-                self.hunting.rows(query).await
+                self.hunting.counts(query).await
             }
             Err(error) => {
                 self.asks_columns = true;
@@ -417,12 +414,12 @@ impl<'p, 'a> Planner<'p, 'a> {
         let query = |slice: &Slice| queries::partition_counts(source, slice, hashing, count);
         let range = match slice {
             Slice::Range(range) if source.axis != Axis::None => range,
-            _ => return self.hunting.rows(&query(&slice)).await,
+            _ => return self.hunting.counts(&query(&slice)).await,
         };
         let span = if range.low == Timestamp::MIN { RETENTION } else { range.high.since(range.low) };
         let (mut narrowing, mut all) = (Narrowing::new(range, span), Rows::default());
         while let Some(range) = narrowing.take() {
-            match self.hunting.rows(&query(&Slice::Range(range))).await {
+            match self.hunting.counts(&query(&Slice::Range(range))).await {
                 Err(error) if self.may_ask_for_less(&error) && narrowing.halve(range) => {}
                 rows => all.rows.extend(rows?.rows),
             }

@@ -52,9 +52,14 @@ struct Table {
     most_counted: Option<u64>,
 }
 
+/// A count without its total.
+fn counts_of(query: &str) -> &str {
+    query.split_once("\n| union (").unwrap().0
+}
+
 /// The range that a count asks for.
 fn asked(query: &str) -> (Timestamp, Timestamp) {
-    let instants: Vec<Timestamp> = query
+    let instants: Vec<Timestamp> = counts_of(query)
         .match_indices("datetime(")
         .map(|(at, open)| &query[at + open.len()..])
         .map(|rest| rest.split(')').next().unwrap().parse().unwrap())
@@ -103,13 +108,16 @@ impl Table {
     fn answer(&self, query: &str) -> Value {
         let (low, high) = asked(query);
         let lots = self.range(low, high);
+        let total = json!({"Total": lots.iter().map(|lot| lot.rows).sum::<u64>()});
+        let query = counts_of(query);
         if let Some((_, hash)) = query.split_once("by Part = hash_xxhash64(tostring(DeviceId), ") {
             let count: u64 = hash.trim_end_matches(')').parse().unwrap();
             let mut parts = BTreeMap::<u64, u64>::new();
             for (part, rows) in lots.iter().flat_map(|lot| self.parts(lot, count)).filter(|part| part.1 > 0) {
                 *parts.entry(part).or_default() += rows;
             }
-            return parts.into_iter().map(|(part, rows)| json!({"Part": part, "Rows": rows})).collect();
+            let parts = parts.into_iter().map(|(part, rows)| json!({"Part": part, "Rows": rows}));
+            return parts.chain([total]).collect();
         }
         let (_, width) = query.rsplit_once("bin(ingestion_time(), ").unwrap();
         let width = ticks(width.trim_end_matches(')'));
@@ -131,6 +139,7 @@ impl Table {
                 }
                 row
             })
+            .chain([total])
             .collect()
     }
 }
@@ -173,7 +182,7 @@ impl Exchange for Counting {
         let rows = self.table.answer(query);
         assert!(rows.as_array().unwrap().len() < 100_000);
         let columns = ["Bin", "First", "Last"].map(|name| json!({"name": name, "type": "DateTime"}));
-        let numbers = ["Rows", "Wire", "Part"].map(|name| json!({"name": name, "type": "Int64"}));
+        let numbers = ["Rows", "Wire", "Part", "Total"].map(|name| json!({"name": name, "type": "Int64"}));
         let schema = [columns.to_vec(), numbers.to_vec()].concat();
         let answer = json!({"schema": schema, "results": rows});
         Ok(reqwest::Response::from(axum::http::Response::new(answer.to_string())))

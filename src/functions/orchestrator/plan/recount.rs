@@ -48,14 +48,14 @@ async fn count(source: &Source, past: &Past, slices: &[Range<usize>], hunting: &
     let (Some(low), Some(high)) = (edges.first(), edges.last()) else { return Ok(Vec::new()) };
     let inner = edges.get(1..edges.len() - 1).unwrap_or_default();
     let query = queries::slices(source, &Stretch { low: *low, high: *high }, inner);
-    let counts = numbered(&hunting.rows(&query).await?, "Slice")?;
+    let counts = numbered(&hunting.counts(&query).await?, "Slice")?;
     Ok(by_slice(past, slices, &edges, &counts))
 }
 
 async fn parts(source: &Source, hashing: &Hashing, leaf: &Leaf, hunting: &mut Hunting<'_>) -> Step<Vec<Grown>> {
     let slice = Slice::Range(Stretch { low: leaf.low, high: leaf.high });
     let query = queries::partition_counts(source, &slice, hashing, u32::from(leaf.finest()));
-    Ok(grown_parts(leaf, &numbered(&hunting.rows(&query).await?, "Part")?))
+    Ok(grown_parts(leaf, &numbered(&hunting.counts(&query).await?, "Part")?))
 }
 
 /// The numbers of an answer, each with its rows.

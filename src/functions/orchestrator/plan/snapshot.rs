@@ -99,7 +99,7 @@ pub(in super::super) async fn count(
     let row_columns: Result<Vec<Identifier>, _> = held.row_columns.iter().map(|name| Identifier::new(name)).collect();
     let row_columns = row_columns?;
     let whole = queries::snapshot_counts(&source, &hashing, parts, &row_columns, None);
-    let mut refused = match hunting.rows(&whole).await {
+    let mut refused = match hunting.counts(&whole).await {
         Err(error) if is_too_much(&error) => error,
         rows => return Ok(buckets(&rows?, parts)?),
     };
@@ -130,7 +130,7 @@ async fn in_slices(
 ) -> Result<Vec<Bucket>, CountError> {
     let mut all = BTreeMap::<u32, Bucket>::new();
     for index in 0..slices {
-        for found in buckets(&hunting.rows(&slice(index)).await?, parts)? {
+        for found in buckets(&hunting.counts(&slice(index)).await?, parts)? {
             let bucket = all.entry(found.part).or_insert(Bucket { part: found.part, rows: 0, sum: 0 });
             bucket.rows += found.rows;
             bucket.sum = bucket.sum.wrapping_add(found.sum);
