@@ -350,6 +350,13 @@ pub fn plain_sample(source: &Source, slice: &Slice, take: u32, chunk_id: Option<
     query
 }
 
+/// Up to `take` rows of a slice packed, whichever the service likes.
+pub fn packed_sample(source: &Source, slice: &Slice, take: u32, chunk_id: Option<&str>) -> String {
+    let mut query = plain_sample(source, slice, take, chunk_id);
+    pack(&mut query, source);
+    query
+}
+
 /// How many rows (`Rows`) [`window`] has to give.
 pub fn count(source: &Source, slice: &Slice, partition: Option<&Partition>) -> String {
     let mut query = slice_of(source, slice, partition);

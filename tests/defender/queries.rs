@@ -3,9 +3,9 @@
 
 use adxingestor::defender::queries::{
     Axis, Copied, Handover, HashFunction, Hashing, Partition, Past, Range, RowFormat, Slice, Source, bounds,
-    close_histogram, columns, count, count_null_watermark, histogram, histogram_with_past, partition_counts,
-    plain_sample, plain_window, probe, probe_arrival, sample, shown, slices, snapshot_counts, visible,
-    weighed_histogram, window, with_columns,
+    close_histogram, columns, count, count_null_watermark, histogram, histogram_with_past, packed_sample,
+    partition_counts, plain_sample, plain_window, probe, probe_arrival, sample, shown, slices, snapshot_counts,
+    visible, weighed_histogram, window, with_columns,
 };
 use adxingestor::kql::Identifier;
 use adxingestor::timestamp::Timestamp;
@@ -115,6 +115,7 @@ fn queries() -> BTreeMap<&'static str, String> {
         ("histogram", histogram(&events(), &day(), false, hour)),
         ("with-columns", with_columns(&histogram(&events(), &day(), true, hour), &events().table)),
         ("with-columns-odd-names", with_columns(&histogram(&odd_names, &day(), false, hour), &odd_names.table)),
+        ("packed-sample", packed_sample(&arrival, &slice, 1_000, Some("00ff"))),
         ("plain-sample", plain_sample(&arrival, &slice, 200, None)),
         ("plain-window", plain_window(&arrival, &slice, Some(&three), Some("00ff"))),
         ("plain-window-handover", plain_window(&taken_over, &Slice::NullAxis, None, None)),

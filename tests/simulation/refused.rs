@@ -2,6 +2,7 @@
 
 use super::oracle::Copied;
 use super::simulated;
+use super::told::world_of;
 use super::world::{Setting, SimulatedTable, World};
 use localcloud::adx::ingestion::Mishap;
 use localcloud::faults::{Area, Fault};
@@ -34,4 +35,56 @@ fn what_is_left_is_proved_although_nothing_new_can_be_planned() {
         assert_eq!((after.verified_up_to, after.planned_to, after.run), (left.planned_to, left.planned_to, None));
         assert_eq!(world.check(&[Copied::under_its_name(TABLE)]).await, Vec::<String>::new());
     });
+}
+
+/// What a first run of a table tells, where the service does not take `words`: its warnings, and the calls that were refused.
+async fn first_run(table: &'static str, words: &str, answer_bytes: u64) -> (Vec<String>, u64) {
+    let mut world = world_of(SimulatedTable { name: table, rows: 600, days: 3 }, 400, |setting| {
+        setting.refuse_words = vec![words.to_owned()];
+        setting.answer_bytes = answer_bytes;
+    });
+    let told = world.run_of(table).await;
+    assert!(told.result.success, "{words}: {told:?}");
+    let there = world.cloud.adx().identities(table);
+    let found = world.cloud.source().compare(table, -1, i64::MAX, there).unwrap();
+    assert!(found.is_exact() && found.matched == 600, "{words}: {found:?}");
+    let refused = world.cloud.hunting_statistics().calls_by_status.get(&400).copied();
+    (told.result.warnings, refused.unwrap_or_default())
+}
+
+#[test]
+fn rows_are_packed_by_a_service_that_refuses_to_weigh_them() {
+    for table in [TABLE, "DeviceTvmSoftwareInventory"] {
+        simulated(async || {
+            assert_eq!(first_run(table, "string_size", 50_000_000).await, (Vec::new(), 1), "{table}");
+        });
+    }
+    // Nor are windows weighed that are too large.
+    simulated(async || {
+        let (warnings, refused) = first_run(TABLE, "string_size", 200_000).await;
+        assert!(warnings.is_empty() && refused > 2, "{refused}: {warnings:?}");
+    });
+}
+
+#[test]
+fn rows_that_are_packed_in_full_because_the_service_leaves_nothing_out_are_told() {
+    for table in [TABLE, "DeviceTvmSoftwareInventory"] {
+        simulated(async || {
+            let (warnings, refused) = first_run(table, "pack_all(true)", 50_000_000).await;
+            assert!(
+                refused == 2 && warnings.len() == 1 && warnings[0].contains("packed in full"),
+                "{refused}: {warnings:?}"
+            );
+        });
+    }
+}
+
+#[test]
+fn rows_that_are_not_packed_at_all_are_told_of_every_table() {
+    for table in [TABLE, "DeviceTvmSoftwareInventory"] {
+        simulated(async || {
+            let (warnings, _) = first_run(table, "pack_all", 50_000_000).await;
+            assert!(warnings.len() == 1 && warnings[0].contains("refuses to pack rows"), "{warnings:?}");
+        });
+    }
 }

@@ -72,6 +72,8 @@ pub struct Setting {
     pub answer_rows: u64,
     /// Whether Defender refuses to pack rows.
     pub refuse_pack: bool,
+    /// What else in a query Defender refuses, by its words.
+    pub refuse_words: Vec<String>,
     pub settings: Vec<(&'static str, String)>,
     /// What every second process has set otherwise: an update of the app goes on.
     pub updated: Vec<(&'static str, String)>,
@@ -105,6 +107,7 @@ impl Setting {
             values_read: None,
             answer_rows: 100_000,
             refuse_pack: false,
+            refuse_words: Vec::new(),
             settings: vec![("CHUNK_SIZE", "10".to_owned()), ("HUNTING_CALLS_PER_MINUTE", "600".to_owned())],
             updated: Vec::new(),
             noted: std::env::var_os("ADXINGESTOR_TRACE").is_some(),
@@ -170,6 +173,7 @@ impl World {
         settings.hunting.limits.read = setting.values_read;
         settings.hunting.limits.rows = setting.answer_rows;
         settings.hunting.refuse_pack = setting.refuse_pack;
+        settings.hunting.refuse_words.clone_from(&setting.refuse_words);
         settings.hunting.gzip = false;
         let (cloud, router) = Cloud::in_process(settings).unwrap();
         if setting.ignores_tags {

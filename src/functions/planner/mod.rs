@@ -252,7 +252,13 @@ impl<'p, 'a> Planner<'p, 'a> {
             Some(Weigh { chunk_id }) => queries::weighed_histogram(source, range, width, chunk_id),
             None => queries::close_histogram(source, range, width),
         };
-        let counted = self.counts(range, span, DIVIDE_BINS, Halvings::Some, query).await?;
+        let counted = match self.counts(range, span, DIVIDE_BINS, Halvings::Some, query).await {
+            Err(error) if weigh.is_some() && self.is_refused(&error) => {
+                tracing::warn!(%error, table = %source.table, "the service refuses to weigh rows, and a window is divided by their number");
+                return Box::pin(self.divide(piece, aim, None)).await;
+            }
+            counted => counted?,
+        };
         let (rows, bytes) = counted.bins.iter().fold((0, 0), |all, bin| (all.0 + bin.rows, all.1 + bin.bytes));
         let caps = aim.caps(rows, bytes);
         let bins = self.refined(counted.bins, caps, false, bins::weighed_like).await?;

@@ -174,13 +174,6 @@ fn warnings(head: &Head, table: &TableRun, windows: &[Window], watermark: &Water
     if *watermark == Watermark::Held {
         warnings.push("the watermark was not moved: meta_Ledger already has another range on record".to_owned());
     }
-    if is_whole(head) {
-        warnings.extend(snapshot::warnings(head));
-        return warnings;
-    }
-    let expired = windows.iter().filter(|w| w.state == WindowState::Expired && is_work_of(w, head));
-    warnings.extend(spelled_out(expired.filter_map(|window| window.error.clone()), "windows expired"));
-    warnings.extend(narrow::warning(head, windows));
     warnings.extend(head.notes.iter().cloned());
     if head.shape.as_ref().is_some_and(|shape| shape.row_format.is_plain()) {
         warnings.push(
@@ -188,6 +181,13 @@ fn warnings(head: &Head, table: &TableRun, windows: &[Window], watermark: &Water
                 .to_owned(),
         );
     }
+    if is_whole(head) {
+        warnings.extend(snapshot::warnings(head));
+        return warnings;
+    }
+    let expired = windows.iter().filter(|w| w.state == WindowState::Expired && is_work_of(w, head));
+    warnings.extend(spelled_out(expired.filter_map(|window| window.error.clone()), "windows expired"));
+    warnings.extend(narrow::warning(head, windows));
     if head.progress.vanished_rows > 0 {
         warnings.push(format!(
             "{} rows that were planned had left the source before they were pulled{}",

@@ -128,6 +128,9 @@ impl Hunting {
         if self.settings.refuse_pack && question.query.contains("pack_all") {
             return Err(Refusal::Query(UNKNOWN_PACK.to_owned()));
         }
+        if let Some(words) = self.settings.refuse_words.iter().find(|words| question.query.contains(words.as_str())) {
+            return Err(Refusal::Query(format!("A recognition error occurred. Unexpected: {words}")));
+        }
         if self.settings.refuse_xxhash && question.query.contains("hash_xxhash64") {
             return Err(Refusal::Query(UNKNOWN_XXHASH.to_owned()));
         }

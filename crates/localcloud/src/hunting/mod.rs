@@ -86,6 +86,8 @@ pub struct Settings {
     pub refused_calls_count: bool,
     /// Whether `pack_all()` is refused, as by a service that does not know it.
     pub refuse_pack: bool,
+    /// What else in a query is refused, by its words.
+    pub refuse_words: Vec<String>,
     /// Whether `hash_xxhash64()` is refused, as by a service that does not know it.
     pub refuse_xxhash: bool,
     /// Tables of which `ingestion_time()` is refused, as of a view.
@@ -114,6 +116,7 @@ impl Default for Settings {
             retry_after: true,
             refused_calls_count: false,
             refuse_pack: false,
+            refuse_words: Vec::new(),
             refuse_xxhash: false,
             refuse_arrival_time: Vec::new(),
             refuse_timespan: false,

@@ -1,5 +1,5 @@
 //! What the rows of a table weigh, found out once by weighing some of them at the source as they will be packed: whether the
-//! service packs rows, and how many of them an answer holds. Knows no plan.
+//! service packs rows, and how many of them an answer holds. A service that refuses to weigh them is asked for some. Knows no plan.
 
 use super::super::Step;
 use super::learn::unknown_table;
@@ -17,7 +17,10 @@ use crate::timestamp::Timestamp;
 use serde_json::{Map, Value};
 
 /// The most rows of a sample that is not weighed at the source.
-const PLAIN_ROWS: u32 = 1_000;
+const MEASURED_ROWS: u32 = 1_000;
+/// What is said of a table for whose rows the service leaves nothing out.
+const PACKED_IN_FULL: &str = "the hunting service refuses pack_all(true), which leaves out empty values, so rows are packed in full from now \
+    on: the same content in larger answers, and more calls";
 /// By how much a sample is widened that held nothing, or narrowed that was too costly.
 const STEP: u64 = 16;
 
@@ -41,12 +44,14 @@ pub async fn weigh(
                 let next =
                     next_format(&table, &error, wanted, shape.row_format, services.settings.row_format.is_none());
                 let Some(next) = next else { return Err(unknown_table(&table, error)) };
-                tracing::warn!(%error, table = head.source, format = ?next, "the service refuses the query that packs and weighs rows; another way is tried");
+                tracing::warn!(%error, table = head.source, format = ?next, "the service refuses to pack rows so; another way is tried");
                 shape.row_format = next;
             }
         }
     };
+    let is_fuller = wanted == RowFormat::Compact && shape.row_format == RowFormat::Full;
     *head = sizing::sampled(head.clone(), shape, &sampled, hunting.byte_cap());
+    head.notes.extend(is_fuller.then(|| PACKED_IN_FULL.to_owned()));
     Ok(())
 }
 
@@ -59,13 +64,17 @@ fn next_format(
     tried: RowFormat,
     ours_to_choose: bool,
 ) -> Option<RowFormat> {
-    let refused = matches!(error, Error::Call(call @ HuntingError::Refused { .. }) if !call.is_unknown(table));
     match tried {
-        _ if !refused => None,
+        _ if !is_refused(table, error) => None,
         RowFormat::Compact if ours_to_choose => Some(RowFormat::Full),
         RowFormat::Compact | RowFormat::Full => Some(wanted.plain()),
         RowFormat::PlainCompact | RowFormat::PlainFull => None,
     }
+}
+
+/// Whether the service does not take a query of a table that it has.
+fn is_refused(table: &Identifier, error: &Error) -> bool {
+    matches!(error, Error::Call(call @ HuntingError::Refused { .. }) if !call.is_unknown(table))
 }
 
 /// A sample, by where parts of it lie; empty where there are no rows, or too many to be weighed.
@@ -96,7 +105,7 @@ impl Sampling<'_, '_> {
         let id = WindowId { ledger: self.head.ledger, low, high, part, generation: 0, repair: 0 }.to_string();
         let chunk_id = (shape.chunk_id == ChunkIdPlace::Row).then_some(id.as_str());
         if shape.row_format.is_plain() {
-            return self.measured(&source, chunk_id, shape.row_format.is_compact()).await;
+            return self.measured(&source, chunk_id, shape.row_format).await;
         }
         loop {
             let partition = (parts > 1).then(|| Partition { index: 0, count: parts, by: by.clone() });
@@ -112,17 +121,28 @@ impl Sampling<'_, '_> {
                 }
                 // All rows are in a few parts, each too much: the first answers will tell.
                 Err(Error::Call(error)) if is_too_much(&error) => return Ok(Parts::new()),
+                // It may be the weighing that is refused, and not the packing.
+                Err(error) if is_refused(&source.table, &error) => {
+                    tracing::warn!(%error, table = %source.table, "the service refuses to weigh rows");
+                    return self.measured(&source, chunk_id, shape.row_format).await;
+                }
                 Err(error) => return Err(error),
             }
         }
     }
 
-    /// The weight of rows that the service does not pack, by the answer that holds some of them: fewer, where they are large.
-    async fn measured(&mut self, source: &Source, chunk_id: Option<&str>, compact: bool) -> Result<Parts, Error> {
-        let mut take = PLAIN_ROWS;
+    /// The weight of rows that the service does not weigh, by the answer that holds some of them: fewer, where they are large.
+    async fn measured(&mut self, source: &Source, chunk_id: Option<&str>, format: RowFormat) -> Result<Parts, Error> {
+        let mut take = MEASURED_ROWS;
         let scan = loop {
-            let query = queries::plain_sample(source, &self.slice, take, chunk_id);
-            match self.hunting.scan(&query, Reader::plain(self.dialect, compact)).await {
+            let (query, reader) = match format.is_plain() {
+                true => (
+                    queries::plain_sample(source, &self.slice, take, chunk_id),
+                    Reader::plain(self.dialect, format.is_compact()),
+                ),
+                false => (queries::packed_sample(source, &self.slice, take, chunk_id), Reader::packed()),
+            };
+            match self.hunting.scan(&query, reader).await {
                 Err(Error::Call(error)) if is_too_much(&error) && take > 1 => take /= 10,
                 Err(Error::Call(error)) if is_too_much(&error) => return Ok(Parts::new()),
                 Err(error) => return Err(error),
