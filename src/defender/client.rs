@@ -109,20 +109,11 @@ impl Client {
     }
 
     async fn open(&self, query: &Query<'_>, cap: u64, deadline: Instant) -> Result<Packed, Error> {
-        let (response, coding) = self.answer(query, deadline).await?;
-        if response.content_length().is_some_and(|bytes| bytes > cap) {
-            return Err(Error::TooLarge { cap });
-        }
-        Ok(Packed::new(response, coding, deadline, self.limits.read_timeout, cap))
-    }
-
-    /// The head of a good answer.
-    async fn answer(&self, query: &Query<'_>, deadline: Instant) -> Result<(Response, Coding), Error> {
         self.outbound.check(&self.endpoint)?;
         let token = within(deadline, "getting a token", self.outbound.token(&self.scope)).await??;
         let response = self.post(query, &token, deadline).await?;
         if response.status() != StatusCode::UNAUTHORIZED || page_of(response.headers()).is_some() {
-            return self.judge(response, &token, deadline).await;
+            return self.judge(response, &token, cap, deadline).await;
         }
         // Tokens end before their time when the app's rights or secrets change: one other token is worth a try.
         let renewed = self.outbound.renewed_token(&self.scope, &token);
@@ -130,9 +121,9 @@ impl Client {
             Some(token) => {
                 drop(response);
                 let response = self.post(query, &token, deadline).await?;
-                self.judge(response, &token, deadline).await
+                self.judge(response, &token, cap, deadline).await
             }
-            None => self.judge(response, &token, deadline).await,
+            None => self.judge(response, &token, cap, deadline).await,
         }
     }
 
@@ -154,29 +145,40 @@ impl Client {
         within(deadline, "waiting for the answer", self.outbound.send(request)).await?.map_err(unsent)
     }
 
-    async fn judge(&self, response: Response, token: &Secret, deadline: Instant) -> Result<(Response, Coding), Error> {
+    /// A good answer, of which the beginning has come.
+    async fn judge(&self, response: Response, token: &Secret, cap: u64, deadline: Instant) -> Result<Packed, Error> {
         let coding = Coding::of(response.headers());
-        if response.status() == StatusCode::OK {
-            if let Some(kind) = page_of(response.headers()) {
-                return Err(Error::Foreign { kind, status: 200 });
+        let status = response.status().as_u16();
+        let after = wait_of(response.headers());
+        let (request_id, mut page) = (request_id(response.headers()), page_of(response.headers()));
+        let body = if response.status() == StatusCode::OK {
+            if let Some(kind) = page {
+                return Err(Error::Foreign { kind, status });
             }
             let coding = coding.map_err(|named| Error::Corrupt {
                 message: format!("it is compressed by `{named}`, which was not asked for"),
             })?;
-            return Ok((response, coding));
-        }
-        let status = response.status().as_u16();
-        let after = wait_of(response.headers());
-        let (request_id, page) = (request_id(response.headers()), page_of(response.headers()));
-        // The status says enough if the body does not come.
-        let patience = deadline.min(Instant::now() + ERROR_BODY_TIMEOUT);
-        let body = match coding {
-            Ok(coding) => Packed::new(response, coding, patience, ERROR_BODY_TIMEOUT, ERROR_BODY_BYTES).whole().await,
-            Err(_) => Ok(Bytes::new()),
+            if response.content_length().is_some_and(|bytes| bytes > cap) {
+                return Err(Error::TooLarge { cap });
+            }
+            let mut answer = Packed::new(response, coding, deadline, self.limits.read_timeout, cap);
+            if !is_error(answer.beginning().await?) {
+                return Ok(answer);
+            }
+            answer.whole().await?
+        } else {
+            // The status says enough if the body does not come.
+            let patience = deadline.min(Instant::now() + ERROR_BODY_TIMEOUT);
+            let body = match coding {
+                Ok(coding) => {
+                    Packed::new(response, coding, patience, ERROR_BODY_TIMEOUT, ERROR_BODY_BYTES).whole().await
+                }
+                Err(_) => Ok(Bytes::new()),
+            };
+            body.unwrap_or_default()
         };
-        let body = body.unwrap_or_default();
         // What names no type shows what it is.
-        let page = page.or_else(|| body.trim_ascii_start().starts_with(b"<").then(|| "text/html".to_owned()));
+        page = page.or_else(|| body.trim_ascii_start().starts_with(b"<").then(|| "text/html".to_owned()));
         let url = format!("{}{}", self.endpoint.host_str().unwrap_or_default(), self.endpoint.path());
         Err(Failure {
             status,
@@ -190,6 +192,14 @@ impl Client {
         }
         .classify())
     }
+}
+
+/// Whether a document that begins so is an error in place of an answer.
+fn is_error(beginning: &[u8]) -> bool {
+    const MEMBER: &[u8] = b"\"error\"";
+    let members = beginning.trim_ascii_start().strip_prefix(b"{").map(<[u8]>::trim_ascii_start);
+    let first = members.and_then(|members| members.get(..MEMBER.len()));
+    first.is_some_and(|first| first.eq_ignore_ascii_case(MEMBER))
 }
 
 async fn within<F: Future>(deadline: Instant, doing: &str, future: F) -> Result<F::Output, Error> {

@@ -54,11 +54,19 @@ pub enum Error {
         /// What it said.
         message: String,
     },
-    /// The query or the request is wrong; repeating does not help.
+    /// The query is wrong; repeating does not help, another query may.
     #[error("the hunting service refused the query ({code}): {message}")]
     Refused {
         /// The error code of the answer, or its HTTP status.
         code: String,
+        /// What it said.
+        message: String,
+    },
+    /// No query is taken there, or not in this way: neither repeating nor another query helps.
+    #[error(
+        "the hunting service takes no such request, whatever is asked: {message}; check DEFENDER_HUNTING_API_URL, and any proxy on the way"
+    )]
+    NotTaken {
         /// What it said.
         message: String,
     },
@@ -82,6 +90,16 @@ pub enum Error {
         permission: &'static str,
         /// The API whose permission that is.
         api: &'static str,
+    },
+    /// The tenant or the service does not allow it, whatever the identity may (403 `DisabledFeature`, `DisallowedOperation`;
+    /// defender-docs `api/common-errors.md`).
+    #[error(
+        "the hunting service does not allow this in the tenant: {message}; no permission changes that: look in the Defender portal \
+         (security.microsoft.com) whether advanced hunting is licensed and switched on there"
+    )]
+    Disallowed {
+        /// What it said.
+        message: String,
     },
     /// There is no such endpoint.
     #[error("there is no hunting API at `{url}` (404); check DEFENDER_HUNTING_API_URL")]
@@ -143,7 +161,7 @@ impl From<ScanError> for Error {
     }
 }
 
-/// An answer that is not 200, taken apart.
+/// An answer that is not 200, or an error for all that, taken apart.
 pub(super) struct Failure<'a> {
     pub(super) status: u16,
     /// `Retry-After`.
@@ -172,29 +190,30 @@ impl Failure<'_> {
         if let Some(kind) = self.page.clone().filter(|_| is_refusal) {
             return Error::Foreign { kind, status };
         }
+        let is_disallowed =
+            ["DisabledFeature", "DisallowedOperation"].iter().any(|known| code.eq_ignore_ascii_case(known));
         match (status, cause) {
-            (400, cause) if code.eq_ignore_ascii_case("TooManyRequests") => {
+            (200 | 400, cause) if code.eq_ignore_ascii_case("TooManyRequests") => {
                 Error::Throttled { after: self.after, cpu: cause == Some(Cause::Cpu), message }
             }
             (429, cause) => Error::Throttled { after: self.after, cpu: cause == Some(Cause::Cpu), message },
-            (400 | 500.., Some(Cause::Cpu)) => Error::Throttled { after: self.after, cpu: true, message },
-            (400 | 413 | 500.., Some(Cause::Size)) => Error::ResultTooLarge { message },
-            (400 | 500.., Some(Cause::Cost)) => Error::TooExpensive { message },
-            (400 | 500.., Some(Cause::Time)) => Error::TimedOut { message },
+            (200 | 400 | 500.., Some(Cause::Cpu)) => Error::Throttled { after: self.after, cpu: true, message },
+            (200 | 400 | 413 | 500.., Some(Cause::Size)) => Error::ResultTooLarge { message },
+            (200 | 400 | 500.., Some(Cause::Cost)) => Error::TooExpensive { message },
+            (200 | 400 | 500.., Some(Cause::Time)) => Error::TimedOut { message },
             (504, _) => Error::GatewayTimedOut { message },
             (400, Some(Cause::Broken)) => Error::Unavailable { message, after: self.after },
             (401, _) => Error::Unauthorized { message },
-            (403, _) => {
-                Error::Forbidden { message, permission: self.dialect.permission(), api: self.dialect.api() }
-            }
+            (403, _) if is_disallowed => Error::Disallowed { message },
+            (403, _) => Error::Forbidden { message, permission: self.dialect.permission(), api: self.dialect.api() },
             (404, _) => Error::NotFound { url: self.url.to_owned() },
             (408 | 500.., _) => Error::Unavailable { message, after: self.after },
-            (300..400, _) => Error::Refused {
-                code: status.to_string(),
-                message: "the endpoint redirects, and a token does not follow; set DEFENDER_HUNTING_API_URL to where the API is"
-                    .to_owned(),
+            (400, _) => Error::Refused { code, message },
+            (300..400, _) => Error::NotTaken {
+                message: format!("HTTP {status}, the endpoint redirects, and a token does not follow"),
             },
-            (400.., _) => Error::Refused { code, message },
+            (400.., _) => Error::NotTaken { message },
+            (200, _) => Error::Corrupt { message: format!("it is an error in place of rows, {message}") },
             _ => Error::Corrupt { message: format!("HTTP status {status} instead of 200") },
         }
     }
@@ -380,11 +399,30 @@ mod tests {
         assert!(matches!(classify(504, &slow), Error::TimedOut { .. }));
         assert!(matches!(classify(401, &error("InvalidAuthenticationToken", "x")), Error::Unauthorized { .. }));
         assert!(matches!(classify(404, ""), Error::NotFound { .. }));
-        assert!(matches!(classify(302, ""), Error::Refused { .. }));
-        assert!(matches!(classify(414, ""), Error::Refused { .. }));
         assert!(matches!(classify(204, ""), Error::Corrupt { .. }));
         let forbidden = classify(403, &error("Forbidden", "Insufficient privileges to complete the operation."));
         assert!(forbidden.to_string().contains("ThreatHunting.Read.All of Microsoft Graph"), "{forbidden}");
+    }
+
+    #[test]
+    fn only_a_400_says_something_of_the_query() {
+        for status in [301, 302, 307, 402, 405, 406, 407, 409, 410, 411, 413, 414, 415, 417, 421, 422, 431, 451] {
+            let met = classify(status, &error("Conflict", "Some words."));
+            let said = met.to_string();
+            assert!(matches!(met, Error::NotTaken { .. }), "{status}: {said}");
+            assert!(said.contains(&status.to_string()) && said.contains("DEFENDER_HUNTING_API_URL"), "{said}");
+        }
+        assert!(matches!(classify(400, &error("Conflict", "Some words.")), Error::Refused { .. }));
+    }
+
+    #[test]
+    fn what_a_tenant_does_not_have_is_no_missing_permission() {
+        for code in ["DisabledFeature", "DisallowedOperation", "disabledFeature"] {
+            let met = classify(403, &error(code, "Tenant feature not enabled."));
+            let said = met.to_string();
+            assert!(matches!(met, Error::Disallowed { .. }), "{said}");
+            assert!(said.contains("Tenant feature not enabled.") && !said.contains("ThreatHunting.Read.All"), "{said}");
+        }
     }
 
     proptest::proptest! {

@@ -225,6 +225,12 @@ impl Source<'_> {
                 seen.findings.push(answers());
                 seen.findings.push(self.forbidden(error));
             }
+            Ended::Failed(Error::Disallowed { message }) => {
+                seen.findings.push(answers());
+                let what = format!("the service does not allow hunting in this tenant ({message})");
+                let remedy = "look in the Defender portal (security.microsoft.com) whether advanced hunting is licensed and switched on";
+                seen.findings.push(Finding::fail(Area::Defender, PERMISSION, what, remedy));
+            }
             Ended::Failed(error @ Error::Unauthorized { .. }) => {
                 seen.findings.push(answers());
                 let remedy = format!("set DEFENDER_RESOURCE_URI={}", dialect.resource(hunting));

@@ -105,8 +105,10 @@ impl Error {
             Self::Call(error) => !matches!(
                 error,
                 HuntingError::Refused { .. }
+                    | HuntingError::NotTaken { .. }
                     | HuntingError::Unauthorized { .. }
                     | HuntingError::Forbidden { .. }
+                    | HuntingError::Disallowed { .. }
                     | HuntingError::NotFound { .. }
             ),
         }
@@ -364,8 +366,10 @@ fn outcome<T>(answered: &Result<T, HuntingError>) -> &'static str {
         Err(HuntingError::Throttled { .. }) => "throttled",
         Err(
             HuntingError::Refused { .. }
+            | HuntingError::NotTaken { .. }
             | HuntingError::Unauthorized { .. }
             | HuntingError::Forbidden { .. }
+            | HuntingError::Disallowed { .. }
             | HuntingError::NotFound { .. }
             | HuntingError::ResultTooLarge { .. }
             | HuntingError::TooExpensive { .. },

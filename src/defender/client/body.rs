@@ -48,6 +48,8 @@ pub struct Packed {
     received: u64,
     given: u64,
     gzip: Option<Unpacking>,
+    /// What was looked at already.
+    beginning: Option<Bytes>,
 }
 
 struct Unpacking {
@@ -59,7 +61,16 @@ impl Packed {
     pub(super) fn new(response: Response, coding: Coding, deadline: Instant, read_timeout: Duration, cap: u64) -> Self {
         let unpacking = || Unpacking { decoder: MultiGzDecoder::new(Vec::new()), pending: Bytes::new() };
         let gzip = (coding == Coding::Gzip).then(unpacking);
-        Self { response, deadline, read_timeout, cap, received: 0, given: 0, gzip }
+        Self { response, deadline, read_timeout, cap, received: 0, given: 0, gzip, beginning: None }
+    }
+
+    /// The first bytes of the document, which are to come again.
+    ///
+    /// # Errors
+    /// As [`Packed::next`].
+    pub(super) async fn beginning(&mut self) -> Result<&[u8], Error> {
+        self.beginning = self.next().await?;
+        Ok(self.beginning.as_deref().unwrap_or_default())
     }
 
     /// The next bytes of the document, or `None` at the end.
@@ -68,6 +79,9 @@ impl Packed {
     /// [`Error::TooLarge`], [`Error::TimedOut`] or, when the connection breaks, there is no body or it is not what it is said to
     /// be compressed by, [`Error::Corrupt`].
     pub async fn next(&mut self) -> Result<Option<Bytes>, Error> {
+        if let Some(beginning) = self.beginning.take() {
+            return Ok(Some(beginning));
+        }
         // What is at hand already would be unpacked to its end without a pause otherwise, and other calls wait.
         consume_budget().await;
         loop {

@@ -36,6 +36,8 @@ fn kind(error: &Error) -> String {
         Error::GatewayTimedOut { .. } => "gateway timed out".to_owned(),
         Error::Refused { .. } if error.is_unknown_table() => "unknown table".to_owned(),
         Error::Refused { code, .. } => format!("refused {code}"),
+        Error::NotTaken { .. } => "not taken".to_owned(),
+        Error::Disallowed { .. } => "disallowed".to_owned(),
         Error::Unauthorized { .. } => "unauthorized".to_owned(),
         Error::Forbidden { permission, api, .. } => format!("forbidden {permission} of {api}"),
         Error::NotFound { .. } => "not found".to_owned(),
@@ -120,8 +122,21 @@ fn cases() -> Vec<(&'static str, String, &'static str)> {
         ("a gateway's page", http("502 Bad Gateway", html, page), "unavailable None"),
         ("an overload", http("503 Service Unavailable", retry, ""), "unavailable Some(10)"),
         ("a gateway that gave up", http("504 Gateway Timeout", json, &graph("UnknownError", "")), "gateway timed out"),
-        ("a redirect", http("307 Temporary Redirect", "location: http://127.0.0.1:1/\r\n", ""), "refused 307"),
-        ("a proxy that wants a password", http("407 Proxy Authentication Required", html, page), "refused 407"),
+        ("a redirect", http("307 Temporary Redirect", "location: http://127.0.0.1:1/\r\n", ""), "not taken"),
+        ("a proxy that wants a password", http("407 Proxy Authentication Required", html, page), "not taken"),
+        ("a method that is not taken", http("405 Method Not Allowed", json, &graph("BadRequest", "POST")), "not taken"),
+        (
+            "a feature that the tenant does not have",
+            http("403 Forbidden", json, &older("DisabledFeature", "Tenant feature not enabled.")),
+            "disallowed",
+        ),
+        ("an error that calls itself an answer", json_answer(&graph("UnknownError", "Some words.")), "corrupt"),
+        ("too many bytes in an answer that is none", json_answer(&graph("BadRequest", SIZE)), "result too large"),
+        (
+            "too many calls in an answer that is none",
+            json_answer(&graph("TooManyRequests", "Later.")),
+            "throttled None",
+        ),
         ("a proxy's page", http("200 OK", html, page), "foreign text/html"),
         ("a page called JSON", json_answer(page), "corrupt"),
         ("nothing", json_answer(""), "corrupt"),
@@ -165,6 +180,21 @@ async fn each_failure_has_an_answer_of_its_own() {
         let said = error.to_string();
         assert!(said.chars().count() < 700 && !said.contains("Bearer"), "{met}: {said}");
         assert_eq!(service.requests.lock().unwrap().len(), 1, "{met} is not repeated here");
+    }
+}
+
+#[tokio::test]
+async fn what_an_error_says_is_kept_where_it_calls_itself_an_answer() {
+    for body in
+        [graph("UnknownError", "Some words."), format!("\r\n {{ {}", &graph("UnknownError", "Some words.")[1..])]
+    {
+        let whole = json_answer(&body).into_bytes();
+        for answer in [whole, with_head("200 OK", &gzip(body.as_bytes()))] {
+            let service = Service::start(GRAPH, vec![answer], false).await;
+            let client = service.client(Tokens::default(), Limits::default());
+            let said = client.rows(&Query::new("T"), soon()).await.unwrap_err().to_string();
+            assert!(said.contains("UnknownError, Some words."), "{said}");
+        }
     }
 }
 

@@ -267,7 +267,7 @@ async fn a_service_that_is_not_there_is_unavailable() {
 #[tokio::test]
 async fn a_redirect_is_not_followed() {
     let error = rows_of(http("302 Found", "location: http://127.0.0.1:1/\r\n", "")).await.unwrap_err();
-    assert!(matches!(error, Error::Refused { .. }), "{error}");
+    assert!(matches!(error, Error::NotTaken { .. }), "{error}");
 }
 
 #[tokio::test]
