@@ -19,7 +19,7 @@ use std::fmt;
 /// What a type of the schema means for the way a value is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
-    /// 0 and 1 stand for a bool.
+    /// 0 and 1 stand for a bool; a service may send one as text.
     Bool,
     /// Texts have up to seven digits behind the second.
     Time,
@@ -151,6 +151,7 @@ fn string(text: &str, kind: Kind, out: &mut Vec<u8>) {
             }
             None => out.extend_from_slice(text.as_bytes()),
         },
+        Kind::Bool => out.extend_from_slice(truth(inner).unwrap_or(text.as_bytes())),
         Kind::Whole if is_whole(inner) => out.extend_from_slice(inner.as_bytes()),
         Kind::Real if inner == "INF" => out.extend_from_slice(b"\"Infinity\""),
         Kind::Real if inner == "-INF" => out.extend_from_slice(b"\"-Infinity\""),
@@ -158,10 +159,22 @@ fn string(text: &str, kind: Kind, out: &mut Vec<u8>) {
     }
 }
 
-/// A time in UTC without its `Z`, and how many of the characters `.0000000` it lacks to have seven digits behind the second.
+/// What a text says of a bool, as some serializers write one.
+fn truth(text: &str) -> Option<&'static [u8]> {
+    let is = |names: [&str; 2]| names.iter().any(|name| text.eq_ignore_ascii_case(name));
+    if is(["true", "1"]) {
+        Some(b"true")
+    } else if is(["false", "0"]) {
+        Some(b"false")
+    } else {
+        None
+    }
+}
+
+/// A time in UTC without its zone, and how many of the characters `.0000000` it lacks to have seven digits behind the second.
 fn seven_digits(text: &str) -> Option<(&str, usize)> {
     const SECONDS: &[u8] = b"0000-00-00T00:00:00";
-    let text = text.strip_suffix('Z')?;
+    let text = text.strip_suffix('Z').or_else(|| text.strip_suffix("+00:00"))?;
     let (date, fraction) = text.as_bytes().split_at_checked(SECONDS.len())?;
     let alike = |byte: &u8, model: &u8| if *model == b'0' { byte.is_ascii_digit() } else { byte == model };
     if !date.iter().zip(SECONDS).all(|(byte, model)| alike(byte, model)) {
