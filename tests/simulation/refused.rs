@@ -4,6 +4,7 @@ use super::oracle::Copied;
 use super::simulated;
 use super::told::world_of;
 use super::world::{Setting, SimulatedTable, World};
+use adxingestor::orchestration::instance::RuntimeStatus;
 use localcloud::adx::ingestion::Mishap;
 use localcloud::faults::{Area, Fault};
 use std::time::Duration;
@@ -87,4 +88,35 @@ fn rows_that_are_not_packed_at_all_are_told_of_every_table() {
             assert!(warnings.len() == 1 && warnings[0].contains("refuses to pack rows"), "{warnings:?}");
         });
     }
+}
+
+/// Why a run does not begin that has its audit in `audit`.
+async fn not_begun(audit: &str, before: &str) -> String {
+    let mut world = world_of(SimulatedTable { name: TABLE, rows: 60, days: 3 }, 100, |setting| {
+        setting.settings.push(("AUDIT_TABLE", audit.to_owned()));
+    });
+    world.adx(before);
+    let id = world.start().await;
+    let run = world.ended(&id, PATIENCE).await.unwrap();
+    assert_eq!(run.status, RuntimeStatus::Failed, "{run:?}");
+    assert!(!world.has_table(TABLE) && world.cloud.ingestion().statistics().messages == 0);
+    if world.has_table(audit) {
+        assert_eq!(world.adx(&format!("{audit} | getschema | count"))[0][0], 2, "it is left as it is");
+    }
+    run.error.unwrap()
+}
+
+#[test]
+fn a_run_whose_records_would_go_into_a_table_of_something_else_does_not_begin() {
+    simulated(async || {
+        let reason = not_begun("Somebodys", ".create table Somebodys (Timestamp: datetime, RawData: dynamic)").await;
+        assert!(reason.contains("Somebodys") && reason.contains("set AUDIT_TABLE to a name that is free"), "{reason}");
+    });
+    simulated(async || {
+        let reason = not_begun(TABLE, "print 1").await;
+        assert!(
+            reason.contains("DeviceEvents is copied to DeviceEvents") && reason.contains("AUDIT_TABLE"),
+            "{reason}"
+        );
+    });
 }

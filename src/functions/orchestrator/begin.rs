@@ -17,7 +17,14 @@ use crate::orchestration::snapshot::TIME_COLUMN;
 use crate::state::{Error, Stored};
 use crate::telemetry::metrics;
 use crate::timestamp::Timestamp;
+use futures_util::future::join_all;
+use std::time::Duration;
 use tokio::time::Instant;
+
+/// How long a look at the metadata tables may take, of a cluster that may not answer at all.
+const LOOK: Duration = Duration::from_secs(15);
+/// What names the metadata tables, in the order of `Catalog::metadata_tables`.
+const SETTINGS: [Option<&str>; 4] = [Some("CONFIG_TABLE"), Some("AUDIT_TABLE"), Some("CHUNK_AUDIT_TABLE"), None];
 
 /// Handles the step.
 ///
@@ -48,6 +55,9 @@ pub async fn handle(app: &App, id: &InstanceId, attempt: u32) -> Result<(), Erro
         Err(reason) => return fail(app, &run, reason).await,
     };
     let deadline = Instant::now() + app.limits.working_time();
+    if let Some(reason) = names_another(services, deadline).await {
+        return fail(app, &run, &reason).await;
+    }
     let rows = match services.catalog.read_config(deadline).await {
         Ok(rows) => rows,
         Err(error) => {
@@ -62,7 +72,8 @@ pub async fn handle(app: &App, id: &InstanceId, attempt: u32) -> Result<(), Erro
             return try_again(app, &run, Debt { delay, ..again }).await;
         }
     };
-    if let Some(reason) = knows_none(&services.settings, &run.record, &rows) {
+    let reason = knows_none(&services.settings, &run.record, &rows);
+    if let Some(reason) = reason.or_else(|| copies_to_own(services, &rows)) {
         return fail(app, &run, &reason).await;
     }
     let mut run = run;
@@ -80,6 +91,38 @@ pub async fn handle(app: &App, id: &InstanceId, attempt: u32) -> Result<(), Erro
     // Another delivery of this message, or a person, was faster: look again.
     let again = ControlMessage::Start { instance: id.clone(), attempt };
     app.state.pay(&[Debt::control(again, app.limits.retry_first)]).await
+}
+
+/// Why nothing can be put on record: what a setting names is a table of something else, to which a run would give columns and rows.
+/// What cannot be looked at now is met again where it is written.
+async fn names_another(services: &Services, deadline: Instant) -> Option<String> {
+    let (catalog, deadline) = (&services.catalog, deadline.min(Instant::now() + LOOK));
+    let looks = catalog.metadata_tables().map(|(table, file)| catalog.look_at_metadata(table, file, deadline));
+    let looks = join_all(looks).await.into_iter().zip(SETTINGS);
+    let (look, setting) =
+        looks.filter_map(|(look, setting)| Some((look.ok()?, setting))).find(|(look, _)| look.is_another())?;
+    let (table, lacks) = (look.table.as_str(), look.lacks());
+    let remedy = match setting {
+        Some(setting) => format!("set {setting} to a name that is free"),
+        None => format!("rename {table} in ADX"),
+    };
+    Some(format!(
+        "{table} is a table of something else: it has none of the columns {lacks}. Nothing was copied; {remedy}"
+    ))
+}
+
+/// The same of one that is still to be made, and that rows of a source are copied to.
+fn copies_to_own(services: &Services, rows: &[ConfigRow]) -> Option<String> {
+    let mut own = services.catalog.metadata_tables().map(|(table, _)| table.as_str()).into_iter().zip(SETTINGS);
+    let is_active = |row: &&ConfigRow| row.is_active == Some(true);
+    let copied = |table: &str| rows.iter().filter(is_active).find(|row| row.destination_table == table);
+    let (table, setting, row) = own.find_map(|(table, setting)| Some((table, setting, copied(table)?)))?;
+    Some(format!(
+        "{} is copied to {table}, where the app keeps its own records{}. Nothing was copied; append a row with another DestinationTable{}",
+        row.source_table,
+        setting.map(|setting| format!(" ({setting})")).unwrap_or_default(),
+        setting.map(|setting| format!(", or set {setting} to a name that is free")).unwrap_or_default()
+    ))
 }
 
 /// Sends the message of another attempt, and tells the watchdog until when it waits. Whoever changes the run meanwhile knows better.
