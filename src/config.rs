@@ -456,6 +456,16 @@ mod tests {
     }
 
     #[test]
+    fn a_database_is_the_same_in_every_spelling_of_its_case() {
+        let key = |database| {
+            let settings = parse(&[GOOD[0], ("ADX_DATABASE", database)]).unwrap();
+            settings.table_key("DeviceEvents", "DeviceEvents")
+        };
+        assert_eq!((key("Defender"), key("DEFENDER")), (key("defender"), key("defender")));
+        assert_ne!(key("defender"), key("defenders"));
+    }
+
+    #[test]
     fn tokens_are_for_the_endpoint_unless_a_setting_says_otherwise() {
         let resource = |more: &[(&str, &str)]| parse(&[&GOOD, more].concat()).unwrap().hunting_resource;
         let older = ("DEFENDER_HUNTING_API_URL", "https://api-gov.securitycenter.microsoft.us/api/advancedqueries/run");
