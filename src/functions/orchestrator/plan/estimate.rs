@@ -5,7 +5,7 @@
 use super::super::begin::planned_tables;
 use super::super::{Step, StepError, store};
 use super::asked::Asked;
-use super::{Content, Planning, learn, ownership, waited_too_long};
+use super::{Content, Planning, is_put_off, learn, ownership, waited_too_long};
 use crate::app::{App, Services};
 use crate::functions::control::status_of;
 use crate::functions::hunting::{Answers, Hunting};
@@ -118,11 +118,12 @@ async fn patiently(app: &App, services: &Services, run: &Instance, table: &Table
         answers = hunting.into_answers();
         let (came_further, now) = (answers.end_attempt(true), app.state.now());
         moved = if came_further { now } else { moved };
+        let is_for_quota = matches!(pause, Pause::Quota(_));
         match plan::retry(Tried { attempt, came_further, waited: now.since(moved) }, pause, &app.limits) {
             Retry::GiveUp => return Estimate::ended(table, failed(error)),
             Retry::WaitedTooLong => return Estimate::ended(table, failed(waited_too_long(&error, moved))),
             Retry::Later { attempt: next, pause } => {
-                tracing::warn!(error, attempt, "a plan is put off");
+                is_put_off(&error, attempt, is_for_quota);
                 attempt = next;
                 tokio::time::sleep(pause).await;
             }
