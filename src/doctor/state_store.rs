@@ -83,8 +83,16 @@ async fn of_file(path: &Path, clock: &Arc<dyn Clock>) -> Stored {
                 format!("{shown} cannot be made: {} is no folder", folder.display()),
                 "set STATE_STORE=sqlite:PATH to a file in a folder on a local disk",
             ),
-            _ => Finding::pass(Area::State, STORE, format!("no state yet; the first start makes {shown}")),
+            folder => match folder.and_then(unwritable) {
+                Some(error) => not_written(format!("{shown} cannot be made ({error})")),
+                None => Finding::pass(Area::State, STORE, format!("no state yet; the first start makes {shown}")),
+            },
         });
+    }
+    // Beside it there are files of what is not yet in it.
+    let file = std::fs::OpenOptions::new().append(true).open(path).err();
+    if let Some(error) = file.or_else(|| path.parent().and_then(unwritable)) {
+        return alone(not_written(format!("{shown} or its folder may not be written ({error})")));
     }
     let (own, clock) = (path.to_owned(), Arc::clone(clock));
     let opening = tokio::task::spawn_blocking(move || sqlite(&own, clock));
@@ -101,6 +109,21 @@ async fn of_file(path: &Path, clock: &Arc<dyn Clock>) -> Stored {
         Ok(Err(error)) => failed(format!("{shown} could not be opened: {error}")),
         Err(_) => failed(format!("{shown} could not be opened within {} s: another process holds it", STEP.as_secs())),
     }
+}
+
+fn not_written(what: String) -> Finding {
+    let remedy = "let the account that runs the app write there (`chown` or `chmod`; a container needs a volume), or set \
+                  STATE_STORE=sqlite:PATH to a file in another folder on a local disk";
+    Finding::fail(Area::State, STORE, what, remedy)
+}
+
+/// Why nothing can be made in a folder. What it is tried with is gone again.
+fn unwritable(folder: &Path) -> Option<std::io::Error> {
+    // That of a name alone.
+    let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
+    let trial = folder.join(format!(".adxingestor-doctor-{}", std::process::id()));
+    let made = std::fs::OpenOptions::new().write(true).create_new(true).open(&trial);
+    made.and_then(|_| std::fs::remove_file(&trial)).err()
 }
 
 async fn of_account(

@@ -409,6 +409,16 @@ pub const BROKEN: &[Broken] = &[
         ],
     ),
     fails(
+        "a state store where nothing can be made",
+        || {
+            let mut scene = Scene::healthy();
+            // Not even by root.
+            scene.set("STATE_STORE", "sqlite:/proc/state.db");
+            scene
+        },
+        &[("state.store", "let the account that runs the app write there")],
+    ),
+    fails(
         "a state store that is another file",
         || {
             let scene = Scene::healthy();
