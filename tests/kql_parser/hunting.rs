@@ -5,7 +5,7 @@ use crate::parser::{Request, Text, parse};
 use crate::sent::{SOURCE, databases, hunting_tables};
 use adxingestor::defender::queries::{
     Axis, Copied, Handover, HashFunction, Hashing, Partition, Past, Range, RowFormat, Slice, Source, bounds,
-    close_histogram, columns as columns_of, count, count_null_watermark, histogram, histogram_with_past,
+    close_histogram, columns as columns_of, count, count_null_watermark, histogram, histogram_with_past, packed_sample,
     partition_counts, plain_sample, plain_window, probe, probe_arrival, sample, shown, slices, snapshot_counts,
     weighed_histogram, window, with_columns,
 };
@@ -70,6 +70,7 @@ fn queries(source: &Source, columns: &[Identifier], watermark: &Identifier) -> V
         queries.push(bounds(source, &slice, watermark));
         queries.push(plain_sample(source, &slice, 200, None));
         queries.push(plain_sample(source, &slice, 200, Some("0f2a")));
+        queries.push(packed_sample(source, &slice, 1_000, Some("0f2a")));
         queries.push(partition_counts(source, &slice, &part.by, 65_535));
         for partition in [None, Some(&part)] {
             queries.push(count(source, &slice, partition));
