@@ -205,6 +205,13 @@ fn with_total(counts: &str, rows: &str) -> String {
     format!("{counts}\n| union ({rows}\n| summarize Total = count())")
 }
 
+/// The same as two queries, the counts and the total, for a service that refuses the one; none where more is asked for beside them.
+pub fn total_apart(counts: &str) -> Option<(&str, &str)> {
+    let (counts, rest) = counts.split_once("\n| union (")?;
+    let total = rest.strip_suffix(')').filter(|total| total.ends_with("\n| summarize Total = count()"))?;
+    Some((counts, total))
+}
+
 /// How many rows (`Rows`) lie in each bin of the cut axis (`Bin`), within `range`, and in all (`Total`), as in all counts by bins, slices
 /// or parts. With `null_axis` the rows without a value there are counted too, under a null `Bin`.
 pub fn histogram(source: &Source, range: &Range, null_axis: bool, bin: Duration) -> String {

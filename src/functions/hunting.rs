@@ -10,6 +10,7 @@ pub use throttled::Known as KnownThrottling;
 pub use timespan::Known as KnownTimespan;
 
 use crate::app::{App, Services};
+use crate::defender::queries;
 use crate::defender::scanner::Scan;
 use crate::defender::{Error as HuntingError, Packed, Query, Reader, Rows};
 use crate::orchestration::limits::LONGEST_ASKED;
@@ -130,6 +131,8 @@ pub struct Hunting<'a> {
     deadline: Instant,
     calls: u64,
     first: Option<First>,
+    /// Whether the service refuses counts with their total beside them.
+    totals_apart: bool,
     /// Of what may be put off.
     answers: Option<Answers>,
 }
@@ -144,7 +147,7 @@ struct First {
 impl<'a> Hunting<'a> {
     /// Calls until `deadline`.
     pub fn new(app: &'a App, services: &'a Services, deadline: Instant) -> Self {
-        Self { app, services, deadline, calls: 0, first: None, answers: None }
+        Self { app, services, deadline, calls: 0, first: None, totals_apart: false, answers: None }
     }
 
     /// Calls until `deadline` for a window whose message carries this permit. If it is void, the first call waits only
@@ -234,7 +237,22 @@ impl<'a> Hunting<'a> {
     /// # Errors
     /// [`Error`]; [`Error::CutShort`] where they come to less.
     pub async fn counts(&mut self, query: &str) -> Result<Rows, Error> {
-        complete(self.rows(query).await?)
+        let apart = queries::total_apart(query);
+        if !self.totals_apart {
+            match (self.rows(query).await, apart) {
+                (Err(error @ Error::Call(HuntingError::Refused { .. })), Some(_)) => {
+                    tracing::warn!(%error, "the total of a count is asked for by itself");
+                }
+                (answer, _) => return complete(answer?),
+            }
+        }
+        let Some((counts, total)) = apart else { return complete(self.rows(query).await?) };
+        // Rows that come into sight in between are counted more, and that is no sign of a cut.
+        let total = self.rows(total).await?;
+        let mut rows = self.rows(counts).await?;
+        self.totals_apart = true;
+        rows.rows.extend(total.rows);
+        complete(rows)
     }
 
     async fn ask(&mut self, query: &Query<'_>) -> Result<Rows, Error> {

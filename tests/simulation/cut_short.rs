@@ -5,32 +5,36 @@ use super::told::world_of;
 use super::world::{SimulatedTable, World};
 
 /// Windows of a hundred rows of a table, where an answer has at most so many.
-fn world(name: &'static str, answer_rows: u64) -> World {
+fn world(name: &'static str, answer_rows: u64, refused: Option<&str>) -> World {
     world_of(SimulatedTable { name, rows: 1_500, days: 20 }, 100, |setting| {
         setting.answer_rows = answer_rows;
+        setting.refuse_words.extend(refused.map(str::to_owned));
     })
 }
 
 #[test]
 fn rows_are_lost_by_no_count_that_comes_back_without_some_of_its_bins() {
-    simulated(async || {
-        let mut world = world("DeviceEvents", 400);
-        let told = world.run_of("DeviceEvents").await;
-        assert!(told.result.success, "{told:?}");
-        world.whole("DeviceEvents").await;
-        // Late rows are found by the same counts.
-        world.more_of("DeviceEvents", 500).await;
-        let told = world.run_of("DeviceEvents").await;
-        assert!(told.result.success, "{told:?}");
-        world.whole("DeviceEvents").await;
-    });
+    // By a service that refuses it beside the counts, the total is told by itself.
+    for refused in [None, Some("| union (")] {
+        simulated(async || {
+            let mut world = world("DeviceEvents", 400, refused);
+            let told = world.run_of("DeviceEvents").await;
+            assert!(told.result.success, "{told:?}");
+            world.whole("DeviceEvents").await;
+            // Late rows are found by the same counts.
+            world.more_of("DeviceEvents", 500).await;
+            let told = world.run_of("DeviceEvents").await;
+            assert!(told.result.success, "{told:?}");
+            world.whole("DeviceEvents").await;
+        });
+    }
 }
 
 #[test]
 fn a_table_whose_counts_are_always_cut_short_fails_and_says_so() {
     for table in ["DeviceEvents", "DeviceTvmSoftwareInventory"] {
         simulated(async || {
-            let mut world = world(table, 1);
+            let mut world = world(table, 1, None);
             let told = world.run_of(table).await;
             let error = told.result.error.clone().unwrap_or_default();
             assert!(!told.result.success && error.contains("cut short"), "{table}: {told:?}");
