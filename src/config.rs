@@ -304,6 +304,12 @@ impl Settings {
         TableKey::new(&self.tenant, source, &self.cluster_name(), &self.database, destination)
     }
 
+    /// The settings that tell a table's ledger from those of others and can be spelled in several ways, for a person.
+    pub fn told_apart_by(&self) -> String {
+        let tenant = if self.tenant.is_empty() { "unset" } else { &self.tenant };
+        format!("AZURE_TENANT_ID {tenant}, ADX_DATABASE {}", self.database)
+    }
+
     /// What tells the cluster from others in the ledger. A stand-in on loopback is the same on another port.
     pub fn cluster_name(&self) -> String {
         let host = self.cluster.host_str().unwrap_or_default().to_ascii_lowercase();
@@ -463,6 +469,23 @@ mod tests {
         };
         assert_eq!((key("Defender"), key("DEFENDER")), (key("defender"), key("defender")));
         assert_ne!(key("defender"), key("defenders"));
+    }
+
+    #[test]
+    fn a_tenant_is_the_same_in_every_spelling_of_its_case() {
+        let key = |tenant| {
+            let settings = parse(&[&GOOD[..], &[("AZURE_TENANT_ID", tenant)]].concat()).unwrap();
+            settings.table_key("DeviceEvents", "DeviceEvents")
+        };
+        assert_eq!(key("0F8FAD5B-D9CB-469F-A165-70867728950E"), key("0f8fad5b-d9cb-469f-a165-70867728950e"));
+        assert_ne!(key("0f8fad5b-d9cb-469f-a165-70867728950e"), key("contoso.onmicrosoft.com"));
+    }
+
+    #[test]
+    fn what_tells_a_ledger_from_others_is_shown_as_it_is_set() {
+        let told = |more: &[(&str, &str)]| parse(&[&GOOD[..], more].concat()).unwrap().told_apart_by();
+        assert_eq!(told(&[]), "AZURE_TENANT_ID unset, ADX_DATABASE db");
+        assert_eq!(told(&[("AZURE_TENANT_ID", "T")]), "AZURE_TENANT_ID T, ADX_DATABASE db");
     }
 
     #[test]

@@ -141,11 +141,13 @@ impl Table<'_> {
             return None;
         }
         let what = format!(
-            "{} belongs to the ledger {owner}, which is not in this state store: runs refuse the table",
-            config.destination
+            "{} belongs to the ledger {owner}, which is not in this state store, or is there by another spelling of AZURE_TENANT_ID or \
+             ADX_DATABASE (now: {}): runs refuse the table",
+            config.destination,
+            self.parts.settings.told_apart_by()
         );
         let remedy = format!(
-            "run with the STATE_STORE that holds it; if that is lost, `adxingestor adopt --table {}`",
+            "run with the STATE_STORE that holds it, or the spelling; if that is lost, `adxingestor adopt --table {}`",
             config.source
         );
         Some(Finding::fail(Area::Destination, id, what, remedy))

@@ -88,9 +88,10 @@ impl TableKey {
     pub fn new(tenant: &str, source: &str, cluster: &str, database: &str, destination: &str) -> Self {
         let mut hash = Sha256::new();
         let destination = if mutated!(KeyWithoutDestination) { "" } else { destination };
-        // Names of databases have no case, those of tables have (dataexplorer-docs `query/schema-entities/entity-names.md`).
-        let database = database.to_lowercase();
-        for part in [tenant, source, cluster, &database, destination] {
+        // Ids of tenants and names of databases have no case, those of tables have (dataexplorer-docs
+        // `query/schema-entities/entity-names.md`).
+        let (tenant, database) = (tenant.to_lowercase(), database.to_lowercase());
+        for part in [&tenant, source, cluster, &database, destination] {
             hash.update((part.len() as u64).to_be_bytes());
             hash.update(part.as_bytes());
         }

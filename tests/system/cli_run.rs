@@ -178,6 +178,32 @@ async fn only_the_tables_that_are_named_are_copied_and_one_that_failed_is_told_b
     assert!(empty.json()["error"].as_str().unwrap().contains("nothing lies between"), "{}", empty.all());
 }
 
+/// A run with other settings than those of the app.
+async fn run_with(app: &Deployment, settings: &[(&str, &str)], arguments: &[&str]) -> Ended {
+    let mut command = started(app, arguments);
+    command.envs(settings.iter().copied());
+    Ended::of(tokio::time::timeout(PATIENCE, command.output()).await.expect("it ends").unwrap())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn another_case_of_tenant_and_database_is_the_same_ledger_and_another_spelling_is_named() {
+    const TENANT: &str = "aaaabbbb-0000-cccc-1111-dddd2222eeee";
+    let app = one_table(&[("CHUNK_SIZE", "400"), ("AZURE_TENANT_ID", TENANT)]);
+    run_json(&app, 0, &[]).await;
+    let upper = TENANT.to_uppercase();
+    let database = app.setting("ADX_DATABASE");
+    let same = run_with(&app, &[("AZURE_TENANT_ID", &upper)], &["--json"]).await;
+    assert_eq!(same.code, Some(0), "{}", same.all());
+    let other = run_with(&app, &[("AZURE_TENANT_ID", "contoso.example")], &["--json"]).await;
+    assert_eq!(other.code, Some(3), "{}", other.all());
+    let error = other.result(TABLE)["error"].to_string();
+    let now = format!(
+        "another spelling of AZURE_TENANT_ID or ADX_DATABASE (now: AZURE_TENANT_ID contoso.example, ADX_DATABASE {database})"
+    );
+    assert!(error.contains(&now), "{error}");
+    assert_eq!(app.rows(TABLE), ROWS);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_comes_after_the_end_that_was_asked_for_is_the_next_runs() {
     let app = one_table(&[("CHUNK_SIZE", "400")]);

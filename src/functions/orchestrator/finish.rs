@@ -136,7 +136,8 @@ async fn move_watermark(
         return Ok(Watermark::Moved);
     };
     let owner = services.catalog.ledger_owner(&head.source, &head.destination, deadline).await?;
-    if let Some(foreign) = foreign(head, owner.as_ref().map(|owner| owner.ledger_id.as_str())) {
+    let owner = owner.as_ref().map(|owner| owner.ledger_id.as_str());
+    if let Some(foreign) = foreign(head, owner, &services.settings.told_apart_by()) {
         tracing::error!(table = head.source, %foreign, "the watermark is not moved");
         return Ok(Watermark::Foreign(foreign.to_string()));
     }

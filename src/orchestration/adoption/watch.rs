@@ -35,24 +35,28 @@ pub struct Unknown {
 /// A destination that another ledger owns.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "{destination} belongs to another ledger ({owner}; ours is {ours}): its rows are on record in another state store. Run with that \
-     STATE_STORE; or, if that is lost, run `adxingestor adopt --table {source_table}` with this one"
+    "{destination} belongs to another ledger ({owner}; ours is {ours}): its rows are on record in another state store, or this one was \
+     used with another spelling of AZURE_TENANT_ID or ADX_DATABASE (now: {now}). Run with that STATE_STORE or spelling; or, if that is \
+     lost, run `adxingestor adopt --table {source_table}` with this one"
 )]
 pub struct Foreign {
     destination: String,
     source_table: String,
     owner: String,
     ours: String,
+    now: String,
 }
 
-/// What is wrong with a destination whose owner is the ledger `owner`, if anything: what nobody owns may be ours.
-pub fn foreign(head: &Head, owner: Option<&str>) -> Option<Foreign> {
+/// What is wrong with a destination whose owner is the ledger `owner`, if anything: what nobody owns may be ours. `now` shows the
+/// settings that our ledger was found by.
+pub fn foreign(head: &Head, owner: Option<&str>, now: &str) -> Option<Foreign> {
     let ours = head.ledger.to_string();
     owner.filter(|owner| *owner != ours).map(|owner| Foreign {
         destination: head.destination.clone(),
         source_table: head.source.clone(),
         owner: owner.to_owned(),
         ours: ours.clone(),
+        now: now.to_owned(),
     })
 }
 
@@ -164,9 +168,10 @@ mod tests {
     #[test]
     fn only_what_another_ledger_owns_is_refused() {
         let ours = head(TableState::Planning);
-        assert_eq!(foreign(&ours, None), None);
-        assert_eq!(foreign(&ours, Some(&ours.ledger.to_string())), None);
-        let said = foreign(&ours, Some("00000000000000ff")).unwrap().to_string();
+        assert_eq!(foreign(&ours, None, ""), None);
+        assert_eq!(foreign(&ours, Some(&ours.ledger.to_string()), ""), None);
+        let said = foreign(&ours, Some("00000000000000ff"), "ADX_DATABASE d").unwrap().to_string();
+        assert!(said.contains("another spelling of AZURE_TENANT_ID or ADX_DATABASE (now: ADX_DATABASE d)"), "{said}");
         assert!(
             said.contains("x belongs to another ledger (00000000000000ff;") && said.contains("--table s"),
             "{said}"

@@ -45,7 +45,8 @@ pub async fn check(
 /// Refuses a destination that another ledger owns.
 pub async fn refuse_foreign(services: &Services, head: &Head, deadline: Instant) -> Step<()> {
     let owner = services.catalog.ledger_owner(&head.source, &head.destination, deadline).await?;
-    watch::foreign(head, owner.as_ref().map(|owner| owner.ledger_id.as_str()))
+    let now = services.settings.told_apart_by();
+    watch::foreign(head, owner.as_ref().map(|owner| owner.ledger_id.as_str()), &now)
         .map_or(Ok(()), |foreign| Err(StepError::Failed(foreign.to_string())))
 }
 
