@@ -22,6 +22,7 @@ use crate::adx::ingestion::Ingestor;
 use crate::adx::{Client as AdxClient, Endpoints, FreshIds, Pace};
 use crate::config::{Lookup, Problem, Settings, StateStore, cloud};
 use crate::defender::{Client as DefenderClient, Limits as DefenderLimits};
+use crate::orchestration::instance::TableRun;
 use crate::outbound::{Error as OutboundError, Outbound, TrustedHosts, credential, http_client};
 use crate::random::Random;
 use crate::state::{State, Tenant};
@@ -33,7 +34,7 @@ use settings::{Usable, quoted};
 use state_store::{Place, Stored};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 
 /// The most time of one request.
 const STEP: Duration = Duration::from_secs(15);
@@ -184,10 +185,26 @@ impl Look<'_> {
         let client = DefenderClient::new(way.outbound.clone(), url, resource, DefenderLimits::default());
         let outbound = way.outbound.clone();
         let source = defender::Source { settings, client, outbound, claims, kind: way.kind, state: self.state };
-        let tables = metadata.tables.as_ref().map_err(Clone::clone).map(|tables| {
-            tables::wanted(tables.iter().filter(|table| table.result.is_none()).map(|table| &table.config))
-        });
+        let tables = match &metadata.tables {
+            Ok(tables) => Ok(self.wanted(tables, ends).await),
+            Err(cause) => Err(cause.clone()),
+        };
         source.look(tables, ends).await
+    }
+
+    /// The tables that are looked for at the source, with what their ledgers say of them as far as the state store tells.
+    async fn wanted(&self, tables: &[TableRun], ends: Ends) -> Vec<tables::Wanted> {
+        let mut known = Vec::new();
+        for table in tables.iter().filter(|table| table.result.is_none()) {
+            let head = match self.state {
+                Some(state) => {
+                    timeout_at(ends.step(), state.head(&table.key)).await.ok().and_then(Result::ok).flatten()
+                }
+                None => None,
+            };
+            known.push((&table.config, head.map(|head| head.record)));
+        }
+        tables::wanted(known.iter().map(|(config, head)| (*config, head.as_ref())))
     }
 
     /// What needs the results of others.

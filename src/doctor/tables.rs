@@ -3,7 +3,9 @@
 use super::{Area, Finding};
 use crate::defender::queries::ARRIVAL_COLUMN;
 use crate::kql::Identifier;
+use crate::orchestration::head::learn::{OtherCopy, agree};
 use crate::orchestration::instance::{LoadType, TableConfig};
+use crate::orchestration::ledger::Head;
 use crate::setup::Columns;
 use std::collections::BTreeMap;
 
@@ -15,6 +17,10 @@ pub(super) struct Wanted {
     pub table: Identifier,
     /// Those that the configuration names.
     columns: Vec<String>,
+    /// The column by which its rows were copied so far, where there is a ledger.
+    copied_by: Option<String>,
+    /// What the configuration asks for and its ledger does not agree to, and what does away with that.
+    disagreement: Option<(String, String)>,
 }
 
 /// What the service has told of them.
@@ -28,26 +34,51 @@ pub(super) struct Told {
     pub columns: BTreeMap<String, Columns>,
 }
 
-/// The tables by name, each once.
-pub(super) fn wanted<'a>(configs: impl Iterator<Item = &'a TableConfig>) -> Vec<Wanted> {
-    let mut wanted: BTreeMap<&str, Vec<String>> = BTreeMap::new();
-    for config in configs {
-        let columns = wanted.entry(&config.source).or_default();
+/// The tables by name, each once; with a table, its ledger where there is one.
+pub(super) fn wanted<'a>(tables: impl Iterator<Item = (&'a TableConfig, Option<&'a Head>)>) -> Vec<Wanted> {
+    let mut wanted: BTreeMap<Identifier, Wanted> = BTreeMap::new();
+    for (config, head) in tables {
+        let Ok(table) = Identifier::new(&config.source) else { continue };
+        let known = wanted.entry(table.clone()).or_insert_with(|| Wanted {
+            table,
+            columns: Vec::new(),
+            copied_by: None,
+            disagreement: None,
+        });
+        if let Some(head) = head.filter(|head| head.shape.is_some()) {
+            known.copied_by = Some(head.watermark_column.clone());
+            known.disagreement = disagreement(head, config).or(known.disagreement.take());
+        }
         // A snapshot's rows get the time of the snapshot, and arrival is no column.
         if config.load_type != Some(LoadType::Snapshot) && config.watermark_column != ARRIVAL_COLUMN {
-            columns.push(config.watermark_column.clone());
+            known.columns.push(config.watermark_column.clone());
         }
     }
-    let known = |(name, columns)| Identifier::new(name).ok().map(|table| Wanted { table, columns });
-    wanted.into_iter().filter_map(known).collect()
+    wanted.into_values().collect()
+}
+
+/// What a run would refuse, and the row that it takes.
+fn disagreement(head: &Head, config: &TableConfig) -> Option<(String, String)> {
+    let other = agree(head, config).err()?;
+    let row = match &other {
+        OtherCopy::WatermarkColumn { before, .. } => format!("WatermarkColumn {before}"),
+        OtherCopy::LoadType { whole: true, .. } => "LoadType Snapshot".to_owned(),
+        OtherCopy::LoadType { whole: false, .. } => "the LoadType that it had".to_owned(),
+    };
+    Some((other.to_string(), format!("append a row for {} to the configuration with {row}", config.source)))
 }
 
 /// What is said of them.
 pub(super) fn findings(wanted: &[Wanted], told: &Told) -> Vec<Finding> {
     let Told { unknown, unasked, columns } = told;
     let mut findings: Vec<Finding> = unknown.iter().map(|table| absent(table)).collect();
-    let without = wanted.iter().filter_map(|wanted| without_column(wanted, columns.get(wanted.table.as_str())?));
-    findings.extend(without);
+    let is_there = |wanted: &&Wanted| !unknown.iter().any(|table| table == wanted.table.as_str());
+    findings.extend(wanted.iter().filter(is_there).filter_map(|wanted| {
+        let refused = wanted.disagreement.clone().map(|(what, remedy)| {
+            Finding::fail(Area::Defender, id(wanted.table.as_str()), format!("runs refuse the table: {what}"), remedy)
+        });
+        refused.or_else(|| without_column(wanted, columns.get(wanted.table.as_str())?))
+    }));
     if !unasked.is_empty() {
         let what = format!("not looked at, to spare the tenant's calls: {}", unasked.join(", "));
         let remedy = "run this command again when what else failed is mended";
@@ -84,12 +115,19 @@ fn without_column(wanted: &Wanted, held: &Columns) -> Option<Finding> {
     // The time of the event itself first.
     times.sort_by_key(|name| !matches!(*name, "Timestamp" | "TimeGenerated"));
     let what = format!("{table} has no column {column}, which WatermarkColumn names");
+    let anew = match &wanted.copied_by {
+        // Its rows have no value in another column.
+        Some(_) => "another DestinationTable and ",
+        None => "",
+    };
     let remedy = match times.as_slice() {
         [] => {
-            format!("append a row for {table} with LoadType Snapshot to the configuration: it has no time to copy by")
+            format!(
+                "append a row for {table} with {anew}LoadType Snapshot to the configuration: it has no time to copy by"
+            )
         }
         times => format!(
-            "append a row for {table} to the configuration with WatermarkColumn {}",
+            "append a row for {table} to the configuration with {anew}WatermarkColumn {}",
             [times, &[ARRIVAL_COLUMN]].concat().join(" or ")
         ),
     };
@@ -107,6 +145,9 @@ pub(super) fn names_it(message: &str, table: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::doctor::Status;
+    use crate::orchestration::head::testing::{head, shape};
+    use crate::orchestration::ledger::TableState;
 
     #[test]
     fn a_table_is_told_from_one_that_has_it_in_its_name() {
@@ -131,7 +172,7 @@ mod tests {
     #[test]
     fn tables_are_asked_for_once_and_what_is_no_name_is_left_out() {
         let configs = ["B", "A", "B", "a | b"].map(|name| config(name, "Timestamp", LoadType::Full));
-        let found = wanted(configs.iter());
+        let found = wanted(configs.iter().map(|config| (config, None)));
         assert_eq!(found.iter().map(|wanted| wanted.table.as_str()).collect::<Vec<_>>(), ["A", "B"]);
         assert_eq!(found[1].columns, ["Timestamp", "Timestamp"]);
     }
@@ -143,7 +184,10 @@ mod tests {
             Told { columns: BTreeMap::from([("T".to_owned(), columns)]), ..Told::default() }
         };
         let of = |column, load_type, told: &Told| {
-            findings(&wanted([config("T", column, load_type)].iter()), told).remove(0).remedy.unwrap_or_default()
+            findings(&wanted([(&config("T", column, load_type), None)].into_iter()), told)
+                .remove(0)
+                .remedy
+                .unwrap_or_default()
         };
         let events = columns(&[("Timestamp", "datetime"), ("A", "string")]);
         assert_eq!(of("Timestamp", LoadType::Incremental, &events), "");
@@ -152,5 +196,37 @@ mod tests {
         let remedy = of("TimeStamp", LoadType::Incremental, &events);
         assert!(remedy.ends_with("with WatermarkColumn Timestamp or Watermark_IngestionTime"), "{remedy}");
         assert!(of("X", LoadType::Full, &columns(&[("A", "string")])).contains("LoadType Snapshot"));
+    }
+
+    #[test]
+    fn a_table_that_was_copied_is_held_to_the_column_that_it_was_copied_by() {
+        let events = ["Timestamp", "ReportTime"].map(|name| (name.to_owned(), "datetime".to_owned()));
+        let told =
+            Told { columns: BTreeMap::from([("s".to_owned(), events.into_iter().collect())]), ..Told::default() };
+        let head = Head {
+            shape: Some(shape()),
+            source: "s".into(),
+            watermark_column: "Timestamp".into(),
+            ..head(TableState::Idle)
+        };
+        let of = |column, load_type, head: &Head, told: &Told| {
+            findings(&wanted([(&config("s", column, load_type), Some(head))].into_iter()), told).remove(0)
+        };
+        let remedy = |column| of(column, LoadType::Incremental, &head, &told).remedy.unwrap_or_default();
+        assert_eq!(remedy("Timestamp"), "");
+        for other in [ARRIVAL_COLUMN, "ReportTime", "TimeStamp"] {
+            assert!(
+                remedy(other).ends_with("to the configuration with WatermarkColumn Timestamp"),
+                "{}",
+                remedy(other)
+            );
+        }
+        assert_eq!(of(ARRIVAL_COLUMN, LoadType::Incremental, &head, &Told::default()).status, Status::Fail);
+        assert!(of("", LoadType::Snapshot, &head, &told).what.contains("was copied by ranges"));
+        let gone = Head { watermark_column: "Gone".into(), ..head.clone() };
+        let remedy = of("Gone", LoadType::Incremental, &gone, &told).remedy.unwrap_or_default();
+        assert!(remedy.contains("with another DestinationTable and WatermarkColumn Timestamp"), "{remedy}");
+        let never = Head { shape: None, ..head.clone() };
+        assert_eq!(of(ARRIVAL_COLUMN, LoadType::Incremental, &never, &told).remedy, None);
     }
 }

@@ -205,6 +205,25 @@ async fn another_case_of_tenant_and_database_is_the_same_ledger_and_another_spel
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn doctor_holds_a_copied_table_to_its_column_as_a_run_does() {
+    let app = one_table(&[("CHUNK_SIZE", "400")]);
+    run_json(&app, 0, &[]).await;
+    let (_, fine) = app.command(&["doctor"]).await;
+    assert!(!fine.contains("defender.table."), "{fine}");
+    app.adx(
+        ".set-or-append meta_MigrationConfiguration <| meta_MigrationConfiguration | extend WatermarkColumn = 'Watermark_IngestionTime'",
+    );
+    let planned = run_json(&app, 3, &["--dry-run"]).await.json();
+    let refusal = planned["tables"][0]["error"].as_str().unwrap().to_owned();
+    let (success, told) = app.command(&["doctor"]).await;
+    assert!(!success && told.contains(&format!("FAIL  defender.table.{TABLE}")), "{told}");
+    assert!(
+        told.contains(&refusal) && told.contains("to the configuration with WatermarkColumn Timestamp\n"),
+        "{told}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_comes_after_the_end_that_was_asked_for_is_the_next_runs() {
     let app = one_table(&[("CHUNK_SIZE", "400")]);
     let (end, until) = days_ago(3);
