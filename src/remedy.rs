@@ -5,6 +5,7 @@ use crate::adx::template::fill;
 use crate::kql::{Datetime, Identifier, Literal, SingleQuoted, Text};
 use crate::timestamp::Timestamp;
 use std::fmt::{self, Display};
+use url::Url;
 
 /// A name from configuration or ledger. One that Kusto does not accept is quoted, so that no command becomes another one.
 pub(crate) struct Named<'a>(pub &'a str);
@@ -16,6 +17,16 @@ impl Display for Named<'_> {
             Err(_) => write!(f, "[{}]", Text(self.0)),
         }
     }
+}
+
+/// Names a database that is there, or makes this one (learn.microsoft.com "az kusto database").
+pub fn name_or_make_database(cluster: &Url, database: &str) -> String {
+    let cluster = cluster.host_str().unwrap_or_default().split('.').next().unwrap_or_default();
+    format!(
+        "set ADX_DATABASE to one of `az kusto database list --cluster-name {cluster} --resource-group GROUP`, or make it: `az kusto \
+         database create --cluster-name {cluster} --resource-group GROUP --database-name {database} --read-write-database \
+         location=REGION`"
+    )
 }
 
 /// Where a row holds the id of its window.

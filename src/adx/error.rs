@@ -14,6 +14,9 @@ pub(crate) const MAX_MESSAGE_CHARS: usize = 2048;
 /// The code of what this side refuses itself.
 const INVALID: &str = "Invalid";
 
+/// How an address that nothing has is told.
+const NO_ADDRESS: &str = "the address asked";
+
 /// What a service may say is not there.
 const ENTITIES: [&str; 5] = ["table", "function", "entity", "view", "mapping"];
 
@@ -128,6 +131,19 @@ impl Error {
     /// Whether nothing was sent because it could only have been refused: repeating it changes nothing.
     pub fn is_invalid(&self) -> bool {
         matches!(self, Self::Refused { code, .. } if code == INVALID)
+    }
+
+    /// Whether the database itself is not there, rather than something in it.
+    pub fn is_missing_database(&self) -> bool {
+        let Self::NotFound { what } = self else { return false };
+        let what = what.to_lowercase();
+        let of_an_entity = ["'table'", "'function'", "failed to resolve"];
+        what.contains("database") && !of_an_entity.iter().any(|part| what.contains(part))
+    }
+
+    /// Whether nothing has the address that was asked: no cluster is there.
+    pub fn is_missing_address(&self) -> bool {
+        matches!(self, Self::NotFound { what } if what.contains(NO_ADDRESS))
     }
 
     /// Whether it stays as it is until a person does something: a role that is missing, a setting that cannot be, an identity that
@@ -295,7 +311,7 @@ impl RequestText<'_> {
         match status {
             401 => Error::Unauthorized { message },
             403 => self.denied(&[], &message),
-            404 => Error::NotFound { what: format!("the address asked ({message})") },
+            404 => Error::NotFound { what: format!("{NO_ADDRESS} ({message})") },
             429 => Error::Throttled { after, message },
             408 | 500.. => self.failed(after, message),
             _ => Error::Refused { code: format!("HTTP {status}"), message, permanent: true },
@@ -378,6 +394,17 @@ mod tests {
             Error::TooLarge { .. } => "too large",
             Error::Outbound(_) => "outbound",
         }
+    }
+
+    #[test]
+    fn a_database_that_is_not_there_is_told_from_what_is_not_there_in_it() {
+        let missing = |what: &str| Error::NotFound { what: what.to_owned() }.is_missing_database();
+        assert!(missing("Entity name 'D' of kind 'Database' does not exist."));
+        assert!(missing("Database 'D' could not be found"));
+        assert!(!missing("Entity ID 'T' of kind 'Table' was not found in database 'D'"));
+        assert!(!missing("'where' operator: Failed to resolve table or column expression named 'vw_database'"));
+        assert!(!Error::corrupt("database").is_missing_database());
+        assert!(Error::NotFound { what: format!("{NO_ADDRESS} (status 404)") }.is_missing_address());
     }
 
     #[test]

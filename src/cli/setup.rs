@@ -67,6 +67,7 @@ pub async fn run(arguments: Arguments, lookup: Lookup<'_>) -> Result<ExitCode, S
     let (limits, repairs) = (services.settings.limits.clone(), services.settings.repair == Repair::Delete);
     let state = State::new(storage, Arc::new(SystemRandom), Tenant::new(&services.settings.tenant, &limits));
     let app = App { state, limits, services: Ok(Arc::new(services)) };
+    setup::find_database(&app, setup::deadline()).await.map_err(|error| error.to_string())?;
     if arguments.from_python_app {
         return existing(&app, &identity, arguments.apply).await;
     }

@@ -144,13 +144,13 @@ fn judge(seen: &mut Seen, parts: &Parts<'_>, config: Result<Table, Error>) -> bo
     let reached = || Finding::pass(Area::Adx, CLUSTER, format!("{} answers", settings.cluster));
     let there = || Finding::pass(Area::Adx, DATABASE, format!("the database {} is there", settings.database));
     match &config {
-        Err(error @ Error::NotFound { what }) if is_about_database(what) => {
+        Err(error) if error.is_missing_database() => {
             seen.push(reached());
             seen.push(no_database(error, settings));
             seen.cause = Some(quoted(DATABASE));
         }
-        Err(Error::NotFound { what }) if what.contains("the address asked") => {
-            seen.push(unreached(&Error::NotFound { what: what.clone() }, parts));
+        Err(error) if error.is_missing_address() => {
+            seen.push(unreached(error, parts));
             seen.cause = Some(quoted(CLUSTER));
         }
         Err(error @ Error::Denied { .. }) => {
@@ -189,25 +189,9 @@ fn judge(seen: &mut Seen, parts: &Parts<'_>, config: Result<Table, Error>) -> bo
     false
 }
 
-fn is_about_database(what: &str) -> bool {
-    let what = what.to_lowercase();
-    what.contains("database") && !["'table'", "'function'", "failed to resolve"].iter().any(|part| what.contains(part))
-}
-
 fn no_database(error: &Error, settings: &Settings) -> Finding {
-    let host = settings.cluster.host_str().unwrap_or_default();
-    let cluster = host.split('.').next().unwrap_or_default();
-    Finding::fail(
-        Area::Adx,
-        DATABASE,
-        error.to_string(),
-        format!(
-            "set ADX_DATABASE to one of `az kusto database list --cluster-name {cluster} --resource-group GROUP`, or make it: `az \
-             kusto database create --cluster-name {cluster} --resource-group GROUP --database-name {} --read-write-database \
-             location=REGION`",
-            settings.database
-        ),
-    )
+    let remedy = remedy::name_or_make_database(&settings.cluster, &settings.database);
+    Finding::fail(Area::Adx, DATABASE, error.to_string(), remedy)
 }
 
 fn unreached(error: &Error, parts: &Parts<'_>) -> Finding {
@@ -416,7 +400,8 @@ mod tests {
             ("Failed to resolve table or column expression named 'vw'", false),
             ("Entity ID 'vw' of kind 'Function' was not found in database 'D'.", false),
         ] {
-            assert_eq!(is_about_database(what), is, "{what}");
+            let error = Error::NotFound { what: what.to_owned() };
+            assert_eq!(error.is_missing_database(), is, "{what}");
         }
     }
 }

@@ -21,9 +21,11 @@ use crate::app::{App, Services};
 use crate::defender::queries::ARRIVAL_COLUMN;
 use crate::functions::hunting::{Error as HuntingError, Hunting};
 use crate::orchestration::snapshot::TIME_COLUMN;
+use crate::remedy;
 use std::collections::BTreeMap;
 use std::time::Duration;
 use tokio::time::Instant;
+use url::Url;
 
 /// How long setting up may take: a few hunting calls within the quota, and some commands.
 const LONGEST: Duration = Duration::from_secs(900);
@@ -39,6 +41,19 @@ pub enum Error {
     /// Azure Data Explorer.
     #[error(transparent)]
     Adx(#[from] crate::adx::Error),
+    /// The database is not there: nothing can be set up in it.
+    #[error(
+        "there is no database {database} at {cluster} ({error}): {}",
+        remedy::name_or_make_database(cluster, database)
+    )]
+    NoDatabase {
+        /// The cluster.
+        cluster: Box<Url>,
+        /// Its name, as it is set.
+        database: String,
+        /// What the service said.
+        error: crate::adx::Error,
+    },
     /// The source could not be asked which tables it has.
     #[error(
         "the tenant could not be asked which tables it offers: {0}. Without --tables, roles, tables and views are set up without asking"
@@ -60,6 +75,22 @@ pub enum Error {
 /// The end of the time that setting up may take, from now on.
 pub fn deadline() -> Instant {
     Instant::now() + LONGEST
+}
+
+/// Asks for the database, so that nothing is planned for one that is not there.
+///
+/// # Errors
+/// [`Error::NoDatabase`]. What else the question ends in is met and told by what is done next.
+pub async fn find_database(app: &App, deadline: Instant) -> Result<(), Error> {
+    let services = services(app)?;
+    match services.catalog.config_answer(deadline).await {
+        Err(error) if error.is_missing_database() => Err(Error::NoDatabase {
+            cluster: Box::new(services.settings.cluster.clone()),
+            database: services.settings.database.clone(),
+            error,
+        }),
+        _ => Ok(()),
+    }
 }
 
 /// The configuration rows of the tables of a choice, as the tenant's own schema asks for, and what was left out and why.

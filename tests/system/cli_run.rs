@@ -186,6 +186,21 @@ async fn run_with(app: &Deployment, settings: &[(&str, &str)], arguments: &[&str
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_database_that_is_not_there_ends_a_run_before_anything_is_made() {
+    let app = one_table(&[]);
+    for arguments in [&["--json"][..], &["--json", "--dry-run"]] {
+        let ended = run_with(&app, &[("ADX_DATABASE", "Elsewhere")], arguments).await;
+        let error = ended.json()["error"].to_string();
+        assert_eq!(ended.code, Some(1), "{}", ended.all());
+        assert!(error.contains("there is no database Elsewhere at ") && error.contains("ADX_DATABASE"), "{error}");
+        assert!(!state_file(&app).exists(), "no state store is made");
+    }
+    // What is missing in a database that is there is made by the run.
+    app.adx(".drop function vw_meta_LatestMigrationConfiguration");
+    run_json(&app, 0, &[]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn another_case_of_tenant_and_database_is_the_same_ledger_and_another_spelling_is_named() {
     const TENANT: &str = "aaaabbbb-0000-cccc-1111-dddd2222eeee";
     let app = one_table(&[("CHUNK_SIZE", "400"), ("AZURE_TENANT_ID", TENANT)]);

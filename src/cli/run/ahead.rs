@@ -1,4 +1,4 @@
-//! What is asked before there is a run: whether the cluster answers, and whether the tables that were named are configured. So nothing
+//! What is asked before there is a run: whether the cluster answers and has the database, and whether the tables that were named are configured. So nothing
 //! is recorded, and no state store made, of a run that could only fail.
 
 use super::super::serve::Ready;
@@ -8,6 +8,7 @@ use adxingestor::config::Lookup;
 use adxingestor::functions::unknown_tables;
 use adxingestor::orchestration::instance::StartInput;
 use adxingestor::outbound::token_source;
+use adxingestor::remedy;
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -47,8 +48,12 @@ pub async fn ask(ready: &Ready, input: &StartInput, lookup: Lookup<'_>, screen: 
     match answer {
         Ok(None) => Ok(()),
         Ok(Some(unknown)) => Err(Refused::Options(unknown.to_string())),
-        // The run makes it, or says why it cannot.
-        Err(adx::Error::NotFound { .. }) => Ok(()),
+        Err(error) if error.is_missing_database() => Err(Refused::Broken(format!(
+            "there is no database {database} at {cluster} ({error}): {}",
+            remedy::name_or_make_database(cluster, database)
+        ))),
+        // The run makes the view, or says why it cannot.
+        Err(ref error @ adx::Error::NotFound { .. }) if !error.is_missing_address() => Ok(()),
         Err(error) => Err(Refused::Broken(format!(
             "the configuration in the database {database} of the cluster {cluster} cannot be read, with tokens from {}: {error}; \
              `adxingestor doctor` looks at each part of the way there",

@@ -113,6 +113,20 @@ async fn names_that_are_no_tables_are_refused_with_those_that_were_meant() {
     assert!(app.adx(".show tables").is_empty());
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_is_printed_or_done_for_a_database_that_is_not_there() {
+    let app = fresh(&["DeviceEvents"]).await;
+    let before = calls(&app);
+    for more in [&[][..], &["--tables", "recommended"], &["--apply"], &["--from-python-app"]] {
+        let mut command = app.process(&[&["setup"], &ID[..], more].concat());
+        let ended = command.env("ADX_DATABASE", "Elsewhere").output().await.unwrap();
+        let said = String::from_utf8_lossy(&ended.stderr);
+        assert_eq!((ended.status.code(), ended.stdout.is_empty()), (Some(1), true), "{more:?}: {said}");
+        assert!(said.contains("there is no database Elsewhere at ") && said.contains("ADX_DATABASE"), "{said}");
+    }
+    assert_eq!(calls(&app), before, "the source is not asked");
+}
+
 /// Calls that the hunting API has answered.
 fn calls(app: &Deployment) -> u64 {
     app.cloud.hunting_statistics().calls_by_status.values().sum()
