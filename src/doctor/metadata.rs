@@ -19,6 +19,8 @@ const FAILURES_VIEW: &str = "metadata.chunk_audit_view";
 const TABLES: [&str; 4] =
     ["metadata.config_table", "metadata.audit_table", "metadata.chunk_audit_table", "metadata.ledger_table"];
 const LEDGER: usize = 3;
+/// Makes them, and rows of the configuration.
+const SETUP: &str = "adxingestor setup --tables recommended --apply";
 
 /// What was found of the metadata.
 pub(super) struct Metadata {
@@ -94,7 +96,7 @@ fn of_table(id: &str, is_config: bool, look: Result<TableLook, Error>) -> Findin
     let make = format!("`{}`", look.command);
     if !look.is_there && is_config {
         let what = format!("{table} is not there, so nothing says which tables to copy");
-        return Finding::fail(Area::Metadata, id, what, format!("`adxingestor setup --apply`, or {make}"));
+        return Finding::fail(Area::Metadata, id, what, format!("`{SETUP}`, or {make}"));
     }
     if !look.is_there {
         let what = format!("{table} is not there yet; the first run makes it, if the identity may");
@@ -149,7 +151,7 @@ fn of_rows(tables: &[TableRun], parts: &Parts<'_>, make_view: &str) -> Vec<Findi
     let names = &parts.settings.names;
     let config = names.config_table.as_str();
     if tables.is_empty() {
-        let remedy = format!("`adxingestor setup --tables recommended --apply`, or append rows to {config}");
+        let remedy = format!("`{SETUP}`, or append rows to {config}");
         return vec![Finding::warn(Area::Metadata, ROWS, "no table is active: there is nothing to copy", remedy)];
     }
     let bad = tables.iter().filter_map(|table| Some((&table.config.source, table.result.as_ref()?.error.as_deref()?)));

@@ -243,7 +243,10 @@ pub const BROKEN: &[Broken] = &[
     fails(
         "no table of the configuration",
         || after(&[".drop table meta_MigrationConfiguration"]),
-        &[("metadata.config_table", ".create-merge table meta_MigrationConfiguration (SourceTable:string")],
+        &[(
+            "metadata.config_table",
+            "`adxingestor setup --tables recommended --apply`, or `.create-merge table meta_MigrationConfiguration (SourceTable:string",
+        )],
     ),
     fails(
         "no view of the configuration",
