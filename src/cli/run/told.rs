@@ -9,7 +9,8 @@ use serde_json::{Value, json};
 use std::time::Duration;
 
 /// What is said where there was nothing to copy.
-pub const NO_TABLE: &str = "no table is active in the configuration, so that nothing was copied: `adxingestor setup --tables recommended` names tables";
+pub const NO_TABLE: &str =
+    "Nothing was copied: no table is active. `adxingestor setup --tables recommended --apply` configures some.";
 
 /// Whether everything that a run was asked for is proved in the destination. Nothing at all is none of it, and what the source
 /// no longer keeps is missing.
@@ -64,6 +65,12 @@ pub fn summary(status: &Value) -> String {
     }
     let summary = &status["output"]["result"]["processing_summary"];
     let results = results(status);
+    let notes = status["output"]["result"]["notes"].as_array().into_iter().flatten().filter_map(Value::as_str);
+    let notes = notes.map(|note| format!("note: {note}"));
+    if results.is_empty() {
+        let lines = notes.chain([format!("Run {id}: {NO_TABLE}")]);
+        return lines.map(|line| shown(&line)).collect::<Vec<_>>().join("\n");
+    }
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     let count = |value: &Value| value.as_u64().unwrap_or_default();
     let header = ["Table", "Result", "Windows", "Failed", "Rows", "Bytes", "Calls", "Proved up to"];
@@ -92,9 +99,7 @@ pub fn summary(status: &Value) -> String {
         let warnings = table["warnings"].as_array().into_iter().flatten().filter_map(Value::as_str);
         lines.extend(warnings.map(|warning| format!("{name}: note: {warning}")));
     }
-    let notes = status["output"]["result"]["notes"].as_array().into_iter().flatten().filter_map(Value::as_str);
-    lines.extend(notes.map(|note| format!("note: {note}")));
-    lines.extend(results.is_empty().then(|| NO_TABLE.to_owned()));
+    lines.extend(notes);
     let took = summary["execution_time_seconds"].as_f64().unwrap_or_default();
     lines.push(format!(
         "Run {id}: {}; {}, {}, {}",
@@ -132,6 +137,9 @@ pub fn estimates_json(tables: &[Estimate], quota: Quota) -> Value {
 
 /// Plans, for a person.
 pub fn estimates(tables: &[Estimate], quota: Quota) -> String {
+    if tables.is_empty() {
+        return NO_TABLE.to_owned();
+    }
     let header = ["Table", "From", "To", "Rows", "Bytes", "Windows", "Left", "Calls"];
     let at = |at: Option<Timestamp>, none: &str| at.map_or_else(|| none.to_owned(), Timestamp::to_seconds);
     let rows = tables.iter().map(|table| {
@@ -157,7 +165,6 @@ pub fn estimates(tables: &[Estimate], quota: Quota) -> String {
         }
         lines.extend(table.warnings.iter().map(|warning| format!("{name}: note: {warning}")));
     }
-    lines.extend(tables.is_empty().then(|| NO_TABLE.to_owned()));
     let calls = tables.iter().map(|table| table.calls).sum();
     let planned: u64 = tables.iter().map(|table| table.plan_calls).sum();
     lines.push(format!(
@@ -256,7 +263,11 @@ mod tests {
     fn a_run_is_verified_when_it_is_completed_and_no_table_failed() {
         assert!(is_verified(&completed(0)) && !is_verified(&completed(1)));
         let nothing = json!({"runtimeStatus": "Completed", "customStatus": {"tables_failed": 0}});
-        assert!(!is_verified(&nothing) && summary(&nothing).contains(NO_TABLE));
+        assert!(!is_verified(&nothing));
+        let output = json!({"result": {"notes": ["look"]}});
+        let none = json!({"instanceId": "1", "runtimeStatus": "Completed", "output": output});
+        assert_eq!(summary(&none), format!("note: look\nRun 1: {NO_TABLE}"));
+        assert_eq!(estimates(&[], Quota { per_minute: 45, per_hour: None }), NO_TABLE);
         assert!(!is_verified(&json!({"runtimeStatus": "Terminated", "customStatus": {"tables_failed": 0}})));
         assert_eq!(with_verdict(completed(1), false)["verified"], false);
     }
