@@ -19,7 +19,7 @@ use adxingestor::orchestration::instance::StartInput;
 use adxingestor::outbound::http_client;
 use adxingestor::random::SystemRandom;
 use adxingestor::state::{State, Tenant};
-use adxingestor::timestamp::Timestamp;
+use adxingestor::timestamp::{Clock, SystemClock, Timestamp};
 use clap::Args;
 use screen::Progress;
 pub use screen::Screen;
@@ -120,7 +120,7 @@ pub async fn run(arguments: Arguments, lookup: Lookup<'_>, screen: &Screen) -> R
 
 async fn outcome(arguments: Arguments, lookup: Lookup<'_>, screen: &Screen) -> Result<Outcome, String> {
     let mut stops = signals();
-    let input = match input(&arguments) {
+    let input = match input(&arguments, SystemClock.now()) {
         Ok(input) => input,
         Err(message) => return Ok(Outcome::none(WRONG_OPTIONS, &message, screen)),
     };
@@ -176,10 +176,11 @@ async fn outcome(arguments: Arguments, lookup: Lookup<'_>, screen: &Screen) -> R
 }
 
 /// What the run is to be started with.
-fn input(arguments: &Arguments) -> Result<StartInput, String> {
+fn input(arguments: &Arguments, now: Timestamp) -> Result<StartInput, String> {
     let tables = (!arguments.tables.is_empty()).then(|| arguments.tables.clone());
     let input = StartInput { tables, since: arguments.since, until: arguments.until, ..StartInput::default() };
     input.check_range()?;
+    input.check_begin(now)?;
     Ok(input)
 }
 

@@ -29,6 +29,9 @@ pub async fn handle(app: &App, call: &Call) -> Result<Answer, Error> {
         Ok(asked) => asked,
         Err(message) => return Ok(Answer::invalid(message)),
     };
+    if let Err(message) = input.check_begin(app.state.now()) {
+        return Ok(Answer::invalid(message));
+    }
     if let Some(refusal) = asked::refusal(app, &input).await {
         return Ok(refusal);
     }
@@ -160,6 +163,23 @@ mod tests {
         let reversed = r#"{"since":"2026-01-31T00:00:00Z","until":"2026-01-01T00:00:00Z"}"#;
         assert!(parse(reversed).unwrap_err().contains("is not before"));
         assert!(parse(r#"{"since":"yesterday"}"#).unwrap_err().contains("2026-01-31T08:00:00Z"));
+    }
+
+    #[tokio::test]
+    async fn a_start_whose_range_lies_in_the_future_is_refused() {
+        let world = World::new();
+        let since = world.app.state.now() + std::time::Duration::from_secs(60);
+        let start = |since: crate::timestamp::Timestamp| Call {
+            base: "https://app/api".into(),
+            body: json!({"since": since.to_string()}).to_string(),
+            ..Call::default()
+        };
+        let refused = handle(&world.app, &start(since)).await.unwrap();
+        let said = refused.body.unwrap()["error"].to_string();
+        assert!(refused.status == 400 && said.contains("lies in the future"), "{said}");
+        assert!(world.app.state.active().await.unwrap().is_none());
+        let earlier = since - std::time::Duration::from_secs(120);
+        assert_eq!(handle(&world.app, &start(earlier)).await.unwrap().status, 202);
     }
 
     #[tokio::test]

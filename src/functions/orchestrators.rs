@@ -31,6 +31,9 @@ pub async fn handle(app: &App, call: &Call) -> Result<Answer, Error> {
         Ok(asked) => asked,
         Err(message) => return Ok(Answer::invalid(message)),
     };
+    if let Err(message) = input.check_begin(app.state.now()) {
+        return Ok(Answer::invalid(message));
+    }
     if let Some(refusal) = asked::refusal(app, &input).await {
         return Ok(refusal);
     }

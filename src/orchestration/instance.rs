@@ -87,6 +87,19 @@ impl StartInput {
             _ => Ok(()),
         }
     }
+
+    /// At `now`, something of the range that it asks for is over.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn check_begin(&self, now: Timestamp) -> Result<(), String> {
+        match self.since.filter(|since| *since >= now) {
+            Some(since) => {
+                Err(format!("`since` ({since}) lies in the future (it is {now}), where there is nothing to copy"))
+            }
+            None => Ok(()),
+        }
+    }
 }
 
 /// A run.
