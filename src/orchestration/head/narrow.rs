@@ -73,6 +73,16 @@ pub fn note(head: &Head) -> Option<String> {
     ))
 }
 
+/// What a person is to know of a table of which nothing was asked, since earlier runs have come further.
+pub fn nothing_asked(head: &Head, input: &StartInput) -> Option<String> {
+    let has_times = head.shape.as_ref().is_some_and(|shape| shape.axis != CutAxis::Whole);
+    let until = input.until.filter(|until| has_times && *until < head.planned_to)?;
+    Some(format!(
+        "nothing new was asked of {}: `until` ({until}) lies before {}, up to which earlier runs have come",
+        head.source, head.planned_to
+    ))
+}
+
 /// Where the range `(low, high]` of a plan is cut, so that what is left for later ends there.
 pub fn edge(head: &Head, low: Timestamp, high: Timestamp) -> Option<Timestamp> {
     head.since.filter(|since| low < *since && *since < high)
@@ -115,6 +125,18 @@ mod tests {
 
     fn asked(since: Option<Timestamp>, until: Option<Timestamp>) -> StartInput {
         StartInput { since, until, ..StartInput::default() }
+    }
+
+    #[test]
+    fn an_end_that_lies_before_what_was_copied_is_told() {
+        let planned = |shape: Option<Shape>| Head { planned_to: now(), shape, ..head(TableState::Planning) };
+        let told = |head: &Head, until| nothing_asked(head, &asked(None, until));
+        let said = told(&planned(Some(shape())), Some(now() - std::time::Duration::from_secs(1))).unwrap();
+        assert!(said.contains("nothing new was asked of s") && said.contains(&now().to_string()), "{said}");
+        assert_eq!(told(&planned(Some(shape())), Some(now())), None, "the same end again is no mistake");
+        assert_eq!(told(&planned(Some(shape())), None), None);
+        let whole = Shape { axis: CutAxis::Whole, ..shape() };
+        assert_eq!(told(&planned(Some(whole)), Some(now() - std::time::Duration::from_secs(1))), None);
     }
 
     fn planning(since: Option<Timestamp>) -> Head {

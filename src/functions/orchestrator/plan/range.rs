@@ -49,7 +49,10 @@ impl Planning<'_> {
         // What is asked must not change from attempt to attempt.
         let (limits, now) = (&self.app.limits, hunting.time());
         *head = narrow::began(handover::began(head.clone(), now), self.table(), now);
-        let Some((low, high)) = plan::new_range(self.table(), head) else { return Ok((Vec::new(), None)) };
+        let Some((low, high)) = plan::new_range(self.table(), head) else {
+            head.notes.extend(narrow::nothing_asked(head, &self.asked.run.input));
+            return Ok((Vec::new(), None));
+        };
         if head.others.is_some() && !Taking::has_rows(self.services, head, hunting).await? {
             (head.others, found.others) = (None, None);
         }
