@@ -110,13 +110,18 @@ async fn carry_out(app: &App, plan: &Plan) -> Result<ExitCode, String> {
     unsaid?;
     match (applied.done, applied.left.as_slice()) {
         (0, []) => print_lines("Nothing was left to do.")?,
-        (done, []) => print_lines(&format!("Done: {done} commands."))?,
+        (done, []) => print_lines(&format!("Done: {}.", commands(done)))?,
         (done, left) => print_lines(&format!(
-            "Done: {done} commands. Left for a Database Admin, unless the app has these roles already:\n{}",
+            "Done: {}. Left for a Database Admin, unless the app has these roles already:\n{}",
+            commands(done),
             left.join("\n")
         ))?,
     }
     Ok(code(applied.left.is_empty()))
+}
+
+fn commands(count: usize) -> String {
+    format!("{count} command{}", if count == 1 { "" } else { "s" })
 }
 
 fn code(good: bool) -> ExitCode {

@@ -49,8 +49,7 @@ impl Usable {
             let id = id_of(&problem.name);
             // Two readers of one setting say the same.
             if found.iter().all(|known| known.id != id) {
-                let what = format!("{}: {}", problem.name, problem.message);
-                found.push(Finding::fail(Area::Settings, id, what, remedy(&problem.name)));
+                found.push(Finding::fail(Area::Settings, id, problem.message, remedy(&problem.name)));
             }
         }
         found.extend(self.misspelt.iter().map(|unknown| {
@@ -59,12 +58,7 @@ impl Usable {
         }));
         found.extend(ignored.into_iter().map(|problem| {
             let remedy = format!("correct {}, or remove it", problem.name);
-            Finding::warn(
-                Area::Settings,
-                id_of(&problem.name),
-                format!("{}: {}", problem.name, problem.message),
-                remedy,
-            )
+            Finding::warn(Area::Settings, id_of(&problem.name), problem.message, remedy)
         }));
         if found.is_empty() {
             found.push(Finding::pass(Area::Settings, ID, "all that are set can be read"));

@@ -148,7 +148,7 @@ pub enum Error {
         beside: PathBuf,
     },
     /// The address is taken or not this machine's.
-    #[error("cannot listen on {address}: {source}; choose another address or end the program that uses it")]
+    #[error("cannot listen on {address}: {source}; choose another port (`--port N`), or end the program that uses it")]
     Bind {
         /// The address.
         address: SocketAddr,

@@ -25,6 +25,7 @@ use crate::orchestration::plan::{Caps, Piece};
 use crate::orchestration::removal::Place;
 use crate::orchestration::run::place::is_over;
 use crate::orchestration::sizing;
+use crate::spelling::did_you_mean;
 use crate::state::{Error as StateError, Stored};
 use crate::storage::ETag;
 use crate::timestamp::Timestamp;
@@ -44,13 +45,16 @@ pub enum Error {
     Settings(String),
     /// The table is not configured.
     #[error(
-        "no active row of {view} has the SourceTable or DestinationTable `{table}`; correct the row in the configuration table"
+        "no active row of {view} has the SourceTable or DestinationTable `{table}`{meant}; correct the name, or the row in the configuration \
+         table"
     )]
     NotConfigured {
         /// What was asked for.
         table: String,
         /// Where it was looked for.
         view: String,
+        /// What may have been meant, with what it is joined by.
+        meant: String,
     },
     /// A run is active.
     #[error("run {0} is active: wait for its end, or terminate it, then adopt again. Nothing was changed")]
@@ -120,10 +124,13 @@ pub async fn adopt(app: &App, table: &str, since: Option<Timestamp>, dry_run: bo
     let rows = services.catalog.read_config(deadline).await?;
     let named = rows.iter().position(|row| row.source_table == table);
     let named = named.or_else(|| rows.iter().position(|row| row.destination_table == table));
+    let active = rows.iter().filter(|row| row.is_active == Some(true));
+    let meant = did_you_mean(table, active.map(|row| row.source_table.as_str()).filter(|known| *known != table));
     let row = named.and_then(|at| rows.into_iter().nth(at)).filter(|row| row.is_active == Some(true));
     let row = row.ok_or_else(|| Error::NotConfigured {
         table: table.to_owned(),
         view: services.settings.names.config_view.as_str().to_owned(),
+        meant,
     })?;
     let crate::orchestration::run::begin::Row { config, problem } = begin::validated(row);
     if let Some(problem) = problem {
