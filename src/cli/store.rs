@@ -58,8 +58,10 @@ pub fn open(
 ) -> Result<Opened, String> {
     let (storage, description, is_remote) = match store {
         StateStore::Sqlite(path) => {
+            // A path that was mistyped begins a new ledger.
+            let new = if path.exists() { "" } else { " (new, empty)" };
             let storage = sqlite(path, Arc::new(SystemClock)).map_err(|error| error.to_string())?;
-            (storage, store.to_string(), false)
+            (storage, format!("{store}{new}"), false)
         }
         StateStore::Azure => {
             let connection = Connection::parse(lookup).map_err(|problems| problems.to_string())?;

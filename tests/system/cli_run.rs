@@ -220,6 +220,37 @@ async fn another_case_of_tenant_and_database_is_the_same_ledger_and_another_spel
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_makes_no_sense_to_ask_for_is_told() {
+    let app = one_table(&[("CHUNK_SIZE", "400")]);
+    let late = run_json(&app, 2, &["--since", "2999-01-01"]).await;
+    assert!(late.json()["error"].as_str().unwrap().contains("lies in the future"), "{}", late.all());
+    assert!(!state_file(&app).exists(), "no state store is made");
+    let first = run(&app, &[]).await;
+    let line = |ended: &Ended| ended.stderr.lines().find(|line| line.starts_with("State store: ")).map(str::to_owned);
+    assert!(line(&first).unwrap().ends_with(" (new, empty)"), "{}", first.all());
+    let (_, until) = days_ago(5);
+    for arguments in [&["--until", &until][..], &["--until", &until, "--dry-run"]] {
+        let nothing = run(&app, arguments).await;
+        assert_eq!(nothing.code, Some(0), "{}", nothing.all());
+        assert!(
+            nothing.stdout.contains(&format!("note: nothing new was asked of {TABLE}: `until`")),
+            "{}",
+            nothing.all()
+        );
+        assert!(!line(&nothing).unwrap().contains("new"), "{}", nothing.all());
+    }
+    let (_, adopted) = app.command(&["adopt", "--table", "DeviceFileEvent"]).await;
+    assert!(adopted.contains("did you mean DeviceFileEvents?"), "{adopted}");
+    app.adx(".set-or-append meta_MigrationConfiguration <| meta_MigrationConfiguration | extend IsActive = false");
+    for arguments in [&[][..], &["--dry-run"]] {
+        let none = run(&app, arguments).await;
+        assert_eq!(none.code, Some(3), "{}", none.all());
+        assert!(none.stdout.contains("Nothing was copied: no table is active."), "{}", none.all());
+        assert!(!none.stdout.contains("NOT") && !none.stdout.contains("Windows"), "{}", none.all());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn doctor_holds_a_copied_table_to_its_column_as_a_run_does() {
     let app = one_table(&[("CHUNK_SIZE", "400")]);
     run_json(&app, 0, &[]).await;
