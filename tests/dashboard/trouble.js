@@ -53,5 +53,27 @@ module.exports = async (browser, base) => {
   await look();
   await page.getByText("The service asked everyone to pause until").waitFor();
   check(!(await page.locator("#problem").isVisible()), "the problem is over and still shown");
+  await page.unroute(DATA);
+
+  await page.route(DATA, async (route) => {
+    const answer = await route.fetch();
+    const data = await answer.json();
+    const failure = { kind: "table", run: "r", at: "2026-01-31T08:00:00Z", error: "a reason of many words and some more ".repeat(20) };
+    const tables = ["DeviceNetworkEvents", "<b>without an end".repeat(40)];
+    data.failures = tables.map((table) => ({ ...failure, table, destination: table }));
+    await route.fulfill({ response: answer, json: data });
+  });
+  await look();
+  await page.locator("#failures").getByText("DeviceNetworkEvents", { exact: true }).waitFor();
+  const lines = await page.evaluate(() => {
+    const cells = [...document.querySelectorAll("#failures tbody tr:first-child > *")].slice(0, 2);
+    const high = (element) => Math.round(element.getBoundingClientRect().height / parseFloat(getComputedStyle(element).lineHeight));
+    return cells.map((cell) => high(Object.assign(cell.firstElementChild, { style: "display: block" })));
+  });
+  check(lines[0] === 1 && lines[1] <= 2, `a long reason breaks the words beside it: ${lines} lines`);
+  const at = await page.locator("#failures tbody tr:first-child td").first().innerText();
+  check(/2026.*08:00.* UTC/s.test(at), `no time in UTC: ${at}`);
+  const width = await page.evaluate(() => [document.documentElement.scrollWidth, window.innerWidth]);
+  check(width[0] <= width[1], `a long name makes it scroll sideways: ${width}`);
   browser.quiet((complaint) => /503|ERR_FAILED/.test(complaint));
 };

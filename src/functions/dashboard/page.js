@@ -50,10 +50,13 @@
   };
 
   const time = (text) => new Date(text.replace(/(\.\d{3})\d+/, "$1"));
-  const clock = (at) => at.toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" });
+  // As the command line has them.
+  const UTC = { timeZone: "UTC" };
+  const clock = (at) => `${at.toLocaleTimeString([], { ...UTC, hour: "2-digit", minute: "2-digit" })} UTC`;
+  const second = (at) => `${at.toLocaleTimeString([], UTC)} UTC`;
   const moment = (text) => {
     const at = time(text);
-    return at.getFullYear() < 1900 ? "the beginning" : at.toLocaleString([], { dateStyle: "medium", timeStyle: "short" });
+    return at.getUTCFullYear() < 1900 ? "the beginning" : `${at.toLocaleString([], { ...UTC, dateStyle: "medium", timeStyle: "short" })} UTC`;
   };
   const count = (number) => number.toLocaleString();
   const many = (number, one, more) => `${count(number)} ${number === 1 ? one : (more ?? `${one}s`)}`;
@@ -258,7 +261,7 @@
     return [
       row.active ? state : `last run: ${state}`,
       row.skipped ?? "",
-      until && row.active ? `waits for the quota until ${time(until).toLocaleTimeString()}` : "",
+      until && row.active ? `waits for the quota until ${second(time(until))}` : "",
       row.failed_windows ? `${many(row.failed_windows, "window")} failed and still to be copied` : "",
       row.later_windows ? `${many(row.later_windows, "window")} left for a later run` : "",
     ];
@@ -431,9 +434,9 @@
     show($("runs-cut"), shown.runs_cut);
     chart(shown.quota, time(shown.now).getTime());
     const paused = shown.quota.paused_until;
-    put($("pause"), paused ? `The service asked everyone to pause until ${time(paused).toLocaleTimeString()}.` : "");
+    put($("pause"), paused ? `The service asked everyone to pause until ${second(time(paused))}.` : "");
     show($("pause"), Boolean(paused));
-    put($("updated"), `adxingestor ${shown.version}. Updated ${new Date(readAt).toLocaleTimeString()}.`);
+    put($("updated"), `adxingestor ${shown.version}. Updated ${second(new Date(readAt))}.`);
   };
   $("calls-details").addEventListener("toggle", () => shown && render());
 
