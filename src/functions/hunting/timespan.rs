@@ -20,7 +20,7 @@ use tokio::sync::Mutex as Turn;
 use tokio::time::{timeout, timeout_at};
 
 /// A span that no event time lies out of: some tools write 1601, others the last instant that there is.
-const WIDE: &str = "0001-01-01T00:00:00Z/9999-12-31T23:59:59Z";
+const WIDE: &str = "0001-01-01T00:00:00Z/9999-12-31T23:59:59.9999999Z";
 /// What is counted. Both calls show all of it, although the service may have let go of another day by the second.
 const COUNTED: Duration = Duration::from_secs(SOURCE_KEPT.as_secs() - 86_400);
 /// What is counted where all that has arrived is too much for the service.
