@@ -239,7 +239,7 @@ impl ServiceError {
 
     /// Whether a code says that a table or a database is missing.
     fn has_code_of_missing(&self) -> bool {
-        self.named(&["EntityNotFound", "EntityNameDoesNotExist", "TableNotExist", "DatabaseNotExist", "SEM0260"])
+        self.named(&["EntityNotFound", "EntityNameDoesNotExist", "TableNotExist", "DatabaseNotExist"])
     }
 
     fn is_missing_entity(&self) -> bool {
@@ -433,6 +433,14 @@ mod tests {
                 "not found",
             ),
             (400, semantic("Failed to resolve scalar expression named 'ChunkId'"), false, "refused for good"),
+            // A function of the language, which no command makes.
+            (
+                400,
+                json!({"error": {"code": "General_BadRequest", "message": "x", "@permanent": true, "innererror":
+                    {"code": "SEM0260", "message": "'where' operator: Unknown function: 'strcmp'"}}}),
+                false,
+                "refused for good",
+            ),
             (400, object("BadRequest", "Failed to resolve table expression named 'T'", true), false, "not found"),
             (400, object("BadRequest", "failed to resolve entity 'T'", true), false, "not found"),
             (400, object("General_BadRequest", "Table 'T' could not be found", true), true, "not found"),
