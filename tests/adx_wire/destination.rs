@@ -144,6 +144,19 @@ async fn a_look_on_which_nothing_depends_is_a_warning_where_it_is_denied() {
             assert!(told.len() == 1 && told[0].contains("the role Database Viewer"), "{denied}: {:?}", ready.warnings);
         }
     }
+    // Whether the database keeps rows at all the first count tells.
+    for is_there in [true, false] {
+        let held = held();
+        let rule = move |seen: &Seen| match seen.csl() {
+            csl if csl.starts_with(".show database") && csl.ends_with("policy retention") => status(403),
+            csl if !is_there && csl.ends_with("cslschema") => missing("Table", "T"),
+            _ => held.answer(seen),
+        };
+        let (found, _) = ensure_wanted(rule, wanted()).await;
+        let ready = found.unwrap_or_else(|error| panic!("{is_there}: {error}"));
+        let told = ready.warnings.iter().filter(|told| told.contains("keeps rows could not be looked at")).count();
+        assert_eq!(told, 1, "{is_there}: {:?}", ready.warnings);
+    }
 }
 
 #[tokio::test]

@@ -145,7 +145,8 @@ impl Catalog {
         let Some(schema) = self.found(wanted, &columns, deadline).await? else {
             return self.make_destination(wanted, &columns, deadline).await;
         };
-        let (missing, stays) = self.examine(wanted, &columns, &schema, deadline).await?;
+        let mut told = Vec::new();
+        let (missing, stays) = self.examine(wanted, &columns, &schema, &mut told, deadline).await?;
         if !missing.is_empty() {
             self.change(&add_columns(table, &missing), deadline).await?;
         }
@@ -161,7 +162,8 @@ impl Catalog {
             }
         }
         let readiness = if missing.is_empty() { Readiness::Ready } else { Readiness::Extended };
-        let ready = self.with_policies(wanted, readiness, wanted.ours, schema.folder.as_deref(), deadline).await?;
+        let mut ready = self.with_policies(wanted, readiness, wanted.ours, schema.folder.as_deref(), deadline).await?;
+        ready.warnings.extend(told);
         if !stays {
             self.refuse_zero_retention(table, deadline).await?;
         }
@@ -180,10 +182,10 @@ impl Catalog {
     ) -> Result<Option<Missing>, DestinationError> {
         let columns = wanted.columns();
         let Some(schema) = self.found(wanted, &columns, deadline).await? else {
-            self.refuse_zero_retention_of_all(wanted, deadline).await?;
+            self.refuse_zero_retention_of_all(wanted, &mut Vec::new(), deadline).await?;
             return Ok(None);
         };
-        self.examine(wanted, &columns, &schema, deadline).await.map(|(missing, _)| Some(missing))
+        self.examine(wanted, &columns, &schema, &mut Vec::new(), deadline).await.map(|(missing, _)| Some(missing))
     }
 
     /// The schema of a destination; `None` where it is not there and may be made.
@@ -206,11 +208,12 @@ impl Catalog {
         wanted: &Destination,
         columns: &[(Identifier, &'static str)],
         schema: &Schema,
+        told: &mut Vec<String>,
         deadline: Instant,
     ) -> Result<(Missing, bool), DestinationError> {
         let table = &wanted.table;
         self.refuse_hidden(table, deadline).await?;
-        let stays = self.retention(table, deadline).await? != Some(0);
+        let stays = self.retention(table, told, deadline).await? != Some(0);
         if !stays && wanted.policies.retention.is_none() {
             return Err(no_retention(table, remedy::keep_rows(table.as_str())));
         }
@@ -231,7 +234,8 @@ impl Catalog {
         deadline: Instant,
     ) -> Result<Ready, DestinationError> {
         let table = &wanted.table;
-        self.refuse_zero_retention_of_all(wanted, deadline).await?;
+        let mut told = Vec::new();
+        self.refuse_zero_retention_of_all(wanted, &mut told, deadline).await?;
         let folder = wanted.policies.folder.as_deref().unwrap_or(&wanted.folder);
         let file = include_str!("../../../kql/destination/create.kql");
         let values: [(&str, &(dyn Display + Sync)); 3] =
@@ -240,7 +244,8 @@ impl Catalog {
         self.make_mapping(wanted, deadline).await?;
         // Whoever else may have made it at the same instant, with policies.
         self.refuse_hidden(table, deadline).await?;
-        let ready = self.with_policies(wanted, Readiness::Created, true, Some(folder), deadline).await?;
+        let mut ready = self.with_policies(wanted, Readiness::Created, true, Some(folder), deadline).await?;
+        ready.warnings.extend(told);
         self.refuse_zero_retention(table, deadline).await?;
         Ok(ready)
     }
@@ -267,7 +272,7 @@ impl Catalog {
     }
 
     async fn refuse_zero_retention(&self, table: &Identifier, deadline: Instant) -> Result<(), DestinationError> {
-        match self.retention(table, deadline).await? {
+        match self.retention(table, &mut Vec::new(), deadline).await? {
             Some(0) => Err(no_retention(table, remedy::keep_rows(table.as_str()))),
             _ => Ok(()),
         }
@@ -277,9 +282,10 @@ impl Catalog {
     async fn refuse_zero_retention_of_all(
         &self,
         wanted: &Destination,
+        told: &mut Vec<String>,
         deadline: Instant,
     ) -> Result<(), DestinationError> {
-        if wanted.policies.retention.is_none() && self.database_retention(deadline).await? == Some(0) {
+        if wanted.policies.retention.is_none() && self.database_retention(told, deadline).await? == Some(0) {
             return Err(no_retention(&wanted.table, remedy::keep_rows_of_all(self.client.database())));
         }
         Ok(())

@@ -3,6 +3,7 @@
 
 use super::super::table::timespan_ticks;
 use super::super::template::fill;
+use super::policies::unless_denied;
 use super::{Catalog, Error};
 use crate::kql::Identifier;
 use crate::remedy::{self, Named, Role};
@@ -86,17 +87,31 @@ impl Catalog {
     }
 
     /// The ticks for which rows of a table are kept, by its own policy or that of its database; `None` where neither says.
-    pub(super) async fn retention(&self, table: &Identifier, deadline: Instant) -> Result<Option<i64>, Error> {
+    pub(super) async fn retention(
+        &self,
+        table: &Identifier,
+        told: &mut Vec<String>,
+        deadline: Instant,
+    ) -> Result<Option<i64>, Error> {
         let own = self.policy(table, Policy::Retention, deadline).await?;
         match own.as_ref().and_then(soft_delete) {
             Some(ticks) => Ok(Some(ticks)),
-            None => self.database_retention(deadline).await,
+            None => self.database_retention(told, deadline).await,
         }
     }
 
-    /// The same for tables that have no policy of their own.
-    pub(super) async fn database_retention(&self, deadline: Instant) -> Result<Option<i64>, Error> {
-        Ok(self.database_policy(Policy::Retention, deadline).await?.as_ref().and_then(soft_delete))
+    /// The same for tables that have no policy of their own. What may not be seen is told of, and not known: a database that keeps no
+    /// rows is found out by the first count.
+    pub(super) async fn database_retention(
+        &self,
+        told: &mut Vec<String>,
+        deadline: Instant,
+    ) -> Result<Option<i64>, Error> {
+        let looked = self.database_policy(Policy::Retention, deadline).await;
+        let policy = unless_denied(looked, told, || {
+            format!("for how long database {} keeps rows could not be looked at", self.client.database())
+        })?;
+        Ok(policy.as_ref().and_then(soft_delete))
     }
 
     /// A table's own policy, if it has one.

@@ -283,7 +283,7 @@ impl Catalog {
 }
 
 /// What was looked at, where nothing depends on it: what may not be seen is told of.
-fn unless_denied<T>(
+pub(super) fn unless_denied<T>(
     looked: Result<Option<T>, Error>,
     told: &mut Vec<String>,
     what: impl FnOnce() -> String,
