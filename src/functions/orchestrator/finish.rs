@@ -66,7 +66,8 @@ pub async fn finish_table(
         Err(error) if patient && is_transient(&error) => {
             return finish_later(app, &run, key, &head, by, &error, Asked::default()).await;
         }
-        Err(error) => Watermark::Failed(error.to_string()),
+        Err(error) if is_transient(&error) => Watermark::Failed(error.to_string()),
+        Err(error) => Watermark::Refused(error.to_string()),
     };
     let result = result(&head, &table.record, &windows, verified_up_to, &watermark);
     let mut ended = table.record.with_result(result);

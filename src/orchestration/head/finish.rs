@@ -26,8 +26,10 @@ pub enum Watermark {
     Moved,
     /// `meta_Ledger` has another range on record.
     Held,
-    /// It could not be written.
+    /// It could not be written now.
     Failed(String),
+    /// The service refuses to write it, and would refuse the next run.
+    Refused(String),
     /// Another ledger owns the destination: nothing was written.
     Foreign(String),
 }
@@ -152,6 +154,10 @@ fn errors(head: &Head, windows: &[Window], verified_up_to: Timestamp, watermark:
     match watermark {
         Watermark::Failed(error) => errors.push(format!(
             "everything up to {verified_up_to} is proved, but the watermark could not be written ({error}); the next run writes it"
+        )),
+        Watermark::Refused(error) => errors.push(format!(
+            "everything up to {verified_up_to} is proved, but ADX refuses to write the watermark ({error}): see to what it says; until then \
+             HighWatermark stays where it is, and each run goes on from what is proved"
         )),
         Watermark::Foreign(error) => errors.push(error.clone()),
         Watermark::Moved | Watermark::Held => {}
@@ -353,7 +359,13 @@ mod tests {
     #[test]
     fn a_watermark_that_could_not_be_written_is_an_error_and_one_that_was_held_a_warning() {
         let said = |watermark| result(&finishing(10), &table(), &[], at(10), &watermark);
-        assert!(!said(Watermark::Failed("403".into())).success);
+        for (watermark, is_later) in
+            [(Watermark::Failed("503".into()), true), (Watermark::Refused("400".into()), false)]
+        {
+            let said = said(watermark);
+            assert_eq!(said.error.map(|error| error.contains("next run writes it")), Some(is_later));
+            assert!(!said.success);
+        }
         assert_eq!(
             said(Watermark::Foreign("x belongs to another".into())).error.as_deref(),
             Some("x belongs to another")
