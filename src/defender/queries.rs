@@ -165,6 +165,15 @@ pub fn probe_arrival(table: &Identifier, function: HashFunction) -> String {
     )
 }
 
+/// The time at which a row arrived (`ArrivedAt`), if one has it, and nothing else of it: for a service that does not take
+/// [`probe_arrival`].
+pub fn arrival(table: &Identifier) -> String {
+    let low = Datetime(Timestamp::MIN);
+    format!(
+        "{table}\n| where {ARRIVAL_TIME} > {low}\n| extend ArrivedAt = {ARRIVAL_TIME}\n| take 1\n| project ArrivedAt"
+    )
+}
+
 /// Whether tables are there: no row of them is read, and where one is not there the service refuses and names it.
 pub fn visible(tables: &[Identifier]) -> String {
     match tables {

@@ -2,10 +2,10 @@
 //! set the files are written instead.
 
 use adxingestor::defender::queries::{
-    Axis, Copied, Handover, HashFunction, Hashing, Partition, Past, Range, RowFormat, Slice, Source, bounds,
-    close_histogram, columns, count, count_null_watermark, histogram, histogram_with_past, packed_sample,
-    partition_counts, plain_sample, plain_window, probe, probe_arrival, sample, shown, slices, snapshot_counts,
-    visible, weighed_histogram, window, with_columns,
+    Axis, Copied, Handover, HashFunction, Hashing, Partition, Past, Range, RowFormat, Slice, Source,
+    arrival as arrival_alone, bounds, close_histogram, columns, count, count_null_watermark, histogram,
+    histogram_with_past, packed_sample, partition_counts, plain_sample, plain_window, probe, probe_arrival, sample,
+    shown, slices, snapshot_counts, visible, weighed_histogram, window, with_columns,
 };
 use adxingestor::kql::Identifier;
 use adxingestor::timestamp::Timestamp;
@@ -110,6 +110,7 @@ fn queries() -> BTreeMap<&'static str, String> {
         ("shown", shown(&name("DeviceEvents"), true, &day())),
         ("shown-by-event-time", shown(&name("DeviceEvents"), false, &day())),
         ("probe-arrival", probe_arrival(&name("DeviceEvents"), HashFunction::Xxhash64)),
+        ("arrival", arrival_alone(&name("DeviceEvents"))),
         ("probe-arrival-hash", probe_arrival(&name("where"), HashFunction::Hash)),
         ("snapshot-counts-of-a-slice", snapshot_counts(&inventory, &software.by, 5_038, &all, Some(&software))),
         ("histogram", histogram(&events(), &day(), false, hour)),

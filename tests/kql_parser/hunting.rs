@@ -4,7 +4,7 @@
 use crate::parser::{Request, Text, parse};
 use crate::sent::{SOURCE, databases, hunting_tables};
 use adxingestor::defender::queries::{
-    Axis, Copied, Handover, HashFunction, Hashing, Partition, Past, Range, RowFormat, Slice, Source, bounds,
+    Axis, Copied, Handover, HashFunction, Hashing, Partition, Past, Range, RowFormat, Slice, Source, arrival, bounds,
     close_histogram, columns as columns_of, count, count_null_watermark, histogram, histogram_with_past, packed_sample,
     partition_counts, plain_sample, plain_window, probe, probe_arrival, sample, shown, slices, snapshot_counts,
     weighed_histogram, window, with_columns,
@@ -91,6 +91,7 @@ fn hunting_queries_are_understood_in_every_combination() {
     let mut texts: Vec<String> =
         sources("DeviceEvents", "Timestamp").iter().flat_map(|source| queries(source, &columns, &columns[2])).collect();
     texts.push(probe(&name("DeviceEvents"), HashFunction::Hash));
+    texts.push(arrival(&name("DeviceEvents")));
     texts.extend(
         [HashFunction::Hash, HashFunction::Xxhash64].map(|function| probe_arrival(&name("DeviceEvents"), function)),
     );

@@ -82,6 +82,7 @@ fn queries_have_the_columns_that_are_read() {
             "chunks" | "chunks_in_row" => "ChunkId:string, N:long, First:datetime, Last:datetime",
             "landings" | "landings_in_row" => "IngestedAt:datetime, N:long",
             "ledgers_of_others" => "LedgerId:string",
+            "arrival" => "ArrivedAt:datetime",
             "destination_size" => "Count:long",
             "config_before" => "ArrivedAt:datetime, HighWatermark:datetime, LastRefreshedTime:datetime",
             _ if name.starts_with("see-landings") => "$IngestionTime:datetime, count_:long",

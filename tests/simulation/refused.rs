@@ -5,6 +5,7 @@ use super::simulated;
 use super::told::world_of;
 use super::world::{Setting, SimulatedTable, World};
 use adxingestor::orchestration::instance::RuntimeStatus;
+use adxingestor::orchestration::ledger::CutAxis;
 use localcloud::adx::ingestion::Mishap;
 use localcloud::faults::{Area, Fault};
 use std::time::Duration;
@@ -86,6 +87,24 @@ fn rows_that_are_not_packed_at_all_are_told_of_every_table() {
         simulated(async || {
             let (warnings, _) = first_run(table, "pack_all", 50_000_000).await;
             assert!(warnings.len() == 1 && warnings[0].contains("refuses to pack rows"), "{warnings:?}");
+        });
+    }
+}
+
+#[test]
+fn a_table_is_cut_by_arrival_times_where_only_another_part_of_the_question_is_refused() {
+    for (word, expected) in
+        [("isnotnull", CutAxis::ArrivalTime), ("ingestion_time", CutAxis::Column("Timestamp".to_owned()))]
+    {
+        simulated(async || {
+            let mut world = world_of(SimulatedTable { name: TABLE, rows: 60, days: 3 }, 20, |setting| {
+                setting.refuse_words = vec![word.to_owned()];
+            });
+            let told = world.run_of(TABLE).await;
+            let shape = world.ledger(Copied::under_its_name(TABLE)).await.unwrap().head.shape.unwrap();
+            assert_eq!(shape.axis, expected, "{word}: {told:#?}");
+            let is_told = told.result.warnings.iter().any(|warning| warning.contains("is cut by Timestamp and not by"));
+            assert_eq!(is_told, expected != CutAxis::ArrivalTime, "{word}: {told:#?}");
         });
     }
 }

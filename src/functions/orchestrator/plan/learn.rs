@@ -16,6 +16,7 @@ use crate::orchestration::instance::{LoadType, TableConfig, TableRun};
 use crate::orchestration::ledger::{CutAxis, HashFunction, Head, PartedBy, RowFormat, Shape};
 use crate::orchestration::snapshot::Snapshots;
 use crate::orchestration::window::Window;
+use serde_json::Value;
 use tokio::time::Instant;
 
 /// Columns that tell rows of the same instant apart, best first (learn.microsoft.com "Data tables in the Microsoft Defender XDR
@@ -49,6 +50,8 @@ const IDS: [&str; 24] = [
     "RemoteIP",
     "AzureResourceId",
 ];
+/// When a row arrived, in the answer to a probe.
+const ARRIVED_AT: &str = "ArrivedAt";
 /// A number that a row has of its sender.
 const ROW_NUMBER: &str = "ReportId";
 /// Their types, as an answer and as the engine spell them.
@@ -111,6 +114,8 @@ pub struct Probe {
     pub parts: PartedBy,
     /// Of a table that is copied whole, the columns by which its rows are compared.
     pub row_columns: Vec<String>,
+    /// What a person is to know of it.
+    pub advice: Option<String>,
 }
 
 /// What may be asked of a row, best first: with the time of its arrival, and by which hash.
@@ -126,6 +131,8 @@ pub(super) struct Shown {
     pub(super) rows: Rows,
     pub(super) function: HashFunction,
     has_arrival: bool,
+    /// Why it may not, where the service does not take such a question.
+    no_arrival: Option<HuntingError>,
 }
 
 /// Looks at a table in the first way that the service does not refuse. Arrival times are of use only `with_arrival`.
@@ -139,11 +146,19 @@ pub(super) async fn look(table: &Identifier, with_arrival: bool, hunting: &mut H
         let probe = if has_arrival { queries::probe_arrival } else { queries::probe };
         match hunting.rows(&probe(table, asked)).await {
             Ok(rows) => {
-                if let Some(refused) = refused {
-                    let without_arrival = with_arrival && !has_arrival;
+                let without_arrival = with_arrival && !has_arrival;
+                if let Some(refused) = &refused {
                     tracing::warn!(%refused, table = %table, ?function, without_arrival, "the service refuses a function");
                 }
-                return Ok(Shown { rows, function, has_arrival });
+                let mut shown = Shown { rows, function, has_arrival, no_arrival: None };
+                if without_arrival {
+                    // Perhaps it was another part of the question that was refused.
+                    match arrival(table, hunting).await? {
+                        Ok(arrived) => shown.has_arrived_at(arrived),
+                        Err(refused) => shown.no_arrival = Some(refused),
+                    }
+                }
+                return Ok(shown);
             }
             Err(Error::Call(error @ HuntingError::Refused { .. })) if !error.is_unknown(table) => refused = Some(error),
             Err(error) => return Err(unknown_table(table, error)),
@@ -153,24 +168,42 @@ pub(super) async fn look(table: &Identifier, with_arrival: bool, hunting: &mut H
     Err(Error::Call(refused.unwrap_or_else(none)).into())
 }
 
+impl Shown {
+    /// Adds the time at which a row of the table arrived, if one has such a time.
+    fn has_arrived_at(&mut self, arrived: Option<Value>) {
+        if let (Some(row), Some(arrived)) = (self.rows.rows.first_mut(), arrived) {
+            row.insert(ARRIVED_AT.to_owned(), arrived);
+        }
+    }
+}
+
+/// When a row arrived, asked for by itself; an error of its own where the service does not take that either.
+async fn arrival(table: &Identifier, hunting: &mut Hunting<'_>) -> Step<Result<Option<Value>, HuntingError>> {
+    match hunting.rows(&queries::arrival(table)).await {
+        Ok(rows) => Ok(Ok(rows.rows.first().and_then(|row| row.get(ARRIVED_AT)).cloned())),
+        Err(Error::Call(error @ HuntingError::Refused { .. })) if !error.is_unknown(table) => Ok(Err(error)),
+        Err(error) => Err(unknown_table(table, error)),
+    }
+}
+
 /// Looks at one row of the source; `None` when it shows none.
 pub async fn probe(config: &TableConfig, hunting: &mut Hunting<'_>) -> Step<Option<Probe>> {
     if config.load_type == Some(LoadType::Snapshot) {
         return snapshot::probe(config, hunting).await;
     }
     let source_table = Identifier::new(&config.source).map_err(StepError::name)?;
-    let Shown { rows, function, has_arrival } = look(&source_table, true, hunting).await?;
+    let Shown { rows, function, has_arrival, no_arrival } = look(&source_table, true, hunting).await?;
     if rows.rows.is_empty() {
         return Ok(None);
     }
     let column = |name: &str| rows.columns.iter().find(|column| column.name == name);
-    if has_arrival && column("ArrivedAt").is_none() {
+    if has_arrival && column(ARRIVED_AT).is_none() {
         return Err(StepError::later(format!(
             "the probe of {source_table} came back without the column it was asked for"
         )));
     }
     // Those that arrived before the engine kept that time have none.
-    let offers_arrival = rows.rows.iter().any(|row| row.get("ArrivedAt").is_some_and(|value| value.is_string()));
+    let offers_arrival = rows.rows.iter().any(|row| row.get(ARRIVED_AT).is_some_and(|value| value.is_string()));
     let watermark = config.watermark_column.as_str();
     let axis = if offers_arrival {
         CutAxis::ArrivalTime
@@ -187,16 +220,22 @@ pub async fn probe(config: &TableConfig, hunting: &mut Hunting<'_>) -> Step<Opti
         let times: Vec<&str> = rows
             .columns
             .iter()
-            .filter(|c| c.ty.eq_ignore_ascii_case("datetime") && c.name != "ArrivedAt")
+            .filter(|c| c.ty.eq_ignore_ascii_case("datetime") && c.name != ARRIVED_AT)
             .map(|c| c.name.as_str())
             .collect();
         return Err(StepError::Failed(no_column(config, offers_arrival, &times)));
     }
     let names: Vec<(&str, &str)> =
-        rows.columns.iter().map(|c| (c.name.as_str(), c.ty.as_str())).filter(|c| c.0 != "ArrivedAt").collect();
+        rows.columns.iter().map(|c| (c.name.as_str(), c.ty.as_str())).filter(|c| c.0 != ARRIVED_AT).collect();
     hunting.try_timespan(&source_table, offers_arrival, &names).await?;
     let parts = PartedBy { function, columns: hash_columns(&names) };
-    Ok(Some(Probe { axis, parts, row_columns: Vec::new() }))
+    let advice = no_arrival.map(|refused| {
+        format!(
+            "{source_table} is cut by {watermark} and not by the time of arrival, for which the service refuses to be asked \
+             ({refused}): rows that come later than LOOK_BACK_HOURS behind their {watermark} are not found"
+        )
+    });
+    Ok(Some(Probe { axis, parts, row_columns: Vec::new(), advice }))
 }
 
 /// What to set where the watermark column is none of the table's.
@@ -237,7 +276,7 @@ pub async fn found_out(
     head: &mut Head,
     hunting: &mut Hunting<'_>,
 ) -> Step<bool> {
-    let Some(Probe { axis, parts, row_columns }) = probe(&table.config, hunting).await? else {
+    let Some(Probe { axis, parts, row_columns, advice }) = probe(&table.config, hunting).await? else {
         return Ok(false);
     };
     let snapshots = (axis == CutAxis::Whole).then(|| Box::new(Snapshots::new(row_columns)));
@@ -255,6 +294,7 @@ pub async fn found_out(
     };
     *head = rules::shaped(head.clone(), &table.config, shape, table.high);
     head.snapshots = snapshots;
+    head.advice.extend(advice);
     Ok(true)
 }
 
