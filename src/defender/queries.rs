@@ -408,21 +408,31 @@ pub fn snapshot_counts(
     with_total(&query, &rows)
 }
 
-/// How many rows (`Rows`) [`window`] has to give, and how many of them (`NoTime`) have no value in `watermark_column`,
-/// which may be [`ARRIVAL_COLUMN`] if the source adds it.
+/// As what the values of a watermark column are read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Values {
+    /// As the times that they are.
+    AsTheyAre,
+    /// As the destination reads them, should the source have come to write text.
+    AsTimes,
+}
+
+/// How many rows (`NoTime`) of those that [`window`] has to give have no value in `watermark_column`, which may be
+/// [`ARRIVAL_COLUMN`] if the source adds it.
 pub fn count_null_watermark(
     source: &Source,
     slice: &Slice,
     partition: Option<&Partition>,
     watermark_column: &Identifier,
+    values: Values,
 ) -> String {
     let mut query = slice_of(source, slice, partition);
     arrival_column(&mut query, source);
-    // The destination reads a time where the source may have come to write text.
-    line(
-        &mut query,
-        format_args!("summarize Rows = count(), NoTime = countif(isnull(todatetime({watermark_column})))"),
-    );
+    match values {
+        Values::AsTheyAre => line(&mut query, format_args!("where isnull({watermark_column})")),
+        Values::AsTimes => line(&mut query, format_args!("where isnull(todatetime({watermark_column}))")),
+    }
+    line(&mut query, format_args!("summarize NoTime = count()"));
     query
 }
 

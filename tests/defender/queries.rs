@@ -2,7 +2,7 @@
 //! set the files are written instead.
 
 use adxingestor::defender::queries::{
-    Axis, Copied, Handover, HashFunction, Hashing, Partition, Past, Range, RowFormat, Slice, Source,
+    Axis, Copied, Handover, HashFunction, Hashing, Partition, Past, Range, RowFormat, Slice, Source, Values,
     arrival as arrival_alone, bounds, close_histogram, columns, count, count_null_watermark, histogram,
     histogram_with_past, packed_sample, partition_counts, plain_sample, plain_window, probe, probe_arrival, sample,
     shown, slices, snapshot_counts, visible, weighed_histogram, window, with_columns,
@@ -155,10 +155,17 @@ fn queries() -> BTreeMap<&'static str, String> {
         ("count-whole", count(&inventory, &slice, None)),
         ("count-whole-partition", count(&inventory, &slice, Some(&software))),
         ("partition-counts-whole", partition_counts(&inventory, &slice, &software.by, 22)),
-        ("count-null-watermark", count_null_watermark(&events(), &slice, Some(&device), &name("Timestamp"))),
+        (
+            "count-null-watermark",
+            count_null_watermark(&events(), &slice, Some(&device), &name("Timestamp"), Values::AsTheyAre),
+        ),
+        (
+            "count-null-watermark-as-times",
+            count_null_watermark(&events(), &slice, Some(&device), &name("Timestamp"), Values::AsTimes),
+        ),
         (
             "count-null-watermark-arrival",
-            count_null_watermark(&arrival, &slice, None, &name("Watermark_IngestionTime")),
+            count_null_watermark(&arrival, &slice, None, &name("Watermark_IngestionTime"), Values::AsTheyAre),
         ),
     ])
 }

@@ -4,10 +4,10 @@
 use crate::parser::{Request, Text, parse};
 use crate::sent::{SOURCE, databases, hunting_tables};
 use adxingestor::defender::queries::{
-    Axis, Copied, Handover, HashFunction, Hashing, Partition, Past, Range, RowFormat, Slice, Source, arrival, bounds,
-    close_histogram, columns as columns_of, count, count_null_watermark, histogram, histogram_with_past, packed_sample,
-    partition_counts, plain_sample, plain_window, probe, probe_arrival, sample, shown, slices, snapshot_counts,
-    weighed_histogram, window, with_columns,
+    Axis, Copied, Handover, HashFunction, Hashing, Partition, Past, Range, RowFormat, Slice, Source, Values, arrival,
+    bounds, close_histogram, columns as columns_of, count, count_null_watermark, histogram, histogram_with_past,
+    packed_sample, partition_counts, plain_sample, plain_window, probe, probe_arrival, sample, shown, slices,
+    snapshot_counts, weighed_histogram, window, with_columns,
 };
 use adxingestor::kql::Identifier;
 use adxingestor::timestamp::Timestamp;
@@ -74,7 +74,9 @@ fn queries(source: &Source, columns: &[Identifier], watermark: &Identifier) -> V
         queries.push(partition_counts(source, &slice, &part.by, 65_535));
         for partition in [None, Some(&part)] {
             queries.push(count(source, &slice, partition));
-            queries.push(count_null_watermark(source, &slice, partition, watermark));
+            for values in [Values::AsTheyAre, Values::AsTimes] {
+                queries.push(count_null_watermark(source, &slice, partition, watermark, values));
+            }
             queries.push(sample(source, &slice, partition, None));
             queries.push(sample(source, &slice, partition, Some("0f2a")));
             queries.push(window(source, &slice, partition, None));
@@ -119,7 +121,7 @@ fn every_documented_table_can_be_queried() {
         texts.push(window(&whole, &Slice::Range(day()), Some(&partition), None));
         texts.push(window(&source, &Slice::Range(day()), Some(&partition), None));
         texts.push(histogram(&source, &day(), true, Duration::from_secs(60)));
-        texts.extend(time.map(|time| count_null_watermark(&source, &Slice::NullAxis, None, &time)));
+        texts.extend(time.map(|time| count_null_watermark(&source, &Slice::NullAxis, None, &time, Values::AsTimes)));
     }
     assert!(texts.len() > 200, "{}", texts.len());
     understood(texts);

@@ -2,12 +2,13 @@
 
 use super::oracle::Copied;
 use super::simulated;
-use super::told::world_of;
+use super::told::{Told, world_of};
 use super::world::{Setting, SimulatedTable, World};
 use adxingestor::orchestration::instance::RuntimeStatus;
 use adxingestor::orchestration::ledger::CutAxis;
 use localcloud::adx::ingestion::Mishap;
 use localcloud::faults::{Area, Fault};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 const PATIENCE: Duration = Duration::from_secs(24 * 3600);
@@ -89,6 +90,34 @@ fn rows_that_are_not_packed_at_all_are_told_of_every_table() {
             assert!(warnings.len() == 1 && warnings[0].contains("refuses to pack rows"), "{warnings:?}");
         });
     }
+}
+
+/// A first run of a table some of whose rows have no watermark, where the service does not take `words`; with the calls of each status.
+async fn first_run_with_nulls(words: &[&str]) -> (Told, BTreeMap<u16, u64>) {
+    let mut world = world_of(SimulatedTable { name: TABLE, rows: 60, days: 3 }, 20, |setting| {
+        setting.options.null_timestamps_per_mille = 500;
+        setting.refuse_words = words.iter().map(|words| (*words).to_owned()).collect();
+    });
+    let told = world.run_of(TABLE).await;
+    (told, world.cloud.hunting_statistics().calls_by_status)
+}
+
+#[test]
+fn rows_without_a_watermark_are_counted_in_plain_words_and_the_calls_for_it_are_told() {
+    simulated(async || {
+        let (told, calls) = first_run_with_nulls(&["todatetime", "countif(isnull"]).await;
+        assert!(told.result.success, "{told:#?}");
+        assert_eq!(told.result.calls, calls.values().sum::<u64>(), "{calls:?}");
+    });
+}
+
+#[test]
+fn a_count_of_rows_without_a_watermark_that_is_refused_fails_its_windows_at_once() {
+    simulated(async || {
+        let (told, calls) = first_run_with_nulls(&["NoTime"]).await;
+        told.failed_saying(&["landed with a null Timestamp", "could not be asked"]);
+        assert!(calls[&400] <= 4, "one for each window: {calls:?}");
+    });
 }
 
 #[test]

@@ -62,14 +62,16 @@ pub async fn handle(app: &App, key: &TableKey, asked: Count<'_>) -> Result<(), E
     let tally = Arc::new(Tally::default());
     let counting =
         Counting { app, services, catalog: services.catalog.tallied(&tally), head: &head, deadline: judging };
-    let mut judged = counting.judge_all(submitted).await;
+    let (mut judged, calls) = counting.judge_all(submitted).await;
     let again = counting.judge_all_again(doubtful).await;
     // Until what is removed of them is gone, they are counted again.
     let is_mended = |again: &Vec<Judged>| !again.iter().any(|judged| matches!(judged.verdict, Verdict::Remove(_)));
     let part = if again.as_ref().is_some_and(is_mended) { Part::LastWithAgain } else { Part::Last };
     judged.extend(again.into_iter().flatten());
-    let took = ProofFigures { queries: tally.queries(), commands: tally.commands(), ..ProofFigures::default() };
-    match record(app, services, key, asked, CountOutcome { judged, part, took }, deadline).await? {
+    let proof = ProofFigures { queries: tally.queries(), commands: tally.commands(), ..ProofFigures::default() };
+    match record(app, services, key, asked, CountOutcome { judged, part, took: Took { proof, calls } }, deadline)
+        .await?
+    {
         Some(through) if through => finish_table(app, services, &run, key, asked.message).await,
         Some(_) => Ok(()),
         None => count_again(app, key, asked, app.limits.verify_first).await,
@@ -109,8 +111,16 @@ async fn count_again(app: &App, key: &TableKey, asked: Count<'_>, pause: Duratio
 struct CountOutcome {
     judged: Vec<Judged>,
     part: Part,
-    /// What it asked for.
-    took: ProofFigures,
+    took: Took,
+}
+
+/// What a count asked for.
+#[derive(Debug, Clone, Copy)]
+struct Took {
+    /// Of ADX.
+    proof: ProofFigures,
+    /// Of the source: hunting calls.
+    calls: u64,
 }
 
 /// Stores the verdicts with the head, then does what they ask for. Gives whether the table is through; `None` where they could
@@ -150,7 +160,7 @@ async fn commit(
     asked: Count<'_>,
     batch: &[Judged],
     part: Part,
-    took: ProofFigures,
+    took: Took,
 ) -> Result<Option<Recorded<ETag>>, Error> {
     let _turn = app.state.turn(key).await;
     // At first the head as this process knows it: the swap tells. That the count is overtaken is decided on a read.
@@ -161,8 +171,9 @@ async fn commit(
     while let Some(Stored { record: mut head, etag }) = stored {
         if part != Part::Batch && rules::is_current(&head, asked.number) {
             crate::functions::chunk_worker::refill(app, key, &mut head).await?;
-            head.progress.proof.queries += took.queries;
-            head.progress.proof.commands += took.commands;
+            head.progress.proof.queries += took.proof.queries;
+            head.progress.proof.commands += took.proof.commands;
+            head.progress.calls += took.calls;
         }
         let recorded = match rules::record(key, &head, asked, batch, part, app.state.now(), &app.limits) {
             Ok(recorded) => recorded,

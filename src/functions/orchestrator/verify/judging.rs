@@ -44,8 +44,8 @@ struct Counted<'c, 'a> {
 }
 
 impl Counting<'_> {
-    /// Counts submitted windows.
-    pub async fn judge_all(&self, submitted: Vec<Seen<ETag>>) -> Vec<Judged> {
+    /// Counts submitted windows. Gives the hunting calls that took, too.
+    pub async fn judge_all(&self, submitted: Vec<Seen<ETag>>) -> (Vec<Judged>, u64) {
         let mut judged = Vec::with_capacity(submitted.len());
         let mut source = Source::new(self.app, self.services, self.deadline);
         for batch in submitted.chunks(COUNT_BATCH) {
@@ -61,7 +61,7 @@ impl Counting<'_> {
                 judged.push(Judged { seen, learned, verdict });
             }
         }
-        judged
+        (judged, source.calls())
     }
 
     /// Counts proved windows that another post may have loaded again; `None` when they could not be counted.
@@ -139,12 +139,17 @@ impl Counted<'_, '_> {
         let mut window = window.clone();
         let mut verdict = self.verdict(&window, found);
         if verdict == Verdict::CountNullWatermarks {
-            verdict = match null_watermarks(source, self.with.head, &window).await {
+            verdict = match null_watermarks(source, self.with.head, &window, found.without_watermark).await {
                 Ok(counted) => {
                     window.null_watermarks = Some(counted);
                     self.verdict(&window, found)
                 }
                 Err(Unknown::Later) => Verdict::Wait,
+                Err(Unknown::Refused(error)) => Verdict::Failed(format!(
+                    "{} rows of window {} landed with a null {}, and how many the source has could not be asked: {error}. See to what \
+                     the service says, then start another run",
+                    found.without_watermark, window.id, self.with.head.watermark_column
+                )),
                 Err(Unknown::Failed(error)) => self.uncounted(&window, &error),
             };
         }

@@ -1,7 +1,8 @@
 //! What the source is asked while windows are judged: how many rows of one have a null watermark there.
 
 use crate::app::{App, Services};
-use crate::defender::Error as HuntingError;
+use crate::defender::queries::{self, Values};
+use crate::defender::{Error as HuntingError, Rows};
 use crate::functions::hunting::{Error as CallError, Hunting, number};
 use crate::functions::planner::columns_of;
 use crate::functions::source;
@@ -21,25 +22,37 @@ impl<'a> Source<'a> {
     pub fn new(app: &'a App, services: &'a Services, deadline: Instant) -> Self {
         Self { hunting: Hunting::new(app, services, deadline), is_used_up: false }
     }
+
+    /// Calls made so far.
+    pub fn calls(&self) -> u64 {
+        self.hunting.calls()
+    }
 }
 
 /// Why a number of the source is not known.
 pub enum Unknown {
     /// The quota is used up: later, whatever the deadline.
     Later,
+    /// The service does not take the question, and would not the next time either.
+    Refused(String),
     /// Something failed.
     Failed(String),
 }
 
-/// Counts them.
+/// Counts them; where the answer may be fewer than `landed`, also those whose text is no time.
 ///
 /// # Errors
 /// [`Unknown`].
-pub async fn null_watermarks(asked: &mut Source<'_>, head: &Head, window: &Window) -> Result<u64, Unknown> {
+pub async fn null_watermarks(
+    asked: &mut Source<'_>,
+    head: &Head,
+    window: &Window,
+    landed: u64,
+) -> Result<u64, Unknown> {
     if asked.is_used_up {
         return Err(Unknown::Later);
     }
-    let invalid = |error: InvalidName| Unknown::Failed(error.to_string());
+    let invalid = |error: InvalidName| Unknown::Refused(error.to_string());
     let Some(shape) = &head.shape else { return Err(Unknown::Failed("the ledger has no shape".to_owned())) };
     let all = window.seal.as_ref().map_or(0, |seal| seal.rows);
     if shape.axis == CutAxis::Whole {
@@ -53,11 +66,15 @@ pub async fn null_watermarks(asked: &mut Source<'_>, head: &Head, window: &Windo
     let source = source::of(head, shape, window.handover).map_err(invalid)?;
     let partition = source::partition(shape, window).map_err(invalid)?;
     let watermark = Identifier::new(&head.watermark_column).map_err(invalid)?;
-    let query =
-        crate::defender::queries::count_null_watermark(&source, &source::slice(window), partition.as_ref(), &watermark);
-    let counted = match asked.hunting.rows(&query).await {
+    let slice = source::slice(window);
+    let query = |values| queries::count_null_watermark(&source, &slice, partition.as_ref(), &watermark, values);
+    let hunting = &mut asked.hunting;
+    let counted = match hunting.rows(&query(Values::AsTheyAre)).await {
+        Ok(rows) if count_in(&rows).is_some_and(|counted| counted < landed) => {
+            hunting.rows(&query(Values::AsTimes)).await
+        }
         Err(CallError::Call(error @ HuntingError::Refused { .. })) if !error.is_unknown(&source.table) => {
-            match columns_of(&source.table, &mut asked.hunting).await {
+            match columns_of(&source.table, hunting).await {
                 // It went while the run was on.
                 Ok(Some(columns)) if !columns.contains_key(&head.watermark_column) => return Ok(all),
                 Ok(_) => Err(error.into()),
@@ -67,12 +84,17 @@ pub async fn null_watermarks(asked: &mut Source<'_>, head: &Head, window: &Windo
         counted => counted,
     };
     match counted {
-        Ok(rows) => number(&rows, "NoTime").ok_or_else(|| Unknown::Failed("the answer holds no count".to_owned())),
+        Ok(rows) => count_in(&rows).ok_or_else(|| Unknown::Failed("the answer holds no count".to_owned())),
         Err(error) if error.quota_pause().is_some() => {
             tracing::info!(%error, "null watermarks are counted later");
             asked.is_used_up = true;
             Err(Unknown::Later)
         }
+        Err(error @ CallError::Call(HuntingError::Refused { .. })) => Err(Unknown::Refused(error.to_string())),
         Err(error) => Err(Unknown::Failed(error.to_string())),
     }
+}
+
+fn count_in(rows: &Rows) -> Option<u64> {
+    number(rows, "NoTime")
 }
