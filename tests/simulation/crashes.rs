@@ -82,7 +82,7 @@ impl Played {
 /// Whether an effect is struck in a way of [`VERDICTS`], with the watchdog or without: one of the six at each effect, in turn, unless
 /// all are asked for.
 pub fn is_wanted(at: usize, way: usize, watched: bool) -> bool {
-    setting("ADXINGESTOR_CRASH_POINTS").is_some() || (at % VERDICTS.len() == way && (at % 2 == 0) == watched)
+    setting("ADXINGESTOR_CRASH_POINTS").is_some() || (at % VERDICTS.len() == way && at.is_multiple_of(2) == watched)
 }
 
 /// Breaks off at each effect, in each way, what `play` does with the watchdog or without, and with these points: once for each point.
