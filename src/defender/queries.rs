@@ -214,11 +214,22 @@ fn with_total(counts: &str, rows: &str) -> String {
     format!("{counts}\n| union ({rows}\n| summarize Total = count())")
 }
 
-/// The same as two queries, the counts and the total, for a service that refuses the one; none where more is asked for beside them.
-pub fn total_apart(counts: &str) -> Option<(&str, &str)> {
-    let (counts, rest) = counts.split_once("\n| union (")?;
-    let total = rest.strip_suffix(')').filter(|total| total.ends_with("\n| summarize Total = count()"))?;
-    Some((counts, total))
+/// A query for counts with their total as two queries, for a service that refuses the one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Apart<'a> {
+    /// The counts alone.
+    pub counts: &'a str,
+    /// How many rows they are in all (`Total`).
+    pub total: &'a str,
+}
+
+impl<'a> Apart<'a> {
+    /// None where more is asked for beside them.
+    pub fn of(query: &'a str) -> Option<Self> {
+        let (counts, rest) = query.split_once("\n| union (")?;
+        let total = rest.strip_suffix(')').filter(|total| total.ends_with("\n| summarize Total = count()"))?;
+        Some(Self { counts, total })
+    }
 }
 
 /// How many rows (`Rows`) lie in each bin of the cut axis (`Bin`), within `range`, and in all (`Total`), as in all counts by bins, slices
@@ -565,6 +576,16 @@ fn joined(mut texts: Vec<String>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn counts_and_their_total_are_told_apart_where_nothing_else_is_asked_for() {
+        let (counts, rows) = ("T\n| summarize Rows = count() by Part = hash(Id, 4)", "T\n| where Id > 1");
+        let query = with_total(counts, rows);
+        let total = "T\n| where Id > 1\n| summarize Total = count()";
+        assert_eq!(Apart::of(&query), Some(Apart { counts, total }));
+        assert_eq!(Apart::of(&with_columns(&query, &Identifier::new("T").unwrap())), None);
+        assert_eq!(Apart::of(counts), None);
+    }
 
     #[test]
     fn many_columns_are_hashed_within_the_limit_of_arguments() {

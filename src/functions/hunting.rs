@@ -237,7 +237,7 @@ impl<'a> Hunting<'a> {
     /// # Errors
     /// [`Error`]; [`Error::CutShort`] where they come to less.
     pub async fn counts(&mut self, query: &str) -> Result<Rows, Error> {
-        let apart = queries::total_apart(query);
+        let apart = queries::Apart::of(query);
         if !self.totals_apart {
             match (self.rows(query).await, apart) {
                 (Err(error @ Error::Call(HuntingError::Refused { .. })), Some(_)) => {
@@ -246,7 +246,7 @@ impl<'a> Hunting<'a> {
                 (answer, _) => return complete(answer?),
             }
         }
-        let Some((counts, total)) = apart else { return complete(self.rows(query).await?) };
+        let Some(queries::Apart { counts, total }) = apart else { return complete(self.rows(query).await?) };
         // Rows that come into sight in between are counted more, and that is no sign of a cut.
         let total = self.rows(total).await?;
         let mut rows = self.rows(counts).await?;

@@ -93,7 +93,7 @@ fn a_snapshot_that_is_counted_by_more_calls_than_an_invocation_has_is_compared_a
         let mut setting = setting(0, 1);
         setting.tables = vec![SimulatedTable { name: SNAPSHOT, rows: 40, days: 2 }];
         // The whole is too much for one query, and a quarter is not.
-        setting.values_read = Some(450);
+        setting.values_read = Some(550);
         let mut world = World::new(&setting);
         let id = world.start().await;
         let run = world.ended(&id, PATIENCE).await.expect("the run does not end");
