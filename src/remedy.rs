@@ -19,14 +19,25 @@ impl Display for Named<'_> {
     }
 }
 
-/// Names a database that is there, or makes this one (learn.microsoft.com "az kusto database").
-pub fn name_or_make_database(cluster: &Url, database: &str) -> String {
-    let cluster = cluster.host_str().unwrap_or_default().split('.').next().unwrap_or_default();
-    format!(
-        "set ADX_DATABASE to one of `az kusto database list --cluster-name {cluster} --resource-group GROUP`, or make it: `az kusto \
-         database create --cluster-name {cluster} --resource-group GROUP --database-name {database} --read-write-database \
-         location=REGION`"
-    )
+/// What to do about a database that is not there: name one that is, or make it (learn.microsoft.com "az kusto database").
+pub struct MissingDatabase<'a> {
+    /// The cluster.
+    pub cluster: &'a Url,
+    /// The database's name.
+    pub name: &'a str,
+}
+
+impl Display for MissingDatabase<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let cluster = self.cluster.host_str().unwrap_or_default().split('.').next().unwrap_or_default();
+        write!(
+            f,
+            "set ADX_DATABASE to one of `az kusto database list --cluster-name {cluster} --resource-group GROUP`, or make it: \
+             `az kusto database create --cluster-name {cluster} --resource-group GROUP --database-name {} --read-write-database \
+             location=REGION`",
+            self.name
+        )
+    }
 }
 
 /// Where a row holds the id of its window.

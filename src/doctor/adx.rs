@@ -190,7 +190,7 @@ fn judge(seen: &mut Seen, parts: &Parts<'_>, config: Result<Table, Error>) -> bo
 }
 
 fn no_database(error: &Error, settings: &Settings) -> Finding {
-    let remedy = remedy::name_or_make_database(&settings.cluster, &settings.database);
+    let remedy = remedy::MissingDatabase { cluster: &settings.cluster, name: &settings.database }.to_string();
     Finding::fail(Area::Adx, DATABASE, error.to_string(), remedy)
 }
 

@@ -44,7 +44,7 @@ pub enum Error {
     /// The database is not there: nothing can be set up in it.
     #[error(
         "there is no database {database} at {cluster} ({error}): {}",
-        remedy::name_or_make_database(cluster, database)
+        remedy::MissingDatabase { cluster, name: database }
     )]
     NoDatabase {
         /// The cluster.

@@ -50,7 +50,7 @@ pub async fn ask(ready: &Ready, input: &StartInput, lookup: Lookup<'_>, screen: 
         Ok(Some(unknown)) => Err(Refused::Options(unknown.to_string())),
         Err(error) if error.is_missing_database() => Err(Refused::Broken(format!(
             "there is no database {database} at {cluster} ({error}): {}",
-            remedy::name_or_make_database(cluster, database)
+            remedy::MissingDatabase { cluster, name: database }
         ))),
         // The run makes the view, or says why it cannot.
         Err(ref error @ adx::Error::NotFound { .. }) if !error.is_missing_address() => Ok(()),
