@@ -185,7 +185,7 @@ pub struct Terms<'a> {
 /// What becomes of an answer.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Judged {
-    /// Another number of rows than planned: count at the source, then judge again.
+    /// Fewer rows than planned: count at the source, then judge again.
     Count,
     /// Commit the blob and seal the window.
     Store,
@@ -309,8 +309,7 @@ pub fn judge(window: &Window, answer: Answer, terms: Terms<'_>) -> Judged {
         let reason = format!("the answer has {rows} rows and was cut at the API's cap");
         return Judged::Next(after(window, Met::TooMuch(reason)));
     }
-    // More than planned may still be fewer than there are: a service may cut an answer below the cap, and say nothing of it.
-    if rows != expected {
+    if rows < expected {
         let said = match counted {
             Counted::NotYet => return Judged::Count,
             Counted::Rows(counted) if counted <= rows => None,
