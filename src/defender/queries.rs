@@ -214,6 +214,13 @@ fn with_total(counts: &str, rows: &str) -> String {
     format!("{counts}\n| union ({rows}\n| summarize Total = count())")
 }
 
+/// Counts of `rows` that `summarize` makes of them, with their total.
+fn counted(rows: &str, summarize: fmt::Arguments<'_>) -> String {
+    let mut counts = rows.to_owned();
+    line(&mut counts, summarize);
+    with_total(&counts, rows)
+}
+
 /// A query for counts with their total as two queries, for a service that refuses the one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Apart<'a> {
@@ -243,9 +250,7 @@ pub fn histogram(source: &Source, range: &Range, null_axis: bool, bin: Duration)
     let mut query = source.table.to_string();
     line(&mut query, format_args!("where {filter}"));
     handover(&mut query, source);
-    let rows = query.clone();
-    line(&mut query, format_args!("summarize Rows = count() by Bin = bin({axis}, {})", Timespan(bin)));
-    with_total(&query, &rows)
+    counted(&query, format_args!("summarize Rows = count() by Bin = bin({axis}, {})", Timespan(bin)))
 }
 
 /// The same, with the rows of a range before it: `New` is 1 for those of `range`, and 0 for those of before.
@@ -259,25 +264,21 @@ pub fn histogram_with_past(source: &Source, range: &Range, null_axis: bool, bin:
     line(&mut query, format_args!("where {filter}"));
     handover(&mut query, source);
     let (low, bin, wide) = (Datetime(range.low), Timespan(bin), Timespan(past.bin));
-    let rows = query.clone();
-    line(
-        &mut query,
+    counted(
+        &query,
         format_args!(
             "summarize Rows = count() by Bin = iff({axis} > {low}, bin({axis}, {bin}), bin({axis}, {wide})), New = iff({axis} > {low}, 1, 0)"
         ),
-    );
-    with_total(&query, &rows)
+    )
 }
 
 /// How many rows (`Rows`) of `range` lie above how many (`Slice`) of the `edges` in it.
 pub fn slices(source: &Source, range: &Range, edges: &[Timestamp]) -> String {
     let axis = &source.axis;
-    let mut query = slice_of(source, &Slice::Range(*range), None);
+    let rows = slice_of(source, &Slice::Range(*range), None);
     let above: Vec<String> = edges.iter().map(|edge| format!("iff({axis} > {}, 1, 0)", Datetime(*edge))).collect();
     let slice = if above.is_empty() { "0".to_owned() } else { above.join(" + ") };
-    let rows = query.clone();
-    line(&mut query, format_args!("summarize Rows = count() by Slice = {slice}"));
-    with_total(&query, &rows)
+    counted(&rows, format_args!("summarize Rows = count() by Slice = {slice}"))
 }
 
 /// How many rows of a slice have a value in a column (`Rows`), the least and the greatest of them (`First`, `Last`), and how many rows
@@ -324,16 +325,14 @@ pub fn sample(source: &Source, slice: &Slice, partition: Option<&Partition>, chu
 /// `Last`).
 pub fn close_histogram(source: &Source, range: &Range, bin: Duration) -> String {
     let axis = &source.axis;
-    let mut query = slice_of(source, &Slice::Range(*range), None);
-    let rows = query.clone();
-    line(
-        &mut query,
+    let rows = slice_of(source, &Slice::Range(*range), None);
+    counted(
+        &rows,
         format_args!(
             "summarize Rows = count(), First = min({axis}), Last = max({axis}) by Bin = bin({axis}, {})",
             Timespan(bin)
         ),
-    );
-    with_total(&query, &rows)
+    )
 }
 
 /// [`close_histogram`] with the bytes that the packed rows of each bin take in an answer (`Wire`), as [`sample`] reckons them.
@@ -393,10 +392,8 @@ pub fn count(source: &Source, slice: &Slice, partition: Option<&Partition>) -> S
 
 /// How many rows (`Rows`) each of `count` partitions (`Part`) of a slice holds; partitions without rows are not listed.
 pub fn partition_counts(source: &Source, slice: &Slice, by: &Hashing, count: u32) -> String {
-    let mut query = slice_of(source, slice, None);
-    let rows = query.clone();
-    line(&mut query, format_args!("summarize Rows = count() by Part = {}", part_of(by, count)));
-    with_total(&query, &rows)
+    let rows = slice_of(source, slice, None);
+    counted(&rows, format_args!("summarize Rows = count() by Part = {}", part_of(by, count)))
 }
 
 /// How many rows (`Rows`) each of `count` partitions (`Part`) of a whole table holds, and what the hashes of `row_columns` of
@@ -414,9 +411,7 @@ pub fn snapshot_counts(
         line(&mut query, format_args!("where {only}"));
     }
     let (row, part) = (hash_of(by.function, row_columns, ROW_HASHES), part_of(by, count));
-    let rows = query.clone();
-    line(&mut query, format_args!("summarize Rows = count(), Sum = sum({row}) by Part = {part}"));
-    with_total(&query, &rows)
+    counted(&query, format_args!("summarize Rows = count(), Sum = sum({row}) by Part = {part}"))
 }
 
 /// As what the values of a watermark column are read.

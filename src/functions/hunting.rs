@@ -1,5 +1,5 @@
-//! Hunting calls within the tenant's quota: a permit before each call, and a pause for everyone after a 429. Knows no
-//! query.
+//! Hunting calls within the tenant's quota: a permit before each call, and a pause for everyone after a 429. Of queries
+//! it knows no more than that counts come with their total.
 
 mod answers;
 mod throttled;

@@ -1,6 +1,6 @@
 //! What a plan, or the last count of a snapshot, has asked so far, and how that ended: an attempt that follows one which was put off
-//! asks nothing of it again, and so goes on where that was. A question is known by its words, and those name a range that was frozen before; an attempt that asks
-//! something else is answered anew. That nothing is lost or doubled does not depend on what is here.
+//! asks nothing of it again, and so goes on where that was. A question is known by its words, and those name a range that was frozen
+//! before; an attempt that asks something else is answered anew. That nothing is lost or doubled does not depend on what is here.
 
 use super::Error;
 use crate::defender::{Error as HuntingError, Query};

@@ -135,7 +135,7 @@ struct Prepared {
 }
 
 /// Says that a plan goes on later. For the quota that is nothing that has to be seen to.
-fn is_put_off(error: &str, attempt: u32, is_for_quota: bool) {
+fn log_put_off(error: &str, attempt: u32, is_for_quota: bool) {
     match is_for_quota {
         true => tracing::info!(error, attempt, "a plan waits for the quota"),
         false => tracing::warn!(error, attempt, "a plan is put off"),
@@ -217,7 +217,7 @@ impl Planning<'_> {
         let is_for_quota = matches!(pause, Pause::Quota(_));
         match plan::retry(tried, pause, &self.app.limits) {
             Retry::Later { attempt, pause } => {
-                is_put_off(&error, attempt, is_for_quota);
+                log_put_off(&error, attempt, is_for_quota);
                 // For the quota everyone has a permit of his own to wait for.
                 Ok((attempt, if is_for_quota { pause } else { self.spread(pause) }))
             }

@@ -5,7 +5,7 @@
 use super::super::begin::planned_tables;
 use super::super::{Step, StepError, store};
 use super::asked::Asked;
-use super::{Content, Planning, is_put_off, learn, ownership, waited_too_long};
+use super::{Content, Planning, learn, log_put_off, ownership, waited_too_long};
 use crate::app::{App, Services};
 use crate::functions::control::status_of;
 use crate::functions::hunting::{Answers, Hunting};
@@ -123,7 +123,7 @@ async fn patiently(app: &App, services: &Services, run: &Instance, table: &Table
             Retry::GiveUp => return Estimate::ended(table, failed(error)),
             Retry::WaitedTooLong => return Estimate::ended(table, failed(waited_too_long(&error, moved))),
             Retry::Later { attempt: next, pause } => {
-                is_put_off(&error, attempt, is_for_quota);
+                log_put_off(&error, attempt, is_for_quota);
                 attempt = next;
                 tokio::time::sleep(pause).await;
             }
