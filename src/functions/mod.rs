@@ -26,7 +26,7 @@ mod testing;
 mod watchdog;
 
 pub use asked::unknown_tables;
-pub use orchestrator::adopt::{Error as AdoptError, adopt};
+pub use orchestrator::adopt::{Error as AdoptError, adopt, adoptable, named};
 pub use orchestrator::begin::configured;
 pub(crate) use orchestrator::begin::validated;
 pub use orchestrator::{Estimate, estimates};

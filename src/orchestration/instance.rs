@@ -121,6 +121,9 @@ pub struct Instance {
     /// When its start is tried again, if it waits for that.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub start_due: Option<Timestamp>,
+    /// Why it waits for that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pending_because: Option<String>,
     /// Tables in it.
     pub tables_total: u32,
     /// Tables that ended well.
@@ -289,6 +292,7 @@ impl Instance {
             created: now,
             updated: now,
             start_due: None,
+            pending_because: None,
             tables_total: 0,
             tables_done: 0,
             tables_failed: 0,
@@ -358,6 +362,7 @@ impl Instance {
             tables_failed: count(failed),
             tables_done: count(done),
             start_due: None,
+            pending_because: None,
             updated: now,
             ..self.clone()
         })

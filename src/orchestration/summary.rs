@@ -174,6 +174,10 @@ pub fn custom_status(
     if run.status == RuntimeStatus::Suspended {
         status["suspended_because"] = json!(run.suspended_because);
     }
+    if let (RuntimeStatus::Pending, Some(reason)) = (run.status, &run.pending_because) {
+        status["pending_because"] = json!(reason);
+        status["start_tried_again"] = json!(run.start_due);
+    }
     status
 }
 
@@ -298,6 +302,22 @@ mod tests {
         let counting = Head { counts: Counts { open: 0, ..counts }, ..copying.clone() };
         assert_eq!(shown(&run, counting, 30), (false, Value::Null));
         assert_eq!(shown(&run.suspended("x", now()).unwrap(), copying, 30), (false, Value::Null));
+    }
+
+    #[test]
+    fn a_run_whose_start_waits_says_why_and_until_when_as_long_as_it_does() {
+        use testing::{id, later, now};
+        let pending = Instance {
+            start_due: Some(later(20)),
+            pending_because: Some("no answer".to_owned()),
+            ..Instance::pending(id(1), StartInput::default(), Value::Null, now())
+        };
+        let shown = |run: &Instance| {
+            let status = custom_status(run, &[], now(), now(), LEASE);
+            (status["pending_because"].clone(), status["start_tried_again"].clone())
+        };
+        assert_eq!(shown(&pending), (json!("no answer"), json!(later(20))));
+        assert_eq!(shown(&pending.failed("no answer", later(30)).unwrap()), (Value::Null, Value::Null));
     }
 
     #[test]

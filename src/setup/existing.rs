@@ -14,7 +14,7 @@ use crate::functions::validated;
 use crate::kql::{Identifier, InvalidName};
 use crate::orchestration::instance::{LoadType, TableConfig};
 use crate::orchestration::run::begin::Row;
-use crate::printable::one_line;
+use crate::printable::{grouped, one_line};
 use crate::remedy::{Application, Role};
 use std::collections::BTreeMap;
 use std::fmt::{self, Display};
@@ -295,7 +295,7 @@ async fn destination(
             return Ok(None);
         }
     };
-    let rows = catalog.size(table, deadline).await?.map_or(0, |(rows, _)| rows);
+    let rows = grouped(catalog.size(table, deadline).await?.map_or(0, |(rows, _)| rows));
     said.push(Said::Kept(match catalog.has_mapping(table, deadline).await? {
         Some(true) => format!("{rows} rows, and the mapping RawDataMap"),
         Some(false) => {

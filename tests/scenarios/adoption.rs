@@ -1,6 +1,7 @@
 //! The state store is lost or moved, and the ledger of a table is rebuilt from what its destination holds.
 
 use crate::support::{Copied, Deployment, Store, cloud, now, table, ticks};
+use adxingestor::printable::grouped;
 use serde_json::Value;
 use std::time::Duration;
 
@@ -39,7 +40,7 @@ pub async fn a_lost_state_store_is_rebuilt_from_the_destination_and_only_what_is
     assert_refused(&app).await;
 
     let (success, planned) = app.command(&[&ADOPT[..], &["--dry-run"]].concat()).await;
-    assert!(success && planned.contains("with 3000 rows") && planned.contains("Nothing was written"), "{planned}");
+    assert!(success && planned.contains("with 3,000 rows") && planned.contains("Nothing was written"), "{planned}");
     assert_refused(&app).await;
     adopted(&app).await;
     let (success, again) = app.command(&ADOPT).await;
@@ -73,7 +74,7 @@ pub async fn a_store_that_is_lost_in_the_middle_of_a_run_leaves_gaps_that_the_ne
     assert_refused(&app).await;
 
     let printed = adopted(&app).await;
-    assert!(printed.contains(&format!("with {rows} rows")), "{printed}");
+    assert!(printed.contains(&format!("with {} rows", grouped(rows))), "{printed}");
     let summary = app.completed().await;
     assert_eq!(summary["total_records_processed"], 6_000 - rows, "{summary:#}\n{printed}");
     app.assert_equal(TABLE, TABLE);

@@ -11,7 +11,7 @@ use super::wiring::wired;
 use adxingestor::adx::FreshIds;
 use adxingestor::app::App;
 use adxingestor::config::Settings;
-use adxingestor::functions::router;
+use adxingestor::functions::{self, adoptable, named, router};
 use adxingestor::outbound::{Outbound, TrustedHosts};
 use adxingestor::random::Random;
 use adxingestor::state::{CHUNK_QUEUE, CONTROL_QUEUE};
@@ -132,9 +132,13 @@ impl Process {
 pub async fn adopt(around: &Surroundings, name: String, seed: u64, table: &str) -> Option<Result<(), String>> {
     let gate = Gate::new(name, Arc::clone(&around.fate));
     let app = app(around, &gate, 0, seed);
+    let adopted = async {
+        let row = named(&app, &adoptable(&app).await?, table)?.clone();
+        functions::adopt(&app, row, None, false).await
+    };
     tokio::select! {
         biased;
-        report = adxingestor::functions::adopt(&app, table, None, false) => Some(report.map(drop).map_err(|error| error.to_string())),
+        report = adopted => Some(report.map(drop).map_err(|error| error.to_string())),
         _ = gate.died() => None,
     }
 }

@@ -2,6 +2,7 @@
 //! in one SQLite file.
 
 use crate::support::{Copied, Deployment, Store, TIME_SCALE, cloud, now, table, ticks};
+use adxingestor::printable::grouped;
 use adxingestor::timestamp::Timestamp;
 use localcloud::source::TableSettings;
 use serde_json::Value;
@@ -346,7 +347,7 @@ async fn sources_with_one_destination_are_each_copied_once_and_no_remedy_is_agai
         assert_eq!(copied(&app, source, "Mix"), (rows, 0), "{source}");
         let (success, printed) = app.command(&["adopt", "--table", source]).await;
         assert!(success && printed.contains("Nothing to adopt"), "{printed}");
-        assert!(printed.contains(&format!("{}, left as they are", 3_800 - rows)), "{printed}");
+        assert!(printed.contains(&format!("{}, left as they are", grouped(3_800 - rows))), "{printed}");
     }
     assert_eq!(app.rows("Mix"), 3_800);
 
@@ -354,11 +355,22 @@ async fn sources_with_one_destination_are_each_copied_once_and_no_remedy_is_agai
         let _ = std::fs::remove_file(format!("{}{ending}", state_file(&app).display()));
     }
     let refused = run_json(&app, 3, &[]).await;
-    for (source, rows) in [(TABLE, 3_000), (OTHER, 500), (THIRD, 300)] {
+    for source in [TABLE, OTHER, THIRD] {
         assert!(refused.result(source)["error"].to_string().contains("another ledger"), "{}", refused.all());
-        let (success, printed) = app.command(&["adopt", "--table", source]).await;
-        assert!(success && printed.contains(&format!("with {rows} rows")), "{printed}");
     }
+    let (success, printed) = app.command(&["adopt", "--table", TABLE, "--table", "Nowhere"]).await;
+    assert!(!success && printed.contains("`Nowhere`") && !printed.contains("with 3,000 rows"), "{printed}");
+    // A table that no run has come to has nothing to adopt.
+    app.configure(&Copied { destination: "Elsewhere", ..Copied::incremental("DeviceInfo") });
+    let (success, printed) = app.command(&["adopt", "--all"]).await;
+    assert!(success && printed.contains("there is no table Elsewhere"), "{printed}");
+    for rows in ["3,000", "500", "300"] {
+        assert!(printed.contains(&format!("with {rows} rows")), "{printed}");
+    }
+    app.adx(
+        ".set-or-append meta_MigrationConfiguration <| meta_MigrationConfiguration | where DestinationTable == 'Elsewhere' | \
+         extend IsActive = false",
+    );
     assert_eq!(run_json(&app, 0, &[]).await.json()["verified"], true);
     assert_eq!(app.rows("Mix"), 3_800);
 }

@@ -2,11 +2,12 @@
 //! through it, so that they do not tear the bars.
 
 use super::super::shown;
-use super::told::{bytes, counted, grouped};
+use super::told::{bytes, counted};
 use adxingestor::host::{Console, Entry, Level};
 use adxingestor::local_run::Onlooker;
 use adxingestor::orchestration::ids::InstanceId;
 use adxingestor::orchestration::instance::StartInput;
+use adxingestor::printable::grouped;
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use serde_json::Value;
 use std::io::{IsTerminal, Write};

@@ -3,8 +3,8 @@
 use super::super::shown;
 use adxingestor::functions::Estimate;
 use adxingestor::orchestration::budget::Quota;
+use adxingestor::printable::grouped;
 use adxingestor::timestamp::Timestamp;
-use indicatif::HumanCount;
 use serde_json::{Value, json};
 use std::time::Duration;
 
@@ -172,7 +172,7 @@ pub fn estimates(tables: &[Estimate], quota: Quota) -> String {
         counted(calls, "hunting call"),
         quota.per_minute,
         span(time_for(calls, quota)),
-        HumanCount(planned),
+        grouped(planned),
         if planned == 1 { "was" } else { "were" },
     ));
     lines.iter().map(|line| shown(line)).collect::<Vec<_>>().join("\n")
@@ -201,14 +201,9 @@ fn seconds(at: &Value) -> String {
     at.as_str().and_then(|text| text.parse::<Timestamp>().ok()).map_or_else(String::new, Timestamp::to_seconds)
 }
 
-/// A number with a comma before each three digits.
-pub fn grouped(number: u64) -> String {
-    HumanCount(number).to_string()
-}
-
 /// So many of what is called `one` when it is one.
 pub fn counted(number: u64, one: &str) -> String {
-    format!("{} {one}{}", HumanCount(number), if number == 1 { "" } else { "s" })
+    format!("{} {one}{}", grouped(number), if number == 1 { "" } else { "s" })
 }
 
 /// Bytes in the largest unit that leaves a digit before the point.
@@ -331,7 +326,6 @@ mod tests {
 
     #[test]
     fn numbers_are_written_for_people() {
-        assert_eq!([0, 999, 1_000, 1_234_567].map(grouped), ["0", "999", "1,000", "1,234,567"]);
         assert_eq!([7, 1_500, 999_990, 3_000_000_000].map(bytes), ["7 B", "1.5 kB", "1.0 MB", "3.0 GB"]);
         assert_eq!(span(Duration::from_secs(3_725)), "1 h 2 min");
     }

@@ -32,7 +32,7 @@ struct Run<'o> {
     tables_total: u32,
     tables_done: u32,
     tables_failed: u32,
-    /// Why it failed, was ended or is held.
+    /// Why it failed, was ended, is held or does not begin.
     #[serde(skip_serializing_if = "Option::is_none")]
     note: Option<String>,
     /// Whether `rewind` takes up what failed in it.
@@ -117,7 +117,11 @@ fn run<'o>(overview: &'o Overview, seen: &'o RunSeen) -> Run<'o> {
     let progress: Vec<Shown> = seen.tables.iter().map(|table| progress_in(overview, seen, table)).collect();
     let sum = |of: fn(&Shown) -> u64| progress.iter().map(of).sum();
     let end = if seen.is_active() { overview.now } else { run.updated };
-    let held = if run.status == RuntimeStatus::Suspended { run.suspended_because.as_ref() } else { None };
+    let held = match run.status {
+        RuntimeStatus::Suspended => run.suspended_because.as_ref(),
+        RuntimeStatus::Pending => run.pending_because.as_ref(),
+        _ => None,
+    };
     let note = run.error.as_ref().or(run.reason.as_ref()).or(held);
     Run {
         id: run.id.as_str(),

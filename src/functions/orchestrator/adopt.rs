@@ -6,7 +6,7 @@ use super::begin;
 use super::plan::learn::{self, Probe};
 use super::plan::ownership::{CopyOf, Found, landed};
 use super::{StepError, store};
-use crate::adx::catalog::{LedgerEntry, LedgerOwner};
+use crate::adx::catalog::{ConfigRow, LedgerEntry, LedgerOwner};
 use crate::app::{App, Services, mode_of};
 use crate::defender::queries::{self, Hashing, Slice, Source};
 use crate::functions::hunting::{Hunting, number};
@@ -56,6 +56,9 @@ pub enum Error {
         /// What may have been meant, with what it is joined by.
         meant: String,
     },
+    /// No run has made the destination yet.
+    #[error("there is no table {0} in ADX, so there is nothing to adopt: a run makes it")]
+    NoDestination(Identifier),
     /// A run is active.
     #[error("run {0} is active: wait for its end, or terminate it, then adopt again. Nothing was changed")]
     Active(InstanceId),
@@ -112,26 +115,43 @@ struct Adopting<'a> {
     deadline: Instant,
 }
 
-/// Adopts the table that has `table` as its source, or else as its destination; `since` is where its first run was told to begin, if
-/// it was. With `dry_run` nothing is written, and the gaps are not counted at the source.
+/// The active rows of the configuration.
+///
+/// # Errors
+/// [`Error`], also where a run is active.
+pub async fn adoptable(app: &App) -> Result<Vec<ConfigRow>, Error> {
+    refuse_active(app).await?;
+    let rows = services(app)?.catalog.read_config(Instant::now() + LONGEST).await?;
+    Ok(rows.into_iter().filter(|row| row.is_active == Some(true)).collect())
+}
+
+/// The row of the [`adoptable`] ones that has `table` as its source, or else as its destination.
+///
+/// # Errors
+/// [`Error::NotConfigured`].
+pub fn named<'r>(app: &App, rows: &'r [ConfigRow], table: &str) -> Result<&'r ConfigRow, Error> {
+    let view = services(app)?.settings.names.config_view.as_str().to_owned();
+    let of_source = rows.iter().find(|row| row.source_table == table);
+    of_source.or_else(|| rows.iter().find(|row| row.destination_table == table)).ok_or_else(|| Error::NotConfigured {
+        table: table.to_owned(),
+        view,
+        meant: did_you_mean(table, rows.iter().map(|row| row.source_table.as_str())),
+    })
+}
+
+fn services(app: &App) -> Result<&Services, Error> {
+    app.services.as_deref().map_err(|reason| Error::Settings(reason.clone()))
+}
+
+/// Adopts the table of an active row of the configuration; `since` is where its first run was told to begin, if it was. With `dry_run`
+/// nothing is written, and the gaps are not counted at the source.
 ///
 /// # Errors
 /// [`Error`].
-pub async fn adopt(app: &App, table: &str, since: Option<Timestamp>, dry_run: bool) -> Result<Report, Error> {
-    let services = app.services.as_ref().map_err(|reason| Error::Settings(reason.clone()))?;
+pub async fn adopt(app: &App, row: ConfigRow, since: Option<Timestamp>, dry_run: bool) -> Result<Report, Error> {
+    let services = services(app)?;
     let deadline = Instant::now() + LONGEST;
     refuse_active(app).await?;
-    let rows = services.catalog.read_config(deadline).await?;
-    let named = rows.iter().position(|row| row.source_table == table);
-    let named = named.or_else(|| rows.iter().position(|row| row.destination_table == table));
-    let active = rows.iter().filter(|row| row.is_active == Some(true));
-    let meant = did_you_mean(table, active.map(|row| row.source_table.as_str()).filter(|known| *known != table));
-    let row = named.and_then(|at| rows.into_iter().nth(at)).filter(|row| row.is_active == Some(true));
-    let row = row.ok_or_else(|| Error::NotConfigured {
-        table: table.to_owned(),
-        view: services.settings.names.config_view.as_str().to_owned(),
-        meant,
-    })?;
     let crate::orchestration::run::begin::Row { config, problem } = begin::validated(row);
     if let Some(problem) = problem {
         return Err(Error::Failed(problem));
@@ -156,10 +176,7 @@ impl Adopting<'_> {
         let (app, catalog) = (self.app, &self.services.catalog);
         let head = app.state.head(&self.key).await?;
         let Some((rows, has_column)) = catalog.size(&self.destination, self.deadline).await? else {
-            return Err(Error::Failed(format!(
-                "there is no table {} in ADX, so there is nothing to adopt: a run makes it",
-                self.destination
-            )));
+            return Err(Error::NoDestination(self.destination.clone()));
         };
         let owner = catalog.ledger_owner(&self.config.source, &self.config.destination, self.deadline).await?;
         let place = self.place(head.as_ref().map(|head| &head.record));

@@ -62,14 +62,12 @@ pub async fn handle(app: &App, id: &InstanceId, attempt: u32) -> Result<(), Erro
         Ok(rows) => rows,
         Err(error) => {
             let again = begin::retry(id, attempt, error.asked_pause(), &app.limits).filter(|_| is_transient(&error));
-            let Some(again) = again else {
-                let cluster = &services.settings.cluster;
-                return fail(app, &run, &format!("the configuration cannot be read from {cluster}: {error}")).await;
-            };
-            tracing::warn!(%error, attempt, "the configuration could not be read; trying again");
+            let reason = format!("the configuration cannot be read from {}: {error}", services.settings.cluster);
+            let Some(again) = again else { return fail(app, &run, &reason).await };
+            tracing::warn!(reason, attempt, "the run waits, and its start is tried again");
             // Apps on one cluster that lost it together do not come back together.
             let delay = jittered(again.delay, app.state.random());
-            return try_again(app, &run, Debt { delay, ..again }).await;
+            return try_again(app, &run, Debt { delay, ..again }, &reason).await;
         }
     };
     let reason = knows_none(&services.settings, &run.record, &rows);
@@ -125,9 +123,10 @@ fn copies_to_own(services: &Services, rows: &[ConfigRow]) -> Option<String> {
     ))
 }
 
-/// Sends the message of another attempt, and tells the watchdog until when it waits. Whoever changes the run meanwhile knows better.
-async fn try_again(app: &App, run: &Stored<Instance>, again: Debt) -> Result<(), Error> {
-    if let Some(waiting) = begin::waiting(&run.record, app.state.now() + again.delay) {
+/// Sends the message of another attempt, and tells the watchdog until when it waits, and the status why. Whoever changes the run
+/// meanwhile knows better.
+async fn try_again(app: &App, run: &Stored<Instance>, again: Debt, reason: &str) -> Result<(), Error> {
+    if let Some(waiting) = begin::waiting(&run.record, app.state.now() + again.delay, reason) {
         store::swap_run(app, run, &waiting).await?;
     }
     app.state.pay(&[again]).await

@@ -6,6 +6,7 @@ use crate::orchestration::instance::TableConfig;
 use crate::orchestration::ledger::Head;
 use crate::orchestration::plan::Piece;
 use crate::orchestration::removal::Place;
+use crate::printable::grouped;
 use crate::timestamp::Timestamp;
 use std::fmt;
 
@@ -39,12 +40,12 @@ impl Report {
             ("source table", config.source.clone()),
             ("destination", config.destination.clone()),
             ("owner until now", owner.unwrap_or("nobody").to_owned()),
-            ("windows in the destination", format!("{} with {ours} rows", found.len())),
+            ("windows in the destination", format!("{} with {} rows", found.len(), grouped(ours))),
         ];
         let mut report =
             Self { place, end: End::DryRun, lines, rows_of_others: rows.saturating_sub(ours), doubts: Vec::new() };
         if report.rows_of_others > 0 {
-            report.line("rows of no window", format!("{}, left as they are", report.rows_of_others));
+            report.line("rows of no window", format!("{}, left as they are", grouped(report.rows_of_others)));
         }
         report
     }
@@ -56,7 +57,7 @@ impl Report {
     /// Takes in how many rows of other sources are copied to the same destination.
     pub fn beside(&mut self, rows: u64) {
         if rows > 0 {
-            self.line("rows of other sources", format!("{rows}, left as they are"));
+            self.line("rows of other sources", format!("{}, left as they are", grouped(rows)));
         }
     }
 
@@ -69,7 +70,7 @@ impl Report {
     pub fn laid_out<V>(&mut self, layout: &Layout<V>, facts: &Facts) {
         let rows: u64 = layout.adopted.iter().map(|one| one.rows).sum();
         self.line("known to the ledger", layout.known.to_string());
-        self.line("adopted", format!("{} with {rows} rows", layout.adopted.len()));
+        self.line("adopted", format!("{} with {} rows", layout.adopted.len(), grouped(rows)));
         self.line("proved before", until(facts.proved));
         self.line("planned to", until(layout.planned_to));
         let (parts, whole) = layout.gaps.iter().partition::<Vec<&Piece>, _>(|gap| gap.is_part());
@@ -90,7 +91,7 @@ impl Report {
         let rows: u64 = pieces.iter().map(|piece| piece.rows).sum();
         let with_rows = pieces.iter().filter(|piece| piece.rows > 0).count();
         let without = pieces.len() - with_rows;
-        self.line("windows planned", format!("{with_rows} with {rows} rows; {without} without rows"));
+        self.line("windows planned", format!("{with_rows} with {} rows; {without} without rows", grouped(rows)));
     }
 
     /// Takes in what was written.

@@ -43,9 +43,11 @@ pub fn retry(id: &InstanceId, attempt: u32, asked: Option<Duration>, limits: &Li
     (attempt + 1 < START_ATTEMPTS).then(|| Debt::control(again, pause))
 }
 
-/// The run while its start waits until `until`: until then nothing is to be repaired. `None` where it is not to begin any more.
-pub fn waiting(run: &Instance, until: Timestamp) -> Option<Instance> {
-    (look(run) == Look::Begin).then(|| Instance { start_due: Some(until), ..run.clone() })
+/// The run while its start waits until `until`, for `reason`: until then nothing is to be repaired. `None` where it is not to begin
+/// any more.
+pub fn waiting(run: &Instance, until: Timestamp, reason: &str) -> Option<Instance> {
+    let waiting = || Instance { start_due: Some(until), pending_because: Some(reason.to_owned()), ..run.clone() };
+    (look(run) == Look::Begin).then(waiting)
 }
 
 /// An active row of the configuration and the first thing that is wrong with it.
@@ -316,9 +318,9 @@ mod tests {
 
     #[test]
     fn a_start_that_waits_says_until_when_and_one_that_has_begun_waits_for_nothing() {
-        let waits = waiting(&pending(), later(90)).unwrap();
+        let waits = waiting(&pending(), later(90), "no answer").unwrap();
         assert_eq!((waits.start_due, waits.status, waits.updated), (Some(later(90)), RuntimeStatus::Pending, now()));
         let begun = begin::<u32>(&waits, of(0..1), vec![], 5, later(91)).unwrap().last.run;
-        assert_eq!((begun.start_due, waiting(&begun, later(99))), (None, None));
+        assert_eq!((begun.start_due, &begun.pending_because, waiting(&begun, later(99), "late")), (None, &None, None));
     }
 }
