@@ -52,7 +52,7 @@ trap 'rm -rf "$stage"' EXIT
 handler=$(sed -n 's/.*"defaultExecutablePath": *"\([^"]*\)".*/\1/p' host.json)
 [ -n "$handler" ] || fail "host.json names no defaultExecutablePath"
 install -D -m 755 "$binary" "$stage/$handler"
-install -m 644 host.json "$stage/host.json"
+install -m 644 host.json LICENSE "$stage"
 for function in */function.json; do
   install -D -m 644 "$function" "$stage/$function"
 done

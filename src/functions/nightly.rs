@@ -5,10 +5,10 @@ use super::control::{Started, purge_old, start, start_as};
 use super::envelope::{Invocation, member};
 use crate::app::App;
 use crate::orchestration::instance::StartInput;
-use crate::orchestration::run::nightly::run_of;
+use crate::orchestration::run::nightly::{raw_input, run_of};
 use crate::state::Error;
 use crate::timestamp::Timestamp;
-use serde_json::{Value, json};
+use serde_json::Value;
 use tokio::time::Instant;
 
 /// Handles a tick.
@@ -17,7 +17,7 @@ use tokio::time::Instant;
 /// The state store's.
 pub async fn handle(app: &App, invocation: &Invocation) -> Result<(), Error> {
     let deadline = Instant::now() + app.limits.invocation_deadline / 2;
-    let (input, raw) = (StartInput::default(), json!({"trigger": "nightly"}));
+    let (input, raw) = (StartInput::default(), raw_input());
     let started = match run_of(due(invocation), app.state.now(), app.limits.clock_margin) {
         Some(id) => start_as(app, id, input, raw).await?,
         None => start(app, input, raw).await?,

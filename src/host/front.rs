@@ -2,6 +2,7 @@
 
 use super::calls::Calls;
 use super::failure::Failure;
+use super::foreign;
 use super::function_json::{AuthLevel, Function, HttpTrigger, Trigger};
 use super::health::Health;
 use super::host_json::HttpMode;
@@ -45,6 +46,9 @@ impl Front {
     pub(crate) async fn handle(self: Arc<Self>, request: Request) -> Response {
         if *self.draining.borrow() {
             return (StatusCode::SERVICE_UNAVAILABLE, "Function host is not running.").into_response();
+        }
+        if self.keys.is_none() && foreign::is_foreign(request.uri(), request.headers()) {
+            return (StatusCode::FORBIDDEN, foreign::REFUSAL).into_response();
         }
         let path = request.uri().path().trim_start_matches('/').to_owned();
         if let Some(rest) = strip_admin(&path) {

@@ -15,6 +15,7 @@ mod envelope;
 mod environment;
 mod executable;
 mod failure;
+mod foreign;
 mod front;
 mod function_json;
 mod health;

@@ -210,8 +210,10 @@ pub enum Met {
     Unavailable(String, Option<Duration>),
     /// Another window has to be over first, and will be.
     Waits(Wait),
-    /// Another attempt would be refused, too.
+    /// Another attempt would be refused, too, and so would other windows of the table.
     Refused(String),
+    /// Nothing can come of this window in this run.
+    Hopeless(String),
 }
 
 /// What a window waits for.
@@ -237,7 +239,7 @@ pub fn not_yet(
     let why = format!("window {} has rows of the same range and is not proved yet", other.id);
     if other.state == WindowState::Failed {
         let error = other.error.as_deref().unwrap_or_default();
-        return Met::Refused(format!("{why}: it failed in this run ({error}). The next run goes on with both"));
+        return Met::Hopeless(format!("{why}: it failed in this run ({error}). The next run goes on with both"));
     }
     // Nothing waits for each other: one that was not posted waits for those of before alone.
     if other.id.repair >= window.id.repair && !is_posted(other) {
@@ -251,7 +253,7 @@ pub fn not_yet(
 
 /// Whether a planned window waits for a message of its own, which went back for a pause. Any other would be an attempt before that is
 /// over, and those are numbered.
-fn comes_back(window: &Window, name: &WindowName, now: Timestamp, limits: &Limits) -> bool {
+pub fn comes_back(window: &Window, name: &WindowName, now: Timestamp, limits: &Limits) -> bool {
     let own = window.owed.iter().filter(|debt| debt.is_about(name));
     own.map(|debt| window.updated + debt.delay).max().is_some_and(|due| now < due + limits.clock_margin)
 }
@@ -374,7 +376,8 @@ pub fn after(window: &Window, met: Met) -> Next {
         Met::Waits(Wait { why: error, pause, before }) => {
             Next::Over(Over::Later(Later { error, own_fault: false, pause: Some(pause), before }))
         }
-        Met::Refused(error) => Next::Over(Over::End(WindowEnd::Failed(error))),
+        Met::Refused(error) => Next::Over(Over::End(WindowEnd::Refused(error))),
+        Met::Hopeless(error) => Next::Over(Over::End(WindowEnd::Failed(error))),
     }
 }
 
@@ -403,9 +406,7 @@ pub fn give_back(
         let reason = format!("{} (attempt {})", later.error, window.attempts + 1);
         return Ok(GivenBack::Failed(WindowEnd::Failed(reason)));
     };
-    // A longer one would be taken for a table that stands still.
-    let asked = later.pause.map(|pause| pause.min(limits.stall_after / 2));
-    let pause = asked.unwrap_or_else(|| limits.retry_pause(retried.attempts));
+    let pause = later.pause.unwrap_or_else(|| limits.outage_pause(retried.attempts));
     let mut window = sent_back(retried, Debt::chunk_later(table, name.clone(), pause));
     window.owed.extend(later.before.clone().map(|before| Debt::chunk(table, before)));
     Ok(GivenBack::Again(Box::new(window)))

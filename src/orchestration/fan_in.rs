@@ -26,6 +26,8 @@ pub enum WindowEnd {
     Expired(String),
     /// Given up for this run.
     Failed(String),
+    /// The same, for a reason that is not its own: other windows of the table would meet it, too.
+    Refused(String),
 }
 
 /// The records after a window's end, for one transaction.
@@ -58,7 +60,7 @@ pub fn end(
         WindowEnd::Empty => (WindowState::Empty, None),
         WindowEnd::Split(_) => (WindowState::Split, None),
         WindowEnd::Expired(reason) => (WindowState::Expired, Some(reason.clone())),
-        WindowEnd::Failed(reason) => (WindowState::Failed, Some(reason.clone())),
+        WindowEnd::Failed(reason) | WindowEnd::Refused(reason) => (WindowState::Failed, Some(reason.clone())),
     };
     let allowed = match state {
         WindowState::Submitted => window.state == WindowState::Sealed,
@@ -84,6 +86,7 @@ pub fn end(
     head.ready.retain(|ready| ready != name);
     head.progress.ended += 1;
     head.progress.unanswered = unanswered(&head, &window, &how);
+    head.progress.refused = refused(&head, &how);
     head.progress.calls += std::mem::take(&mut window.calls);
     window.state = state;
     // One that was never claimed ends in the run that handed it out.
@@ -111,7 +114,7 @@ pub fn end(
             hand_out_children(&mut head, &parts);
             children = parts;
         }
-        WindowEnd::Failed(_) => {
+        WindowEnd::Failed(_) | WindowEnd::Refused(_) => {
             window.failures += 1;
             head.progress.failed += 1;
             head.progress.refuted += u64::from(window.seal.is_some());
@@ -139,7 +142,16 @@ fn unanswered(head: &Head, window: &Window, how: &WindowEnd) -> u64 {
     match how {
         WindowEnd::Split(parts) => so_far + u64::from(parts.iter().any(|(_, part)| part.splits > window.splits)),
         WindowEnd::Submitted | WindowEnd::Empty | WindowEnd::Expired(_) => 0,
-        WindowEnd::Failed(_) => so_far,
+        WindowEnd::Failed(_) | WindowEnd::Refused(_) => so_far,
+    }
+}
+
+/// How many windows were refused one after the other without an answer between them, with this end.
+fn refused(head: &Head, how: &WindowEnd) -> u64 {
+    match how {
+        WindowEnd::Refused(_) => head.progress.refused + 1,
+        WindowEnd::Submitted | WindowEnd::Empty | WindowEnd::Expired(_) => 0,
+        WindowEnd::Split(_) | WindowEnd::Failed(_) => head.progress.refused,
     }
 }
 
@@ -175,14 +187,15 @@ pub fn make_ready(head: &mut Head, mut failed: Vec<WindowName>, mut others: Vec<
 }
 
 /// Hands out ready windows while lanes are free. Until one window of the destination has been proved, no more
-/// than the lanes' worth is handed out, those that failed after their post included, so that a wrong mapping costs little.
+/// than the lanes' worth is handed out, those that failed after their post included, so that a wrong mapping costs little. So it
+/// is until one is answered where others were refused: a permission that is gone costs a call in each lane.
 pub fn fill_lanes(head: &mut Head, limits: &Limits) -> Vec<WindowName> {
     let mut names = Vec::new();
     if head.stop || head.state != TableState::Running {
         return names;
     }
-    let unproved = unproved(head);
-    while head.lanes() as u64 + unproved < u64::from(limits.lanes) && !head.ready.is_empty() {
+    let closed = closed_lanes(head);
+    while head.lanes() as u64 + closed < u64::from(limits.lanes) && !head.ready.is_empty() {
         let name = head.ready.remove(0);
         head.out.push(name.clone());
         names.push(name);
@@ -195,14 +208,19 @@ fn unproved(head: &Head) -> u64 {
     if head.counts.verified == 0 { head.counts.submitted + head.progress.refuted } else { 0 }
 }
 
-/// Whether nothing more is to be expected of this run: all windows have ended, or the lanes' worth was posted and none of it
-/// could be proved, so that what is still planned is for a run after the cause is mended.
-pub fn is_over(head: &Head, limits: &Limits) -> bool {
-    head.is_through() || is_refuted(head, limits)
+/// Lanes in which nothing is handed out for now.
+fn closed_lanes(head: &Head) -> u64 {
+    unproved(head) + head.progress.refused
 }
 
-fn is_refuted(head: &Head, limits: &Limits) -> bool {
-    head.out.is_empty() && head.counts.submitted == 0 && unproved(head) >= u64::from(limits.lanes)
+/// Whether nothing more is to be expected of this run: all windows have ended, or the lanes' worth was refused, or posted and none
+/// of it could be proved, so that what is still planned is for a run after the cause is mended.
+pub fn is_over(head: &Head, limits: &Limits) -> bool {
+    head.is_through() || is_shut(head, limits)
+}
+
+fn is_shut(head: &Head, limits: &Limits) -> bool {
+    head.out.is_empty() && head.counts.submitted == 0 && closed_lanes(head) >= u64::from(limits.lanes)
 }
 
 /// Whether the names kept ready are running out although more windows are planned.
@@ -239,7 +257,7 @@ fn owe_verify(table: &TableKey, head: &mut Head, now: Timestamp, limits: &Limits
     if head.state != TableState::Running {
         return None;
     }
-    let last = (head.counts.open == 0 || is_refuted(head, limits))
+    let last = (head.counts.open == 0 || is_shut(head, limits))
         && !(mutated!(NoCountWhenAllFail) && head.counts.submitted == 0);
     let first = head.verify.is_none() && (head.counts.submitted > 0 || last);
     (first || last).then(|| schedule_verify(table, head, limits.verify_first, now))
@@ -424,6 +442,25 @@ mod tests {
         before.counts.verified = 1;
         assert!(!is_over(&before, &limits));
         assert_eq!(fill_lanes(&mut before, &limits).len(), 2);
+    }
+
+    #[test]
+    fn what_is_refused_closes_its_lane_until_another_window_is_answered() {
+        let limits = Limits { lanes: 2, ..Limits::scaled(1.0) };
+        let end = |before: &Head, low, state, how| {
+            end(&key(), &name(low), before, &window(low, state), how, now(), &limits).unwrap()
+        };
+        let mut before = head(5, 2, &[20, 30, 40]);
+        before.counts.verified = 1;
+        before.out = vec![name(10), name(15)];
+        let refused = || WindowEnd::Refused("no permission".into());
+        let first = end(&before, 10, WindowState::Claimed, refused());
+        assert_eq!((chunks(&first.window.owed), first.window.state), (0, WindowState::Failed));
+        let second = end(&first.head, 15, WindowState::Claimed, refused());
+        assert!(is_over(&second.head, &limits), "each lane has tried");
+        assert_eq!((chunks(&second.window.owed), verifies(&second.window.owed), second.head.counts.open), (0, 1, 3));
+        let answered = end(&first.head, 15, WindowState::Claimed, WindowEnd::Empty);
+        assert_eq!((chunks(&answered.window.owed), answered.head.progress.refused), (2, 0));
     }
 
     #[test]

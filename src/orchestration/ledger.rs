@@ -275,6 +275,9 @@ pub struct Progress {
     /// Windows that failed after they were sealed: they may have been posted.
     #[serde(default)]
     pub refuted: u64,
+    /// Windows refused one after the other, for what other windows would meet too, since one was answered.
+    #[serde(default)]
+    pub refused: u64,
     /// Windows of earlier runs that had failed and are proved now.
     pub repaired: u64,
     /// Rows in the plan.

@@ -23,6 +23,8 @@ pub const WINDOW_ATTEMPTS: u32 = 5;
 pub const MOST_SPLITS: u32 = 8;
 /// Attempts of a start before its error is the run's: each repeats its requests by itself.
 pub const START_ATTEMPTS: u32 = 3;
+/// The same of a run that the timer began, for which nobody waits: those of an hour. The next one is begun a day later.
+pub const NIGHTLY_START_ATTEMPTS: u32 = 10;
 /// Attempts of a plan before its error is the table's result.
 pub const PLAN_ATTEMPTS: u32 = 5;
 /// How often in a row the host may give up the message of a count, or of a table's end, before the table comes to its result
@@ -74,8 +76,10 @@ pub struct Limits {
     pub stall_after: Duration,
     /// A pending instance or a due count is put again after this.
     pub lost_after: Duration,
-    /// The first pause before a failed attempt is repeated; it doubles.
+    /// The first pause before a failed attempt is repeated; it doubles, and before what an outage may have ended it quadruples.
     pub retry_first: Duration,
+    /// The longest pause between two attempts that an outage may have ended, where the service names none.
+    pub outage_longest: Duration,
     /// How far behind the clock the end of a run's range lies.
     pub settling_lag: Duration,
     /// Tables at once.
@@ -116,6 +120,7 @@ impl Limits {
             stall_after: scaled(720.0),
             lost_after: scaled(120.0),
             retry_first: scaled(2.0),
+            outage_longest: scaled(600.0),
             settling_lag: Duration::from_secs(600),
             recount: Duration::from_secs(3 * 86_400),
             look_back: Duration::from_secs(48 * 3_600),
@@ -155,11 +160,24 @@ impl Limits {
     pub fn retry_pause(&self, attempt: u32) -> Duration {
         self.retry_first * 2u32.saturating_pow(attempt.min(6))
     }
+
+    /// The same where a service may be out of order for some minutes: the pauses of five attempts come to more than ten.
+    pub fn outage_pause(&self, attempt: u32) -> Duration {
+        (self.retry_first * 4u32.saturating_pow(attempt.min(6))).min(self.outage_longest)
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_outage_of_ten_minutes_costs_neither_a_plan_nor_a_window_and_one_of_an_hour_no_night() {
+        let limits = Limits::scaled(1.0);
+        let pauses = |attempts| (1..attempts).map(|attempt| limits.outage_pause(attempt)).sum::<Duration>();
+        assert!(pauses(WINDOW_ATTEMPTS.min(PLAN_ATTEMPTS)) > Duration::from_secs(600));
+        assert!(pauses(NIGHTLY_START_ATTEMPTS) > Duration::from_secs(3_600));
+    }
 
     #[test]
     fn times_shrink_together_and_data_times_do_not() {

@@ -111,6 +111,7 @@ fn moved(window: &Window) -> Vec<(&'static str, WindowState)> {
         ("Split", WindowEnd::Split(vec![])),
         ("Expired", WindowEnd::Expired(String::new())),
         ("Failed", WindowEnd::Failed(String::new())),
+        ("Failed", WindowEnd::Refused(String::new())),
     ] {
         let name = seen(10, WindowState::Planned).name;
         to(

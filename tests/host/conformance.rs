@@ -674,6 +674,23 @@ async fn keys_are_asked_for_where_there_are_any() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_keys_pages_of_other_sites_are_refused_and_with_keys_these_decide() {
+    let handler = Handler::always(OK);
+    let from = [("Origin", "https://evil.example")];
+    let app = http_app(false).start(&handler).await;
+    for (method, path) in [("POST", "/api/x"), ("POST", "/admin/functions/x"), ("GET", "/")] {
+        let refused = send(&app.url, method, path, &from, None).await;
+        assert_eq!(refused.status, 403, "{path}");
+        assert!(refused.body.contains("--keys"), "{}", refused.body);
+    }
+    assert_eq!(handler.call_count(), 0);
+    app.host.stop().await;
+    let app = http_app(false).keys(r#"{"master":"m"}"#).start(&handler).await;
+    assert_eq!(send(&app.url, "POST", "/api/x?code=m", &from, None).await.status, 200);
+    app.host.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_handlers_500_is_empty_from_an_envelope_and_itself_when_passed_on() {
     let fails = || Handler::new(|_| async { (StatusCode::INTERNAL_SERVER_ERROR, "why").into_response() });
     let app = http_app(false).start(&fails()).await;

@@ -34,6 +34,7 @@ mod network;
 mod nulls;
 mod observe;
 mod oracle;
+mod outages;
 mod process;
 mod put_off;
 mod refused;

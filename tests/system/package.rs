@@ -60,7 +60,9 @@ fn expected() -> BTreeMap<String, bool> {
     let function = |name: String| Path::new(ROOT).join(&name).is_file().then_some((name, false));
     let folders = fs::read_dir(ROOT).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
     let functions = folders.filter_map(|folder| function(format!("{folder}/function.json")));
-    functions.chain([("host.json".to_owned(), false), (HANDLER.to_owned(), true)]).collect()
+    functions
+        .chain([("host.json".to_owned(), false), ("LICENSE".to_owned(), false), (HANDLER.to_owned(), true)])
+        .collect()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -116,7 +116,7 @@ fn tell(source: &str, how: &WindowEnd) {
         WindowEnd::Empty => "empty",
         WindowEnd::Split(_) => "split",
         WindowEnd::Expired(_) => "expired",
-        WindowEnd::Failed(_) => "failed",
+        WindowEnd::Failed(_) | WindowEnd::Refused(_) => "failed",
     };
     metrics::windows_ended(source, end, 1);
 }
@@ -124,7 +124,9 @@ fn tell(source: &str, how: &WindowEnd) {
 fn log(window: &Window, how: &WindowEnd) {
     let id = window.id;
     match (how, &window.seal) {
-        (WindowEnd::Failed(error), _) => tracing::error!(window = %id, error, "a window failed"),
+        (WindowEnd::Failed(error) | WindowEnd::Refused(error), _) => {
+            tracing::error!(window = %id, error, "a window failed")
+        }
         (WindowEnd::Submitted, Some(seal)) => {
             tracing::info!(window = %id, rows = seal.rows, raw_bytes = seal.raw_bytes, "a window was posted");
         }
@@ -145,7 +147,7 @@ pub async fn refill(app: &App, table: &TableKey, head: &mut Head) -> Result<(), 
 /// has its own time.
 fn spread(app: &App, later: Later, attempts: u32) -> Later {
     let next = if later.own_fault { attempts + 1 } else { attempts };
-    let pause = later.pause.unwrap_or_else(|| app.limits.retry_pause(next));
+    let pause = later.pause.unwrap_or_else(|| app.limits.outage_pause(next));
     Later { pause: Some(jittered(pause, app.state.random())), ..later }
 }
 

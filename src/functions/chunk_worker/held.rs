@@ -47,7 +47,7 @@ pub async fn sieve(app: &App, job: &mut Job, head: &Head, until: Instant) -> Res
         }
         Against::Unknown => {
             let (low, high, source, destination) = (window.id.low, window.id.high, &head.source, &head.destination);
-            return Ok(Err(Met::Refused(format!(
+            return Ok(Err(Met::Hopeless(format!(
                 "the ledger no longer has the windows of ({low}, {high}] with which late rows are to be compared, so that nothing can tell \
                  which of them {destination} holds, and none are copied. Run `adxingestor adopt --table {source}`: it puts the \
                  windows on record again"
@@ -127,7 +127,7 @@ fn judge_held(window: &Window, destination: &str, there: u64, proved: u64, short
             tracing::warn!(window = %window.id, there, proved, "rows that were proved are gone and are copied again");
             Ok(())
         }
-        Ordering::Greater => Err(Met::Refused(format!(
+        Ordering::Greater => Err(Met::Hopeless(format!(
             "{said}: a window was loaded again. What came late is copied once the second copy is removed, by the command that its \
              own error gives; the next run looks which it is"
         ))),
@@ -150,7 +150,7 @@ impl Reading<'_> {
         let HeldSize { rows, characters } = size;
         if self.hashes.len() as u64 + rows > MOST_ROWS {
             let (table, id) = (&self.head.destination, self.job.window.record.id);
-            return Err(Met::Refused(format!(
+            return Err(Met::Hopeless(format!(
                 "{table} holds {rows} rows that window {id} is to be compared with, and at most {MOST_ROWS} are compared at once"
             )));
         }
@@ -192,6 +192,6 @@ mod tests {
         );
         assert!(matches!(look(4), Err(Met::Unavailable(..))));
         assert!(look(4).is_ok());
-        assert!(matches!(look(6), Err(Met::Refused(_))));
+        assert!(matches!(look(6), Err(Met::Hopeless(_))));
     }
 }

@@ -14,6 +14,7 @@ use crate::state::{Stretch, Transaction};
 use crate::storage::{
     Continuation, ETag, Error as StorageError, Key, Operation, Page, Range, Row, Storage, TableStore, memory,
 };
+use serde_json::json;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;

@@ -61,7 +61,8 @@ pub async fn handle(app: &App, id: &InstanceId, attempt: u32) -> Result<(), Erro
     let rows = match services.catalog.read_config(deadline).await {
         Ok(rows) => rows,
         Err(error) => {
-            let again = begin::retry(id, attempt, error.asked_pause(), &app.limits).filter(|_| is_transient(&error));
+            let again =
+                begin::retry(&run.record, attempt, error.asked_pause(), &app.limits).filter(|_| is_transient(&error));
             let reason = format!("the configuration cannot be read from {}: {error}", services.settings.cluster);
             let Some(again) = again else { return fail(app, &run, &reason).await };
             tracing::warn!(reason, attempt, "the run waits, and its start is tried again");

@@ -191,6 +191,7 @@ impl Planning<'_> {
         let came_further = answers.end_attempt(!matches!(error, StepError::State(_)));
         let put_off = PutOff { began: answers.began(), moved: if came_further { now } else { before } };
         let tried = Tried { attempt: self.attempt, came_further, waited: now.since(put_off.moved) };
+        let is_refused = matches!(error, StepError::Failed(_));
         let again = match error {
             StepError::State(Error::Conflict) => {
                 // A late worker of an earlier run moved the head: look again.
@@ -207,7 +208,7 @@ impl Planning<'_> {
             }
             Err(error) => {
                 self.is_over(&taken).await;
-                self.without_plan(taken.draft.as_deref(), leftovers, &error, calls).await
+                self.without_plan(taken.draft.as_deref(), leftovers, (&error, is_refused), calls).await
             }
         }
     }
@@ -276,12 +277,13 @@ impl Planning<'_> {
         }
     }
 
-    /// Goes on with what earlier runs left, or ends the table: nothing new can be planned.
+    /// Goes on with what earlier runs left, or ends the table: nothing new can be planned, for an error that another attempt would
+    /// meet, too, if it `is_refused`. One window tries first whether all others would.
     async fn without_plan(
         &self,
         draft: Option<&str>,
         leftovers: Leftovers,
-        error: &str,
+        (error, is_refused): (&str, bool),
         calls: u64,
     ) -> Result<(), Error> {
         while let Leftovers::GoOn { doubts } = &leftovers
@@ -302,6 +304,8 @@ impl Planning<'_> {
             head.record.plan_error = Some(error.to_owned());
             head.record.doubts.clone_from(doubts);
             head.record.progress.calls = calls;
+            let lanes = u64::from(self.app.limits.lanes);
+            head.record.progress.refused = if is_refused { lanes.saturating_sub(1) } else { 0 };
             match self.write(head, Content { found, planned: Vec::new(), end: None }).await {
                 Err(StepError::State(Error::Conflict)) => {}
                 Err(StepError::State(error)) => return Err(error),

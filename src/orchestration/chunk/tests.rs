@@ -36,6 +36,7 @@ fn word(over: &Over) -> String {
         Over::End(WindowEnd::Empty) => "empty".into(),
         Over::End(WindowEnd::Expired(_)) => "expired".into(),
         Over::End(WindowEnd::Failed(_)) => "failed".into(),
+        Over::End(WindowEnd::Refused(_)) => "refused".into(),
         Over::End(WindowEnd::Submitted) => "submitted".into(),
         Over::Later(Later { own_fault, pause, .. }) => {
             let pause = pause.map_or_else(|| "backoff".to_owned(), |pause| format!("{} s", pause.as_secs()));
@@ -115,7 +116,8 @@ fn what_a_pull_met_decides_what_follows() {
             "again after 4 s",
             "again after 4 s",
         ),
-        (Met::Refused(e()), "failed", "failed"),
+        (Met::Refused(e()), "refused", "refused"),
+        (Met::Hopeless(e()), "failed", "failed"),
     ] {
         for (attempts, expected) in [(0, first), (1, second)] {
             assert_eq!(next_word(&after(&window(5, attempts), met.clone())), expected, "{met:?}, attempt {attempts}");
@@ -161,7 +163,7 @@ fn a_window_that_is_too_much_is_cut_or_comes_to_an_end() {
         (Err(Met::Broken(e())), "again after backoff!"),
         (Err(Met::Budget(e())), "again after backoff"),
         (Err(Met::Unavailable(e(), None)), "again after backoff!"),
-        (Err(Met::Refused(e())), "failed"),
+        (Err(Met::Refused(e())), "refused"),
     ] {
         let split = Split { reason: &too_much(true), name: &name(), shape: &shape() };
         let over = divided(&window(8, 0), split, cut.clone(), now());
@@ -262,7 +264,7 @@ fn a_claim_that_is_given_back_is_sent_again_until_its_attempts_are_used_up() {
     let later = |own_fault, pause| Later { error: "reset".into(), own_fault, pause, before: None };
     let back = |attempts, later: &Later| give_back(&key(), &name(), &window(5, attempts), later, now(), &limits());
     let Ok(GivenBack::Again(again)) = back(0, &later(true, None)) else { panic!("not again") };
-    let sent = Debt::chunk_later(&key(), name(), limits().retry_pause(1)).in_turn(Some(1));
+    let sent = Debt::chunk_later(&key(), name(), limits().outage_pause(1)).in_turn(Some(1));
     assert_eq!((again.state, again.attempts, again.owed), (WindowState::Planned, 1, vec![sent]));
     let quota = back(WINDOW_ATTEMPTS - 1, &later(false, Some(Duration::ZERO)));
     assert!(matches!(quota, Ok(GivenBack::Again(again)) if again.owed[0].wants_permit()), "the quota is no attempt");

@@ -148,6 +148,10 @@ fn errors(head: &Head, windows: &[Window], verified_up_to: Timestamp, watermark:
         errors.push(format!(
             "{waiting} more were not begun: none of those that were posted could be proved. The next run goes on with them"
         ));
+    } else if waiting > 0 && head.progress.refused > 0 {
+        errors.push(format!(
+            "{waiting} more were not begun, as they would be refused, too. The next run goes on with them"
+        ));
     }
     let doubled = windows.iter().filter(|window| window.state == WindowState::Verified);
     errors.extend(spelled_out(doubled.filter_map(|window| window.error.clone()), "windows are there twice"));
@@ -390,6 +394,16 @@ mod tests {
         let windows = [failed, seen(10, WindowState::Planned).window, seen(20, WindowState::Planned).window];
         let said = result(&head, &table(), &windows, at(0), &Watermark::Moved).error.unwrap();
         assert!(said.contains("a wrong mapping; 2 more were not begun"), "{said}");
+    }
+
+    #[test]
+    fn a_table_whose_windows_are_refused_says_what_was_not_begun() {
+        let mut head = finishing(30);
+        head.progress.refused = 1;
+        let failed = Window { error: Some("no permission".into()), ..seen(0, WindowState::Failed).window };
+        let windows = [failed, seen(10, WindowState::Planned).window];
+        let said = result(&head, &table(), &windows, at(0), &Watermark::Moved).error.unwrap();
+        assert!(said.contains("no permission; 1 more were not begun"), "{said}");
     }
 
     #[test]

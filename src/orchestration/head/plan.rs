@@ -358,7 +358,7 @@ pub fn retry(tried: Tried, pause: Pause, limits: &Limits) -> Retry {
         return Retry::WaitedTooLong;
     }
     let attempt = attempt + u32::from(counts);
-    let ours = limits.retry_pause(attempt);
+    let ours = limits.outage_pause(attempt);
     let pause = match pause {
         Pause::Unknown => ours,
         Pause::Asked(asked) => asked.min(LONGEST_ASKED).max(ours),
@@ -756,7 +756,7 @@ mod tests {
             other => panic!("{other:?}"),
         };
         assert_eq!(paused(0, Duration::from_secs(90)), Duration::from_secs(90));
-        assert_eq!(paused(2, Duration::from_secs(1)), limits().retry_pause(3), "an early attempt is no better");
+        assert_eq!(paused(2, Duration::from_secs(1)), limits().outage_pause(3), "an early attempt is no better");
         assert_eq!(paused(0, Duration::from_secs(1_000_000)), LONGEST_ASKED);
         let last = retry(tried(PLAN_ATTEMPTS - 1), Pause::Asked(Duration::from_secs(90)), &limits());
         assert_eq!(last, Retry::GiveUp, "what a service says does not make attempts endless");

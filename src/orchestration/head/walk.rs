@@ -258,7 +258,7 @@ impl Walk {
                 let Some(retried) = claimed.retried("reset", true, self.now).unwrap() else {
                     return self.commit_end(name, &claimed, version, WindowEnd::Failed("reset".into()));
                 };
-                let again = Debt::chunk_later(&key(), name.clone(), self.limits.retry_pause(retried.attempts));
+                let again = Debt::chunk_later(&key(), name.clone(), self.limits.outage_pause(retried.attempts));
                 if !self.write_window(name, Window { owed: vec![again.clone()], ..retried }, version) {
                     return Ok(());
                 }

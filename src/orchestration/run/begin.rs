@@ -2,10 +2,13 @@
 //! never from a second read.
 
 use super::asked::{Places, Unknown};
+use super::nightly::is_nightly;
 use crate::orchestration::IllegalTransition;
-use crate::orchestration::ids::{InstanceId, TableKey};
+use crate::orchestration::ids::TableKey;
 use crate::orchestration::instance::{Instance, LoadType, RuntimeStatus, TableConfig, TableResult, TableRun};
-use crate::orchestration::limits::{LONGEST_ASKED, Limits, START_ATTEMPTS, TRANSACTION_WINDOWS};
+use crate::orchestration::limits::{
+    LONGEST_ASKED, Limits, NIGHTLY_START_ATTEMPTS, START_ATTEMPTS, TRANSACTION_WINDOWS,
+};
 use crate::orchestration::message::{ControlMessage, Debt};
 use crate::orchestration::write::{RowWrite, RunWrite};
 use crate::timestamp::Timestamp;
@@ -37,10 +40,11 @@ pub fn look(run: &Instance) -> Look {
 
 /// The start message of another attempt, delayed, for as long as the service `asked` within reason; `None` when the attempts are used
 /// up.
-pub fn retry(id: &InstanceId, attempt: u32, asked: Option<Duration>, limits: &Limits) -> Option<Debt> {
-    let again = ControlMessage::Start { instance: id.clone(), attempt: attempt + 1 };
-    let pause = limits.retry_pause(attempt).max(asked.unwrap_or_default().min(LONGEST_ASKED));
-    (attempt + 1 < START_ATTEMPTS).then(|| Debt::control(again, pause))
+pub fn retry(run: &Instance, attempt: u32, asked: Option<Duration>, limits: &Limits) -> Option<Debt> {
+    let attempts = if is_nightly(run) { NIGHTLY_START_ATTEMPTS } else { START_ATTEMPTS };
+    let again = ControlMessage::Start { instance: run.id.clone(), attempt: attempt + 1 };
+    let pause = limits.outage_pause(attempt + 1).max(asked.unwrap_or_default().min(LONGEST_ASKED));
+    (attempt + 1 < attempts).then(|| Debt::control(again, pause))
 }
 
 /// The run while its start waits until `until`, for `reason`: until then nothing is to be repaired. `None` where it is not to begin
@@ -190,6 +194,7 @@ pub fn begin<V>(
 
 #[cfg(test)]
 mod tests {
+    use super::super::nightly;
     use super::*;
     use crate::orchestration::head::testing::{id, later, now, table};
     use crate::orchestration::instance::StartInput;
@@ -305,7 +310,7 @@ mod tests {
     #[test]
     fn a_configuration_that_cannot_be_read_is_tried_three_times() {
         let limits = Limits::scaled(1.0);
-        let pause = |attempt, asked| retry(&id(1), attempt, asked, &limits).map(|again| again.delay);
+        let pause = |attempt, asked| retry(&pending(), attempt, asked, &limits).map(|again| again.delay);
         assert!(pause(0, None).is_some() && pause(1, None).is_some());
         assert_eq!(pause(2, None), None);
         assert_eq!(
@@ -314,6 +319,9 @@ mod tests {
             "when the service asked for it"
         );
         assert_eq!(pause(0, Some(Duration::MAX)), Some(LONGEST_ASKED));
+        let nightly = Instance { raw_input: nightly::raw_input(), ..pending() };
+        let goes_on = |attempt| retry(&nightly, attempt, None, &limits).is_some();
+        assert!(goes_on(8) && !goes_on(9), "the next night is a day later");
     }
 
     #[test]

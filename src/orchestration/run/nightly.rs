@@ -2,8 +2,20 @@
 //! or from a second host, asks for the same run.
 
 use crate::orchestration::ids::InstanceId;
+use crate::orchestration::instance::Instance;
 use crate::timestamp::Timestamp;
+use serde_json::{Value, json};
 use std::time::Duration;
+
+/// What the status shows as the input of a run that the timer began. No client can send it.
+pub fn raw_input() -> Value {
+    json!({"trigger": "nightly"})
+}
+
+/// Whether the timer began the run.
+pub fn is_nightly(run: &Instance) -> bool {
+    run.raw_input == raw_input()
+}
 
 /// The run of the occurrence that was due at `due`; `None` when the timer fires for none: it has no schedule status, or
 /// was fired by hand before its time, within the margin of two clocks.

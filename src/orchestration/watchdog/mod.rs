@@ -6,8 +6,10 @@ pub mod poison;
 #[cfg(test)]
 mod tests;
 
+use super::chunk::comes_back;
 use super::fan_in::schedule_verify;
-use super::head::{stall, verify};
+use super::head::stall::{self, Planned};
+use super::head::verify;
 use super::ids::{InstanceId, TableKey, WindowId, WindowName};
 use super::instance::{Instance, RuntimeStatus, TableRun};
 use super::ledger::{Head, TableState};
@@ -222,7 +224,12 @@ impl Watched<'_> {
         };
         let mut repairs: Vec<Repair> = held().filter_map(|(name, window)| self.take_over(name, window)).collect();
         if held().next().is_none() && self.is_stalled(head) {
-            let planned = self.in_state(WindowState::Planned).cloned();
+            let windows = self.sight.windows.iter().filter(|(_, window)| window.state == WindowState::Planned);
+            let (waiting, planned): (Vec<_>, Vec<_>) =
+                windows.partition(|(name, window)| comes_back(window, name, self.now, self.limits));
+            let names =
+                |windows: Vec<&(WindowName, Window)>| windows.into_iter().map(|(name, _)| name.clone()).collect();
+            let planned = Planned { waiting: names(waiting), others: names(planned) };
             let again = stall::dispatch_again(self.key(), head, planned, self.now, self.limits);
             repairs.extend(again.map(|(head, debts)| {
                 let action = Action::Dispatch { table: self.key().clone(), head: Box::new(head), debts };

@@ -192,6 +192,21 @@ fn paused(seconds: u64) -> Calls {
 }
 
 #[test]
+fn a_window_that_waits_as_long_as_a_service_asked_is_no_standstill_and_hides_none() {
+    let mut running = head(TableState::Running);
+    running.counts.open = 2;
+    let mut all = windows(&[WindowState::Planned, WindowState::Planned]);
+    running.out = all.iter().map(|(name, _)| name.clone()).collect();
+    for (name, window) in &mut all {
+        window.owed = vec![Debt::chunk_later(&key(), name.clone(), Duration::from_secs(1_800)).in_turn(Some(1))];
+    }
+    assert_eq!(of_table(Some(running.clone()), all.clone(), 1_799), []);
+    all[1].1.owed.clear();
+    assert_eq!(of_table(Some(running.clone()), all.clone(), 720), []);
+    assert_eq!(of_table(Some(running), all, 721), [chunk(20)], "the message of this one was lost");
+}
+
+#[test]
 fn a_pause_of_the_tenants_calls_is_no_standstill() {
     let mut running = head(TableState::Running);
     running.counts.open = 1;
