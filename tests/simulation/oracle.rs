@@ -223,5 +223,9 @@ fn tiling(ledger: &Ledger) -> Findings {
     if prefix.is_some_and(|prefix| prefix < head.verified_up_to) && !leaves.is_empty() {
         findings.push(format!("verified up to {}, and only {prefix:?} is done", head.verified_up_to));
     }
+    // A run that ended moved it as far as it could.
+    if head.run.is_none() && prefix.is_some_and(|prefix| prefix > head.verified_up_to) {
+        findings.push(format!("verified up to {} alone, although all up to {prefix:?} is done", head.verified_up_to));
+    }
     findings
 }
