@@ -48,6 +48,8 @@ pub enum Mutant {
     LateRowsIgnored,
     /// A repair copies all rows of its range.
     RepairOfEverything,
+    /// What a look at the destination shows of proved windows is not held against the ledger.
+    LandingAgainIgnored,
     /// Whether rows are hidden is not looked at before a window is pulled again.
     RenewUnderSecurity,
     /// A count takes whatever consistency a query gets.

@@ -145,6 +145,11 @@ impl Limits {
         self.quota.interval() * self.lanes.saturating_mul(self.tables_at_once) + hour
     }
 
+    /// How long after a post something of it may land.
+    pub fn landing_longest(&self) -> Duration {
+        self.post_lifetime + self.ingestion_longest + self.clock_margin
+    }
+
     /// How long the work of an invocation may take: what it came to has to be recorded before its deadline.
     pub fn working_time(&self) -> Duration {
         self.invocation_deadline - self.invocation_deadline / 16

@@ -236,8 +236,7 @@ pub fn judge_again(place: &Place, window: &Window, found: Found, counted_at: Tim
         });
         return Verdict::Doubled(format!("{}. {remedy}", loaded_again(place, window, found, sent)));
     }
-    let longest = limits.post_lifetime + limits.ingestion_longest + limits.clock_margin;
-    let settled = counted_at.since(window.last_post.unwrap_or(window.updated)) > longest;
+    let settled = counted_at.since(window.last_post.unwrap_or(window.updated)) > limits.landing_longest();
     if settled || window.error.is_some() { Verdict::Single { settled } } else { Verdict::Wait }
 }
 

@@ -3,6 +3,7 @@
 use super::crashes::Course;
 use super::oracle::Copied;
 use super::simulated;
+use super::told::world_of;
 use super::world::{Setting, SimulatedTable, World};
 use localcloud::adx::ingestion::Mishap;
 use std::time::Duration;
@@ -43,4 +44,52 @@ fn rows_of_a_window_that_landed_in_part_are_removed_and_pulled_again() {
     println!("{played:?}");
     let mended = played.iter().filter(|(whole, removed)| *whole && *removed > 0).count();
     assert!(mended >= 2, "{played:?}");
+}
+
+/// How long after the first of them the second copies land.
+const LATE: Duration = Duration::from_secs(5 * 3600);
+
+/// A table whose windows are posted once, are all proved, and land again when `runs` more have been; the next one tells so. Gives what
+/// it says, and whether `REPAIR=delete` was set.
+async fn landed_again(load_type: &'static str, runs: u64, repair: bool) {
+    let mut world = world_of(SimulatedTable { name: TABLE, rows: 60, days: 3 }, 10, |setting| {
+        (setting.mishaps, setting.lateness, setting.load_type) = (vec![(Mishap::Again, 1.0)], LATE, load_type);
+        if repair {
+            setting.settings.push(("REPAIR", "delete".to_owned()));
+        }
+    });
+    assert!(world.run_of(TABLE).await.result.success);
+    world.cloud.ingestion().end_mishaps();
+    for _ in 0..runs {
+        world.more_of(TABLE, 20).await;
+        assert!(world.run_of(TABLE).await.result.success);
+    }
+    let there = |world: &World| world.cloud.adx().identities(TABLE).len();
+    let before = there(&world);
+    world.pass(LATE + Duration::from_secs(600)).await;
+    assert_eq!(there(&world), before + 60, "nothing has landed again");
+    let told = world.run_of(TABLE).await;
+    if !repair {
+        let word = "but 10 were sent: it was loaded more than once. Remove the younger copy with `.delete table";
+        assert!(told.output.contains(word) && told.audit.contains(word), "{load_type}, {runs}: {told:#?}");
+        let commands: Vec<&str> =
+            told.output.split('`').filter(|part| part.starts_with(".delete table")).collect();
+        assert_eq!(commands.len(), 6, "{told:#?}");
+        for command in commands {
+            world.adx(command);
+        }
+    }
+    assert_eq!(told.result.success, repair, "{told:#?}");
+    let told = world.run_of(TABLE).await;
+    assert!(told.result.success, "{load_type}, {runs}: {told:#?}");
+    assert_eq!(there(&world), before, "{load_type}, {runs}");
+}
+
+#[test]
+fn a_copy_of_a_window_that_lands_by_itself_after_the_proof_is_found_by_the_next_run() {
+    for (load_type, runs) in [("Incremental", 0), ("Incremental", 2), ("Full", 0), ("Full", 1)] {
+        for repair in [false, true] {
+            simulated(async || landed_again(load_type, runs, repair).await);
+        }
+    }
 }

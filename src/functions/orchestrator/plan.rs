@@ -21,17 +21,18 @@ use crate::functions::columns;
 use crate::functions::control::status_of;
 use crate::functions::hunting::{Answers, Hunting, jittered};
 use crate::kql::Identifier;
-use crate::orchestration::adoption::watch::doubted;
+use crate::orchestration::adoption::watch::{self, doubted};
 use crate::orchestration::head::hold::{WentOn, go_on};
 use crate::orchestration::head::merge::{Terms, merged};
 use crate::orchestration::head::narrow;
 use crate::orchestration::head::plan::{self, Completed, Content, Pause, Retry, Scope, Tried};
-use crate::orchestration::head::survey::{Survey, survey};
+use crate::orchestration::head::survey::{Survey, doubt, survey};
 use crate::orchestration::head::take::{Take, held_by};
-use crate::orchestration::ids::{InstanceId, TableKey};
+use crate::orchestration::ids::{InstanceId, TableKey, WindowId};
 use crate::orchestration::instance::{TableResult, TableRun};
 use crate::orchestration::ledger::{Head, PutOff};
 use crate::orchestration::message::{ControlMessage, Debt};
+use crate::orchestration::window::Window;
 use crate::state::{Error, Stored};
 use crate::storage::ETag;
 use crate::telemetry::metrics;
@@ -39,6 +40,7 @@ use crate::timestamp::Timestamp;
 use asked::{Asked, Taken};
 pub use estimate::{Estimate, estimates};
 use kept::Of;
+use std::collections::HashSet;
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -319,9 +321,12 @@ impl Planning<'_> {
     /// Surveys the ledger and sees to the destination. Gives `None` when nothing is to be loaded.
     async fn prepare(&self, mut head: Stored<Head>) -> Step<Option<Prepared>> {
         let (app, services, table) = (self.app, self.services, self.table());
-        let found = self.survey(&mut head).await?;
+        let mut found = self.survey(&mut head).await?;
         let more = plan::asks_for_more(&head.record, &found, app.state.now(), &app.limits);
-        let scope = plan::scope(table, &head.record, more);
+        let mut scope = plan::scope(table, &head.record, more);
+        if scope == Scope::Nothing && self.has_landed_again(&mut head, &mut found).await? {
+            scope = Scope::Leftovers;
+        }
         if scope == Scope::Nothing {
             self.nothing_to_do(&head, "a Full table that is loaded already", self.calls_before).await?;
             return Ok(None);
@@ -330,14 +335,53 @@ impl Planning<'_> {
             return Err(StepError::Failed(refused));
         }
         if !learn::destination(services, table, &mut head.record, &found.windows, self.deadline).await? {
-            let now = app.state.now();
-            let known = &found.windows;
-            let doubts = ownership::check(services, &head.record, known, now, &app.limits, self.deadline).await?;
-            head.record = doubted(head.record, doubts);
+            let shown = self.look_at_destination(&head.record, &found.windows).await?;
+            head.record = doubted(head.record, shown.doubts);
+            self.doubt(&mut head, &mut found, &shown.again).await?;
         }
         // It may bound what a window holds.
         services.ingestor.find_way(self.deadline).await?;
         Ok(Some(Prepared { head, found, scope }))
+    }
+
+    async fn look_at_destination(&self, head: &Head, windows: &[Window]) -> Step<ownership::Shown> {
+        let (app, services) = (self.app, self.services);
+        ownership::check(services, head, windows, app.state.now(), &app.limits, self.deadline).await
+    }
+
+    /// Looks whether windows of a table that is loaded have landed again, for as long as they may. Nothing else is asked of it, so that a
+    /// look that cannot be made is left to the next run.
+    async fn has_landed_again(&self, head: &mut Stored<Head>, found: &mut Survey<ETag>) -> Step<bool> {
+        if !watch::may_land_again(&found.windows, self.app.state.now(), &self.app.limits) {
+            return Ok(false);
+        }
+        match self.look_at_destination(&head.record, &found.windows).await {
+            Ok(shown) => self.doubt(head, found, &shown.again).await?,
+            Err(StepError::Failed(error) | StepError::Later { error, .. }) => {
+                tracing::warn!(error, table = head.record.source, "whether a loaded table has landed again is not known");
+            }
+            Err(error) => return Err(error),
+        }
+        Ok(found.doubtful)
+    }
+
+    /// Has proved windows counted again by this run.
+    async fn doubt(
+        &self,
+        head: &mut Stored<Head>,
+        found: &mut Survey<ETag>,
+        again: &HashSet<WindowId>,
+    ) -> Result<(), Error> {
+        if again.is_empty() {
+            return Ok(());
+        }
+        tracing::warn!(table = head.record.source, windows = again.len(), "proved windows may have landed again");
+        let seen = store::windows(self.app, self.key()).await?;
+        for write in doubt(&head.record, seen, again) {
+            head.etag = store::table(self.app, self.key(), &write, &head.etag).await?;
+        }
+        found.doubtful = true;
+        Ok(())
     }
 
     /// Asks the source for what is new, and writes the plan.

@@ -7,9 +7,10 @@ use crate::orchestration::ids::WindowId;
 use crate::orchestration::ledger::Head;
 use crate::orchestration::limits::Limits;
 use crate::orchestration::removal::Place;
+use crate::orchestration::verification;
 use crate::orchestration::window::{Window, WindowState};
 use crate::timestamp::Timestamp;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 /// How far the times of ingestion are trusted: they are approximate (dataexplorer-docs `query/ingestion-time-function`), and
@@ -129,6 +130,26 @@ pub fn examine(
     Ok(twice.into_iter().filter_map(told).collect())
 }
 
+/// Proved windows that may have landed again: the look shows more rows of them than were proved, or rows that were ingested after
+/// the proof. Of those that a count has in mind already nothing is said.
+pub fn landed_again(windows: &[Window], landed: &[Landed], limits: &Limits) -> HashSet<WindowId> {
+    if mutated!(LandingAgainIgnored) {
+        return HashSet::new();
+    }
+    let landed: HashMap<WindowId, &Landed> = landed.iter().map(|one| (one.id, one)).collect();
+    let again = windows.iter().filter(|window| {
+        let is_more = |one: &&Landed| one.rows > rows(window) || one.last > window.updated + limits.clock_margin;
+        landed.get(&window.id).is_some_and(is_more) && verification::doubted(window).is_some()
+    });
+    again.map(|window| window.id).collect()
+}
+
+/// Whether what was posted of these windows, all of them proved, may still land again.
+pub fn may_land_again(windows: &[Window], now: Timestamp, limits: &Limits) -> bool {
+    let is_fresh = |window: &Window| window.last_post.is_some_and(|post| now.since(post) <= limits.landing_longest());
+    windows.iter().any(is_fresh)
+}
+
 /// The head with what was found, cut to what a person can read.
 pub fn doubted(head: Head, mut doubts: Vec<String>) -> Head {
     if doubts.len() > MOST_DOUBTS {
@@ -163,6 +184,34 @@ mod tests {
     fn windows() -> Vec<Window> {
         let states = [(10, WindowState::Verified), (20, WindowState::Submitted), (30, WindowState::Planned)];
         states.map(|(low, state)| seen(low, state).window).to_vec()
+    }
+
+    #[test]
+    fn a_proved_window_is_in_doubt_of_which_more_rows_or_younger_ones_are_there() {
+        let limits = Limits::scaled(1.0);
+        let proved = |posts| Window { posts, ..seen(10, WindowState::Verified).window };
+        let sent = rows(&proved(1));
+        let shown = |window: &Window, rows, last| {
+            let landed = Landed { id: window.id, rows, first: now(), last };
+            !landed_again(std::slice::from_ref(window), &[landed], &limits).is_empty()
+        };
+        let at = proved(1).updated;
+        assert!(!shown(&proved(1), sent, at) && shown(&proved(1), sent + 1, at));
+        assert!(!shown(&proved(1), 1, at + limits.clock_margin), "clocks are apart");
+        assert!(shown(&proved(1), 1, at + limits.clock_margin * 2), "the first copy is older than what was looked at");
+        assert!(!shown(&proved(2), sent + 1, at), "it is counted again anyway");
+        for state in [WindowState::Submitted, WindowState::Failed] {
+            assert!(!shown(&seen(10, state).window, sent + 1, at), "{state:?} is for the count");
+        }
+    }
+
+    #[test]
+    fn a_loaded_table_is_looked_at_for_as_long_as_a_post_may_land() {
+        let limits = Limits::scaled(1.0);
+        let window = Window { last_post: Some(now()), ..seen(10, WindowState::Verified).window };
+        let may = |after: u64| may_land_again(std::slice::from_ref(&window), later(after), &limits);
+        assert!(may(7 * 86_400) && !may(8 * 86_400));
+        assert!(!may_land_again(&[seen(10, WindowState::Verified).window], now(), &limits), "nothing was posted");
     }
 
     #[test]

@@ -1,11 +1,13 @@
 //! What a plan finds in the ledger: what earlier runs left, and the drafts of plans that never became valid.
 
+use crate::orchestration::ids::WindowId;
 use crate::orchestration::ledger::{Counts, Head, Others};
 use crate::orchestration::limits::TRANSACTION_WINDOWS;
-use crate::orchestration::verification::is_doubtful;
+use crate::orchestration::verification::{doubted, is_doubtful};
 use crate::orchestration::window::{Window, WindowState};
 use crate::orchestration::write::{Seen, TableWrite, WindowWrite};
 use crate::timestamp::Timestamp;
+use std::collections::HashSet;
 
 /// A look at all windows of a table.
 #[derive(Debug, Clone, PartialEq)]
@@ -44,13 +46,25 @@ pub fn survey<V>(head: &Head, seen: Vec<Seen<V>>) -> Survey<V> {
             left.push(seen);
         }
     }
-    let mut deletions = Vec::new();
-    while !drafts.is_empty() {
-        let windows = drafts.drain(..drafts.len().min(TRANSACTION_WINDOWS)).collect();
-        deletions.push(TableWrite { head: head.clone(), windows });
-    }
+    let deletions = in_transactions(head, drafts);
     let (recount_from, others) = (head.recount_from, head.others.clone());
     Survey { left, counts, doubtful, windows, recount_from, others, deletions }
+}
+
+/// Marks proved windows to be counted again. Gives the transactions, each of which swaps the head.
+pub fn doubt<V>(head: &Head, seen: Vec<Seen<V>>, again: &HashSet<WindowId>) -> Vec<TableWrite<V>> {
+    let again = seen.into_iter().filter(|seen| again.contains(&seen.window.id));
+    let marked = |seen: Seen<V>| Some(WindowWrite::Swap(seen.name, doubted(&seen.window)?, seen.version));
+    in_transactions(head, again.filter_map(marked).collect())
+}
+
+fn in_transactions<V>(head: &Head, mut changes: Vec<WindowWrite<V>>) -> Vec<TableWrite<V>> {
+    let mut writes = Vec::new();
+    while !changes.is_empty() {
+        let windows = changes.drain(..changes.len().min(TRANSACTION_WINDOWS)).collect();
+        writes.push(TableWrite { head: head.clone(), windows });
+    }
+    writes
 }
 
 /// Whether a window belongs to a plan that was never completed. Windows of a completed plan begin below its end, and
@@ -95,6 +109,17 @@ mod tests {
             matches!(deleted.as_slice(), [WindowWrite::Delete(_, 200), WindowWrite::Delete(_, 210)]),
             "{deleted:?}"
         );
+    }
+
+    #[test]
+    fn what_is_doubted_is_marked_in_transactions_that_swap_the_head() {
+        let head = planned(Some("p"), 5_000);
+        let windows: Vec<_> = (0..150).map(|low| seen(low * 10, WindowState::Verified)).collect();
+        let again = windows.iter().skip(30).map(|seen| seen.window.id).collect();
+        let writes = doubt(&head, windows, &again);
+        assert_eq!(writes.iter().map(|write| write.windows.len()).collect::<Vec<_>>(), [99, 21]);
+        let is_marked = |change: &WindowWrite<u64>| matches!(change, WindowWrite::Swap(_, window, _) if window.doubted);
+        assert!(writes.iter().all(|write| write.head == head && write.windows.iter().all(is_marked)));
     }
 
     #[test]

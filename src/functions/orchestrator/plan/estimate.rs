@@ -187,7 +187,7 @@ impl Planning<'_> {
             return Ok(Vec::new());
         }
         let (now, limits) = (self.app.state.now(), &self.app.limits);
-        ownership::check(services, head, &found.windows, now, limits, self.deadline).await
+        Ok(ownership::check(services, head, &found.windows, now, limits, self.deadline).await?.doubts)
     }
 
     /// The windows of earlier runs with those put together that the plan would replace by larger ones.

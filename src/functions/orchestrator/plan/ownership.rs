@@ -9,16 +9,26 @@ use crate::app::Services;
 use crate::kql::Identifier;
 use crate::orchestration::adoption::Landed;
 use crate::orchestration::adoption::watch;
-use crate::orchestration::ids::LedgerId;
+use crate::orchestration::ids::{LedgerId, WindowId};
 use crate::orchestration::ledger::Head;
 use crate::orchestration::limits::Limits;
 use crate::orchestration::removal::Place;
 use crate::orchestration::window::Window;
 use crate::timestamp::Timestamp;
+use std::collections::HashSet;
 use tokio::time::Instant;
 
+/// What a look at a destination shows against its ledger.
+#[derive(Debug, Default)]
+pub struct Shown {
+    /// What is there twice under different ids, for a person.
+    pub doubts: Vec<String>,
+    /// Proved windows that are to be counted again.
+    pub again: HashSet<WindowId>,
+}
+
 /// Refuses a destination that another ledger owns, or that holds windows of the same source which this one does not know. Gives
-/// what is there twice.
+/// what else the look shows.
 pub async fn check(
     services: &Services,
     head: &Head,
@@ -26,7 +36,7 @@ pub async fn check(
     now: Timestamp,
     limits: &Limits,
     deadline: Instant,
-) -> Step<Vec<String>> {
+) -> Step<Shown> {
     refuse_foreign(services, head, deadline).await?;
     let Some(place) = Place::of(head) else {
         return Err(StepError::Failed(format!("`{}` in the ledger is not a name of a table", head.destination)));
@@ -39,7 +49,7 @@ pub async fn check(
     for doubt in &doubts {
         tracing::error!(table = head.source, doubt, "rows are in the destination twice");
     }
-    Ok(doubts)
+    Ok(Shown { doubts, again: watch::landed_again(windows, &landed.of_this, limits) })
 }
 
 /// Refuses a destination that another ledger owns.

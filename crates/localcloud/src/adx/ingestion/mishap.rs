@@ -13,6 +13,8 @@ pub enum Mishap {
     Late,
     /// It lands twice: the second time nobody looks at the tags.
     Twice,
+    /// It lands, and much later a second time, when nobody looks at the tags.
+    Again,
     /// It never lands and leaves no trace.
     Lost,
     /// Every second row is missing, the tag is set.

@@ -46,7 +46,7 @@ const PARSED_AT_ONCE: usize = 2;
 pub struct Settings {
     /// How long after its message a blob lands.
     pub delay: Duration,
-    /// How much later a late one lands.
+    /// How much later a late one lands, or a second time what lands again.
     pub lateness: Duration,
     /// Whether a late one looks at the tags only when it is taken up, so that two of one tag do not exclude each other.
     pub late_is_blind: bool,
@@ -173,7 +173,8 @@ async fn ingest(shared: Arc<Shared>, text: String) {
 
 async fn suffer(shared: &Arc<Shared>, message: Arc<Message>, mishap: Option<Mishap>) {
     // What is late to land was read in time: it comes even if the blob goes.
-    let opened = (mishap == Some(Mishap::Late)).then(|| shared.storage.open_blob(&message.blob).ok()).flatten();
+    let is_late = matches!(mishap, Some(Mishap::Late | Mishap::Again));
+    let opened = is_late.then(|| shared.storage.open_blob(&message.blob).ok()).flatten();
     let there_before = landing::is_there_already(&shared.database, &message);
     let lateness = if mishap == Some(Mishap::Late) { shared.settings.lateness } else { Duration::ZERO };
     tokio::time::sleep(shared.settings.delay + lateness).await;
@@ -201,6 +202,11 @@ async fn suffer(shared: &Arc<Shared>, message: Arc<Message>, mishap: Option<Mish
         Some(Mishap::Half) => work(shared, message, vec![Manner { half: true, ..whole }], None).await,
         Some(Mishap::Twice) => {
             work(shared, message, vec![whole, Manner { blind: true, second: true, ..whole }], None).await
+        }
+        Some(Mishap::Again) => {
+            work(shared, message.clone(), vec![whole], None).await;
+            tokio::time::sleep(shared.settings.lateness).await;
+            work(shared, message, vec![Manner { blind: true, second: true, ..whole }], opened).await;
         }
         Some(Mishap::Late) => {
             let blind = shared.settings.late_is_blind && !there_before;
