@@ -17,7 +17,9 @@ fn is_noticed(mutant: Mutant, traits: &[Trait]) {
     let mut tried = 0;
     for seed in 0..50_000 {
         let schedule = Schedule::of(seed);
-        let hopeless = traits.iter().any(|wanted| matches!(wanted, Trait::Hopeless | Trait::HopelessAndAMonth));
+        let hopeless = traits
+            .iter()
+            .any(|wanted| matches!(wanted, Trait::Hopeless | Trait::HopelessAndAMonth | Trait::LandsAgain));
         if schedule.hopeless && !hopeless || !fits(&schedule) {
             continue;
         }
@@ -66,6 +68,7 @@ mutants! {
     a_key_without_the_destination_is_noticed: KeyWithoutDestination [OtherDestinations];
     a_purge_above_the_watermark_is_noticed: PurgeAboveWatermark [HopelessAndAMonth];
     late_rows_that_are_left_alone_are_noticed: LateRowsIgnored [Late];
+    a_second_copy_that_is_not_looked_for_is_noticed: LandingAgainIgnored [LandsAgain];
     a_repair_that_copies_its_whole_range_is_noticed: RepairOfEverything [Late];
 }
 

@@ -72,8 +72,7 @@ async fn landed_again(load_type: &'static str, runs: u64, repair: bool) {
     if !repair {
         let word = "but 10 were sent: it was loaded more than once. Remove the younger copy with `.delete table";
         assert!(told.output.contains(word) && told.audit.contains(word), "{load_type}, {runs}: {told:#?}");
-        let commands: Vec<&str> =
-            told.output.split('`').filter(|part| part.starts_with(".delete table")).collect();
+        let commands: Vec<&str> = told.output.split('`').filter(|part| part.starts_with(".delete table")).collect();
         assert_eq!(commands.len(), 6, "{told:#?}");
         for command in commands {
             world.adx(command);

@@ -54,6 +54,7 @@ pub enum Trait {
     Quota,
     OtherDestinations,
     Late,
+    LandsAgain,
 }
 
 /// What people do while the first run is on.
@@ -89,6 +90,16 @@ enum Lateness {
     OldTimes,
 }
 
+/// When the second copies of windows have landed that were posted once and landed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum LandsAgain {
+    Never,
+    /// Before the second run.
+    BeforeTheNext,
+    /// Some of them between the second run and the last.
+    BeforeTheLast,
+}
+
 /// One schedule.
 #[derive(Debug)]
 pub struct Schedule {
@@ -97,6 +108,7 @@ pub struct Schedule {
     acts_after: Duration,
     aftermath: Aftermath,
     lateness: Lateness,
+    lands_again: LandsAgain,
     /// Whether rows may land in a way that only an administrator can mend.
     pub hopeless: bool,
 }
@@ -187,8 +199,9 @@ impl Schedule {
         let is_late = setting.mishaps.iter().any(|(mishap, _)| *mishap == Mishap::Late);
         setting.ignores_tags = seed % 4 == 3 && !is_late;
         let lateness = lateness(&mut setting, seed, aftermath);
+        let lands_again = lands_again(&mut setting, seed, hopeless && aftermath == Aftermath::Nothing);
         edge(&mut setting, seed);
-        Self { setting, person, acts_after, aftermath, lateness, hopeless }
+        Self { setting, person, acts_after, aftermath, lateness, lands_again, hopeless }
     }
 
     /// Whether the schedule is of that kind.
@@ -211,6 +224,7 @@ impl Schedule {
             Trait::CutAnswers => self.has_cut_answers() && !watched,
             Trait::Quota => self.setting.quota == Some(10),
             Trait::Late => self.lateness != Lateness::Never,
+            Trait::LandsAgain => self.lands_again != LandsAgain::Never,
             Trait::OtherDestinations => self.aftermath == Aftermath::OtherDestinations,
         }
     }
@@ -269,6 +283,8 @@ impl Schedule {
         let mut judged = self.judged(&world).await;
         // By the time of a row it does not show when it came.
         judged.retain(|finding| self.lateness != Lateness::OldTimes || !finding.contains("are missing"));
+        // What lands again after the run is for the next one.
+        judged.retain(|finding| self.lands_again == LandsAgain::Never || !finding.contains("is verified with"));
         findings.extend(judged);
         world.cloud.ingestion().end_mishaps();
         match self.aftermath {
@@ -277,9 +293,17 @@ impl Schedule {
             Aftermath::AMonth => world.stand_still(Duration::from_secs(31 * 86_400)).await,
             Aftermath::LostBlobs => world.stand_still(Duration::from_secs(10 * 86_400)).await,
         }
+        if self.lands_again == LandsAgain::BeforeTheNext {
+            self.stand_still(&mut world).await;
+        }
         self.more(&world, began);
         self.recovers(&mut world, &mut findings).await;
         (findings, world)
+    }
+
+    /// Until all that lands again has landed.
+    async fn stand_still(&self, world: &mut World) {
+        world.stand_still(self.setting.lateness + Duration::from_secs(3_600)).await;
     }
 
     async fn reconfigure(&self, world: &mut World) {
@@ -353,6 +377,9 @@ impl Schedule {
                 findings.push(format!("the quiet run {round} does not end"));
                 return;
             };
+            if round == 0 && self.lands_again == LandsAgain::BeforeTheLast {
+                self.stand_still(world).await;
+            }
             if self.aftermath == Aftermath::LostBlobs {
                 // A blob that is found gone may have been read until then: an ingestion goes on for an hour at most.
                 world.stand_still(Duration::from_secs(2 * 3600)).await;
@@ -441,6 +468,18 @@ fn lateness(setting: &mut Setting, seed: u64, aftermath: Aftermath) -> Lateness 
         }
         _ => Lateness::Never,
     }
+}
+
+/// In some schedules in which rows may land otherwise than they were sent, they land as they were sent, and again after hours or days:
+/// the oracle asks that the next run tells so. By dice of its own.
+fn lands_again(setting: &mut Setting, seed: u64, may: bool) -> LandsAgain {
+    let mut dice = StdRng::seed_from_u64(seed ^ 0xa6a1);
+    if !may || dice.random_bool(0.3) {
+        return LandsAgain::Never;
+    }
+    setting.mishaps = vec![(Mishap::Again, 0.3)];
+    setting.lateness = Duration::from_secs(dice.random_range(1_800..2 * 86_400));
+    *[LandsAgain::BeforeTheNext, LandsAgain::BeforeTheLast].choose(&mut dice).unwrap()
 }
 
 /// In some schedules in which no service fails, what stands between them does; by dice of its own.

@@ -358,7 +358,11 @@ impl Planning<'_> {
         match self.look_at_destination(&head.record, &found.windows).await {
             Ok(shown) => self.doubt(head, found, &shown.again).await?,
             Err(StepError::Failed(error) | StepError::Later { error, .. }) => {
-                tracing::warn!(error, table = head.record.source, "whether a loaded table has landed again is not known");
+                tracing::warn!(
+                    error,
+                    table = head.record.source,
+                    "whether a loaded table has landed again is not known"
+                );
             }
             Err(error) => return Err(error),
         }

@@ -211,7 +211,8 @@ mod tests {
         let window = Window { last_post: Some(now()), ..seen(10, WindowState::Verified).window };
         let may = |after: u64| may_land_again(std::slice::from_ref(&window), later(after), &limits);
         assert!(may(7 * 86_400) && !may(8 * 86_400));
-        assert!(!may_land_again(&[seen(10, WindowState::Verified).window], now(), &limits), "nothing was posted");
+        let never = Window { last_post: None, ..window.clone() };
+        assert!(!may_land_again(&[never], now(), &limits), "nothing was posted");
     }
 
     #[test]
