@@ -144,6 +144,21 @@ async fn a_look_on_which_nothing_depends_is_a_warning_where_it_is_denied() {
             assert!(told.len() == 1 && told[0].contains("the role Database Viewer"), "{denied}: {:?}", ready.warnings);
         }
     }
+    // Rows that are hidden would be missing from a count, which proves none of them.
+    for denied in ["policy row_level_security", "policy restricted_view_access"] {
+        for is_there in [true, false] {
+            let held = held();
+            let rule = move |seen: &Seen| match seen.csl() {
+                csl if csl.ends_with(denied) => status(403),
+                csl if !is_there && csl.ends_with("cslschema") => missing("Table", "T"),
+                _ => held.answer(seen),
+            };
+            let (found, _) = ensure_wanted(rule, wanted()).await;
+            let ready = found.unwrap_or_else(|error| panic!("{denied}: {error}"));
+            let told = ready.warnings.iter().filter(|told| told.starts_with("whether T hides rows from the counts"));
+            assert_eq!(told.count(), 1, "{denied}: {:?}", ready.warnings);
+        }
+    }
     // Whether the database keeps rows at all the first count tells.
     for is_there in [true, false] {
         let held = held();

@@ -4,6 +4,7 @@
 use super::simulated;
 use super::told::world_of;
 use super::world::{Setting, SimulatedTable, World};
+use localcloud::adx::ingestion::Mishap;
 use localcloud::faults::{Area, Fault};
 use std::time::Duration;
 
@@ -107,11 +108,31 @@ fn a_process_that_comes_up_without_the_role_to_ingest_asks_for_no_row_of_its_win
 fn a_policy_that_may_not_be_looked_at_is_a_warning_where_nothing_depends_on_it() {
     simulated(async || {
         let mut world = world();
-        world.cloud.adx().deny(&["policy encoding", "policy extent_tags_retention"]);
+        world.cloud.adx().deny(&["policy encoding", "policy extent_tags_retention", "policy row_level_security"]);
+        for _ in 0..2 {
+            let told = world.run_of(TABLE).await;
+            let warned =
+                told.result.warnings.iter().filter(|warning| warning.contains("could not be looked at")).count();
+            assert_eq!((told.result.success, warned), (true, 3), "{told:#?}");
+            world.whole(TABLE).await;
+            world.more_of(TABLE, 20).await;
+        }
+    });
+}
+
+#[test]
+fn rows_that_are_missing_are_not_posted_again_where_it_may_not_be_looked_whether_they_are_hidden() {
+    simulated(async || {
+        let mut world = world_of(SimulatedTable { name: TABLE, rows: ROWS, days: 3 }, 10, |setting| {
+            setting.mishaps = vec![(Mishap::Lost, 1.0)];
+        });
+        world.cloud.adx().deny(&["policy row_level_security"]);
         let told = world.run_of(TABLE).await;
-        let warned = told.result.warnings.iter().filter(|warning| warning.contains("could not be looked at")).count();
-        assert_eq!((told.result.success, warned), (true, 2), "{told:#?}");
-        world.whole(TABLE).await;
+        told.failed_saying(&["whether DeviceEvents hides rows is not known"]);
+        assert_eq!((posts(&world), told.result.rows), (1, 0), "{told:#?}");
+        world.cloud.ingestion().end_mishaps();
+        world.cloud.adx().deny(&[]);
+        the_next_run_is_whole(&mut world).await;
     });
 }
 

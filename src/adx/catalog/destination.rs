@@ -5,7 +5,7 @@ use super::super::ingestion::{ChunkIdMode, json_path};
 use super::super::table::Type;
 use super::super::template::{Listed, fill};
 use super::metadata::Schema;
-use super::policies::Target;
+use super::policies::{Target, unless_denied};
 use super::{Catalog, Error, Hidden, Policies};
 use crate::kql::{Identifier, SingleQuoted, Text};
 use crate::remedy;
@@ -212,7 +212,7 @@ impl Catalog {
         deadline: Instant,
     ) -> Result<(Missing, bool), DestinationError> {
         let table = &wanted.table;
-        self.refuse_hidden(table, deadline).await?;
+        self.refuse_hidden(table, told, deadline).await?;
         let stays = self.retention(table, told, deadline).await? != Some(0);
         if !stays && wanted.policies.retention.is_none() {
             return Err(no_retention(table, remedy::keep_rows(table.as_str())));
@@ -243,7 +243,7 @@ impl Catalog {
         self.change(&fill(file, &values), deadline).await?;
         self.make_mapping(wanted, deadline).await?;
         // Whoever else may have made it at the same instant, with policies.
-        self.refuse_hidden(table, deadline).await?;
+        self.refuse_hidden(table, &mut told, deadline).await?;
         let mut ready = self.with_policies(wanted, Readiness::Created, true, Some(folder), deadline).await?;
         ready.warnings.extend(told);
         self.refuse_zero_retention(table, deadline).await?;
@@ -267,8 +267,20 @@ impl Catalog {
         Ok(Ready { readiness, warnings, largest_cell })
     }
 
-    async fn refuse_hidden(&self, table: &Identifier, deadline: Instant) -> Result<(), DestinationError> {
-        self.hides_rows(table, deadline).await?.map_or(Ok(()), |hidden| Err(hidden.into()))
+    /// A look that is denied says nothing, and is told of: rows that are hidden make a count too low, which proves none of them.
+    async fn refuse_hidden(
+        &self,
+        table: &Identifier,
+        told: &mut Vec<String>,
+        deadline: Instant,
+    ) -> Result<(), DestinationError> {
+        let hidden = unless_denied(self.hides_rows(table, deadline).await, told, || {
+            format!(
+                "whether {} hides rows from the counts that prove what has landed could not be looked at",
+                table.as_str()
+            )
+        })?;
+        hidden.map_or(Ok(()), |hidden| Err(hidden.into()))
     }
 
     async fn refuse_zero_retention(&self, table: &Identifier, deadline: Instant) -> Result<(), DestinationError> {

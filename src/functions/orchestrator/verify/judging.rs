@@ -161,7 +161,10 @@ impl Counted<'_, '_> {
         {
             match (self.looks.hidden().await, &verdict) {
                 (Ok(None), _) => {}
-                (Err(_), Verdict::Failed(_)) => may_be_hidden = true,
+                (Err(reason), Verdict::Failed(said)) => {
+                    verdict = Verdict::Failed(format!("{said}. But {reason}"));
+                    may_be_hidden = true;
+                }
                 // They may be there all the same: nothing is sent again, and nobody is asked to remove anything.
                 (Ok(Some(reason)) | Err(reason), _) => {
                     let verdict = self.uncounted(&window, reason);
