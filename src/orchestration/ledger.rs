@@ -250,6 +250,15 @@ impl Counts {
     }
 }
 
+/// The message that writes the audit of a table.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Auditor {
+    /// Its id.
+    pub by: String,
+    /// Until when no other one does: by then its handling is over.
+    pub until: Timestamp,
+}
+
 /// What the current run did with the table so far.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub struct Progress {
@@ -459,6 +468,9 @@ pub struct Head {
     /// Rows that the audit row of this run counts, once that is written.
     #[serde(default)]
     pub audited_rows: Option<u64>,
+    /// Who writes that row.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub auditor: Option<Auditor>,
     /// Windows handed out and not ended: each takes a lane.
     #[serde(default)]
     pub out: Vec<WindowName>,
@@ -551,6 +563,7 @@ impl Head {
             progress: Progress::default(),
             unaudited_rows: 0,
             audited_rows: None,
+            auditor: None,
             out: Vec::new(),
             ready: Vec::new(),
             cursor: None,

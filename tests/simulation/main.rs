@@ -10,6 +10,7 @@
 #![allow(clippy::disallowed_methods, reason = "what to play comes from the environment")]
 
 mod answers;
+mod at_once;
 mod budget;
 mod clock;
 mod columns;

@@ -11,7 +11,7 @@ use crate::app::{App, Services};
 use crate::functions::control::release;
 use crate::orchestration::adoption::watch::foreign;
 use crate::orchestration::head::finish::{
-    Asked, Watermark, audited as audited_rows, is_due, is_work_of, let_go, may_wait, postponed, result,
+    Asked, Audits, Watermark, audited as audited_rows, audits, is_due, is_work_of, let_go, may_wait, postponed, result,
 };
 use crate::orchestration::head::verify::Count;
 use crate::orchestration::ids::{InstanceId, TableKey};
@@ -72,6 +72,9 @@ pub async fn finish_table(
     let result = result(&head, &table.record, &windows, verified_up_to, &watermark);
     let mut ended = table.record.with_result(result);
     let relevant: Vec<Window> = windows.into_iter().filter(|window| is_work_of(window, &head)).collect();
+    if !may_audit(app, &run, key, by).await? {
+        return Ok(());
+    }
     let audited = audit::write(services, &run, &ended, &relevant, app.state.now(), deadline).await;
     match audited {
         Ok(()) => store::move_head(app, key, |head, now| audited_rows(head, &run, now)).await?,
@@ -86,6 +89,23 @@ pub async fn finish_table(
     }
     leave_table(app, &run, key, verified_up_to).await?;
     purge_windows(app, key, seen, deadline).await
+}
+
+/// Whether the message `by` is the one that writes the audit of a table; the head says so then.
+async fn may_audit(app: &App, run: &Instance, key: &TableKey, by: &str) -> Result<bool, Error> {
+    while let Some(read) = app.state.head(key).await? {
+        match audits(&read.record, run, by, app.state.now(), &app.limits) {
+            Audits::Yes => return Ok(true),
+            Audits::No => break,
+            Audits::Once(head) => match store::head(app, key, &head, Some(&read.etag)).await {
+                Ok(_) => return Ok(true),
+                Err(Error::Conflict) => {}
+                Err(error) => return Err(error),
+            },
+        }
+    }
+    tracing::info!("the audit of a table is written by another message");
+    Ok(false)
 }
 
 /// Comes back to the end of a table whose watermark or audit could not be written now, or whose source could not be asked.

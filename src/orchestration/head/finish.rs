@@ -6,7 +6,7 @@ use super::take::is_of;
 use super::verify::{Count, step_name};
 use crate::orchestration::ids::{TableKey, WindowId};
 use crate::orchestration::instance::{Instance, TableResult, TableRun};
-use crate::orchestration::ledger::{Head, HeadDebts, Progress, TableState};
+use crate::orchestration::ledger::{Auditor, Head, HeadDebts, Progress, TableState};
 use crate::orchestration::limits::Limits;
 use crate::orchestration::message::{ControlMessage, Debt};
 use crate::orchestration::repair;
@@ -54,6 +54,31 @@ pub fn audited(head: &Head, run: &Instance, now: Timestamp) -> Option<Head> {
     })
 }
 
+/// Whether a message may write the audit of a table. A service that goes by no tags would take the rows of two that do so at once.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Audits {
+    /// It may: the head says so.
+    Yes,
+    /// It may once this head is stored.
+    Once(Box<Head>),
+    /// Not now: another message does, or the end is not due any more. Should that one's worker die, it comes again.
+    No,
+}
+
+/// Decides whether the message `by` writes the audit of a table.
+pub fn audits(head: &Head, run: &Instance, by: &str, now: Timestamp, limits: &Limits) -> Audits {
+    let auditor = head.auditor.as_ref().filter(|auditor| now < auditor.until);
+    match auditor {
+        _ if !is_due(head, run) => Audits::No,
+        Some(auditor) if auditor.by == by => Audits::Yes,
+        Some(_) => Audits::No,
+        None => {
+            let auditor = Auditor { by: by.to_owned(), until: now + limits.lease() };
+            Audits::Once(Box::new(Head { auditor: Some(auditor), updated: now, ..head.clone() }))
+        }
+    }
+}
+
 /// What the source was asked before an end is put off.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Asked {
@@ -82,7 +107,9 @@ pub fn postponed(
         let owed = HeadDebts { step: step_name(number), by: Some(message.to_owned()), messages };
         let progress = Progress { calls: head.progress.calls + asked.calls, ..head.progress };
         let moved = if asked.came_further { now } else { head.moved };
-        Head { verify_number: number + 1, owed_verify: Some(owed), progress, moved, updated: now, ..head.clone() }
+        let owed_verify = Some(owed);
+        // The message that comes back is another one.
+        Head { verify_number: number + 1, owed_verify, auditor: None, progress, moved, updated: now, ..head.clone() }
     })
 }
 
@@ -271,6 +298,7 @@ pub fn let_go(head: &Head, run: &Instance, verified_up_to: Timestamp, now: Times
         state: TableState::Idle,
         verify: None,
         audited_rows: None,
+        auditor: None,
         snapshots: head.snapshots.as_ref().map(|held| Box::new(held.told())),
         verified_up_to: head.verified_up_to.max(verified_up_to),
         updated: now,
@@ -281,7 +309,7 @@ pub fn let_go(head: &Head, run: &Instance, verified_up_to: Timestamp, now: Times
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::orchestration::head::testing::{head, id, key, later, run, seen, shape, table};
+    use crate::orchestration::head::testing::{head, id, key, later, now, run, seen, shape, table};
     use crate::orchestration::head::verify::{Look, look, owed_by};
 
     fn at(ticks: u64) -> Timestamp {
@@ -294,6 +322,21 @@ mod tests {
 
     fn finishing(planned_to: u64) -> Head {
         Head { planned_to: at(planned_to), ..head(TableState::Finishing) }
+    }
+
+    #[test]
+    fn one_message_at_a_time_writes_the_audit_of_a_table() {
+        let (limits, due) = (Limits::scaled(1.0), finishing(10));
+        let Audits::Once(first) = audits(&due, &run(1), "m", now(), &limits) else { panic!() };
+        let audits = |head: &Head, by, after| audits(head, &run(1), by, later(after), &limits);
+        assert_eq!((audits(&first, "m", 1), audits(&first, "copy", 1)), (Audits::Yes, Audits::No));
+        let lease = limits.lease().as_secs();
+        assert!(matches!(audits(&first, "copy", lease), Audits::Once(_)), "nobody is at it any more");
+        assert!(matches!(audits(&first, "m", lease), Audits::Once(_)), "it came again, and takes its time");
+        assert_eq!(audits(&Head { state: TableState::Idle, ..due }, "m", 1), Audits::No);
+        let end = Count { number: first.verify_number, message: "m" };
+        let put_off = postponed(&key(), &first, &run(1), end, Asked::default(), later(1), &limits).unwrap();
+        assert!(matches!(audits(&put_off, "next", 60), Audits::Once(_)), "the one that comes back is another");
     }
 
     #[test]

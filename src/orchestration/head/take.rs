@@ -118,6 +118,7 @@ pub fn take(
         verify_number: head.verify_number + 1,
         progress,
         audited_rows: None,
+        auditor: None,
         doubts: Vec::new(),
         notes: Vec::new(),
         advice: Vec::new(),
