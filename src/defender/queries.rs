@@ -21,7 +21,7 @@ pub use counts::{
 };
 pub use probes::{arrival, columns, probe, probe_arrival, shown, visible, with_columns};
 pub use pulls::{packed_sample, plain_sample, plain_window, sample, window};
-pub use watermarks::{Values, count_null_watermark};
+pub use watermarks::{Values, count_null_watermark, count_null_watermarks};
 
 /// What the windows of a table are cut on.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -37,6 +37,8 @@ pub const ANSWERS_KEPT: Duration = Duration::from_secs(86_400);
 pub const LONGEST_ASKED: Duration = Duration::from_secs(3600);
 /// Window ids in one count query.
 pub const COUNT_BATCH: usize = 500;
+/// Windows of which the source is asked in one call how many rows have no watermark: a hundredth of the calls, and a query of 20 kB.
+pub const ASKED_AT_ONCE: usize = 100;
 /// Row operations beside the head in one transaction of 100.
 pub const TRANSACTION_WINDOWS: usize = 99;
 /// Window names that the head keeps ready for dispatch.

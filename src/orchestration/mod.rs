@@ -16,6 +16,7 @@ pub mod ledger;
 pub mod limits;
 pub mod line;
 pub mod message;
+pub mod null_watermarks;
 pub mod outcome;
 pub mod plan;
 pub mod recount;

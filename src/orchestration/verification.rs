@@ -98,7 +98,7 @@ pub fn judge(
 }
 
 /// How long it has been counted.
-fn waited(window: &Window, now: Timestamp) -> Duration {
+pub fn waited(window: &Window, now: Timestamp) -> Duration {
     now.since(window.counting_since.or(window.last_post).unwrap_or(window.updated))
 }
 

@@ -3,9 +3,9 @@
 
 use adxingestor::defender::queries::{
     Axis, Copied, Handover, HashFunction, Hashing, Partition, Past, Range, RowFormat, Slice, Source, Values,
-    arrival as arrival_alone, bounds, close_histogram, columns, count, count_null_watermark, histogram,
-    histogram_with_past, packed_sample, partition_counts, plain_sample, plain_window, probe, probe_arrival, sample,
-    shown, slices, snapshot_counts, visible, weighed_histogram, window, with_columns,
+    arrival as arrival_alone, bounds, close_histogram, columns, count, count_null_watermark, count_null_watermarks,
+    histogram, histogram_with_past, packed_sample, partition_counts, plain_sample, plain_window, probe, probe_arrival,
+    sample, shown, slices, snapshot_counts, visible, weighed_histogram, window, with_columns,
 };
 use adxingestor::kql::Identifier;
 use adxingestor::timestamp::Timestamp;
@@ -162,6 +162,23 @@ fn queries() -> BTreeMap<&'static str, String> {
         (
             "count-null-watermark-as-times",
             count_null_watermark(&events(), &slice, Some(&device), &name("Timestamp"), Values::AsTimes),
+        ),
+        (
+            "count-null-watermarks",
+            count_null_watermarks(&events(), &[from_the_start, day()], &name("Timestamp"), Values::AsTheyAre),
+        ),
+        (
+            "count-null-watermarks-as-times",
+            count_null_watermarks(&by_column, &[day(), from_the_start], &name("Time"), Values::AsTimes),
+        ),
+        (
+            "count-null-watermarks-handover",
+            count_null_watermarks(
+                &arrival_taken_over,
+                &[day(), day()],
+                &name("Watermark_IngestionTime"),
+                Values::AsTheyAre,
+            ),
         ),
         (
             "count-null-watermark-arrival",

@@ -5,11 +5,12 @@ use crate::parser::{Request, Text, parse};
 use crate::sent::{SOURCE, databases, hunting_tables};
 use adxingestor::defender::queries::{
     Axis, Copied, Handover, HashFunction, Hashing, Partition, Past, Range, RowFormat, Slice, Source, Values, arrival,
-    bounds, close_histogram, columns as columns_of, count, count_null_watermark, histogram, histogram_with_past,
-    packed_sample, partition_counts, plain_sample, plain_window, probe, probe_arrival, sample, shown, slices,
-    snapshot_counts, weighed_histogram, window, with_columns,
+    bounds, close_histogram, columns as columns_of, count, count_null_watermark, count_null_watermarks, histogram,
+    histogram_with_past, packed_sample, partition_counts, plain_sample, plain_window, probe, probe_arrival, sample,
+    shown, slices, snapshot_counts, weighed_histogram, window, with_columns,
 };
 use adxingestor::kql::Identifier;
+use adxingestor::orchestration::limits::ASKED_AT_ONCE;
 use adxingestor::timestamp::Timestamp;
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -65,6 +66,9 @@ fn queries(source: &Source, columns: &[Identifier], watermark: &Identifier) -> V
         let past = Past { low: Timestamp::MIN, bin: Duration::from_secs(60) };
         queries.push(histogram_with_past(source, &range, null_axis, Duration::from_secs(30), past));
         queries.push(slices(source, &range, &[day().low; 63]));
+        for values in [Values::AsTheyAre, Values::AsTimes] {
+            queries.push(count_null_watermarks(source, &[range; ASKED_AT_ONCE], watermark, values));
+        }
     }
     for slice in [Slice::Range(day()), Slice::Range(from_the_start), Slice::NullAxis] {
         queries.push(bounds(source, &slice, watermark));
@@ -95,7 +99,8 @@ fn hunting_queries_are_understood_in_every_combination() {
     texts.push(probe(&name("DeviceEvents"), HashFunction::Hash));
     texts.push(arrival(&name("DeviceEvents")));
     texts.extend(
-        [HashFunction::Hash, HashFunction::Xxhash64].map(|function| probe_arrival(&name("DeviceEvents"), function)),
+        [HashFunction::Hash, HashFunction::Xxhash64]
+            .map(|function| probe_arrival(&name("DeviceEvents"), function)),
     );
     texts.extend([true, false].map(|has_arrival| shown(&name("DeviceEvents"), has_arrival, &day())));
     understood(texts);

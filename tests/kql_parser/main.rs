@@ -95,6 +95,7 @@ fn queries_have_the_columns_that_are_read() {
             _ if name.starts_with("histogram-with-past") => "Bin:datetime, New:long, Rows:long, Total:long",
             _ if name.starts_with("snapshot-counts") => "Part:long, Rows:long, Sum:long, Total:long",
             _ if name.starts_with("histogram") => bins,
+            _ if name.starts_with("count-null-watermarks") => "NoTime0:long, NoTime1:long",
             _ if name.starts_with("count-null-watermark") => "NoTime:long",
             _ if name.starts_with("count") || name == "visible" => "Rows:long",
             _ if name.starts_with("window") || name == "packed-sample" => "Row:string",

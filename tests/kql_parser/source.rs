@@ -69,7 +69,7 @@ fn a_line_that_writes_kql_is_found() {
 /// Every function that makes a text has a golden file that begins with its name.
 #[test]
 fn every_hunting_query_and_every_remedy_has_a_golden_file() {
-    for (module, folder, functions) in [("src/defender/queries", "defender", 22), ("src/remedy", "remedies", 18)] {
+    for (module, folder, functions) in [("src/defender/queries", "defender", 23), ("src/remedy", "remedies", 18)] {
         let texts = source_files().filter(|(file, _)| file.starts_with(module));
         let text = texts.flat_map(|(_, text)| code(&text).map(str::to_owned).collect::<Vec<_>>());
         let text = text.collect::<Vec<_>>().join("\n");

@@ -1,4 +1,4 @@
-//! Tables that are cut by a column, and rows that have no value in it.
+//! Rows that have no value in the watermark column: of tables that are cut by it, and of tables that are not.
 
 use super::simulated;
 use super::world::{SECOND, Setting, SimulatedTable, World};
@@ -76,5 +76,23 @@ fn the_first_rows_without_a_value_on_the_axis_are_copied_whenever_they_come() {
         assert_eq!(world.count("where true"), 41);
         assert_eq!(world.copied().await.warnings, Vec::<String>::new());
         assert_eq!(world.count("where true"), 41);
+    });
+}
+
+#[test]
+fn what_has_no_watermark_is_counted_for_many_windows_in_one_call() {
+    simulated(async || {
+        let mut setting = Setting::quiet(5, vec![SimulatedTable { name: "DeviceEvents", rows: 600, days: 2 }]);
+        setting.options = TableOptions { null_timestamps_per_mille: 400, ..setting.options };
+        setting.settings.push(("SETTLING_LAG_MINUTES", "0".to_owned()));
+        let mut world = World::new(&setting);
+        world.run_of("DeviceEvents").await;
+        world.whole("DeviceEvents").await;
+        let log = world.cloud.hunting_statistics().log;
+        let asked = |what: &str| log.iter().filter(|call| call.query.contains(what)).count();
+        let (windows, questions) = (asked("project Row"), asked("NoTime"));
+        println!("{questions} questions for {windows} windows");
+        assert!(windows >= 60 && questions > 0, "{windows} windows, {questions} questions");
+        assert!(questions * 20 <= windows, "{questions} questions for {windows} windows");
     });
 }

@@ -1,7 +1,8 @@
 //! Rows without a value in the column of the watermark.
 
-use super::{Partition, Slice, Source, arrival_column, line, slice_of};
+use super::{Partition, Range, Slice, Source, arrival_column, line, range_filter, slice_of};
 use crate::kql::Identifier;
+use crate::timestamp::Timestamp;
 
 /// As what the values of a watermark column are read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,6 +26,26 @@ pub fn count_null_watermark(
     arrival_column(&mut query, source);
     without(&mut query, watermark_column, values);
     line(&mut query, format_args!("summarize NoTime = count()"));
+    query
+}
+
+/// The same for each of many ranges, which need neither be disjoint nor in order: the first under `NoTime0`, and so on. It reads from the
+/// beginning of the first to the end of the last.
+pub fn count_null_watermarks(
+    source: &Source,
+    ranges: &[Range],
+    watermark_column: &Identifier,
+    values: Values,
+) -> String {
+    let low = ranges.iter().map(|range| range.low).min().unwrap_or(Timestamp::MIN);
+    let high = ranges.iter().map(|range| range.high).max().unwrap_or(Timestamp::MIN);
+    let mut query = slice_of(source, &Slice::Range(Range { low, high }), None);
+    arrival_column(&mut query, source);
+    without(&mut query, watermark_column, values);
+    let axis = &source.axis;
+    let counts = ranges.iter().enumerate();
+    let counts = counts.map(|(index, range)| format!("NoTime{index} = countif({})", range_filter(axis, range)));
+    line(&mut query, format_args!("summarize {}", counts.collect::<Vec<_>>().join(", ")));
     query
 }
 

@@ -15,6 +15,7 @@ use crate::orchestration::head::verify::{self as rules, Count, Look, Part, Recor
 use crate::orchestration::ids::TableKey;
 use crate::orchestration::ledger::{Head, ProofFigures};
 use crate::orchestration::limits::TRANSACTION_WINDOWS;
+use crate::orchestration::null_watermarks;
 use crate::orchestration::verification::Verdict;
 use crate::state::{Error, Stored};
 use crate::storage::ETag;
@@ -56,13 +57,14 @@ pub async fn handle(app: &App, key: &TableKey, asked: Count<'_>) -> Result<(), E
     let deadline = Instant::now() + app.limits.working_time();
     let (windows, now) = (store::windows(app, key).await?, app.state.now());
     let doubtful = rules::to_count_again(&head, &windows);
+    let to_come = null_watermarks::to_come(&head, windows.iter().map(|seen| &seen.window));
     let Some(submitted) = rules::to_count(&head, windows, now, &app.limits) else { return Ok(()) };
     // What was found out has to be recorded in the same invocation.
     let judging = Instant::now() + app.limits.invocation_deadline / 2;
     let tally = Arc::new(Tally::default());
     let counting =
         Counting { app, services, catalog: services.catalog.tallied(&tally), head: &head, deadline: judging };
-    let (mut judged, calls) = counting.judge_all(submitted).await;
+    let (mut judged, calls) = counting.judge_all(submitted, to_come).await;
     let again = counting.judge_all_again(doubtful).await;
     // Until what is removed of them is gone, they are counted again.
     let is_mended = |again: &Vec<Judged>| !again.iter().any(|judged| matches!(judged.verdict, Verdict::Remove(_)));

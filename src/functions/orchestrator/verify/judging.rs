@@ -2,7 +2,7 @@
 
 use super::Judged;
 use super::looks::Looks;
-use super::source::{Source, Unknown, null_watermarks};
+use super::source::{NullWatermarks, Source, Unknown};
 use crate::adx::catalog::Catalog;
 use crate::adx::ingestion::StoredBlob;
 use crate::app::{App, Services};
@@ -11,6 +11,7 @@ use crate::kql::Identifier;
 use crate::orchestration::adoption::watch;
 use crate::orchestration::ledger::Head;
 use crate::orchestration::limits::COUNT_BATCH;
+use crate::orchestration::null_watermarks::{Waiting, is_asked};
 use crate::orchestration::outcome::with_failure;
 use crate::orchestration::removal::Place;
 use crate::orchestration::renewal::{Blob, before_repost};
@@ -44,8 +45,8 @@ struct Counted<'c, 'a> {
 }
 
 impl Counting<'_> {
-    /// Counts submitted windows. Gives the hunting calls that took, too.
-    pub async fn judge_all(&self, submitted: Vec<Seen<ETag>>) -> (Vec<Judged>, u64) {
+    /// Counts submitted windows, while so many others are on their way to a count. Gives the hunting calls that took, too.
+    pub async fn judge_all(&self, submitted: Vec<Seen<ETag>>, to_come: usize) -> (Vec<Judged>, u64) {
         let mut judged = Vec::with_capacity(submitted.len());
         let mut source = Source::new(self.app, self.services, self.deadline);
         for batch in submitted.chunks(COUNT_BATCH) {
@@ -54,8 +55,9 @@ impl Counting<'_> {
             let ingestor = &self.services.ingestor;
             let looks = Looks::new(&self.catalog, ingestor, self.head, batch, &self.app.limits, self.deadline);
             let counted = Counted { with: self, now, counts, looks };
+            let asked = counted.null_watermarks(&mut source, batch, to_come + submitted.len() - batch.len()).await;
             for seen in batch {
-                let (window, verdict) = counted.judge(&mut source, &seen.window).await;
+                let (window, verdict) = counted.judge(&asked, &seen.window).await;
                 let learned = window.null_watermarks != seen.window.null_watermarks;
                 let seen = Seen { name: seen.name.clone(), window, version: seen.version.clone() };
                 judged.push(Judged { seen, learned, verdict });
@@ -129,8 +131,28 @@ impl Counting<'_> {
 }
 
 impl Counted<'_, '_> {
+    /// What the source says of those windows of the batch that are held against it, as long as `others` are none of it; nothing where
+    /// they wait for more to ask about.
+    async fn null_watermarks(&self, source: &mut Source<'_>, batch: &[Seen<ETag>], others: usize) -> NullWatermarks {
+        let Ok(counts) = &self.counts else { return NullWatermarks::new() };
+        let (mut waiting, mut others) = (Vec::new(), others);
+        for Seen { window, .. } in batch {
+            let found = found(counts, window);
+            match self.verdict(window, found) {
+                Verdict::CountNullWatermarks => waiting.push(Waiting { window, landed: found.without_watermark }),
+                Verdict::Verified | Verdict::Failed(_) => {}
+                _ => others += 1,
+            }
+        }
+        if is_asked(self.with.head, &waiting, others, self.now, &self.with.app.limits) {
+            source.null_watermarks(self.with.head, &waiting).await
+        } else {
+            NullWatermarks::new()
+        }
+    }
+
     /// The verdict, and the window with what was found out about it.
-    async fn judge(&self, source: &mut Source<'_>, window: &Window) -> (Window, Verdict) {
+    async fn judge(&self, asked: &NullWatermarks, window: &Window) -> (Window, Verdict) {
         let found = match &self.counts {
             Ok(counts) => found(counts, window),
             // Without a count nothing is proved and nothing is posted again; after the deadline a person is told.
@@ -139,18 +161,18 @@ impl Counted<'_, '_> {
         let mut window = window.clone();
         let mut verdict = self.verdict(&window, found);
         if verdict == Verdict::CountNullWatermarks {
-            verdict = match null_watermarks(source, self.with.head, &window, found.without_watermark).await {
-                Ok(counted) => {
-                    window.null_watermarks = Some(counted);
+            verdict = match asked.get(&window.id) {
+                Some(Ok(counted)) => {
+                    window.null_watermarks = Some(*counted);
                     self.verdict(&window, found)
                 }
-                Err(Unknown::Later) => Verdict::Wait,
-                Err(Unknown::Refused(error)) => Verdict::Failed(format!(
+                None | Some(Err(Unknown::Later)) => Verdict::Wait,
+                Some(Err(Unknown::Refused(error))) => Verdict::Failed(format!(
                     "{} rows of window {} landed with a null {}, and how many the source has could not be asked: {error}. See to what \
                      the service says, then start another run",
                     found.without_watermark, window.id, self.with.head.watermark_column
                 )),
-                Err(Unknown::Failed(error)) => self.uncounted(&window, &error),
+                Some(Err(Unknown::Failed(error))) => self.uncounted(&window, error),
             };
         }
         let mut may_be_hidden = false;
