@@ -70,6 +70,25 @@ pub async fn what_the_default_time_span_of_a_service_leaves_out_is_copied_from_t
     }
 }
 
+pub async fn rows_that_a_time_span_would_hide_are_copied_by_the_first_run_of_their_table_whatever_others_have_told(
+    store: Store,
+) {
+    let plain = TableOptions { null_timestamps_per_mille: 0, ..TableOptions::default() };
+    let ahead = TableOptions { ahead: of_all_times().ahead, ..plain };
+    let mut hiding = cloud(vec![odd_table("DeviceEvents", 300, 3, plain), odd_table("AlertInfo", 0, 1, ahead)]);
+    hiding.hunting.default_timespan = Some(Duration::from_secs(30 * 86_400));
+    let copied = [Copied::incremental("DeviceEvents"), Copied::incremental("AlertInfo")];
+    let app = Deployment::start(store, hiding, &copied).await;
+    app.completed().await;
+    app.assert_equal("DeviceEvents", "DeviceEvents");
+    let at = now();
+    app.cloud.source().append("AlertInfo", 400, at - ticks(Duration::from_millis(500)), at).unwrap();
+    app.completed().await;
+    app.assert_equal("AlertInfo", "AlertInfo");
+    let rows = app.adx("AlertInfo | where Timestamp > now() | count");
+    assert!(rows[0][0].as_u64().unwrap() > 20, "{rows:?}");
+}
+
 /// Some rows tell of a time of 40 days ago and more, others of one that is to come.
 fn of_all_times() -> TableOptions {
     let shift = |days: u32| Some(TimeShift { per_mille: 300, up_to_seconds: days * 86_400 });

@@ -36,6 +36,7 @@ macro_rules! system_tests {
             $store;
             rows_that_a_time_span_would_hide_are_copied,
             what_the_default_time_span_of_a_service_leaves_out_is_copied_from_tables_of_later_nights_too,
+            rows_that_a_time_span_would_hide_are_copied_by_the_first_run_of_their_table_whatever_others_have_told,
             a_service_that_refuses_time_spans_is_told_none,
             a_source_that_refuses_arrival_times_is_cut_by_its_column_or_copied_whole,
             columns_that_are_told_as_text_are_told,

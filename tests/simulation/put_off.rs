@@ -148,7 +148,10 @@ fn tables_whose_plans_are_put_off_have_the_calls_in_turn_and_need_no_more_of_the
             let results = world.records().tables(&id).await.unwrap().into_iter().map(|row| row.record.result.unwrap());
             let windows: u64 = results.map(|result| result.windows).sum();
             let bursts: i64 = TABLES.iter().map(|(_, bursts)| bursts).sum();
-            assert_eq!(statistics.log.len() as u64, 2 + 3 * 3 + bursts as u64 + windows);
+            let least = 2 + 3 * 3 + bursts as u64 + windows;
+            // A probe that was made before the span was known may be made again with it, by all tables but the one that tried.
+            let calls = statistics.log.len() as u64;
+            assert!((least..=least + 2).contains(&calls), "{calls} calls instead of {least}");
             let end = small[small.len() - 1];
             let before = |calls: &[usize]| calls.iter().filter(|place| **place < end).count();
             let ideal = statistics.log.len() as f64 * 60.0 / f64::from(a_minute);

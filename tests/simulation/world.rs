@@ -175,6 +175,8 @@ impl World {
         settings.hunting.refuse_pack = setting.refuse_pack;
         settings.hunting.refuse_words.clone_from(&setting.refuse_words);
         settings.hunting.gzip = false;
+        // What is shown without a time span is shown with one that holds every time: the default is documented as a part of that.
+        settings.hunting.all_times_hold_nulls = true;
         let (cloud, router) = Cloud::in_process(settings).unwrap();
         if setting.ignores_tags {
             cloud.adx().ignore_tags();

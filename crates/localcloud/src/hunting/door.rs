@@ -144,6 +144,9 @@ impl Hunting {
         if service.dialect == Dialect::Graph && question.timespan.is_none() {
             question.timespan = self.settings.default_timespan.map(|span| Timespan::before(tables.now(), span));
         }
+        if self.settings.all_times_hold_nulls && question.timespan.is_some_and(Timespan::holds_every_time) {
+            question.timespan = None;
+        }
         self.quota.enter(tables.now()).map_err(Refusal::Exhausted)?;
         let wire = Wire {
             dialect: service.dialect,

@@ -101,6 +101,8 @@ pub struct Settings {
     /// The stretch of event time before now that Graph clips a call to that names none; `None`: it clips nothing then. A row without
     /// an event time is in no stretch.
     pub default_timespan: Option<Duration>,
+    /// Whether a stretch that holds every event time holds rows without one too.
+    pub all_times_hold_nulls: bool,
     /// Whether answers are compressed for clients that accept it.
     pub gzip: bool,
     /// Whether answers carry their length instead of being chunked.
@@ -123,6 +125,7 @@ impl Default for Settings {
             dynamic_as_text: false,
             schema_last: false,
             default_timespan: None,
+            all_times_hold_nulls: false,
             gzip: true,
             content_length: false,
             required_role: crate::entra::THREAT_HUNTING_READ_ALL.to_owned(),

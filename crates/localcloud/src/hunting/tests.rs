@@ -422,6 +422,11 @@ async fn a_call_without_a_timespan_is_clipped_only_where_the_service_does_that()
         assert_eq!((row["Ahead"] != 0, row["Without"] != 0), (ahead, without), "{default_timespan:?}");
         let row = setup.send(setup.graph(&wide)).await.unwrap().rows().remove(0);
         assert_eq!((row["Ahead"] != 0, row["Without"] != 0), (true, false), "{default_timespan:?}");
+        let settings = Settings { default_timespan, all_times_hold_nulls: true, ..unlimited() };
+        let all = json!({ "Query": odd, "Timespan": "0001-01-01T00:00:00Z/9999-12-31T23:59:59.9999999Z" });
+        let holding = self::setup(vec![recent()], settings);
+        let row = holding.send(holding.graph(&all)).await.unwrap().rows().remove(0);
+        assert_eq!((row["Ahead"] != 0, row["Without"] != 0), (true, true), "{default_timespan:?}");
         let legacy = setup.send(setup.post("/api/advancedhunting/run", XDR, &json!({ "Query": odd }))).await.unwrap();
         assert_ne!(legacy.json()["Results"][0]["Ahead"], 0, "the older services know no span");
     }
