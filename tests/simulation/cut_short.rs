@@ -31,6 +31,17 @@ fn rows_are_lost_by_no_count_that_comes_back_without_some_of_its_bins() {
 }
 
 #[test]
+fn a_snapshot_whose_count_comes_back_without_some_of_its_parts_is_counted_in_slices() {
+    const INVENTORY: &str = "DeviceTvmSoftwareInventory";
+    simulated(async || {
+        let mut world = world(INVENTORY, 500, None);
+        let told = world.run_of(INVENTORY).await;
+        assert!(told.result.success && told.result.warnings.is_empty(), "{told:?}");
+        assert_eq!(world.adx(&format!("{INVENTORY} | count"))[0][0], 1_500);
+    });
+}
+
+#[test]
 fn a_table_whose_counts_are_always_cut_short_fails_and_says_so() {
     for table in ["DeviceEvents", "DeviceTvmSoftwareInventory"] {
         simulated(async || {

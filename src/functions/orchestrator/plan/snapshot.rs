@@ -45,8 +45,10 @@ const KEYS: [&str; 17] = [
     "ComponentType",
     "IgId",
 ];
-/// In how many slices a table is counted that is too much for one query, one after the other.
+/// In at least how many slices a table is counted that is too much for one query or one answer, one after the other.
 const SLICES: [u32; 2] = [4, 16];
+/// In at most how many.
+const MOST_SLICES: u32 = 64;
 /// Columns in the hash that parts the rows: they are the only ones that are read of the rows of other windows.
 const MOST_KEYS: usize = 4;
 
@@ -100,11 +102,11 @@ pub(in super::super) async fn count(
     let row_columns = row_columns?;
     let whole = queries::snapshot_counts(&source, &hashing, parts, &row_columns, None);
     let mut refused = match hunting.counts(&whole).await {
-        Err(error) if is_too_much(&error) => error,
+        Err(error) if is_for_slices(&error) => error,
         rows => return Ok(buckets(&rows?, parts)?),
     };
-    // What is too much for one query is asked for by some of the rows at a time.
-    for slices in SLICES {
+    // What is too much for one query, or one answer, is asked for by some of the rows at a time.
+    for slices in SLICES.map(|least| slices(parts, least)) {
         if !hunting.has_time_for_another() {
             break;
         }
@@ -114,11 +116,22 @@ pub(in super::super) async fn count(
             queries::snapshot_counts(&source, &hashing, parts, &row_columns, Some(&only))
         };
         match in_slices(slices, slice, parts, hunting).await {
-            Err(CountError::Call(error)) if is_too_much(&error) => refused = error,
+            Err(CountError::Call(error)) if is_for_slices(&error) => refused = error,
             counted => return counted,
         }
     }
     Err(refused.into())
+}
+
+/// Whether some of the rows may be counted although all cannot: the service stops the count, or gives fewer lines than it comes to.
+fn is_for_slices(error: &Error) -> bool {
+    is_too_much(error) || matches!(error, Error::CutShort { .. })
+}
+
+/// Into how many slices a count in so many parts is divided: a number that divides the parts, where there is one, so that no part has rows
+/// in two of them, and an answer as many fewer lines.
+fn slices(parts: u32, least: u32) -> u32 {
+    (least..=MOST_SLICES).find(|slices| parts.is_multiple_of(*slices)).unwrap_or(least)
 }
 
 /// What all slices together hold in each part.
@@ -325,6 +338,12 @@ mod tests {
         assert_eq!(keys(&scalars), ["DeviceId", "SoftwareName", "SoftwareVendor"]);
         let unknown: Vec<String> = (0..9).map(|n| format!("C{n}")).collect();
         assert_eq!(keys(&unknown), ["C0", "C1", "C2", "C3"]);
+    }
+
+    #[test]
+    fn slices_have_parts_of_their_own_where_the_number_of_parts_allows() {
+        let counted = |parts| SLICES.map(|least| slices(parts, least));
+        assert_eq!((counted(5_040), counted(5_038), counted(4_999)), ([4, 16], [11, 22], [4, 16]));
     }
 
     fn answer(rows: Value) -> Rows {
