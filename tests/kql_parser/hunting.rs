@@ -96,10 +96,10 @@ fn hunting_queries_are_understood_in_every_combination() {
     let columns: Vec<Identifier> = ["DeviceId", "ReportId", "Timestamp"].map(name).to_vec();
     let mut texts: Vec<String> =
         sources("DeviceEvents", "Timestamp").iter().flat_map(|source| queries(source, &columns, &columns[2])).collect();
-    texts.push(probe(&name("DeviceEvents"), HashFunction::Hash));
+    texts.push(probe(&name("DeviceEvents"), Some(HashFunction::Hash)));
     texts.push(arrival(&name("DeviceEvents")));
     texts.extend(
-        [HashFunction::Hash, HashFunction::Xxhash64]
+        [None, Some(HashFunction::Hash), Some(HashFunction::Xxhash64)]
             .map(|function| probe_arrival(&name("DeviceEvents"), function)),
     );
     texts.extend([true, false].map(|has_arrival| shown(&name("DeviceEvents"), has_arrival, &day())));
@@ -118,8 +118,8 @@ fn every_documented_table_can_be_queried() {
         let axis = time.clone().map_or(Axis::ArrivalTime, Axis::Column);
         let (handover, arrival_column, row_format) = (None, true, RowFormat::Compact);
         let source = Source { table: name(&table), axis, handover, arrival_column, row_format };
-        texts.push(probe(&source.table, HashFunction::Xxhash64));
-        texts.push(probe_arrival(&source.table, HashFunction::Xxhash64));
+        texts.push(probe(&source.table, Some(HashFunction::Xxhash64)));
+        texts.push(probe_arrival(&source.table, Some(HashFunction::Xxhash64)));
         texts.push(columns_of(&source.table));
         let whole = Source { axis: Axis::None, ..source.clone() };
         texts.push(snapshot_counts(&whole, &partition.by, 5_040, &scalars, Some(&partition)));

@@ -70,6 +70,15 @@ fn rows_are_packed_by_a_service_that_refuses_to_weigh_them() {
 }
 
 #[test]
+fn a_table_that_has_a_time_is_copied_from_a_service_that_refuses_every_hash() {
+    simulated(async || {
+        let (warnings, refused) = first_run(TABLE, "hash", 50_000_000).await;
+        assert!(warnings.len() == 1 && warnings[0].contains("would be parted"), "{warnings:?}");
+        assert_eq!(refused, 4);
+    });
+}
+
+#[test]
 fn rows_that_are_packed_in_full_because_the_service_leaves_nothing_out_are_told() {
     for table in [TABLE, "DeviceTvmSoftwareInventory"] {
         simulated(async || {

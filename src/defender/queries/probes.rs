@@ -7,16 +7,18 @@ use crate::timestamp::Timestamp;
 const COLUMNS: &str = r#"getschema | summarize Columns = make_list(strcat(ColumnName, " ", ColumnType))"#;
 
 /// One row of the table as plain columns. A service that has no such hash function refuses; the filter lets every row through.
-pub fn probe(table: &Identifier, function: HashFunction) -> String {
-    format!("{table}\n| where {function}(\"\", 1) == 0\n| take 1")
+pub fn probe(table: &Identifier, function: Option<HashFunction>) -> String {
+    let filter = function.map_or_else(String::new, |function| format!("| where {function}(\"\", 1) == 0\n"));
+    format!("{table}\n{filter}| take 1")
 }
 
 /// The same with the time of arrival (`ArrivedAt`), and beside it a row that has one, where there is any: it may be that only some
 /// have.
-pub fn probe_arrival(table: &Identifier, function: HashFunction) -> String {
+pub fn probe_arrival(table: &Identifier, function: Option<HashFunction>) -> String {
     let arrived = format!("extend ArrivedAt = {ARRIVAL_TIME}");
+    let filter = function.map_or_else(String::new, |function| format!("{function}(\"\", 1) == 0 and "));
     format!(
-        "{table}\n| {arrived}\n| where {function}(\"\", 1) == 0 and isnotnull(ArrivedAt)\n| take 1\n\
+        "{table}\n| {arrived}\n| where {filter}isnotnull(ArrivedAt)\n| take 1\n\
          | union ({table} | {arrived} | take 1)"
     )
 }

@@ -115,42 +115,53 @@ pub struct Probe {
     /// Of a table that is copied whole, the columns by which its rows are compared.
     pub row_columns: Vec<String>,
     /// What a person is to know of it.
-    pub advice: Option<String>,
+    pub advice: Vec<String>,
 }
 
-/// What may be asked of a row, best first: with the time of its arrival, and by which hash.
-const WAYS: [(bool, HashFunction); 4] = [
-    (true, HashFunction::Xxhash64),
-    (true, HashFunction::Hash),
-    (false, HashFunction::Xxhash64),
-    (false, HashFunction::Hash),
+/// What may be asked of a row, best first: with the time of its arrival, and by which hash. Without any, a table that has a time is cut by
+/// that alone.
+const WAYS: [(bool, Option<HashFunction>); 6] = [
+    (true, Some(HashFunction::Xxhash64)),
+    (true, Some(HashFunction::Hash)),
+    (false, Some(HashFunction::Xxhash64)),
+    (false, Some(HashFunction::Hash)),
+    (true, None),
+    (false, None),
 ];
 
 /// A row of a table or two, which hash the service has, and whether it may be asked for arrival times.
 pub(super) struct Shown {
     pub(super) rows: Rows,
+    /// The first of them, where it has none: a window that has to be parted fails with what it says to that.
     pub(super) function: HashFunction,
+    /// Why it has none.
+    no_hash: Option<HuntingError>,
     has_arrival: bool,
     /// Why it may not, where the service does not take such a question.
     no_arrival: Option<HuntingError>,
 }
 
-/// Looks at a table in the first way that the service does not refuse. Arrival times are of use only `with_arrival`.
-pub(super) async fn look(table: &Identifier, with_arrival: bool, hunting: &mut Hunting<'_>) -> Step<Shown> {
+/// Looks at a table in the first way that the service does not refuse. A table without a time is of use only with a hash, and its arrival
+/// times are of none.
+pub(super) async fn look(table: &Identifier, has_time: bool, hunting: &mut Hunting<'_>) -> Step<Shown> {
     let mut refused = None;
-    for (has_arrival, function) in WAYS.into_iter().filter(|(has_arrival, _)| with_arrival || !has_arrival) {
-        let asked = match function {
+    let is_of_use =
+        |(has_arrival, function): &(bool, Option<HashFunction>)| has_time || !has_arrival && function.is_some();
+    for (has_arrival, function) in WAYS.into_iter().filter(is_of_use) {
+        let asked = function.map(|function| match function {
             HashFunction::Xxhash64 => queries::HashFunction::Xxhash64,
             HashFunction::Hash => queries::HashFunction::Hash,
-        };
+        });
         let probe = if has_arrival { queries::probe_arrival } else { queries::probe };
         match hunting.rows(&probe(table, asked)).await {
             Ok(rows) => {
-                let without_arrival = with_arrival && !has_arrival;
+                let without_arrival = has_time && !has_arrival;
                 if let Some(refused) = &refused {
                     tracing::warn!(%refused, table = %table, ?function, without_arrival, "the service refuses a function");
                 }
-                let mut shown = Shown { rows, function, has_arrival, no_arrival: None };
+                let no_hash = refused.filter(|_| function.is_none());
+                let function = function.unwrap_or_default();
+                let mut shown = Shown { rows, function, no_hash, has_arrival, no_arrival: None };
                 if without_arrival {
                     // Perhaps it was another part of the question that was refused.
                     match arrival(table, hunting).await? {
@@ -192,7 +203,7 @@ pub async fn probe(config: &TableConfig, hunting: &mut Hunting<'_>) -> Step<Opti
         return snapshot::probe(config, hunting).await;
     }
     let source_table = Identifier::new(&config.source).map_err(StepError::name)?;
-    let Shown { rows, function, has_arrival, no_arrival } = look(&source_table, true, hunting).await?;
+    let Shown { rows, function, no_hash, has_arrival, no_arrival } = look(&source_table, true, hunting).await?;
     if rows.rows.is_empty() {
         return Ok(None);
     }
@@ -229,12 +240,19 @@ pub async fn probe(config: &TableConfig, hunting: &mut Hunting<'_>) -> Step<Opti
         rows.columns.iter().map(|c| (c.name.as_str(), c.ty.as_str())).filter(|c| c.0 != ARRIVED_AT).collect();
     hunting.try_timespan(&source_table, offers_arrival, &names).await?;
     let parts = PartedBy { function, columns: hash_columns(&names) };
-    let advice = no_arrival.map(|refused| {
+    let no_hash = no_hash.map(|refused| {
+        format!(
+            "the hunting service refuses the functions by which rows of {source_table} would be parted ({refused}): it is cut by time \
+             alone, and more rows of one instant than an answer holds cannot be copied"
+        )
+    });
+    let no_arrival = no_arrival.map(|refused| {
         format!(
             "{source_table} is cut by {watermark} and not by the time of arrival, for which the service refuses to be asked \
              ({refused}): rows that come later than LOOK_BACK_HOURS behind their {watermark} are not found"
         )
     });
+    let advice = no_hash.into_iter().chain(no_arrival).collect();
     Ok(Some(Probe { axis, parts, row_columns: Vec::new(), advice }))
 }
 

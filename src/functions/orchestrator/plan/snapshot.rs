@@ -69,7 +69,7 @@ pub(super) async fn probe(config: &TableConfig, hunting: &mut Hunting<'_>) -> St
         )));
     }
     let parts = PartedBy { function, columns: keys(&row_columns) };
-    Ok(Some(Probe { axis: CutAxis::Whole, parts, row_columns, advice: None }))
+    Ok(Some(Probe { axis: CutAxis::Whole, parts, row_columns, advice: Vec::new() }))
 }
 
 /// All columns whose text is the same in every answer: that of a bag is in no fixed order (dataexplorer-docs
