@@ -58,7 +58,8 @@ fn over(
 ) -> Result<(Arc<dyn TokenCredential>, &'static str), Error> {
     let set = |name: &str| lookup(name).map(|value| value.trim().to_owned()).filter(|value| !value.is_empty());
     let kind = Kind::choose(&set)?;
-    let recipe = Recipe::new(kind, &set, Transport::new(Arc::new(Legible { http, clock })))?;
+    let secret = set("AZURE_CLIENT_SECRET").map(Secret::new);
+    let recipe = Recipe::new(kind, &set, Transport::new(Arc::new(Legible { http, clock, secret })))?;
     let credential = Renewing::new(recipe).map_err(|error| Error::Identity {
         message: format!("{}: {}", kind.name(), causes(&error)),
         remedy: kind.described_by().to_owned(),

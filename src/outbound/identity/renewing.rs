@@ -1,12 +1,10 @@
 //! A credential that can be told that its token was refused. Knows nothing of how identities are chosen.
 
 use super::Recipe;
-use super::errors::causes;
 use crate::outbound::Refused;
 use crate::secret::Secret;
 use async_trait::async_trait;
 use azure_core::credentials::{AccessToken, TokenCredential, TokenRequestOptions};
-use azure_core::error::ErrorKind;
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -49,17 +47,6 @@ impl Renewing {
         // What it guards is replaced whole, so a panic elsewhere leaves it whole.
         self.current.lock().unwrap_or_else(PoisonError::into_inner)
     }
-
-    /// The error without the secret, should an identity service repeat what it was sent.
-    fn scrub(&self, error: azure_core::Error) -> azure_core::Error {
-        let Some(secret) = self.recipe.secret.as_ref().map(Secret::expose) else { return error };
-        let encoded: String = url::form_urlencoded::byte_serialize(secret.as_bytes()).collect();
-        let message = causes(&error);
-        if !message.contains(secret) && !message.contains(&encoded) {
-            return error;
-        }
-        azure_core::Error::with_message(ErrorKind::Credential, message.replace(secret, "***").replace(&encoded, "***"))
-    }
 }
 
 #[async_trait]
@@ -74,8 +61,7 @@ impl TokenCredential for Renewing {
         let credential = self.credential(&scope, refused)?;
         let asked = &self.recipe.asked;
         let answered = tokio::time::timeout(asked.patience(), credential.get_token(scopes, options)).await;
-        let token =
-            answered.unwrap_or_else(|_| Err(asked.silence())).map_err(|error| asked.advise(self.scrub(error)))?;
+        let token = answered.unwrap_or_else(|_| Err(asked.silence())).map_err(|error| asked.advise(error))?;
         self.remember(&credential, &scope, &token);
         Ok(token)
     }

@@ -197,6 +197,45 @@ async fn a_busy_identity_service_is_transient_and_quoted() {
     }
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_secret_that_is_a_word_of_the_sdk_hides_neither_the_error_nor_its_kind() {
+    for secret in ["secret", "client", "Client", "authentication failed", "AADSTS", "503", "e"] {
+        let app = [APP[0], APP[1], ("AZURE_CLIENT_SECRET", secret)];
+        let busy = r#"{"error":"temporarily_unavailable","error_description":"Busy."}"#;
+        let authority = Arc::new(Authority { error: Some((503, busy.to_owned())), ..Authority::default() });
+        let (outbound, _) = outbound(&app, authority).unwrap();
+        let error = outbound.token("s/.default").await.unwrap_err();
+        assert!(error.is_transient() && error.to_string().contains("(HTTP 503)"), "{secret}: {error}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_form_of_an_answer_shows_the_secret() {
+    let secret = r#"a"b\c  d&e~"#;
+    let sent = url::form_urlencoded::byte_serialize(secret.as_bytes()).collect::<String>();
+    let app = [APP[0], APP[1], ("AZURE_CLIENT_SECRET", secret)];
+    // As long as what is quoted of an answer, but for the first half of the secret.
+    let long = "x".repeat(495);
+    for (status, body) in [
+        (401, serde_json::json!({ "error_description": format!("AADSTS1: {secret}, {sent}") }).to_string()),
+        (401, serde_json::json!({ "error_description": format!("{long}{secret}") }).to_string()),
+        (400, serde_json::json!({ "error": secret }).to_string()),
+        (400, serde_json::json!([{ "seen": sent }]).to_string()),
+        (502, format!("<p>client_secret={sent}, {secret}")),
+        (200, serde_json::json!({ "access_token": "t", "expires_in": secret }).to_string()),
+        (200, serde_json::json!(secret).to_string()),
+        (200, format!("client_secret={sent}, {secret}")),
+    ] {
+        let authority = Arc::new(Authority { error: Some((status, body.clone())), ..Authority::default() });
+        let (outbound, _) = outbound(&app, authority).unwrap();
+        let error = outbound.token("s/.default").await.unwrap_err();
+        let told = format!("{error} {error:?}");
+        for leaked in [secret, &sent, r#"a"b"#, "a'b", r#"a\"b"#, "a%22b"] {
+            assert!(!told.contains(leaked), "{body}: {told}");
+        }
+    }
+}
+
 #[test]
 fn whoever_waits_for_a_token_is_told_who_gives_it() {
     let told = |settings: &[(&str, &str)]| {

@@ -1,8 +1,10 @@
 //! Makes the identity services' errors readable for the SDK: its reader borrows `error_description` from the body and so
 //! fails on every text with an escape in it, which real ones have, and on every answer that is no JSON. What was said
 //! and the status would be lost. Its readers of tokens are as strict about the spelling of numbers and about fields that
-//! nobody uses, so what services leave out or spell otherwise is put right too.
+//! nobody uses, so what services leave out or spell otherwise is put right too. And an answer is the one way on which the
+//! secret could come back, should a service repeat what it was sent: it is blotted out here, before anything is cut or quoted.
 
+use crate::secret::Secret;
 use crate::timestamp::{Clock, Timestamp};
 use async_trait::async_trait;
 use azure_core::error::ErrorKind;
@@ -21,6 +23,8 @@ const DESCRIPTION_CHARS: usize = 500;
 pub(super) struct Legible {
     pub(super) http: Arc<dyn HttpClient>,
     pub(super) clock: Arc<dyn Clock>,
+    /// `AZURE_CLIENT_SECRET`, which no answer may show.
+    pub(super) secret: Option<Secret>,
 }
 
 impl fmt::Debug for Legible {
@@ -48,10 +52,33 @@ impl HttpClient for Legible {
             }
         }
         let body = match status.is_success() {
-            true => uniform(&body, self.clock.now()).unwrap_or_else(|| body.to_vec()),
-            false => legible(u16::from(status), &body),
+            true => uniform(&body, self.clock.now()).unwrap_or_else(|| self.blotted(&body).to_string().into_bytes()),
+            false => legible(u16::from(status), self.blotted(&body)),
         };
         Ok(AsyncRawResponse::from_bytes(status, headers, body))
+    }
+}
+
+impl Legible {
+    /// The body, of whatever form, without the secret. What is no JSON is a text.
+    fn blotted(&self, body: &[u8]) -> Value {
+        let mut value =
+            serde_json::from_slice(body).unwrap_or_else(|_| String::from_utf8_lossy(body).into_owned().into());
+        if let Some(secret) = self.secret.as_ref().map(Secret::expose) {
+            let sent: String = url::form_urlencoded::byte_serialize(secret.as_bytes()).collect();
+            blot(&mut value, &[secret, &sent]);
+        }
+        value
+    }
+}
+
+/// Puts `***` in the place of each of `words`, in every text of `value`.
+fn blot(value: &mut Value, words: &[&str]) {
+    match value {
+        Value::String(text) => *text = words.iter().fold(text.clone(), |text, word| text.replace(word, "***")),
+        Value::Array(members) => members.iter_mut().for_each(|member| blot(member, words)),
+        Value::Object(members) => members.values_mut().for_each(|member| blot(member, words)),
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
     }
 }
 
@@ -76,6 +103,8 @@ fn uniform(body: &[u8], now: Timestamp) -> Option<Vec<u8>> {
     let said = |name: &str| token.get(name).and_then(whole_number);
     let (until, seconds) = (said("expires_on"), said("expires_in"));
     let extended = said("ext_expires_in");
+    // The SDK's error would quote what is there in place of a number.
+    token.retain(|name, value| !name.contains("expires_") || whole_number(value).is_some());
     if let Some(until) = until.or_else(|| seconds.map(|seconds| now.saturating_add(seconds))) {
         token.insert("expires_on".to_owned(), until.to_string().into());
     }
@@ -101,10 +130,11 @@ fn whole_number(value: &Value) -> Option<i64> {
 }
 
 /// The body with a description that is one line of plain text.
-fn legible(status: u16, body: &[u8]) -> Vec<u8> {
-    let mut error = match serde_json::from_slice(body) {
-        Ok(error @ Value::Object(_)) => error,
-        _ => json!({ "error_description": String::from_utf8_lossy(body) }),
+fn legible(status: u16, body: Value) -> Vec<u8> {
+    let mut error = match body {
+        error @ Value::Object(_) => error,
+        Value::String(said) => json!({ "error_description": said }),
+        other => json!({ "error_description": other.to_string() }),
     };
     let said = match error.get("error_description") {
         Some(Value::String(said)) => said.clone(),
