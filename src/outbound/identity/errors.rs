@@ -4,6 +4,7 @@ use super::Kind;
 use crate::outbound::{Cloud, TOKEN_TIMEOUT};
 use azure_core::error::ErrorKind;
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// How long an identity service may take for a token, repetitions included.
@@ -29,9 +30,9 @@ pub(super) struct Asked {
 }
 
 /// An error of a credential, and what to do about it.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Advised {
-    cause: azure_core::Error,
+    cause: Arc<azure_core::Error>,
     /// The service's words, where the cause leaves them out.
     said: String,
     remedy: String,
@@ -46,7 +47,7 @@ impl fmt::Display for Advised {
 
 impl std::error::Error for Advised {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        Some(&self.cause)
+        Some(&*self.cause)
     }
 }
 
@@ -55,6 +56,12 @@ pub(in crate::outbound) fn explain(error: &azure_core::Error) -> (String, String
     let remedy = error.downcast_ref::<Advised>().map(|advised| advised.remedy.clone());
     let message = without_links(&causes(error));
     (message, remedy.unwrap_or_else(|| OTHERWISE.to_owned()))
+}
+
+/// An error of [`Asked::advise`] once more.
+pub(super) fn repeated(error: &azure_core::Error) -> Option<azure_core::Error> {
+    let advised = error.downcast_ref::<Advised>()?.clone();
+    Some(azure_core::Error::new(error.kind().clone(), advised))
 }
 
 impl Asked {
@@ -80,7 +87,7 @@ impl Asked {
         let said = answer.as_ref().filter(|_| self.kind == Kind::Managed).map_or("", |(_, said)| said.as_str());
         let said = if message.contains(said) { String::new() } else { said.to_owned() };
         let remedy = self.remedy(&format!("{message} {said}"), answer.map(|(status, _)| status), is_transient(&error));
-        azure_core::Error::new(error.kind().clone(), Advised { cause: error, said, remedy })
+        azure_core::Error::new(error.kind().clone(), Advised { cause: Arc::new(error), said, remedy })
     }
 
     /// What to do where nothing answers.

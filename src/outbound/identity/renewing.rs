@@ -1,6 +1,7 @@
 //! A credential that can be told that its token was refused. Knows nothing of how identities are chosen.
 
 use super::Recipe;
+use super::errors::{is_transient, repeated};
 use crate::outbound::Refused;
 use crate::secret::Secret;
 use async_trait::async_trait;
@@ -8,11 +9,14 @@ use azure_core::credentials::{AccessToken, TokenCredential, TokenRequestOptions}
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio::time::Instant;
 
 /// A credential whose token cache can be emptied: the SDK's caches cannot, so the credential is made anew.
 pub(super) struct Renewing {
     recipe: Recipe,
     current: Mutex<Current>,
+    /// The last failure that may pass, and when it came.
+    failed: Mutex<Option<(Instant, azure_core::Error)>>,
 }
 
 struct Current {
@@ -24,7 +28,11 @@ struct Current {
 impl Renewing {
     pub(super) fn new(recipe: Recipe) -> azure_core::Result<Self> {
         let credential = recipe.build()?;
-        Ok(Self { recipe, current: Mutex::new(Current { credential, given: HashMap::new() }) })
+        Ok(Self {
+            recipe,
+            current: Mutex::new(Current { credential, given: HashMap::new() }),
+            failed: Mutex::default(),
+        })
     }
 
     /// The credential to ask. A refused token empties the cache once, however many calls had it refused.
@@ -43,6 +51,12 @@ impl Renewing {
         }
     }
 
+    /// What another call has met since.
+    fn failed_since(&self, began: Instant) -> Option<azure_core::Error> {
+        let failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
+        failed.as_ref().filter(|(at, _)| *at >= began).and_then(|(_, error)| repeated(error))
+    }
+
     fn lock(&self) -> MutexGuard<'_, Current> {
         // What it guards is replaced whole, so a panic elsewhere leaves it whole.
         self.current.lock().unwrap_or_else(PoisonError::into_inner)
@@ -59,11 +73,22 @@ impl TokenCredential for Renewing {
         let scope = scopes.join(" ");
         let refused = options.as_ref().and_then(|options| options.method_options.context.value::<Refused>());
         let credential = self.credential(&scope, refused)?;
-        let asked = &self.recipe.asked;
-        let answered = tokio::time::timeout(asked.patience(), credential.get_token(scopes, options)).await;
-        let token = answered.unwrap_or_else(|_| Err(asked.silence())).map_err(|error| asked.advise(error))?;
-        self.remember(&credential, &scope, &token);
-        Ok(token)
+        let (asked, began) = (&self.recipe.asked, Instant::now());
+        match tokio::time::timeout(asked.patience(), credential.get_token(scopes, options)).await {
+            Ok(Ok(token)) => {
+                self.remember(&credential, &scope, &token);
+                Ok(token)
+            }
+            Ok(Err(error)) => {
+                let error = asked.advise(error);
+                if let Some(again) = repeated(&error).filter(is_transient) {
+                    *self.failed.lock().unwrap_or_else(PoisonError::into_inner) = Some((Instant::now(), again));
+                }
+                Err(error)
+            }
+            // The SDK asks for one token after the other: what kept this one waiting is what another met.
+            Err(_) => Err(self.failed_since(began).unwrap_or_else(|| asked.advise(asked.silence()))),
+        }
     }
 }
 

@@ -322,6 +322,26 @@ async fn whoever_does_not_answer_is_named_and_waited_for_no_longer_than_a_check(
 }
 
 #[tokio::test(start_paused = true)]
+async fn whoever_waits_behind_another_token_is_told_what_that_one_met() {
+    let busy = |description: &str| serde_json::json!({ "error_description": description }).to_string();
+    let authority = Arc::new(Authority { error: Some((503, busy("Busy."))), ..Authority::default() });
+    for authority in [authority as Arc<dyn HttpClient>, Arc::new(Nobody { hangs: false })] {
+        let lookup = |name: &str| APP.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned());
+        let (credential, _) = over(&lookup, authority, Arc::new(Noon)).unwrap();
+        let http = crate::outbound::http_client().unwrap();
+        let outbound = crate::outbound::Outbound::new(http, credential, crate::outbound::TrustedHosts::default());
+        let (a, b, c) =
+            tokio::join!(outbound.token("a/.default"), outbound.token("b/.default"), outbound.token("c/.default"));
+        let [a, b, c] = [a, b, c].map(|token| match token.unwrap_err() {
+            Error::Token { message, remedy, transient: true, .. } => format!("{message}; {remedy}"),
+            other => panic!("{other}"),
+        });
+        assert!(!a.contains("did not answer"), "{a}");
+        assert_eq!((&b, &c), (&a, &a));
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_is_not_entra_and_what_is_of_another_cloud_is_told() {
     let cross = r#"{"error_description":"AADSTS900382: Confidential Client is not supported in Cross Cloud request."}"#;
     for (status, body, remedy) in [
