@@ -127,12 +127,14 @@ impl Visit for Fields {
     }
 }
 
+/// A log to look at.
 #[cfg(test)]
-mod tests {
+pub(crate) mod testing {
     use super::*;
     use crate::timestamp::Timestamp;
     use std::io;
     use std::sync::Mutex;
+    use tracing::subscriber::DefaultGuard;
     use tracing_subscriber::layer::SubscriberExt;
 
     struct Still;
@@ -156,13 +158,44 @@ mod tests {
         }
     }
 
+    /// What this thread logs as long as it lives.
+    pub struct Log {
+        written: Written,
+        _kept: DefaultGuard,
+    }
+
+    impl Log {
+        pub fn keep() -> Self {
+            let written = Written::default();
+            let writer = written.clone();
+            let lines = JsonLines::new(move || writer.clone(), Arc::new(Still));
+            let kept = tracing::subscriber::set_default(tracing_subscriber::registry().with(lines));
+            Self { written, _kept: kept }
+        }
+
+        /// The lines so far.
+        pub fn lines(&self) -> Vec<Value> {
+            let text = String::from_utf8(self.written.0.lock().unwrap().clone()).unwrap();
+            text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+        }
+
+        /// The messages so far of a level.
+        pub fn at(&self, level: &str) -> Vec<String> {
+            let of_level = self.lines().into_iter().filter(|line| line["level"] == level);
+            of_level.map(|line| line["message"].as_str().unwrap_or_default().to_owned()).collect()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::testing::Log;
+    use super::*;
+
     fn lines(work: impl FnOnce()) -> Vec<Value> {
-        let written = Written::default();
-        let writer = written.clone();
-        let lines = JsonLines::new(move || writer.clone(), Arc::new(Still));
-        tracing::subscriber::with_default(tracing_subscriber::registry().with(lines), work);
-        let text = String::from_utf8(written.0.lock().unwrap().clone()).unwrap();
-        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+        let log = Log::keep();
+        work();
+        log.lines()
     }
 
     #[test]

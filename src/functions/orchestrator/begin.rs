@@ -134,9 +134,16 @@ async fn try_again(app: &App, run: &Stored<Instance>, again: Debt, reason: &str)
 }
 
 async fn fail(app: &App, run: &Stored<Instance>, reason: &str) -> Result<(), Error> {
-    tracing::error!(reason, "the run cannot begin");
-    let Ok(failed) = run.record.failed(reason, app.state.now()) else { return Ok(()) };
-    if store::swap_run(app, run, &failed).await? { release(app, &failed.id).await } else { Ok(()) }
+    match run.record.failed(reason, app.state.now()) {
+        Ok(failed) => end(app, run, &failed).await,
+        Err(_) => Ok(()),
+    }
+}
+
+/// Puts down that a run could not begin, as `failed` says, and leaves its place.
+pub async fn end(app: &App, run: &Stored<Instance>, failed: &Instance) -> Result<(), Error> {
+    tracing::error!(reason = failed.error.as_deref(), "the run cannot begin");
+    if store::swap_run(app, run, failed).await? { release(app, &failed.id).await } else { Ok(()) }
 }
 
 async fn set_going(

@@ -149,6 +149,7 @@ fn is_transient(error: &crate::adx::Error) -> bool {
 }
 
 /// For a table whose messages were poisoned.
+pub(super) use begin::end as end_unbegun;
 pub(super) use give_up::{give_up, runs_at};
 /// For a plan whose message was poisoned.
 pub(super) use plan::give_up as give_up_plan;

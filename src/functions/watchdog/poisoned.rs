@@ -3,9 +3,8 @@
 use super::{log, record};
 use crate::app::App;
 use crate::functions::chunk_worker::commit_end;
-use crate::functions::control::release;
 use crate::functions::notes;
-use crate::functions::orchestrator::{give_up, give_up_plan, runs_at, swap_head, swap_run};
+use crate::functions::orchestrator::{end_unbegun, give_up, give_up_plan, runs_at, swap_head};
 use crate::orchestration::ids::{InstanceId, TableKey};
 use crate::orchestration::message::{ChunkMessage, ControlMessage};
 use crate::orchestration::repairs::{Kind, Repaired};
@@ -197,9 +196,8 @@ async fn bury_control(app: &App, dead: &Dead<'_>) -> Result<(), Error> {
     let found = Found { run: run.as_ref().map(|run| &run.record), head: head.as_ref() };
     match (poison::control(message, found, dead.note.as_ref(), app.state.now(), &app.limits), &run) {
         (poison::Control::Fail(failed), Some(read)) => {
-            if swap_run(app, read, &failed).await? {
-                release(app, &failed.id).await?;
-            }
+            ids::instance(&failed.id);
+            end_unbegun(app, read, &failed).await?;
         }
         (poison::Control::GiveUpPlan(instance, table, error), _) => {
             give_up_plan(app, &instance, &table, &error).await?

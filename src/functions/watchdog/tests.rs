@@ -20,6 +20,7 @@ use crate::storage::{
     Body, Continuation, Error as StorageError, Key, Message as QueueMessage, MessageQueue, Operation, Page, Range,
     Receipt, Row, Storage, TableStore, memory,
 };
+use crate::telemetry::json_lines::testing::Log;
 use async_trait::async_trait;
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -210,7 +211,7 @@ async fn a_repair_stands_in_the_record_of_its_run_and_in_its_status() {
 
 #[tokio::test]
 async fn a_poisoned_start_fails_its_run_with_what_the_handler_met_and_under_the_id_that_the_host_logs() {
-    let world = world();
+    let (world, log) = (world(), Log::keep());
     let id = world.started(false).await;
     let body = json!({"kind": "start", "instance": id, "attempt": 0});
     for delivery in 1..=9 {
@@ -225,6 +226,11 @@ async fn a_poisoned_start_fails_its_run_with_what_the_handler_met_and_under_the_
     assert_eq!(run.repairs.last[0].kind, Kind::StepPoisoned);
     assert_eq!((world.poisoned(CONTROL_QUEUE).await, world.places().await), (0, vec![]));
     assert_eq!(notes::find(&world.app, &body).await, None);
+    // What an alert looks for (docs/operations.md, "A run failed").
+    let told: Vec<Value> = log.lines().into_iter().filter(|line| line["level"] == "ERROR").collect();
+    let [told] = &told[..] else { panic!("{told:?}") };
+    assert_eq!((&told["message"], &told["instance"]), (&json!("the run cannot begin"), &json!(id)), "{told}");
+    assert_eq!(told["reason"], json!(error));
 }
 
 #[tokio::test]
