@@ -74,6 +74,19 @@ enum Failed {
     Deadline(u64),
 }
 
+impl Failed {
+    /// Whether the same call may go well when it is made again, as the host does with messages and the watchdog's ticks, and
+    /// callers with theirs. The nightly timer waits for the next night.
+    fn may_pass(&self, function: &str) -> bool {
+        let passes = match self {
+            Self::Malformed(_) => false,
+            Self::State(error) => error.may_pass(),
+            Self::Deadline(_) => true,
+        };
+        passes && function != "nightly"
+    }
+}
+
 impl From<Unresolved> for Failed {
     fn from(error: Unresolved) -> Self {
         match error {
@@ -191,7 +204,11 @@ async fn serve(app: &App, function: &str, call: &Call) -> Result<Answer, StateEr
 
 fn answer_of(result: Result<Answer, StateError>) -> Answer {
     result.unwrap_or_else(|error| {
-        tracing::error!(%error, "an HTTP call failed");
+        // Whoever called is asked to try again.
+        match error.may_pass() {
+            true => tracing::warn!(%error, "an HTTP call failed"),
+            false => tracing::error!(%error, "an HTTP call failed"),
+        }
         match error {
             StateError::Unreadable { .. } => Answer::error(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()),
             _ => {
@@ -256,7 +273,10 @@ async fn invoke(app: Arc<App>, function: String, headers: &HeaderMap, body: &[u8
     match worked {
         Ok(Ok(value)) => Answer::json(StatusCode::OK, value).into_response(),
         Ok(Err(error)) => {
-            tracing::error!(%error, "an invocation failed");
+            match error.may_pass(function) {
+                true => tracing::warn!(%error, "an invocation failed; the next one may go well"),
+                false => tracing::error!(%error, "an invocation failed"),
+            }
             Answer::error(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response()
         }
         Err(error) => {
@@ -359,6 +379,7 @@ mod tests {
     use crate::storage::{
         Body, Continuation, ETag, Key, MAX_MESSAGE_BYTES, Operation, Page, Range, Row, Storage, TableStore, memory,
     };
+    use crate::telemetry::json_lines::testing::Log;
     use crate::timestamp::SystemClock;
     use serde_json::json;
 
@@ -515,6 +536,40 @@ mod tests {
                 let most = if behind_retries { deadline * 3 / 4 } else { deadline };
                 assert!(took <= most, "{function}: {took:?} of {most:?}");
             }
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn only_a_failure_that_no_further_call_mends_is_an_error_in_the_log() {
+        let unavailable = || StorageError::Unavailable("503".into());
+        let fatal = || StorageError::Fatal("denied".into());
+        let start = json!({"kind": "start", "instance": InstanceId::from_bits(7)}).to_string();
+        let failing = |failure| Arc::new(Failing(failure)) as Arc<dyn TableStore>;
+        for (function, message, tables, is_error) in [
+            ("orchestrator", start.as_str(), failing(unavailable), false),
+            ("orchestrator", &start, failing(|| throttled(1)), false),
+            ("orchestrator", &start, Arc::new(Hung), false),
+            ("orchestrator", &start, failing(fatal), true),
+            ("orchestrator", "not ours", failing(unavailable), true),
+            ("watchdog", "null", failing(unavailable), false),
+            ("watchdog", "null", failing(fatal), true),
+            ("nightly", "null", failing(unavailable), true),
+        ] {
+            let log = Log::keep();
+            let app = Arc::new(testing::app(Storage { tables, ..memory(Arc::new(SystemClock)) }));
+            let envelope = json!({"Data": {"message": message}, "Metadata": {"DequeueCount": "1"}}).to_string();
+            let answer = invoke(app, function.to_owned(), &HeaderMap::new(), envelope.as_bytes()).await;
+            assert_eq!(answer.status(), StatusCode::INTERNAL_SERVER_ERROR, "{function} {message}");
+            let errors = log.at("ERROR");
+            assert_eq!(!errors.is_empty(), is_error, "{function} {message}: {:?}", log.lines());
+        }
+        for (failure, is_error) in [(unavailable as fn() -> StorageError, false), (fatal, true)] {
+            let log = Log::keep();
+            let app = Arc::new(testing::app(Storage { tables: failing(failure), ..memory(Arc::new(SystemClock)) }));
+            let path = format!("/api/status/{}", InstanceId::from_bits(7));
+            let answer = door(State(app), Request::get(path).body(axum::body::Body::empty()).unwrap()).await;
+            assert_eq!(answer.into_response().status(), StatusCode::SERVICE_UNAVAILABLE);
+            assert_eq!(!log.at("ERROR").is_empty(), is_error, "{:?}", log.lines());
         }
     }
 

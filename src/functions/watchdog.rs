@@ -39,7 +39,12 @@ pub async fn handle(app: &App) -> Result<(), Error> {
         let span = ids::part("watch");
         span.in_scope(|| ids::instance(&place.instance));
         if let Err(error) = watch(app, &place).instrument(span).await {
-            tracing::error!(instance = %place.instance, %error, "a run could not be watched");
+            match error.may_pass() {
+                true => {
+                    tracing::warn!(instance = %place.instance, %error, "a run could not be watched; the next tick tries again")
+                }
+                false => tracing::error!(instance = %place.instance, %error, "a run could not be watched"),
+            }
             outcome = Err(error);
         }
     }

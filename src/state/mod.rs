@@ -71,6 +71,16 @@ pub enum Error {
     Storage(StorageError),
 }
 
+impl Error {
+    /// Whether it may pass by itself, so that the same again is worth a try.
+    pub fn may_pass(&self) -> bool {
+        match self {
+            Self::Conflict | Self::Storage(StorageError::Throttled { .. } | StorageError::Unavailable(_)) => true,
+            Self::Unreadable { .. } | Self::Storage(_) => false,
+        }
+    }
+}
+
 impl From<StorageError> for Error {
     fn from(error: StorageError) -> Self {
         match error {

@@ -52,7 +52,14 @@ pub async fn bury(app: &App, end: Instant) -> Result<(), Error> {
             }
             // One that cannot be buried keeps none of the others.
             if let Err(error) = bury_one(app, queue, message).instrument(ids::part("bury")).await {
-                tracing::error!(queue, message_id = message.id, %error, "a poisoned message could not be dealt with; it comes again");
+                match error.may_pass() {
+                    true => {
+                        tracing::warn!(queue, message_id = message.id, %error, "a poisoned message could not be dealt with; it comes again")
+                    }
+                    false => {
+                        tracing::error!(queue, message_id = message.id, %error, "a poisoned message could not be dealt with; it comes again")
+                    }
+                }
                 outcome = Err(error);
             }
         }
