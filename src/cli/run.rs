@@ -7,7 +7,7 @@ mod told;
 pub(super) mod when;
 
 use super::print_lines;
-use super::serve::ready;
+use super::serve::{pointing_on, ready};
 use super::standalone::{environment, local_store};
 use super::store::open;
 use adxingestor::app::App;
@@ -60,11 +60,11 @@ pub struct Arguments {
     tables: Vec<String>,
     /// Where a table that was never copied begins; of others, what lies before is left for a later run. A date or a time in UTC, such
     /// as 2026-01-31 or 2026-01-31T08:00:00Z.
-    #[arg(long, value_name = "TIME", value_parser = when::parse)]
-    since: Option<Timestamp>,
+    #[arg(long, value_name = "TIME")]
+    since: Option<String>,
     /// Where the run's range ends at the latest; the next run begins there.
-    #[arg(long, value_name = "TIME", value_parser = when::parse)]
-    until: Option<Timestamp>,
+    #[arg(long, value_name = "TIME")]
+    until: Option<String>,
     /// Only make the plan, and say what it would take. Its questions are taken from the tenant's quota.
     #[arg(long)]
     dry_run: bool,
@@ -129,8 +129,7 @@ async fn outcome(arguments: Arguments, lookup: Lookup<'_>, screen: &Screen) -> R
     let names: Vec<String> = environment.iter().map(|(name, _)| name.clone()).collect();
     let http = http_client().map_err(|error| error.to_string());
     // The state store comes last: with wrong settings none is made.
-    let ready = ready(&merged, &names, http.clone())
-        .map_err(|error| format!("{error}; `adxingestor doctor` checks what the others lead to"))?;
+    let ready = ready(&merged, &names, http.clone()).map_err(pointing_on)?;
     let ask = async {
         if arguments.terminate.is_some() { Ok(()) } else { ahead::ask(&ready, &input, &merged, screen).await }
     };
@@ -178,7 +177,12 @@ async fn outcome(arguments: Arguments, lookup: Lookup<'_>, screen: &Screen) -> R
 /// What the run is to be started with.
 fn input(arguments: &Arguments, now: Timestamp) -> Result<StartInput, String> {
     let tables = (!arguments.tables.is_empty()).then(|| arguments.tables.clone());
-    let input = StartInput { tables, since: arguments.since, until: arguments.until, ..StartInput::default() };
+    // Not left to clap, whose errors are for people alone (`--json`).
+    let time = |option: &str, text: &Option<String>| {
+        text.as_deref().map(when::parse).transpose().map_err(|error| format!("{option}: {error}"))
+    };
+    let (since, until) = (time("--since", &arguments.since)?, time("--until", &arguments.until)?);
+    let input = StartInput { tables, since, until, ..StartInput::default() };
     input.check_range()?;
     input.check_begin(now)?;
     Ok(input)

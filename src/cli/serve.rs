@@ -127,6 +127,11 @@ pub fn ready(lookup: Lookup<'_>, names: &[String], http: Result<reqwest::Client,
     Ok(Ready { settings, outbound, identity })
 }
 
+/// Why no table can be copied, for a person at a command line.
+pub fn pointing_on(reason: String) -> String {
+    format!("{reason}; `adxingestor doctor` checks what the others lead to")
+}
+
 impl Ready {
     /// The two ends for questions that need no state store.
     pub fn preview(&self) -> Services {

@@ -144,7 +144,7 @@ async fn looked(catalog: &Catalog, rows: &[ConfigRow], deadline: Instant) -> Res
             Found::Broken(why) => Item::Wrong(format!(
                 "the view {view} is there and does not run ({why}): correct it, or drop it and let it be made by `{csl}`"
             )),
-            Found::Missing => Item::Do(view_step(view.as_str(), csl)),
+            Found::Missing => Item::Do(object(format!("Makes the view {view}."), csl)),
         });
     }
     if rows.is_empty() {
@@ -163,7 +163,7 @@ fn unseen(catalog: &Catalog, rows: &[ConfigRow]) -> Result<Vec<Item>, Error> {
     }
     let names = catalog.names();
     for (view, csl) in [&names.config_view, &names.chunk_audit_view].into_iter().zip(catalog.view_commands()) {
-        items.push(Item::Do(view_step(view.as_str(), csl)));
+        items.push(Item::Do(object(format!("Makes the view {view}, or replaces one of that name."), csl)));
     }
     if !rows.is_empty() {
         items.extend(row_items(catalog, rows, &[], &catalog.own_config_columns()?)?);
@@ -173,10 +173,6 @@ fn unseen(catalog: &Catalog, rows: &[ConfigRow]) -> Result<Vec<Item>, Error> {
 
 fn object(why: String, csl: String) -> Step {
     Step { kind: Kind::Object, why, csl }
-}
-
-fn view_step(view: &str, csl: String) -> Step {
-    object(format!("Makes the view {view}. It is not there: this would replace one that is."), csl)
 }
 
 /// What a metadata table needs.
