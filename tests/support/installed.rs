@@ -18,6 +18,8 @@ const INSTALL: Duration = Duration::from_secs(300);
 const NPM: &str = if cfg!(windows) { "npm.cmd" } else { "npm" };
 /// The oldest Node that the pinned packages are known to run on.
 const NODE: u32 = 18;
+/// The oldest Python 3 that the lock files hold for.
+const PYTHON: u32 = 11;
 
 /// Files to install from, by their names.
 pub type Files<'f> = [(&'f str, &'f str)];
@@ -28,6 +30,24 @@ pub fn from_npm(name: &str, tests: &str, files: &Files) -> Option<PathBuf> {
     Some(once(name, files, |home| {
         run(Command::new(NPM).args(["ci", "--omit=dev", "--ignore-scripts"]).current_dir(home), &home.join("npm.log"));
     }))
+}
+
+/// The directory of an installation from PyPI, by the `requirements.txt` among `files`; `None`, said on standard error, where
+/// there cannot be one.
+pub fn from_pip(name: &str, tests: &str, files: &Files) -> Option<PathBuf> {
+    ready(tests, missing_python("python3"))?;
+    Some(once(name, files, |home| {
+        let mut new = Command::new("python3");
+        run(new.args(["-m", "venv"]).arg(home.join("environment")), &home.join("venv.log"));
+        let mut pip = Command::new(interpreter(home));
+        pip.args(["-m", "pip", "install", "--disable-pip-version-check", "--require-hashes", "-r", "requirements.txt"]);
+        run(pip.current_dir(home), &home.join("pip.log"));
+    }))
+}
+
+/// The interpreter of an installation from PyPI.
+pub fn interpreter(home: &Path) -> PathBuf {
+    home.join("environment").join("bin").join("python")
 }
 
 /// `Some` unless something is missing: then it is said that tests are skipped, or, under CI, where none may be, it fails.
@@ -48,6 +68,19 @@ fn missing_node() -> Option<String> {
         return Some(format!("Node {NODE} or newer (this is {node})"));
     }
     version(NPM).is_none().then(|| "npm".to_owned())
+}
+
+/// What this machine lacks for packages of PyPI. Debian's Python has no `ensurepip`, without which it makes no environment.
+fn missing_python(python: &str) -> Option<String> {
+    let version = version(python);
+    let minor = version.as_deref().and_then(|text| text.strip_prefix("Python 3.")?.split('.').next()?.parse().ok());
+    if minor.is_none_or(|minor: u32| minor < PYTHON) {
+        let found = version.map(|version| format!(" (this is {version})")).unwrap_or_default();
+        return Some(format!("Python 3.{PYTHON} or newer{found}"));
+    }
+    let made = Command::new(python).args(["-c", "import ensurepip, venv"]).stdin(Stdio::null()).output();
+    let can = made.is_ok_and(|made| made.status.success());
+    (!can).then(|| "Python's venv and pip (Debian's package `python3-venv`)".to_owned())
 }
 
 /// What a program says its version is.

@@ -1,10 +1,12 @@
 //! `adxingestor run` as a person has it: the real binary as a process of its own, the simulated cloud at the network edge, the state
 //! in one SQLite file.
 
+use crate::support::azurite::installed;
 use crate::support::{Copied, Deployment, Store, TIME_SCALE, cloud, now, table, ticks};
 use adxingestor::printable::grouped;
 use adxingestor::timestamp::Timestamp;
 use localcloud::source::TableSettings;
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use std::path::PathBuf;
 use std::process::{Output, Stdio};
@@ -105,9 +107,9 @@ async fn until_in_the_middle(app: &Deployment, child: &mut Child) {
     }
 }
 
-fn signal(child: &Child, name: &str) {
-    let id = child.id().expect("it lives").to_string();
-    assert!(std::process::Command::new("kill").args([name, &id]).status().unwrap().success());
+fn signal(child: &Child, signal: Signal) {
+    let id = i32::try_from(child.id().expect("it lives")).unwrap();
+    kill_process(Pid::from_raw(id).unwrap(), signal).unwrap();
 }
 
 async fn ended(child: Child) -> Ended {
@@ -134,10 +136,8 @@ async fn a_run_copies_all_tables_and_says_that_they_are_verified() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn on_a_terminal_there_is_a_bar_for_each_table_and_log_lines_do_not_tear_it() {
-    if std::process::Command::new("script").arg("--version").output().is_err() {
-        println!("skipped: `script` (util-linux) is not there to make a terminal");
-        return;
-    }
+    let missing = installed::version("script").is_none().then(|| "`script` of util-linux".to_owned());
+    let Some(()) = installed::ready("the test of the bars on a terminal", missing) else { return };
     let app = deployment(vec![table(TABLE, 600, 2), table(OTHER, 600, 2)], &[TABLE, OTHER], &SLOW);
     let own = app.process(&["run"]);
     let words = std::iter::once(own.as_std().get_program()).chain(own.as_std().get_args());
@@ -400,7 +400,7 @@ async fn a_run_that_was_interrupted_is_ended_without_a_host_and_the_next_one_tak
     assert_eq!(nothing["terminated"], Value::Null);
     let mut child = started(&app, &["--json"]).spawn().unwrap();
     until_in_the_middle(&app, &mut child).await;
-    signal(&child, "-INT");
+    signal(&child, Signal::INT);
     let interrupted = ended(child).await;
     let refused = run(&app, &["--table", TABLE]).await;
     assert_eq!(refused.code, Some(1), "{}", refused.all());
@@ -493,7 +493,7 @@ async fn a_run_that_was_interrupted_is_gone_on_with_and_other_options_name_it() 
     let app = one_table(&SLOW);
     let mut child = started(&app, &["--json"]).spawn().unwrap();
     until_in_the_middle(&app, &mut child).await;
-    signal(&child, "-INT");
+    signal(&child, Signal::INT);
     let began = Instant::now();
     let stopped = ended(child).await;
     assert_eq!(stopped.code, Some(130), "{}", stopped.all());
@@ -515,8 +515,8 @@ async fn a_second_signal_ends_at_once_and_nothing_is_lost() {
     let app = one_table(&SLOW);
     let mut child = started(&app, &[]).spawn().unwrap();
     until_in_the_middle(&app, &mut child).await;
-    signal(&child, "-TERM");
-    signal(&child, "-INT");
+    signal(&child, Signal::TERM);
+    signal(&child, Signal::INT);
     let began = Instant::now();
     let stopped = ended(child).await;
     assert_eq!(stopped.code, Some(130), "{}", stopped.all());

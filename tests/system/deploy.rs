@@ -12,8 +12,6 @@ use std::process::Command;
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 const LOCKED: [(&str, &str); 1] = [("requirements.txt", include_str!("../deploy/requirements.txt"))];
-/// The oldest Python that the lock file holds for.
-const PYTHON: u32 = 11;
 /// azure-docs `role-based-access-control/built-in-roles`.
 const ROLES: [(&str, &str); 4] = [
     ("0a9a7e1f-b9d0-4cc4-a60d-0319b160aaa3", "Storage Table Data Contributor"),
@@ -37,19 +35,8 @@ fn code(text: &str, comment: &str) -> String {
 }
 
 fn python() -> Option<PathBuf> {
-    let version = installed::version("python3");
-    let minor = version.as_deref().and_then(|text| text.strip_prefix("Python 3.")?.split('.').next()?.parse().ok());
-    let missing = minor.is_none_or(|minor: u32| minor < PYTHON).then(|| format!("Python 3.{PYTHON} or newer"));
-    installed::ready("the syntax checks of the files for deployment", missing)?;
-    let interpreter = |home: &Path| home.join("environment/bin/python");
-    let home = installed::once("deploy", &LOCKED, |home| {
-        let mut new = Command::new("python3");
-        installed::run(new.args(["-m", "venv"]).arg(home.join("environment")), &home.join("venv.log"));
-        let mut pip = Command::new(interpreter(home));
-        pip.args(["-m", "pip", "install", "--disable-pip-version-check", "--require-hashes", "-r", "requirements.txt"]);
-        installed::run(pip.current_dir(home), &home.join("pip.log"));
-    });
-    Some(interpreter(&home))
+    let home = installed::from_pip("deploy", "the syntax checks of the files for deployment", &LOCKED)?;
+    Some(installed::interpreter(&home))
 }
 
 #[test]

@@ -18,8 +18,6 @@ const PYTHON_FILES: [(&str, &str); 2] = [
     ("requirements.txt", include_str!("../durable_client/requirements.txt")),
     ("client.py", include_str!("../durable_client/client.py")),
 ];
-/// The oldest Python that the lock file holds for.
-const PYTHON: u32 = 11;
 /// The longest that a client takes for all that it does.
 const PATIENCE: Duration = Duration::from_secs(300);
 
@@ -29,20 +27,9 @@ fn node() -> Option<PathBuf> {
 
 /// An environment of its own; gives its directory and its interpreter.
 fn python() -> Option<(PathBuf, PathBuf)> {
-    let version = installed::version("python3");
-    let minor = version.as_deref().and_then(|text| text.strip_prefix("Python 3.")?.split('.').next()?.parse().ok());
-    let missing = minor.is_none_or(|minor: u32| minor < PYTHON).then(|| format!("Python 3.{PYTHON} or newer"));
-    installed::ready("the tests with the Durable Functions client for Python", missing)?;
-    let interpreter = |home: &Path| home.join("environment").join("bin").join("python");
-    let home = installed::once("durable-client-python", &PYTHON_FILES, |home| {
-        let environment = home.join("environment");
-        let mut new = std::process::Command::new("python3");
-        installed::run(new.args(["-m", "venv"]).arg(environment), &home.join("venv.log"));
-        let mut pip = std::process::Command::new(interpreter(home));
-        pip.args(["-m", "pip", "install", "--disable-pip-version-check", "--require-hashes", "-r", "requirements.txt"]);
-        installed::run(pip.current_dir(home), &home.join("pip.log"));
-    });
-    let interpreter = interpreter(&home);
+    let tests = "the tests with the Durable Functions client for Python";
+    let home = installed::from_pip("durable-client-python", tests, &PYTHON_FILES)?;
+    let interpreter = installed::interpreter(&home);
     Some((home, interpreter))
 }
 

@@ -4,33 +4,19 @@
 use crate::support::azurite::installed;
 use localcloud::cloud::{Cloud, Settings};
 use localcloud::faults::{Area, Fault};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 const LOCKED: [(&str, &str); 1] = [("requirements.txt", include_str!("../kusto_sdk/requirements.txt"))];
 const CHECKS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/kusto_sdk");
-/// The oldest Python that the lock file holds for.
-const PYTHON: u32 = 11;
 /// The longest that the checks of one file take.
 const PATIENCE: Duration = Duration::from_secs(300);
 
 /// The interpreter of an environment of its own.
 fn python() -> Option<PathBuf> {
-    let version = installed::version("python3");
-    let minor = version.as_deref().and_then(|text| text.strip_prefix("Python 3.")?.split('.').next()?.parse().ok());
-    let missing = minor.is_none_or(|minor: u32| minor < PYTHON).then(|| format!("Python 3.{PYTHON} or newer"));
-    installed::ready("the tests with the Kusto clients for Python", missing)?;
-    let interpreter = |home: &Path| home.join("environment").join("bin").join("python");
-    let home = installed::once("kusto-sdk", &LOCKED, |home| {
-        let environment = home.join("environment");
-        let mut new = Command::new("python3");
-        installed::run(new.args(["-m", "venv"]).arg(environment), &home.join("venv.log"));
-        let mut pip = Command::new(interpreter(home));
-        pip.args(["-m", "pip", "install", "--disable-pip-version-check", "--require-hashes", "-r", "requirements.txt"]);
-        installed::run(pip.current_dir(home), &home.join("pip.log"));
-    });
-    Some(interpreter(&home))
+    let home = installed::from_pip("kusto-sdk", "the tests with the Kusto clients for Python", &LOCKED)?;
+    Some(installed::interpreter(&home))
 }
 
 fn cloud() -> Cloud {

@@ -3,6 +3,7 @@
 use super::collector::{Collector, Mood, texts};
 use super::{TABLES, app};
 use opentelemetry_proto::tonic::trace::v1::Span;
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use std::time::{Duration, Instant};
 
@@ -123,8 +124,8 @@ async fn asked_to_end(arguments: &[&str], port: u16, collector: &Collector) -> O
     let status = format!("http://127.0.0.1:{port}/api/status/00000000000000000000000000000001");
     assert!(comes_to_async(async || client.get(&status).send().await.is_ok_and(|answer| answer.status() == 404)).await);
     assert_eq!(collector.requests(), 0);
-    let pid = program.id().unwrap().to_string();
-    assert!(std::process::Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+    let pid = i32::try_from(program.id().unwrap()).ok().and_then(Pid::from_raw).unwrap();
+    kill_process(pid, Signal::TERM).unwrap();
     tokio::time::timeout(Duration::from_secs(20), program.wait()).await.expect("it ends").unwrap().code()
 }
 
