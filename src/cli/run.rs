@@ -16,7 +16,7 @@ use adxingestor::functions::{Estimate, estimates};
 use adxingestor::host::in_process::Surroundings;
 use adxingestor::local_run::{self, End};
 use adxingestor::orchestration::instance::StartInput;
-use adxingestor::outbound::http_client;
+use adxingestor::outbound::http_client_by;
 use adxingestor::random::SystemRandom;
 use adxingestor::state::{State, Tenant};
 use adxingestor::timestamp::{Clock, SystemClock, Timestamp};
@@ -127,7 +127,7 @@ async fn outcome(arguments: Arguments, lookup: Lookup<'_>, screen: &Screen) -> R
     let (app_root, environment) = environment(&arguments.app_root, lookup)?;
     let merged = |name: &str| environment.iter().find(|(key, _)| key == name).map(|(_, value)| value.clone());
     let names: Vec<String> = environment.iter().map(|(name, _)| name.clone()).collect();
-    let http = http_client().map_err(|error| error.to_string());
+    let http = http_client_by(&merged).map_err(|error| error.to_string());
     // The state store comes last: with wrong settings none is made.
     let ready = ready(&merged, &names, http.clone()).map_err(pointing_on)?;
     let ask = async {

@@ -8,7 +8,7 @@ use adxingestor::config::{Lookup, Settings, StateStore, cloud, time_scale, unkno
 use adxingestor::functions;
 use adxingestor::host::{HOST_PID, die_with_parent};
 use adxingestor::orchestration::limits::Limits;
-use adxingestor::outbound::{Outbound, TrustedHosts, credential, http_client};
+use adxingestor::outbound::{Outbound, TrustedHosts, credential, http_client_by};
 use adxingestor::random::SystemRandom;
 use adxingestor::state::{State, Tenant};
 use adxingestor::storage::Storage;
@@ -56,7 +56,7 @@ pub async fn run(lookup: Lookup<'_>, names: &[String]) -> Result<ExitCode, Strin
              remove STATE_STORE or set it to `azure` (on one machine, `adxingestor standalone` takes a file)"
         ));
     }
-    let http = http_client().map_err(|error| error.to_string());
+    let http = http_client_by(lookup).map_err(|error| error.to_string());
     let opened = open(&store, lookup, || http.clone())?;
     tracing::info!(port, state_store = opened.description, "the handler serves");
     let storage = opened.storage.clone();

@@ -1,12 +1,12 @@
 //! `adxingestor setup`: prints what Azure Data Explorer needs, or does it; and what an installation of the Python app has of it.
 
 use super::print_lines;
-use super::serve::ready;
+use super::serve::{pointing_on, ready};
 use super::standalone::environment;
 use super::store::open;
 use adxingestor::app::App;
 use adxingestor::config::{Lookup, Repair, StateStore};
-use adxingestor::outbound::http_client;
+use adxingestor::outbound::http_client_by;
 use adxingestor::random::SystemRandom;
 use adxingestor::remedy::Application;
 use adxingestor::setup::{self, Choice, Plan, Wanted};
@@ -59,8 +59,8 @@ pub async fn run(arguments: Arguments, lookup: Lookup<'_>) -> Result<ExitCode, S
     let (app_root, environment) = environment(&arguments.app_root, lookup)?;
     let names: Vec<String> = environment.iter().map(|(name, _)| name.clone()).collect();
     let merged = |name: &str| environment.iter().find(|(key, _)| key == name).map(|(_, value)| value.clone());
-    let http = http_client().map_err(|error| error.to_string());
-    let ready = ready(&merged, &names, http.clone())?;
+    let http = http_client_by(&merged).map_err(|error| error.to_string());
+    let ready = ready(&merged, &names, http.clone()).map_err(pointing_on)?;
     let storage = budget(&app_root, &merged, &http).await;
     let services = ready.services(&storage);
     let identity = identity(&arguments, &services.settings.app)?;

@@ -7,7 +7,7 @@ use adxingestor::host::{
     Console, Entry, Host, Keys, Level, ProcessLauncher, STARTUP, Settings, StandardOutput, check_app_root,
     local_http_port, local_settings,
 };
-use adxingestor::outbound::http_client;
+use adxingestor::outbound::http_client_by;
 use adxingestor::random::SystemRandom;
 use adxingestor::timestamp::SystemClock;
 use clap::Args;
@@ -68,7 +68,7 @@ pub async fn run(arguments: Arguments, lookup: Lookup<'_>) -> Result<(), String>
         Some(port) => port,
         None => default_port(&app_root)?,
     };
-    let opened = open(&store, &merged, || http_client().map_err(|error| error.to_string()))?;
+    let opened = open(&store, &merged, || http_client_by(&merged).map_err(|error| error.to_string()))?;
     let console = console(&merged);
     let text = format!("State store: {}", opened.description);
     console.write(Entry { level: Level::Information, category: STARTUP.to_owned(), invocation: None, text });

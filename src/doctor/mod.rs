@@ -23,7 +23,9 @@ use crate::adx::{Client as AdxClient, Endpoints, FreshIds, Pace};
 use crate::config::{Lookup, Problem, Settings, StateStore, cloud};
 use crate::defender::{Client as DefenderClient, Limits as DefenderLimits};
 use crate::orchestration::instance::TableRun;
-use crate::outbound::{Error as OutboundError, Outbound, TrustedHosts, credential, http_client};
+use crate::outbound::{
+    Error as OutboundError, HTTPS_PROXY, Outbound, Proxy, TrustedHosts, credential, http_client_through,
+};
 use crate::random::Random;
 use crate::state::{State, Tenant};
 use crate::timestamp::Clock;
@@ -98,9 +100,13 @@ pub async fn examine(inputs: Inputs<'_>) -> Report {
     let (place, mut problems) = Place::read(inputs.lookup, inputs.default_store.clone());
     problems.splice(0..0, inputs.problems.iter().cloned());
     problems.extend(settings::of_the_timer(inputs.lookup, inputs.names));
+    let proxy = Proxy::of_settings(inputs.lookup);
+    problems
+        .extend(proxy.as_ref().err().map(|message| Problem { name: HTTPS_PROXY.to_owned(), message: message.clone() }));
     let mut checks = usable.findings(problems, inputs.ignored.clone());
     checks.extend(settings::without_a_time(inputs.lookup));
-    let http = http_client().map_err(|error| error.to_string());
+    checks.extend(settings::of_the_proxy(&proxy));
+    let http = client(&proxy);
     let way = way(&inputs, &usable, http.clone(), &mut checks);
     let parts = way.as_ref().zip(usable.settings.as_ref()).map(|(way, settings)| parts(&inputs, way, settings));
     let mut look = Look { inputs: &inputs, usable: &usable, way: way.as_ref(), parts: parts.as_ref(), state: None };
@@ -227,18 +233,30 @@ impl Look<'_> {
     }
 }
 
+/// The HTTP client, or why no identity can be asked.
+fn client(proxy: &Result<Option<Proxy>, String>) -> Result<reqwest::Client, Finding> {
+    let proxy = proxy.as_ref().map_err(|_| {
+        let what = format!("no service can be asked, because of {}", quoted(&settings::id_of(HTTPS_PROXY)));
+        Finding::fail(Area::Identity, identity::KIND, what, "")
+    })?;
+    http_client_through(proxy.as_ref()).map_err(|error| {
+        let remedy = "name the root certificates in SSL_CERT_FILE, or install those of the system";
+        Finding::fail(Area::Identity, identity::KIND, error.to_string(), remedy)
+    })
+}
+
 /// The identity, and the way out with it.
 fn way(
     inputs: &Inputs<'_>,
     usable: &Usable,
-    http: Result<reqwest::Client, String>,
+    http: Result<reqwest::Client, Finding>,
     checks: &mut Vec<Finding>,
 ) -> Option<Way> {
     let failed = |what: String, remedy: &str| Finding::fail(Area::Identity, identity::KIND, what, remedy);
     let http = match http {
         Ok(http) => http,
-        Err(error) => {
-            checks.push(failed(error, "name the root certificates in SSL_CERT_FILE, or install those of the system"));
+        Err(finding) => {
+            checks.push(finding);
             return None;
         }
     };

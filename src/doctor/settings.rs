@@ -3,6 +3,7 @@
 use super::{Area, Finding};
 use crate::config::{Lookup, NIGHTLY_SCHEDULE as SCHEDULE, Problem, Settings, UnknownName, unknown_names};
 use crate::host::{never_fires, schedule_problems};
+use crate::outbound::{HTTPS_PROXY, Proxy};
 
 const ID: &str = "settings";
 /// What takes the place of a setting that has to be there, so that the others can be read. Nothing is ever asked of it.
@@ -118,6 +119,12 @@ pub(super) fn without_a_time(lookup: Lookup<'_>) -> Option<Finding> {
     }
 }
 
+/// The way out through a proxy, which other checks that fail may be about.
+pub(super) fn of_the_proxy(proxy: &Result<Option<Proxy>, String>) -> Option<Finding> {
+    let proxy = proxy.as_ref().ok()?.as_ref()?;
+    Some(Finding::pass(Area::Settings, id_of(HTTPS_PROXY), proxy.described()))
+}
+
 /// What the file of settings is called.
 const LOCAL_SETTINGS: &str = "local.settings.json";
 
@@ -138,6 +145,7 @@ fn remedy(setting: &str) -> String {
         "ADX_CLUSTER_URI" => "https://CLUSTER.REGION.kusto.windows.net",
         "ADX_DATABASE" => "DATABASE",
         SCHEDULE => "0 0 2 * * *",
+        HTTPS_PROXY => "http://PROXY:PORT",
         "WEBSITE_TIME_ZONE" | "TZ" => "Europe/Berlin",
         _ => "VALUE",
     };

@@ -1,33 +1,55 @@
 //! The HTTP client of the process, and what a `Retry-After` header means. Knows no service.
 
-use super::Error;
+use super::{Error, Proxy};
 use crate::timestamp::Timestamp;
 use reqwest::header::{DATE, HeaderMap, RETRY_AFTER};
 use std::time::Duration;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc2822;
 
-/// Builds the client that all services share.
-///
-/// It follows no redirects (a token must not travel), uses no proxy, asks for no compression, and keeps idle connections for
-/// less than the 4 minutes after which Azure's load balancers drop them. Roots are the system's, or those of
-/// `SSL_CERT_FILE`. There is no overall timeout: a hunting query may think for minutes, so every call brings its deadline.
+/// Builds the client for what is near: it uses no proxy.
 ///
 /// # Errors
 /// [`Error::Client`].
 pub fn http_client() -> Result<reqwest::Client, Error> {
+    http_client_through(None)
+}
+
+/// Builds the client that all services share, with the proxy that the settings name.
+///
+/// # Errors
+/// [`Error::Proxy`] and [`Error::Client`].
+pub fn http_client_by(lookup: &dyn Fn(&str) -> Option<String>) -> Result<reqwest::Client, Error> {
+    let proxy = Proxy::of_settings(lookup).map_err(Error::Proxy)?;
+    if let Some(proxy) = &proxy {
+        tracing::info!("{}", proxy.described());
+    }
+    http_client_through(proxy.as_ref())
+}
+
+/// Builds a client that uses `proxy`.
+///
+/// It follows no redirects (a token must not travel), asks for no compression, and keeps idle connections for less than the 4 minutes after which Azure's load balancers drop them. Roots are the system's, or those of
+/// `SSL_CERT_FILE`. There is no overall timeout: a hunting query may think for minutes, so every call brings its deadline.
+///
+/// # Errors
+/// [`Error::Client`].
+pub fn http_client_through(proxy: Option<&Proxy>) -> Result<reqwest::Client, Error> {
     // Fails only if a provider is installed already, which is as good.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    reqwest::Client::builder()
+    let builder = reqwest::Client::builder()
         .user_agent(concat!("adxingestor/", env!("CARGO_PKG_VERSION")))
         .redirect(reqwest::redirect::Policy::none())
         .no_proxy()
         .no_gzip()
         .connect_timeout(Duration::from_secs(20))
         .pool_idle_timeout(Duration::from_secs(180))
-        .tcp_keepalive(Duration::from_secs(60))
-        .build()
-        .map_err(|error| Error::Client(super::identity::causes(&error)))
+        .tcp_keepalive(Duration::from_secs(60));
+    let builder = match proxy {
+        Some(proxy) => proxy.build(builder),
+        None => Ok(builder),
+    };
+    builder.and_then(reqwest::ClientBuilder::build).map_err(|error| Error::Client(super::identity::causes(&error)))
 }
 
 /// How long the service asks to wait: `Retry-After` in seconds or as an HTTP date, seen from `now`. `None` if there is no

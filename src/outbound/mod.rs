@@ -6,13 +6,15 @@ mod cloud;
 mod exchange;
 mod http;
 mod identity;
+mod proxy;
 mod trusted;
 
 pub use body::{BodyError, read_capped};
 pub use cloud::Cloud;
 pub use exchange::{Exchange, Unanswered};
-pub use http::{http_client, retry_after, service_time};
+pub use http::{http_client, http_client_by, http_client_through, retry_after, service_time};
 pub use identity::{MANAGED_IDENTITY_RESOURCE_ID, causes, credential, token_source};
+pub use proxy::{HTTPS_PROXY, Proxy};
 pub use trusted::{TrustedHosts, cloud_of};
 
 use crate::secret::Secret;
@@ -66,6 +68,9 @@ pub enum Error {
         /// What to do about it.
         remedy: String,
     },
+    /// `HTTPS_PROXY` names no proxy.
+    #[error("{0}; correct it, or remove it where no proxy is needed")]
+    Proxy(String),
     /// The HTTP client cannot be built; usually the system has no root certificates.
     #[error("the HTTP client cannot be built: {0}; check SSL_CERT_FILE or install the system's root certificates")]
     Client(String),

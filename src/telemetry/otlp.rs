@@ -7,7 +7,7 @@
 use super::collector::{Collector, Failures};
 use super::names::Named;
 use crate::config::{Lookup, Problem};
-use crate::outbound::http_client;
+use crate::outbound::http_client_by;
 use opentelemetry::trace::TracerProvider;
 use opentelemetry::{KeyValue, global};
 use opentelemetry_otlp::{ExporterBuildError, MetricExporter, SpanExporter, WithHttpConfig};
@@ -137,7 +137,7 @@ impl Telemetry {
         let failures = Arc::new(Failures::default());
         let collector = |signal: Signal| -> Result<Collector, Error> {
             signal.check_protocol(lookup)?;
-            let (http, timeout) = (http_client()?, signal.timeout(lookup));
+            let (http, timeout) = (http_client_by(lookup)?, signal.timeout(lookup));
             Ok(Collector { http, runtime: runtime.clone(), timeout, failures: Arc::clone(&failures) })
         };
         let resource = || resource(lookup, instance);

@@ -4,7 +4,10 @@ use rcgen::{BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// The files of a certificate for 127.0.0.1 and localhost, as PEM.
+/// A name in the certificate that no resolver knows.
+pub const ELSEWHERE: &str = "login.example";
+
+/// The files of a certificate for 127.0.0.1, localhost and [`ELSEWHERE`], as PEM.
 pub struct Certificate {
     /// Whom a client has to trust.
     pub authority: PathBuf,
@@ -21,7 +24,7 @@ pub fn certificate(directory: &Path) -> Certificate {
     let issuer = Issuer::new(authority, authority_key);
 
     // A client refuses an authority's certificate as a server's.
-    let mut server = CertificateParams::new(vec!["127.0.0.1".to_owned(), "localhost".to_owned()]).unwrap();
+    let mut server = CertificateParams::new(["127.0.0.1", "localhost", ELSEWHERE].map(str::to_owned)).unwrap();
     server.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
     let server_key = KeyPair::generate().unwrap();
     let server_pem = server.signed_by(&server_key, &issuer).unwrap().pem();

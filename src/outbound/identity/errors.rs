@@ -129,9 +129,9 @@ impl Asked {
                  the client id of its user-assigned one ({SHOW}), or switch the system-assigned one on: {ASSIGN}"
             ),
             (Kind::Managed, Some(_)) if !transient && !self.has_endpoint => {
-                "something answers in the place of the metadata service of Azure (169.254.169.254): keep the proxy out with \
-                 NO_PROXY=169.254.169.254; or this is no machine of Azure: describe an app registration (AZURE_TENANT_ID, \
-                 AZURE_CLIENT_ID, AZURE_CLIENT_SECRET)"
+                "something answers in the place of the metadata service of Azure (169.254.169.254), which is never asked through the \
+                 proxy of HTTPS_PROXY: see what the network does with this address; or this is no machine of Azure: describe an app \
+                 registration (AZURE_TENANT_ID, AZURE_CLIENT_ID, AZURE_CLIENT_SECRET)"
                     .to_owned()
             }
             (Kind::Managed, _) if !transient && self.has_endpoint => {
@@ -182,7 +182,12 @@ fn without_links(message: &str) -> String {
 
 /// What the codes of Entra that need a person mean here (learn.microsoft.com "Microsoft Entra authentication and authorization
 /// error codes").
-const ADVICE: [(&[&str], &str); 13] = [
+const ADVICE: [(&[&str], &str); 14] = [
+    (
+        &["(HTTPS_PROXY) gave no connection"],
+        "have the proxy let connections to this host through, correct HTTPS_PROXY, or name the host in NO_PROXY where it is reached \
+         without a proxy",
+    ),
     (&["AADSTS7000215:"], "set AZURE_CLIENT_SECRET to the value of a client secret of this app (not the secret's id)"),
     (&["AADSTS7000222:"], "the client secret has expired: make a new one and set AZURE_CLIENT_SECRET"),
     (&["AADSTS700016:"], "AZURE_CLIENT_ID is not an app of the tenant AZURE_TENANT_ID"),

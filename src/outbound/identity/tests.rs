@@ -272,7 +272,7 @@ async fn each_failure_of_a_managed_identity_has_its_own_remedy() {
         (&[managed][..], 400, none, "Unable to load", "set AZURE_CLIENT_ID"),
         (&[managed][..], 400, unknown, "AADSTS500011", "check DEFENDER_RESOURCE_URI"),
         (&[managed, endpoint][..], 401, "{}", "failed", "take them out of your own settings"),
-        (&[managed][..], 403, "<html>a proxy</html>", "a proxy", "NO_PROXY=169.254.169.254"),
+        (&[managed][..], 403, "<html>a proxy</html>", "a proxy", "see what the network does with this address"),
         (&[managed][..], 500, "{}", "did not answer", "or its metadata service is out of order"),
     ] {
         let (message, advice) = advised(settings, status, body).await;

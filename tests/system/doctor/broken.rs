@@ -519,6 +519,24 @@ pub const BROKEN: &[Broken] = &[
         ],
     ),
     fails(
+        "a proxy that is not there",
+        || {
+            let mut scene = Scene::healthy();
+            scene.behind_a_proxy(SECRET);
+            scene.set("HTTPS_PROXY", "http://127.0.0.1:1");
+            scene
+        },
+        &[
+            ("identity.hunting_token", "have the proxy let connections to this host through"),
+            ("identity.adx_token", "have the proxy let connections to this host through"),
+        ],
+    ),
+    fails(
+        "a proxy that is none",
+        || with(&[("HTTPS_PROXY", "socks5://127.0.0.1:1080")]),
+        &[("settings.HTTPS_PROXY", "set HTTPS_PROXY in the environment"), ("identity.kind", "")],
+    ),
+    fails(
         "the authority of another cloud than the cluster's",
         || {
             with(&[

@@ -43,6 +43,25 @@ async fn a_set_up_in_order_passes_every_check_and_nothing_is_altered() {
     assert!(scene.cloud.adx().run(".show table DeviceEvents cslschema").is_err(), "no table is made");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn what_https_reaches_through_a_proxy_alone_is_reached_and_the_proxy_sees_no_secret() {
+    let mut scene = Scene::healthy();
+    let proxy = scene.behind_a_proxy(SECRET);
+    let (_, checks) = scene.checks().await;
+    let of = |id: &str| checks.iter().find(|check| check.id == id).unwrap_or_else(|| panic!("{id}: {checks:#?}"));
+    let told = of("settings.HTTPS_PROXY");
+    let address = proxy.url.trim_start_matches("http://");
+    assert!(told.status == "pass" && told.what.contains(address), "{told:?}");
+    for id in ["identity.hunting_token", "identity.adx_token"] {
+        assert_eq!(of(id).status, "pass", "{checks:#?}");
+    }
+    let asked = proxy.asked.lock().unwrap();
+    assert!(!asked.is_empty());
+    for head in asked.iter() {
+        assert!(head.starts_with("CONNECT login.example:443 ") && !head.contains(SECRET), "{head}");
+    }
+}
+
 /// Hunting calls that were made.
 fn calls(scene: &Scene) -> u64 {
     scene.cloud.hunting_statistics().calls_by_status.values().sum()

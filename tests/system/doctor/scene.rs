@@ -1,6 +1,7 @@
 //! A set-up that is in order, to be broken by a test, and the program run over it as a process.
 
-use super::tls::Front;
+use super::tls::{Front, Tunnels};
+use crate::support::azurite::tls::ELSEWHERE;
 use axum::Router;
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::IntoResponse;
@@ -144,6 +145,15 @@ impl Scene {
         self.unset("IDENTITY_ENDPOINT");
         self.unset("IDENTITY_HEADER");
         self.kept.push(Box::new(front));
+    }
+
+    /// The same, where the directory is reached through a proxy alone.
+    pub fn behind_a_proxy(&mut self, secret: &str) -> Tunnels {
+        self.with_secret(secret);
+        let proxy = Tunnels::to(self.setting("AZURE_AUTHORITY_HOST"));
+        self.set("AZURE_AUTHORITY_HOST", &format!("https://{ELSEWHERE}"));
+        self.set("HTTPS_PROXY", &proxy.url);
+        proxy
     }
 
     pub async fn doctor(&self, arguments: &[&str]) -> Printed {

@@ -7,7 +7,7 @@ use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -39,6 +39,47 @@ impl Front {
         });
         Self { url, authority: files.authority }
     }
+}
+
+/// A proxy that opens a tunnel to one door, whatever host is asked for.
+pub struct Tunnels {
+    pub url: String,
+    /// The heads of the requests that it got.
+    pub asked: Arc<Mutex<Vec<String>>>,
+}
+
+impl Tunnels {
+    /// A proxy that leads to the service at `door`. Its thread ends with the test.
+    pub fn to(door: &str) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let door = door.trim_start_matches("https://").to_owned();
+        let asked = Arc::new(Mutex::new(Vec::new()));
+        let heads = Arc::clone(&asked);
+        std::thread::spawn(move || {
+            for connection in listener.incoming().map_while(Result::ok) {
+                let (heads, door) = (Arc::clone(&heads), door.clone());
+                std::thread::spawn(move || drop(tunnel(connection, &door, &heads)));
+            }
+        });
+        Self { url, asked }
+    }
+}
+
+fn tunnel(mut client: TcpStream, door: &str, heads: &Mutex<Vec<String>>) -> std::io::Result<()> {
+    let mut head = Vec::new();
+    while !is_whole(&head) {
+        let mut byte = [0];
+        client.read_exact(&mut byte)?;
+        head.push(byte[0]);
+    }
+    heads.lock().unwrap().push(String::from_utf8_lossy(&head).into_owned());
+    let mut service = TcpStream::connect(door)?;
+    client.write_all(b"HTTP/1.1 200 Connection established\r\n\r\n")?;
+    let (mut up, mut down) = (client.try_clone()?, service.try_clone()?);
+    std::thread::spawn(move || std::io::copy(&mut up, &mut down));
+    std::io::copy(&mut service, &mut client)?;
+    client.shutdown(std::net::Shutdown::Both)
 }
 
 fn pass(connection: TcpStream, config: Arc<ServerConfig>, behind: &str) -> std::io::Result<()> {
