@@ -5,7 +5,7 @@ mod names;
 mod tables;
 
 pub use names::{LOG, LOG_FORMAT, NIGHTLY_SCHEDULE, TIME_SCALE, UnknownName, unknown_names};
-pub use tables::TableSettings;
+pub use tables::{TableSettings, is_of_table};
 
 use crate::adx::catalog::Names;
 use crate::adx::ingestion::Choice;

@@ -37,6 +37,12 @@ impl TableSettings {
         self.own.get(destination).or_else(|| self.own.get(&plain(destination))).unwrap_or(&self.all)
     }
 
+    /// The tables that have settings of their own, as these name them, and are none of `destinations`.
+    pub fn unmatched<'d>(&self, destinations: impl Iterator<Item = &'d str> + Clone) -> Vec<&str> {
+        let is_there = |own: &str| destinations.clone().any(|name| name == own || plain(name) == own);
+        self.own.keys().map(String::as_str).filter(|own| !is_there(own)).collect()
+    }
+
     /// Reads the settings; `names` are all that there are.
     pub(super) fn parse(reader: &mut Reader<'_>, names: &[String]) -> Self {
         let all = policies(reader, None);
@@ -48,6 +54,11 @@ impl TableSettings {
         let own = tables.into_iter().map(|table| (table.to_owned(), policies(reader, Some(table)))).collect();
         Self { all, own }
     }
+}
+
+/// Whether a setting is one of `table` alone, by the table's name in it.
+pub fn is_of_table(setting: &str, table: &str) -> bool {
+    setting.split_once("__").is_some_and(|(name, of)| NAMES.contains(&name) && of == table)
 }
 
 /// A name of a table with letters, digits and `_` alone: others are no part of a name of a setting everywhere.
@@ -184,6 +195,16 @@ mod tests {
         assert_eq!((own.retention, own.caching, own.tags), (Some(DAY * 90), Some(DAY * 2), Tags::AsTheyAre));
         assert_eq!((other.retention, other.tags), (Some(DAY * 365), Tags::Unasked));
         assert_eq!(settings.of("My Table.v2").folder.as_deref(), Some("Hot"));
+    }
+
+    #[test]
+    fn a_table_that_no_destination_is_is_told() {
+        let (settings, _) = parse(&[
+            ("TABLE_RETENTION__deviceevents", "90d"),
+            ("TABLE_FOLDER__My_Table_v2", "Hot"),
+            ("TABLE_CACHING__DeviceEvents", "1d"),
+        ]);
+        assert_eq!(settings.unmatched(["DeviceEvents", "My Table.v2"].into_iter()), ["deviceevents"]);
     }
 
     #[test]

@@ -106,6 +106,10 @@ pub async fn examine(inputs: Inputs<'_>) -> Report {
     let mut checks = usable.findings(problems, inputs.ignored.clone());
     checks.extend(settings::without_a_time(inputs.lookup));
     checks.extend(settings::of_the_proxy(&proxy));
+    if let Some(settings) = &usable.settings {
+        checks.extend(settings::of_the_limits(inputs.lookup, settings));
+        checks.extend(settings::of_the_trusted(settings));
+    }
     let http = client(&proxy);
     let way = way(&inputs, &usable, http.clone(), &mut checks);
     let parts = way.as_ref().zip(usable.settings.as_ref()).map(|(way, settings)| parts(&inputs, way, settings));
@@ -124,6 +128,11 @@ pub async fn examine(inputs: Inputs<'_>) -> Report {
 
     let ends = Ends::of_a_round();
     let metadata = look.metadata(&cluster, ends).await;
+    if let (Some(settings), Ok(tables)) = (&usable.settings, &metadata.tables)
+        && !tables.is_empty()
+    {
+        checks.extend(settings::of_other_tables(inputs.names, settings, tables));
+    }
     let ((destinations, needs), source) = tokio::join!(
         look.destinations(&metadata, stored.cause.as_deref(), ends),
         look.source(&metadata, no_token, claims, ends)

@@ -1,9 +1,10 @@
 //! The settings: every problem at once, and what can still be checked with those that are right. Makes no request.
 
 use super::{Area, Finding};
-use crate::config::{Lookup, NIGHTLY_SCHEDULE as SCHEDULE, Problem, Settings, UnknownName, unknown_names};
+use crate::config::{Lookup, NIGHTLY_SCHEDULE as SCHEDULE, Problem, Settings, UnknownName, is_of_table, unknown_names};
 use crate::host::{never_fires, schedule_problems};
-use crate::outbound::{HTTPS_PROXY, Proxy};
+use crate::orchestration::instance::TableRun;
+use crate::outbound::{HTTPS_PROXY, Proxy, TrustedHosts};
 
 const ID: &str = "settings";
 /// What takes the place of a setting that has to be there, so that the others can be read. Nothing is ever asked of it.
@@ -125,6 +126,67 @@ pub(super) fn of_the_proxy(proxy: &Result<Option<Proxy>, String>) -> Option<Find
     Some(Finding::pass(Area::Settings, id_of(HTTPS_PROXY), proxy.described()))
 }
 
+/// What is set above what a run makes use of.
+pub(super) fn of_the_limits(lookup: Lookup<'_>, settings: &Settings) -> Vec<Finding> {
+    let limits = &settings.limits;
+    let set = |name: &str, used: u64| {
+        let number = lookup(name)?.trim().parse::<u64>().ok()?;
+        (number > used).then(|| (id_of(name), format!("{name} is {number}, of which {used} can be used")))
+    };
+    let lanes = set(LANES, u64::from(limits.lanes)).map(|(id, what)| {
+        let (calls, tables) = (limits.quota.per_minute, limits.tables_at_once);
+        Finding::warn(
+            Area::Settings,
+            id,
+            format!("{what}: {calls} calls a minute are for {tables} tables at once"),
+            format!("set {LANES}={}, or MAX_CONCURRENT_TASKS below {tables}; the quota is what decides", limits.lanes),
+        )
+    });
+    let rows = set(ROWS, limits.window_rows).map(|(id, what)| {
+        let what = format!("{what}: the hunting API gives no more rows in one answer");
+        Finding::warn(Area::Settings, id, what, format!("set {ROWS}={}, or remove it", limits.window_rows))
+    });
+    lanes.into_iter().chain(rows).collect()
+}
+
+/// What is listed as trusted and names no host.
+pub(super) fn of_the_trusted(settings: &Settings) -> Option<Finding> {
+    let useless = TrustedHosts::useless(&settings.trusted_hosts);
+    let quotes: Vec<String> = useless.iter().map(|entry| quoted(entry)).collect();
+    (!quotes.is_empty()).then(|| {
+        Finding::warn(
+            Area::Settings,
+            id_of(TRUSTED),
+            format!("{TRUSTED} has what can match no host: {}", quotes.join(", ")),
+            "list whole names, with or without a port, and commas between them; those of the cloud that AZURE_AUTHORITY_HOST names need \
+             not be listed",
+        )
+    })
+}
+
+/// Settings of single tables that are none of `destinations`.
+pub(super) fn of_other_tables(names: &[String], settings: &Settings, tables: &[TableRun]) -> Vec<Finding> {
+    let destinations = tables.iter().map(|table| table.config.destination.as_str());
+    let unmatched = settings.tables.unmatched(destinations);
+    let config = settings.names.config_table.as_str();
+    let found = names.iter().filter_map(|name| Some((name, unmatched.iter().find(|table| is_of_table(name, table))?)));
+    found
+        .map(|(name, table)| {
+            let what = format!("{name}: no active row of {config} copies to {table}");
+            Finding::warn(
+                Area::Settings,
+                id_of(name),
+                what,
+                "name its DestinationTable, in the same case, or remove it",
+            )
+        })
+        .collect()
+}
+
+const LANES: &str = "MAX_THREAD_WORKERS";
+const ROWS: &str = "CHUNK_SIZE";
+const TRUSTED: &str = "TRUSTED_HOSTS";
+
 /// What the file of settings is called.
 const LOCAL_SETTINGS: &str = "local.settings.json";
 
@@ -166,6 +228,7 @@ fn remedy(setting: &str) -> String {
 mod tests {
     use super::*;
     use crate::doctor::Status;
+    use crate::orchestration::head::testing::table;
 
     fn read(settings: &[(&str, &str)]) -> Usable {
         let lookup = |name: &str| settings.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned());
@@ -198,6 +261,52 @@ mod tests {
         let [found]: [Finding; 1] = read(&settings).findings(Vec::new(), Vec::new()).try_into().unwrap();
         assert_eq!((found.id.as_str(), found.status), ("settings.ADX_INGEST_URL", Status::Warn));
         assert_eq!(found.remedy.as_deref(), Some("call it ADX_INGEST_URI, or remove it"));
+    }
+
+    #[test]
+    fn what_is_set_above_what_is_used_is_told_and_what_is_not_set_is_not() {
+        let told = |settings: &[(&str, &str)]| {
+            let good = [("ADX_CLUSTER_URI", "https://c.r.kusto.windows.net"), ("ADX_DATABASE", "D")];
+            let all = [&good[..], settings].concat();
+            let lookup = |name: &str| all.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned());
+            let found = of_the_limits(&lookup, &read(&all).settings.unwrap());
+            found.into_iter().map(|found| format!("{} -> {}", found.what, found.remedy.unwrap())).collect::<Vec<_>>()
+        };
+        assert_eq!(
+            told(&[(LANES, "40"), (ROWS, " 500000 ")]),
+            [
+                "MAX_THREAD_WORKERS is 40, of which 9 can be used: 45 calls a minute are for 5 tables at once -> set \
+                 MAX_THREAD_WORKERS=9, or MAX_CONCURRENT_TASKS below 5; the quota is what decides",
+                "CHUNK_SIZE is 500000, of which 99000 can be used: the hunting API gives no more rows in one answer -> set \
+                 CHUNK_SIZE=99000, or remove it",
+            ]
+        );
+        assert!(told(&[("HUNTING_QUOTA_SHARE", "0.5")]).is_empty(), "the default alone is cut");
+        assert!(told(&[(LANES, "40"), ("MAX_CONCURRENT_TASKS", "1"), (ROWS, "99000")]).is_empty());
+    }
+
+    #[test]
+    fn trusted_hosts_that_are_none_and_settings_of_tables_that_are_not_copied_are_told() {
+        let settings = [
+            ("ADX_CLUSTER_URI", "https://c.r.kusto.windows.net"),
+            ("ADX_DATABASE", "D"),
+            (TRUSTED, "*.kusto.windows.net, a.example"),
+            ("TABLE_RETENTION__DeviceEvents", "90d"),
+            ("TABLE_RETENTION__DeviceEvent", "90d"),
+        ];
+        let read = read(&settings).settings.unwrap();
+        let found = of_the_trusted(&read).unwrap();
+        assert_eq!((found.id.as_str(), found.status), ("settings.TRUSTED_HOSTS", Status::Warn));
+        assert_eq!(found.what, "TRUSTED_HOSTS has what can match no host: `*.kusto.windows.net`");
+        let names = settings.map(|(name, _)| name.to_owned());
+        let mut copied = table();
+        copied.config.destination = "DeviceEvents".to_owned();
+        let [found] = &of_other_tables(&names, &read, &[copied])[..] else { panic!("not one") };
+        assert_eq!((found.id.as_str(), found.status), ("settings.TABLE_RETENTION__DeviceEvent", Status::Warn));
+        assert!(
+            found.what.ends_with("no active row of meta_MigrationConfiguration copies to DeviceEvent"),
+            "{found:?}"
+        );
     }
 
     #[test]

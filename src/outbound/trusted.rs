@@ -32,13 +32,21 @@ impl TrustedHosts {
     /// and port of a URL, whole names only, with commas, semicolons or white space between them. One name of this machine
     /// stands for all of them. Anything else in the list, such as a pattern, matches nothing.
     pub fn new(listed: Vec<String>) -> Self {
-        let entries =
-            listed.iter().flat_map(|entry| entry.split(|c: char| matches!(c, ',' | ';') || c.is_whitespace()));
         Self {
             known: Known::HuntingAndKusto,
             cloud: Cloud::Public,
-            listed: entries.filter_map(Listed::parse).collect(),
+            listed: entries(&listed).filter_map(Listed::parse).collect(),
         }
+    }
+
+    /// What is in the list and can match no host, as far as it may be shown.
+    pub fn useless(listed: &[String]) -> Vec<String> {
+        let useless = entries(listed).filter(|entry| match Listed::parse(entry).map(|entry| entry.host) {
+            Some(Host::Domain(name)) => name.contains('*') || name.split('.').any(str::is_empty),
+            Some(_) => false,
+            None => true,
+        });
+        useless.map(|entry| entry.rsplit('@').next().unwrap_or_default().to_owned()).collect()
     }
 
     /// The same for tokens of storage accounts.
@@ -98,6 +106,12 @@ impl TrustedHosts {
             same(&listed.host) && listed.port.is_none_or(|port| url.port_or_known_default() == Some(port))
         })
     }
+}
+
+/// The members of the list.
+fn entries(listed: &[String]) -> impl Iterator<Item = &str> {
+    let split = listed.iter().flat_map(|entry| entry.split(|c: char| matches!(c, ',' | ';') || c.is_whitespace()));
+    split.filter(|entry| !entry.is_empty())
 }
 
 impl Listed {
@@ -336,6 +350,16 @@ mod tests {
         for unusable in ["https://user@b.example", "ftp://b.example", "https://b.example@evil.example"] {
             assert!(!trusts(&[unusable], "https://b.example"), "{unusable}");
         }
+    }
+
+    #[test]
+    fn what_matches_nothing_is_told_without_a_password() {
+        let useless = |list: &str| TrustedHosts::useless(&[list.to_owned()]);
+        assert_eq!(
+            useless("*.kusto.windows.net, http:// ;.example a..example b.example:port https://me:pa55@c.example"),
+            ["*.kusto.windows.net", "http://", ".example", "a..example", "b.example:port", "c.example"]
+        );
+        assert!(useless("a.example, 127.0.0.1:8080;https://b.example/adx [::1]:1 ::1 localhost,").is_empty());
     }
 
     #[test]

@@ -436,6 +436,24 @@ pub const BROKEN: &[Broken] = &[
         &[("clock", "timedatectl set-ntp true")],
     ),
     warns(
+        "settings without effect",
+        || {
+            with(&[
+                ("MAX_THREAD_WORKERS", "40"),
+                ("CHUNK_SIZE", "500000"),
+                ("TRUSTED_HOSTS", "127.0.0.1,*.kusto.windows.net"),
+                ("TABLE_RETENTION__DeviceEvent", "90d"),
+                ("TABLE_CACHING__DeviceEvents", "9d"),
+            ])
+        },
+        &[
+            ("settings.MAX_THREAD_WORKERS", "set MAX_THREAD_WORKERS=9"),
+            ("settings.CHUNK_SIZE", "set CHUNK_SIZE=99000"),
+            ("settings.TRUSTED_HOSTS", "list whole names"),
+            ("settings.TABLE_RETENTION__DeviceEvent", "name its DestinationTable"),
+        ],
+    ),
+    warns(
         "a clock that is a minute ahead",
         || Scene::over(CloudSettings { dates_ahead_seconds: Some(-60), ..CloudSettings::default() }),
         &[("clock", "timedatectl set-ntp true")],
