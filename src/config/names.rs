@@ -202,7 +202,9 @@ mod tests {
         let names = first.flat_map(|cell| cell.split('`').step_by(2)).filter(|name| {
             name.len() > 3 && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') && !name.starts_with("OTEL_")
         });
-        let unlisted: Vec<&str> = names.filter(|name| !is_known(name)).collect();
+        // Read, and of every program: nothing that is like one of them is taken for it.
+        let common = ["HTTPS_PROXY", "NO_PROXY", "SSL_CERT_FILE", "WEBSITE_TIME_ZONE"];
+        let unlisted: Vec<&str> = names.filter(|name| !is_known(name) && !common.contains(name)).collect();
         assert_eq!(unlisted, Vec::<&str>::new(), "docs/settings.md names these, and nothing reads them");
     }
 }
