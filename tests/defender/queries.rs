@@ -171,7 +171,7 @@ fn queries() -> BTreeMap<&'static str, String> {
         ),
         (
             "count-null-watermarks-as-times",
-            count_null_watermarks(&by_column, &[day(), from_the_start], &name("Time"), Values::AsTimes),
+            count_null_watermarks(&by_column, &[day(), from_the_start], &name("Timestamp"), Values::AsTimes),
         ),
         (
             "count-null-watermarks-handover",

@@ -125,7 +125,7 @@ fn queries_have_the_columns_that_are_read() {
         assert_eq!(written(&parsed.columns), expected, "{}", sent.file);
         seen.insert(expected);
     }
-    assert_eq!(seen.len(), 30);
+    assert_eq!(seen.len(), 31);
     let config =
         analysed.iter().find(|(sent, _)| sent.text.text.ends_with("\nvw_meta_LatestMigrationConfiguration")).unwrap();
     assert_eq!(
