@@ -345,6 +345,7 @@ mod tests {
         assert_eq!(reads!(real, "real", json!(1.5)).unwrap(), "Some(1.5)");
         assert_eq!(reads!(real, "double", json!("NaN")).unwrap(), "Some(NaN)");
         assert_eq!(reads!(real, "float", json!("-Infinity")).unwrap(), "Some(-inf)");
+        assert_eq!(reads!(real, "real", json!("Infinity")).unwrap(), "Some(inf)");
         assert_eq!(reads!(real, "real", json!("2.25")).unwrap(), "Some(2.25)");
         assert_eq!(reads!(text, "decimal", json!("2.00000000000001")).unwrap(), "\"2.00000000000001\"");
         assert_eq!(reads!(text, "string", json!(null)).unwrap(), "\"\"");
@@ -387,6 +388,29 @@ mod tests {
             };
             assert_eq!(read.unwrap(), "None", "{method}");
         }
+    }
+
+    #[test]
+    fn every_name_of_a_type_is_known() {
+        // Kusto's name, its aliases, and the .NET names of answers that say no other.
+        for (ty, names) in [
+            (Type::Bool, &["bool", "boolean", "SByte", "System.SByte", "System.Boolean"][..]),
+            (Type::Int, &["int", "Int32", "System.Int32"]),
+            (Type::Long, &["long", "Int64", "System.Int64"]),
+            (Type::Real, &["real", "double", "float", "Double", "System.Double", "System.Single"]),
+            (Type::Decimal, &["decimal", "SqlDecimal", "System.Data.SqlTypes.SqlDecimal"]),
+            (Type::String, &["string", "String", "System.String"]),
+            (Type::Datetime, &["datetime", "date", "DateTime", "System.DateTime"]),
+            (Type::Timespan, &["timespan", "time", "TimeSpan", "System.TimeSpan"]),
+            (Type::Guid, &["guid", "uuid", "uniqueid", "System.Guid"]),
+            (Type::Dynamic, &["dynamic", "Object", "System.Object"]),
+        ] {
+            for name in names {
+                assert_eq!(Type::parse(name), Some(ty), "{name}");
+            }
+            assert_eq!(Type::parse(ty.word()), Some(ty));
+        }
+        assert_eq!(Type::parse("blob"), None);
     }
 
     #[test]
