@@ -37,8 +37,13 @@ impl Exchange for Network {
         if let Some(blob) = posted_blob(&body) {
             self.seen.blob_posted(&blob);
         }
+        let tag = appended_tag(&body);
+        let landed = tag.as_ref().map_or(0, |tag| self.seen.landed(tag));
         let what = || format!("{method} {} {}", url.path(), asked(&body));
         let effect = || async {
+            if let Some(tag) = &tag {
+                self.seen.lands(tag, landed, &body);
+            }
             let mut asked = axum::http::Request::builder().method(method.clone()).uri(url.as_str());
             for (name, value) in request.headers() {
                 asked = asked.header(name, value);
@@ -67,6 +72,13 @@ fn posted_blob(body: &[u8]) -> Option<String> {
     let message: serde_json::Value = serde_json::from_slice(&message).ok()?;
     let path = message["BlobPath"].as_str()?.split('?').next()?;
     path.rsplit('/').next().map(str::to_owned)
+}
+
+/// The tag of an append by a command.
+fn appended_tag(body: &[u8]) -> Option<String> {
+    let text = std::str::from_utf8(body).ok()?;
+    let (_, rest) = text.split_once(".set-or-append ")?.1.split_once("ingest-by:")?;
+    rest.split(|sign: char| !sign.is_ascii_alphanumeric()).next().map(str::to_owned)
 }
 
 /// What a request asks, for the trace.

@@ -38,6 +38,10 @@ pub struct Seen {
     blobs: Mutex<BTreeMap<String, u64>>,
     /// The blob that was posted for a window, by the part of its name that is the window's.
     posted: Mutex<BTreeMap<String, String>>,
+    /// How many appends to a metadata table have landed, by their tag.
+    landed: Mutex<BTreeMap<String, u32>>,
+    /// What those asked for that landed behind another of their tag which nobody could see when they were sent.
+    overtaken: Mutex<Vec<String>>,
     /// How many transactions there were.
     writes: AtomicU64,
 }
@@ -67,6 +71,27 @@ impl Seen {
         if before != name {
             self.violations.lock().unwrap().push(format!("{before} and {name} are posted for one window"));
         }
+    }
+
+    /// How many appends under a tag have landed.
+    pub fn landed(&self, tag: &str) -> u32 {
+        self.landed.lock().unwrap().get(tag).copied().unwrap_or_default()
+    }
+
+    /// An append under a tag lands, of which `before` had landed when it was sent.
+    pub fn lands(&self, tag: &str, before: u32, asked: &[u8]) {
+        let mut landed = self.landed.lock().unwrap();
+        let landed = landed.entry(tag.to_owned()).or_default();
+        if *landed > before {
+            self.overtaken.lock().unwrap().push(String::from_utf8_lossy(asked).into_owned());
+        }
+        *landed += 1;
+    }
+
+    /// Whether an append of rows with all these words was on its way while another of the same tag landed: no look could have kept
+    /// it back.
+    pub fn was_overtaken(&self, words: &[&str]) -> bool {
+        self.overtaken.lock().unwrap().iter().any(|asked| words.iter().all(|word| asked.contains(word)))
     }
 
     /// The client of a run was told at `now` that it stands still, and all its tables know.

@@ -7,6 +7,7 @@ use adxingestor::orchestration::ids::TableKey;
 use adxingestor::orchestration::ledger::{Counts, Head};
 use adxingestor::orchestration::window::{Window, WindowState};
 use adxingestor::timestamp::Timestamp;
+use serde_json::Value;
 use std::collections::BTreeMap;
 
 /// What was found wrong, in words.
@@ -129,21 +130,28 @@ impl World {
         }
         let audit = self.adx(&format!(
             "meta_MigrationAudit | where table == '{destination}' \
-             | summarize Rows = count(), Processed = sum(records_processed) by ingestion_id"
+             | summarize Rows = count(), Processed = sum(records_processed), Once = max(records_processed) by ingestion_id"
         ));
-        let processed: u64 = audit.iter().map(|row| row[2].as_u64().unwrap()).sum();
+        // Where the service goes by no tags, two deliveries of one message may both look before either has appended.
+        let raced = |table: &str, run: &Value| {
+            let of_table = format!("\\\"{destination}\\\"");
+            self.ignores_tags() && self.seen.was_overtaken(&[table, &of_table, run.as_str().unwrap_or_default()])
+        };
+        let raced_audit = |row: &[Value]| raced("meta_MigrationAudit", &row[0]);
+        let once = |row: &Vec<Value>| if raced_audit(row) { &row[3] } else { &row[2] }.as_u64().unwrap();
+        let processed: u64 = audit.iter().map(once).sum();
         let there = self.adx(&format!("{destination} | count"))[0][0].as_u64().unwrap();
         if processed != there {
             findings.push(format!("{destination}: the audit counts {processed} rows, and {there} are there"));
         }
-        if let Some(twice) = audit.iter().find(|row| row[1] != 1) {
+        if let Some(twice) = audit.iter().find(|row| row[1] != 1 && !raced_audit(row)) {
             findings.push(format!("{destination}: {} audit rows of the run {}", twice[1], twice[0]));
         }
         let failures = self.adx(&format!(
             "meta_ChunkIngestionFailures | where table == '{destination}' \
              | summarize Rows = count() by ingestion_id, chunk_id, low_watermark, high_watermark | where Rows > 1"
         ));
-        if let Some(twice) = failures.first() {
+        if let Some(twice) = failures.iter().find(|row| !raced("meta_ChunkIngestionFailures", &row[0])) {
             findings.push(format!(
                 "{destination}: {} failure rows of the window {} of the run {}",
                 twice[4], twice[1], twice[0]

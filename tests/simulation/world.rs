@@ -128,6 +128,7 @@ pub struct World {
     spare: Vec<Process>,
     skew_seconds: i64,
     load_type: &'static str,
+    ignores_tags: bool,
     seed: u64,
     lives: u64,
 }
@@ -216,6 +217,7 @@ impl World {
             spare: Vec::new(),
             skew_seconds,
             load_type: setting.load_type,
+            ignores_tags: setting.ignores_tags,
             seed,
             lives: 0,
         };
@@ -262,6 +264,11 @@ impl World {
     /// Whether no process's clock is wrong.
     pub fn clocks_agree(&self) -> bool {
         self.skew_seconds == 0
+    }
+
+    /// Whether `ingestIfNotExists` keeps nothing out.
+    pub fn ignores_tags(&self) -> bool {
+        self.ignores_tags
     }
 
     /// How many processes have begun so far.
