@@ -88,10 +88,11 @@ impl Seen {
         *landed += 1;
     }
 
-    /// Whether an append of rows with all these words was on its way while another of the same tag landed: no look could have kept
-    /// it back.
-    pub fn was_overtaken(&self, words: &[&str]) -> bool {
-        self.overtaken.lock().unwrap().iter().any(|asked| words.iter().all(|word| asked.contains(word)))
+    /// How many appends of rows with all these words were on their way while another of the same tag landed: no look could have kept
+    /// them back.
+    pub fn overtaken(&self, words: &[&str]) -> u64 {
+        let overtaken = self.overtaken.lock().unwrap();
+        overtaken.iter().filter(|asked| words.iter().all(|word| asked.contains(word))).count() as u64
     }
 
     /// The client of a run was told at `now` that it stands still, and all its tables know.
