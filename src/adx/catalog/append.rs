@@ -80,8 +80,7 @@ impl Catalog {
             };
             let Some(wait) = waits.next_after(&error, deadline) else { return Err(error) };
             tokio::time::sleep(wait).await;
-            // Where it may not be looked for, the service's own check is what there is.
-            if self.has_tag(table, tag, deadline).await.unwrap_or(false) {
+            if self.is_seen(table, tag, deadline).await? {
                 return Ok(None);
             }
         }
@@ -130,6 +129,23 @@ impl Catalog {
             })
         });
         named.collect::<Result<_, _>>().map(|named| Some(Listed(named)))
+    }
+
+    /// Whether something was appended under the tag, as far as that may be looked for: where it may not, the service's own check is
+    /// what there is.
+    ///
+    /// # Errors
+    /// Those of a look that may be made and came to nothing: an append could be a second one.
+    pub(super) async fn is_seen(&self, table: &Identifier, tag: &str, deadline: Instant) -> Result<bool, Error> {
+        match self.has_tag(table, tag, deadline).await {
+            Err(
+                Error::Denied { .. }
+                | Error::NotFound { .. }
+                | Error::NotOffered { .. }
+                | Error::Refused { permanent: true, .. },
+            ) => Ok(false),
+            other => other,
+        }
     }
 
     /// Whether something was appended under the tag.

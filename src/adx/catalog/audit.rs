@@ -177,7 +177,7 @@ impl Catalog {
         for (part, batch) in rows.chunks(ROWS_OF_A_COMMAND).map(written).enumerate() {
             let tag = tag_of("audit", &[table.as_str(), tag, &part.to_string()]);
             // People count these: also where the service does not go by `ingestIfNotExists` they are there once.
-            if self.has_tag(table, &tag, deadline).await.unwrap_or(false) {
+            if self.is_seen(table, &tag, deadline).await? {
                 continue;
             }
             let values: [(&str, &(dyn Display + Sync)); 3] =
