@@ -2,13 +2,13 @@
 
 use super::print_lines;
 use super::run::when;
-use super::serve::ready;
+use super::serve::{pointing_on, ready};
 use super::standalone::{environment, local_store};
 use super::store::open;
 use adxingestor::app::App;
 use adxingestor::config::Lookup;
 use adxingestor::functions::{AdoptError, adopt, adoptable, named};
-use adxingestor::outbound::http_client;
+use adxingestor::outbound::http_client_by;
 use adxingestor::random::SystemRandom;
 use adxingestor::state::{State, Tenant};
 use adxingestor::timestamp::Timestamp;
@@ -44,8 +44,8 @@ pub async fn run(arguments: Arguments, lookup: Lookup<'_>) -> Result<(), String>
     let (app_root, environment) = environment(&arguments.app_root, lookup)?;
     let merged = |name: &str| environment.iter().find(|(key, _)| key == name).map(|(_, value)| value.clone());
     let names: Vec<String> = environment.iter().map(|(name, _)| name.clone()).collect();
-    let http = http_client().map_err(|error| error.to_string());
-    let ready = ready(&merged, &names, http.clone())?;
+    let http = http_client_by(&merged).map_err(|error| error.to_string());
+    let ready = ready(&merged, &names, http.clone()).map_err(pointing_on)?;
     let store = local_store(&app_root, &merged)?;
     let opened = open(&store, &merged, || http.clone())?;
     print_lines(&format!("State store: {}", opened.description))?;
