@@ -228,8 +228,11 @@ async fn no_form_of_an_answer_shows_the_secret() {
     ] {
         let authority = Arc::new(Authority { error: Some((status, body.clone())), ..Authority::default() });
         let (outbound, _) = outbound(&app, authority).unwrap();
-        let error = outbound.token("s/.default").await.unwrap_err();
-        let told = format!("{error} {error:?}");
+        let told = match outbound.token("s/.default").await {
+            Err(error) => format!("{error} {error:?}"),
+            // A time that is none is as good as none.
+            Ok(_) => body.contains("access_token").then(String::new).unwrap(),
+        };
         for leaked in [secret, &sent, r#"a"b"#, "a'b", r#"a\"b"#, "a%22b"] {
             assert!(!told.contains(leaked), "{body}: {told}");
         }
