@@ -113,8 +113,8 @@ pub fn close_histogram(source: &Source, range: &Range, bin: Duration) -> String 
     )
 }
 
-/// [`close_histogram`] with the bytes that the packed rows of each bin take in an answer (`Wire`), as [`sample`] reckons them.
-/// It reads what [`window`] reads.
+/// [`close_histogram`] with the bytes that the packed rows of each bin take in an answer (`Wire`), as [`sample`](super::sample) reckons them.
+/// It reads what [`window`](super::window) reads.
 pub fn weighed_histogram(source: &Source, range: &Range, bin: Duration, chunk_id: Option<&str>) -> String {
     let axis = &source.axis;
     let mut query = slice_of(source, &Slice::Range(*range), None);
@@ -131,7 +131,7 @@ pub fn weighed_histogram(source: &Source, range: &Range, bin: Duration, chunk_id
     with_total(&query, &rows)
 }
 
-/// How many rows (`Rows`) [`window`] has to give.
+/// How many rows (`Rows`) [`window`](super::window) has to give.
 pub fn count(source: &Source, slice: &Slice, partition: Option<&Partition>) -> String {
     let mut query = slice_of(source, slice, partition);
     line(&mut query, format_args!("summarize Rows = count()"));

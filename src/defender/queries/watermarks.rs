@@ -13,8 +13,8 @@ pub enum Values {
     AsTimes,
 }
 
-/// How many rows (`NoTime`) of those that [`window`] has to give have no value in `watermark_column`, which may be
-/// [`ARRIVAL_COLUMN`] if the source adds it.
+/// How many rows (`NoTime`) of those that [`window`](super::window) has to give have no value in `watermark_column`, which may be
+/// [`ARRIVAL_COLUMN`](super::ARRIVAL_COLUMN) if the source adds it.
 pub fn count_null_watermark(
     source: &Source,
     slice: &Slice,
