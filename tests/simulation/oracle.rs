@@ -4,7 +4,7 @@ use super::world::World;
 use adxingestor::orchestration::adoption::watch::rows;
 use adxingestor::orchestration::head::survey::is_draft;
 use adxingestor::orchestration::ids::TableKey;
-use adxingestor::orchestration::ledger::{Counts, Head};
+use adxingestor::orchestration::ledger::{Counts, CutAxis, Head};
 use adxingestor::orchestration::window::{Window, WindowState};
 use adxingestor::timestamp::Timestamp;
 use serde_json::Value;
@@ -81,21 +81,13 @@ impl World {
         if whole.surplus > 0 {
             findings.push(format!("{} rows too many at the destination", whole.surplus));
         }
-        // What the source no longer keeps is reported, and not asked for; what came late waits for as long as its repair fails.
-        let gaps = ledger.windows.iter().filter(|window| {
-            window.state == WindowState::Expired || (window.id.is_repair() && window.state == WindowState::Failed)
-        });
-        let in_gap = |window: &Window| {
-            let (low, high) = (window.id.low.ticks() as i64, window.id.high.ticks() as i64);
-            self.cloud.source().compare(source, low, high, there()).unwrap().missing.len()
-        };
         // Rows without a time hold no watermark back: a failed window of theirs is reported, and may lack any of them.
         let timeless = |window: &Window| window.id.is_null_axis() && window.state == WindowState::Failed;
         let told = whole.missing.is_empty() || ledger.windows.iter().any(timeless);
         // Where no row is missing, none is up to the watermark.
         let up_to = ledger.head.verified_up_to.ticks() as i64;
-        let missing = if told { 0 } else { copied(up_to).missing.len() };
-        let missing = missing.saturating_sub(if missing > 0 { gaps.map(in_gap).sum() } else { 0 });
+        let missing = if told { Vec::new() } else { copied(up_to).missing };
+        let missing = missing.len() - self.in_gaps(source, ledger, (from, up_to), &missing);
         if missing > 0 {
             findings.push(format!("{missing} rows up to the watermark {} are missing", ledger.head.verified_up_to));
         }
@@ -113,6 +105,26 @@ impl World {
             }
         }
         findings
+    }
+
+    /// How many of the rows that are missing in a range lie in gaps that are told, wherever the cut axis has them.
+    fn in_gaps(&self, source: &str, ledger: &Ledger, (from, until): (i64, i64), missing: &[u64]) -> usize {
+        if missing.is_empty() {
+            return 0;
+        }
+        // What the source no longer keeps is reported, and not asked for; what came late waits for as long as its repair fails.
+        let is_gap = |window: &&Window| {
+            window.state == WindowState::Expired || (window.id.is_repair() && window.state == WindowState::Failed)
+        };
+        let gaps: Vec<&Window> = ledger.windows.iter().filter(is_gap).collect();
+        let axis = match ledger.head.shape.as_ref().map(|shape| &shape.axis) {
+            Some(CutAxis::Column(column)) => Some(column.as_str()),
+            _ => None,
+        };
+        let times = self.cloud.source().times_within(source, axis, from, until).unwrap();
+        let is_in = |gap: &&Window, at: i64| at > gap.id.low.ticks() as i64 && at <= gap.id.high.ticks() as i64;
+        let is_told = |row: &&u64| times[**row as usize].is_some_and(|at| gaps.iter().any(|gap| is_in(gap, at)));
+        missing.iter().filter(is_told).count()
     }
 
     /// What the metadata tables say against the ledger, once a run without anything wrong has ended.

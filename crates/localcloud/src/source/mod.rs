@@ -22,7 +22,7 @@ pub(crate) use pool::guid;
 pub use schema::{Damaged, Schema, documented};
 pub use segment::Segment;
 
-use crate::kql::{Column, Table, Type};
+use crate::kql::{Column, Table, Type, Value};
 use pool::Pools;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -351,6 +351,32 @@ impl Source {
         let entry = state.get(table).ok_or_else(|| Error::NotInTenant(table.to_owned()))?;
         let view = Generated::arrived(entry.layout.clone(), &entry.segments, after, until);
         Ok((0..view.row_count()).map(move |row| (row, view.identity(row))))
+    }
+
+    /// What the same rows have in a column of type datetime, in ticks; without a column, when they arrived.
+    ///
+    /// # Errors
+    /// [`Error::NotInTenant`], [`Error::NoColumn`].
+    pub fn times_within(
+        &self,
+        table: &str,
+        column: Option<&str>,
+        after: i64,
+        until: i64,
+    ) -> Result<Vec<Option<i64>>, Error> {
+        let state = self.now_state();
+        let entry = state.get(table).ok_or_else(|| Error::NotInTenant(table.to_owned()))?;
+        let view = Generated::arrived(entry.layout.clone(), &entry.segments, after, until);
+        let Some(column) = column else {
+            return Ok((0..view.row_count()).map(|row| Some(view.arrival(row))).collect());
+        };
+        let at = view.columns().iter().position(|known| known.name == column);
+        let at = at.ok_or_else(|| Error::NoColumn { table: table.to_owned(), column: column.to_owned() })?;
+        let time = |row| match view.value(row, at) {
+            Value::Datetime(ticks) => Some(ticks),
+            _ => None,
+        };
+        Ok((0..view.row_count()).map(time).collect())
     }
 
     /// The identities of the rows from number `first` on, in order, of all that ever arrived or will.

@@ -205,7 +205,7 @@ impl Generated {
     }
 
     /// When a row arrived, whether or not the table shows it.
-    fn arrival(&self, row: u64) -> i64 {
+    pub(crate) fn arrival(&self, row: u64) -> i64 {
         let (part, offset) = self.locate(row);
         part.segment.arrival(offset, self.layout.dice)
     }
