@@ -27,6 +27,8 @@ pub struct Delivery<'a> {
     pub number: u32,
     /// Its turn, if it went back for its window before.
     pub turn: Option<u32>,
+    /// The message whose lease it has waited for, if it did.
+    pub behind: Option<&'a str>,
     /// The permit that it has for its call, if no other may have used it ([`Window::unused`]).
     pub permit: Option<Timestamp>,
     /// Whether it waits better on its queue: its permit is void, and the next one is far off.
@@ -90,9 +92,12 @@ pub fn receive(
     };
     match window.claim(delivery.message, delivery.number, run, now, limits) {
         Claim::Ended(owed) => Received::Pay(owed),
-        Claim::HeldUntil(_) if is_overtaken(window, delivery) => Received::Pay(Vec::new()),
+        Claim::HeldUntil(_) if is_overtaken(window, delivery) || is_one_of_many(window, delivery) => {
+            Received::Pay(Vec::new())
+        }
         Claim::HeldUntil(at) => {
-            Received::Pay(vec![Debt::chunk_later(table, name.clone(), at.since(now)).in_turn(delivery.turn)])
+            let again = Debt::chunk_later(table, name.clone(), at.since(now)).in_turn(delivery.turn);
+            Received::Pay(vec![again.behind(window.owner.as_deref())])
         }
         Claim::Recover(owned) => Received::Recover(owned),
         // A claim of its own that comes back is taken over at once: no other message may.
@@ -109,6 +114,13 @@ pub fn receive(
 /// Whether another copy of the message went back later: that one has taken its place.
 fn is_overtaken(window: &Window, delivery: Delivery<'_>) -> bool {
     delivery.turn.is_some_and(|turn| turn < window.turn)
+}
+
+/// Whether another message than the one that it has waited for has the window now: that one comes again if its worker dies, so this
+/// one is not needed. Of all copies that wait for a lease one stays, else they would multiply for as long as workers die.
+fn is_one_of_many(window: &Window, delivery: Delivery<'_>) -> bool {
+    let owner = window.owner.as_deref();
+    delivery.behind.is_some_and(|behind| owner.is_some_and(|owner| owner != behind && owner != delivery.message))
 }
 
 /// A planned window's message waits on its queue. That is on record before it is sent, so that of all copies of a message only one

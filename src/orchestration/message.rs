@@ -87,6 +87,9 @@ pub struct ChunkMessage {
     /// later has taken its place.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub turn: Option<u32>,
+    /// The id of the message whose lease on its window it has waited for, if it found it claimed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub behind: Option<String>,
 }
 
 impl ChunkMessage {
@@ -124,7 +127,8 @@ impl Debt {
 
     /// A chunk message, due after `delay`.
     pub fn chunk_later(table: &TableKey, window: WindowName, delay: Duration) -> Self {
-        Self { message: Message::Chunk(ChunkMessage { table: table.clone(), window, permit: None, turn: None }), delay }
+        let table = table.clone();
+        Self { message: Message::Chunk(ChunkMessage { table, window, permit: None, turn: None, behind: None }), delay }
     }
 
     /// Whether it is the message of that window.
@@ -151,6 +155,14 @@ impl Debt {
     pub fn in_turn(mut self, turn: Option<u32>) -> Self {
         if let Message::Chunk(message) = &mut self.message {
             message.turn = turn;
+        }
+        self
+    }
+
+    /// The same for a message that waits for the lease of the message `owner`.
+    pub fn behind(mut self, owner: Option<&str>) -> Self {
+        if let Message::Chunk(message) = &mut self.message {
+            message.behind = owner.map(str::to_owned);
         }
         self
     }
@@ -188,7 +200,8 @@ mod tests {
         ];
         let permitted = debts[0].clone().permitted(Timestamp::MAX, Timestamp::MAX, Duration::ZERO);
         let back = debts[0].clone().in_turn(Some(3));
-        for debt in debts.into_iter().chain([permitted, back]) {
+        let waiting = debts[0].clone().behind(Some("m"));
+        for debt in debts.into_iter().chain([permitted, back, waiting]) {
             let text = serde_json::to_string(&debt).unwrap();
             assert_eq!(serde_json::from_str::<Debt>(&text).unwrap(), debt, "{text}");
         }
@@ -211,6 +224,7 @@ mod tests {
             window: WindowName::new(Timestamp::MIN, "0"),
             permit: Some(Timestamp::MAX),
             turn: None,
+            behind: None,
         };
         assert_eq!(message.clone().delivered(1), message);
         assert_eq!(message.delivered(2).permit, None);

@@ -74,7 +74,8 @@ async fn work(app: &App, message: ChunkMessage, id: &str, number: u32, deadline:
         }
         let permit = window.record.unused(message.permit);
         let comes_too_early = comes_too_early(app, permit);
-        let delivery = Delivery { message: id, number, turn: message.turn, permit, comes_too_early };
+        let (turn, behind) = (message.turn, message.behind.as_deref());
+        let delivery = Delivery { message: id, number, turn, behind, permit, comes_too_early };
         let claimed = match receive(table, name, &head, &window.record, delivery, app.state.now(), &app.limits) {
             Received::Claim(claimed) => *claimed,
             // By now the window may have ended, and this message's earlier delivery with it: its debts stand in the row alone.

@@ -99,7 +99,7 @@ async fn a_copy_of_a_message_pays_nothing_for_a_window_that_another_one_ended() 
     deliver_as(&app, "copy", 1).await;
     assert_eq!(paid().await, 1);
     let end = async |owner: &str| {
-        let message = ChunkMessage { table: table(), window: name(), permit: None, turn: None };
+        let message = ChunkMessage { table: table(), window: name(), permit: None, turn: None, behind: None };
         let record = Window { owner: Some(owner.to_owned()), ..read.record.clone() };
         let late = Stored { record, etag: read.etag.clone() };
         commit_end(&app, &message, late, WindowEnd::Failed("late".to_owned()), None).await.unwrap();

@@ -6,6 +6,7 @@ use crate::orchestration::head::testing::{head, key, later, now, seen, shape};
 use crate::orchestration::ids::Part;
 use crate::orchestration::limits::MAX_DYNAMIC_BYTES;
 use crate::orchestration::limits::WINDOW_ATTEMPTS;
+use crate::orchestration::message::Message;
 use crate::orchestration::plan::{Caps, Piece};
 
 const TERMS: Terms<'static> = Terms {
@@ -301,7 +302,8 @@ fn what_a_message_finds_depends_on_table_and_window() {
         (Running, false, Submitted, true, false, "pay 0"),
     ] {
         let head = Head { stop, ..head(table) };
-        let delivery = Delivery { message: "m", number: 1, turn: None, permit: None, comes_too_early: early };
+        let delivery =
+            Delivery { message: "m", number: 1, turn: None, behind: None, permit: None, comes_too_early: early };
         let found = receive(&key(), &name(), &head, &lease(state, alive), delivery, later(100), &limits());
         let said = match found {
             Received::BeingPlanned => "being planned".to_owned(),
@@ -324,7 +326,8 @@ fn the_debts_of_a_window_are_paid_by_the_message_that_ended_it_alone_whether_a_r
     for (table, stop) in [(TableState::Running, false), (TableState::Running, true), (TableState::Idle, false)] {
         let head = Head { stop, ..head(table) };
         let finds = |message, window: &Window| {
-            let delivery = Delivery { message, number: 2, turn: None, permit: None, comes_too_early: false };
+            let delivery =
+                Delivery { message, number: 2, turn: None, behind: None, permit: None, comes_too_early: false };
             receive(&key(), &name(), &head, window, delivery, later(100), &limits())
         };
         let sealed = Window { lease_until, owner: Some("dead".into()), ..seen(10, WindowState::Sealed).window };
@@ -341,7 +344,7 @@ fn the_debts_of_a_window_are_paid_by_the_message_that_ended_it_alone_whether_a_r
 fn of_the_copies_of_a_message_that_goes_back_only_the_last_one_goes_on() {
     let running = head(TableState::Running);
     let finds = |message, turn, comes_too_early, window: &Window| {
-        let delivery = Delivery { message, number: 1, turn, permit: None, comes_too_early };
+        let delivery = Delivery { message, number: 1, turn, behind: None, permit: None, comes_too_early };
         receive(&key(), &name(), &running, window, delivery, later(100), &limits())
     };
     let back = |message, turn, window: &Window| match finds(message, turn, true, window) {
@@ -361,8 +364,10 @@ fn of_the_copies_of_a_message_that_goes_back_only_the_last_one_goes_on() {
     let held = Window { lease_until: Some(later(300)), state: WindowState::Claimed, ..second };
     assert_eq!(finds("copy of n", Some(1), true, &held), Received::Pay(vec![]));
     let Received::Pay(waits) = finds("last", Some(2), true, &held) else { panic!("not told to come back") };
-    assert_eq!(waits[0].clone().in_turn(None), Debt::chunk_later(&key(), name(), waits[0].delay));
-    assert_eq!(waits[0].message, next(2)[0].message);
+    assert_eq!(
+        waits[0],
+        Debt::chunk_later(&key(), name(), waits[0].delay).in_turn(Some(2)).behind(held.owner.as_deref())
+    );
 
     let later = Later { error: "paused".into(), own_fault: false, pause: Some(Duration::ZERO), before: None };
     let claimed = Window { turn: 4, owner: Some("m".into()), ..window(5, 0) };
@@ -373,12 +378,35 @@ fn of_the_copies_of_a_message_that_goes_back_only_the_last_one_goes_on() {
 }
 
 #[test]
+fn of_the_copies_of_a_message_that_wait_for_a_lease_one_waits_for_the_next() {
+    let running = head(TableState::Running);
+    let finds = |message, behind, owner: &str| {
+        let delivery = Delivery { message, number: 1, turn: None, behind, permit: None, comes_too_early: false };
+        let window = seen(10, WindowState::Claimed).window;
+        let window = Window { owner: Some(owner.to_owned()), delivery: 1, lease_until: Some(later(300)), ..window };
+        let Received::Pay(waits) = receive(&key(), &name(), &running, &window, delivery, now(), &limits()) else {
+            panic!("not told to wait")
+        };
+        let behind = |debt: &Debt| match &debt.message {
+            Message::Chunk(message) => message.behind.clone(),
+            Message::Control(_) => None,
+        };
+        waits.iter().map(behind).collect::<Vec<_>>()
+    };
+    let (none, first, second) = (vec![], vec![Some("first".to_owned())], vec![Some("second".to_owned())]);
+    assert_eq!(finds("a", None, "first"), first, "it may be all that is left of it");
+    assert_eq!(finds("a", Some("first"), "first"), first, "the lease is not over yet");
+    assert_eq!(finds("a", Some("first"), "second"), none, "the second comes again itself");
+    assert_eq!(finds("second", Some("first"), "second"), second, "a repeat of what has the window");
+}
+
+#[test]
 fn of_two_messages_that_carry_one_permit_the_second_has_none() {
     let running = head(TableState::Running);
     let permit = Some(later(100));
     let claimed = |message, permit, window: &Window| {
         let permit = window.unused(permit);
-        let delivery = Delivery { message, number: 1, turn: None, permit, comes_too_early: false };
+        let delivery = Delivery { message, number: 1, turn: None, behind: None, permit, comes_too_early: false };
         match receive(&key(), &name(), &running, window, delivery, later(100), &limits()) {
             Received::Claim(claimed) => *claimed,
             other => panic!("{other:?}"),
