@@ -117,6 +117,39 @@ fn rows_without_an_arrival_time_are_copied_once_however_late_within_the_look_bac
 }
 
 #[test]
+fn rows_that_come_late_after_a_lost_store_are_copied_however_quiet_the_last_nights_were() {
+    for has_arrival_time in [true, false] {
+        simulated(async || {
+            let options = TableOptions { has_arrival_time: Some(has_arrival_time), ..TableOptions::default() };
+            let adopted = &TABLES[..2];
+            let mut world = World::new(&Setting { options, ..Setting::quiet(7, adopted.to_vec()) });
+            for _ in 0..3 {
+                world.night().await;
+                world.pass(Duration::from_secs(3_600)).await;
+            }
+            world.lose_the_store().await;
+            for table in adopted {
+                world.adopt(table.name).await.unwrap();
+            }
+            for hours in [50, 3] {
+                world.night().await;
+                world.pass(Duration::from_secs(600)).await;
+                let (source, now) = (world.cloud.source(), Clock::now(&world.clock));
+                for table in adopted {
+                    source.append_unseen(table.name, 5, now - (hours + 1) * HOUR, now - hours * HOUR, now).unwrap();
+                }
+            }
+            world.night().await;
+            for table in adopted {
+                let name = table.name;
+                assert_eq!(world.wrong(name), (0, 0), "{name}, by arrival time: {has_arrival_time}");
+            }
+            assert_eq!(world.seen.violations(), Vec::<String>::new());
+        });
+    }
+}
+
+#[test]
 fn where_nothing_came_late_a_night_asks_for_no_more_than_its_plan_and_its_windows() {
     simulated(async || {
         let mut world = world(1, TableOptions { duplicates_per_mille: 0, ..TableOptions::default() });

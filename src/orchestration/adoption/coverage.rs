@@ -69,6 +69,15 @@ pub fn gaps(windows: &[WindowId], low: Timestamp, high: Timestamp) -> Result<Vec
     Ok(pieces)
 }
 
+/// What of `(low, high]` no window stands for, repairs aside, as pieces without rows. Each has the range of the windows beside it.
+///
+/// # Errors
+/// [`Entangled`].
+pub fn holes(windows: &[WindowId], low: Timestamp, high: Timestamp) -> Result<Vec<Piece>, Entangled> {
+    let windows: Vec<WindowId> = windows.iter().filter(|id| !id.is_repair()).copied().collect();
+    gaps_in_time(&windows, low, high)
+}
+
 /// The gaps, cut at the ends of `windows`. Hash parts are left as they are: those that are there have the same range.
 pub fn cut_at(gaps: Vec<Piece>, windows: &[WindowId]) -> Vec<Piece> {
     let mut ends: Vec<Timestamp> = windows.iter().flat_map(|id| [id.low, id.high]).collect();
@@ -105,12 +114,16 @@ fn gaps_in_time(windows: &[WindowId], low: Timestamp, high: Timestamp) -> Result
         let parts: Vec<Part> = open.iter().map(|id| id.part).collect();
         let missing = missing(&parts).ok_or(Entangled { low: from, high: to })?;
         match stretches.last_mut() {
-            Some((_, end, same)) if *end == from && *same == missing => *end = to,
+            Some((_, end, same)) if *end == from && *same == missing && is_whole(same) => *end = to,
             _ => stretches.push((from, to, missing)),
         }
     }
     let pieces = stretches.iter().flat_map(|(from, to, parts)| parts.iter().map(|part| piece(*from, *to, *part)));
     Ok(pieces.collect())
+}
+
+fn is_whole(parts: &[Part]) -> bool {
+    parts == [Part::WHOLE]
 }
 
 /// The parts that are missing beside `parts` for all rows to be in one; `None` where no number of parts can tell.

@@ -28,6 +28,8 @@ pub struct Facts {
     pub others: Option<Others>,
     /// Everything up to and including this is there, whatever the ids say: windows without rows have left no id.
     pub proved: Timestamp,
+    /// Where windows of this app begin, if what lies before was left to another one or never asked for.
+    pub ours_from: Option<Timestamp>,
     /// Where the table had begun, if a person says so.
     pub begins_after: Option<Timestamp>,
     /// Whether a ledger of this app has proved that.
@@ -132,6 +134,7 @@ pub fn gather(clues: Clues<'_>, shape: Shape, fresh: Fresh) -> Facts {
         watermark_column: clues.config.watermark_column.clone(),
         others,
         proved: clues.proved.max(base).max(clues.since).unwrap_or(Timestamp::MIN),
+        ours_from: base.max(clues.since),
         begins_after: clues.since,
         by_a_ledger: clues.proved.is_some_and(|proved| proved > Timestamp::MIN),
         end: (cut_short && clues.config.is_loaded_once()).then_some(clues.high),

@@ -12,7 +12,7 @@ mod findings;
 pub mod report;
 pub mod watch;
 
-use self::coverage::{Entangled, cut_at, gaps, overlaps};
+use self::coverage::{Entangled, cut_at, gaps, holes, overlaps};
 use self::facts::Facts;
 use super::difference::{Difference, share_rows};
 use super::head::handover::unmarked;
@@ -68,6 +68,8 @@ pub struct Layout<V> {
     pub overlaps: Vec<Overlap>,
     /// What no window covers.
     pub gaps: Vec<Piece>,
+    /// Ranges and hash parts that were proved and of which nothing is there: the source had shown no rows of them.
+    empty: Vec<Piece>,
     /// Where the plan ends.
     pub planned_to: Timestamp,
     /// Windows that hold what came late: a gap lies in the range of one, or outside of it.
@@ -134,7 +136,27 @@ pub fn lay_out<V>(
     let is_late = |id: &&WindowId| id.is_repair() && id.repair < WindowId::FIRST_HANDOVER && !id.is_null_axis();
     let repairs: Vec<WindowId> = covered.iter().filter(is_late).copied().collect();
     let gaps = cut_at(gaps, &repairs);
-    Ok(Layout { adopted, known: found.len(), overlaps, gaps, repairs, planned_to, stays, goes })
+    let there = covered.into_iter().chain(found.iter().map(|one| one.id)).collect::<Vec<_>>();
+    let empty = empty(&there, low, planned_to, facts, limits)?;
+    Ok(Layout { adopted, known: found.len(), overlaps, gaps, empty, repairs, planned_to, stays, goes })
+}
+
+/// What was proved to be empty of the days in which rows may come late. Windows without rows leave no id at the destination, and a plan
+/// looks back on the last days as far as windows lie side by side.
+fn empty(
+    there: &[WindowId],
+    proved: Timestamp,
+    planned_to: Timestamp,
+    facts: &Facts,
+    limits: &Limits,
+) -> Result<Vec<Piece>, Entangled> {
+    let back = match facts.shape.axis {
+        CutAxis::ArrivalTime => limits.recount,
+        CutAxis::Column(_) => limits.look_back,
+        CutAxis::Whole => return Ok(Vec::new()),
+    };
+    let from = (planned_to - back).max(facts.ours_from.unwrap_or(Timestamp::MIN));
+    if from < proved { holes(there, from, proved) } else { Ok(Vec::new()) }
 }
 
 /// Windows that are not over.
@@ -223,13 +245,13 @@ pub fn write<V>(
     now: Timestamp,
     limits: &Limits,
 ) -> Vec<TableWrite<V>> {
-    let Layout { adopted, planned_to, mut stays, goes, .. } = layout;
+    let Layout { adopted, empty, planned_to, mut stays, goes, .. } = layout;
     let mut changes: Vec<WindowWrite<V>> =
         goes.into_iter().map(|seen| WindowWrite::Delete(seen.name, seen.version)).collect();
     let ledger = if facts.is_owner { head.ledger } else { facts.ledger };
     // Without a window the first rows that have no time are planned whenever they come.
     let pieces = pieces.into_iter().filter(|piece| piece.rows > 0 || !piece.is_null_axis());
-    for (index, piece) in pieces.enumerate() {
+    for (index, piece) in pieces.chain(empty).enumerate() {
         let (name, window) = open_window(ledger, index, piece, facts, now);
         stays.push(window.clone());
         changes.push(WindowWrite::Insert(name, window));
@@ -359,6 +381,7 @@ mod tests {
             watermark_column: "Timestamp".into(),
             others: None,
             proved: at(proved),
+            ours_from: Some(at(proved)),
             begins_after: None,
             by_a_ledger: proved > 0,
             end: None,
@@ -402,6 +425,33 @@ mod tests {
         let inserted: Vec<_> = writes.iter().map(inserted).collect();
         let (proved, open) = ((9, WindowState::Verified, 7, 2), WindowState::Planned);
         assert_eq!(inserted, [(5, open, 4, 0), proved, proved, proved], "what is open comes first");
+    }
+
+    #[test]
+    fn what_was_proved_to_be_empty_of_the_last_days_is_on_record_again() {
+        let day = |days: u64| at(days * 24 * 3_600 * 10_000_000);
+        let from = |low: u64, high: u64, index, count| {
+            let id = WindowId { low: day(low), high: day(high), part: Part { index, count }, ..landed(0, 1, 1).id };
+            Landed { id, ..landed(0, 1, 1) }
+        };
+        let empty = |ours_from: Option<u64>, axis: CutAxis| {
+            let found = vec![from(8, 9, 0, 2), from(9, 10, 0, 2), from(6, 7, 0, 1)];
+            let shape = Shape { axis, ..shape() };
+            let facts = Facts { proved: day(12), ours_from: ours_from.map(day), shape, ..facts(0) };
+            let layout = lay_out::<u64>(None, vec![], found, &facts, later(100), &Limits::scaled(1.0)).unwrap();
+            let ends = |piece: &Piece| (piece.low, piece.high, piece.part.index, piece.part.count);
+            let found: Vec<_> = layout.empty.iter().map(ends).collect();
+            let (_, head, writes) = written(layout, &facts, 4);
+            assert_eq!((head.counts.empty as usize, head.verified_up_to), (found.len(), day(12)));
+            let of = |write: &&WindowWrite<u64>| matches!(write, WindowWrite::Insert(_, window) if window.state == WindowState::Empty);
+            assert_eq!(writes.iter().filter(of).count(), found.len());
+            found
+        };
+        // Parts keep the range of the part beside them, so that both are counted together.
+        let parts = [(day(9), day(10), 1, 2), (day(10), day(12), 0, 1)];
+        assert_eq!(empty(None, CutAxis::ArrivalTime), parts);
+        assert_eq!(empty(Some(11), CutAxis::ArrivalTime), [(day(11), day(12), 0, 1)]);
+        assert_eq!(empty(None, CutAxis::Whole), []);
     }
 
     #[test]
