@@ -232,6 +232,13 @@ async fn the_first_claim_holds_and_progress_of_another_ledger_takes_over() {
     let owner = catalog.ledger_owner(ENTRY.source, ENTRY.destination, soon()).await.unwrap().unwrap();
     assert_eq!((owner.ledger_id.as_str(), owner.verified_up_to), ("00", Some(until)));
     assert_eq!(catalog.ledger_owner("Another", ENTRY.destination, soon()).await.unwrap(), None);
+    let inherited = async |source: &str, destination: &str, watermark| {
+        catalog.watermark_inherited_from(source, destination, watermark, soon()).await.unwrap()
+    };
+    assert_eq!(inherited(ENTRY.source, "Elsewhere", until).await.as_deref(), Some(ENTRY.destination));
+    assert_eq!(inherited(ENTRY.source, ENTRY.destination, until).await, None, "its own");
+    assert_eq!(inherited("Another", "Elsewhere", until).await, None);
+    assert_eq!(inherited(ENTRY.source, "Elsewhere", at("2026-04-13T00:00:01Z")).await, None);
     let others = async |source: &str, destination: &str| {
         let others = catalog.ledgers_of_others(source, destination, soon()).await.unwrap();
         others.into_iter().collect::<std::collections::BTreeSet<_>>().into_iter().collect::<Vec<_>>()

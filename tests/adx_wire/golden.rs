@@ -377,6 +377,14 @@ async fn adoptions(golden: &mut Golden) {
     let others = catalog(&fake).ledgers_of_others("DeviceEvents", "Device Events", soon()).await.unwrap();
     assert_eq!(others.into_iter().collect::<Vec<_>>(), ["0a1b2c3d"]);
     golden.csl("ledgers_of_others.txt", &fake);
+    let fake = Fake::start(|seen| match seen.csl().contains("!=") {
+        true => v2("DestinationTable:string", &json!([["Elsewhere"]])),
+        false => landed(seen),
+    })
+    .await;
+    let other = catalog(&fake).watermark_inherited_from("DeviceEvents", "Device Events", now, soon()).await.unwrap();
+    assert_eq!(other.as_deref(), Some("Elsewhere"));
+    golden.csl("watermark_inherited_from.txt", &fake);
     let fake = Fake::start(landed).await;
     assert_eq!(catalog(&fake).size(&table, soon()).await.unwrap(), Some((3, true)));
     golden.csl("destination_size.txt", &fake);

@@ -82,6 +82,7 @@ fn queries_have_the_columns_that_are_read() {
             "chunks" | "chunks_in_row" => "ChunkId:string, N:long, First:datetime, Last:datetime",
             "landings" | "landings_in_row" => "IngestedAt:datetime, N:long",
             "ledgers_of_others" => "LedgerId:string",
+            "watermark_inherited_from" => "DestinationTable:string",
             "arrival" => "ArrivedAt:datetime",
             "destination_size" => "Count:long",
             "config_before" => "ArrivedAt:datetime, HighWatermark:datetime, LastRefreshedTime:datetime",
@@ -125,7 +126,7 @@ fn queries_have_the_columns_that_are_read() {
         assert_eq!(written(&parsed.columns), expected, "{}", sent.file);
         seen.insert(expected);
     }
-    assert_eq!(seen.len(), 31);
+    assert_eq!(seen.len(), 32);
     let config =
         analysed.iter().find(|(sent, _)| sent.text.text.ends_with("\nvw_meta_LatestMigrationConfiguration")).unwrap();
     assert_eq!(

@@ -291,3 +291,34 @@ fn rows_without_a_watermark_that_its_first_load_copied_are_not_copied_again_and_
         });
     }
 }
+
+#[test]
+fn another_destination_begins_anew_though_its_row_keeps_the_watermark_of_the_one_before() {
+    const ANOTHER: &str = "DeviceEventsAgain";
+    for (load_type, has_arrival_time) in [("Incremental", true), ("Incremental", false), ("Full", true)] {
+        simulated(async || {
+            let options = TableOptions { has_arrival_time: Some(has_arrival_time), ..TableOptions::default() };
+            let tables = vec![SimulatedTable { name: TABLE, rows: 60, days: 5 }];
+            let mut world = World::new(&Setting { options, load_type, ..Setting::quiet(3, tables) });
+            night(&mut world).await;
+            world.adx(&format!(
+                ".set-or-append meta_MigrationConfiguration <| vw_meta_LatestMigrationConfiguration | where SourceTable == '{TABLE}' \
+                 | project SourceTable, DestinationFolder, DestinationTable='{ANOTHER}', WatermarkColumn, LastRefreshedTime, \
+                 HighWatermark, LoadType, IsActive"
+            ));
+            for _ in 0..2 {
+                let result = night(&mut world).await;
+                assert_eq!(result.warnings, Vec::<String>::new());
+                let there = world.cloud.adx().identities(ANOTHER);
+                let found = world.cloud.source().compare(TABLE, -1, i64::MAX, there).unwrap();
+                assert_eq!((found.missing.len(), found.surplus), (0, 0), "{load_type}, {has_arrival_time}");
+            }
+            let configured =
+                world.adx("vw_meta_LatestMigrationConfiguration | project DestinationTable, tostring(HighWatermark)");
+            let ledger = world.ledger(Copied { source: TABLE, destination: ANOTHER }).await.unwrap();
+            assert_eq!(configured[0][0], ANOTHER);
+            let watermark = configured[0][1].as_str().unwrap().parse::<adxingestor::timestamp::Timestamp>().unwrap();
+            assert_eq!(watermark, ledger.head.verified_up_to);
+        });
+    }
+}

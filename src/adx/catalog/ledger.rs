@@ -140,6 +140,30 @@ impl Catalog {
         answer.rows().map(|row| Ok(row.text(id)?.to_owned())).collect()
     }
 
+    /// Another destination of `source` that was verified exactly up to `watermark`: a configuration row that says so was appended
+    /// again with a new destination, and the watermark is none of that one's.
+    ///
+    /// # Errors
+    /// What the query can end in.
+    pub async fn watermark_inherited_from(
+        &self,
+        source: &str,
+        destination: &str,
+        watermark: Timestamp,
+        deadline: Instant,
+    ) -> Result<Option<String>, Error> {
+        let file = include_str!("../../../kql/ledger/inherited.kql");
+        let values: [(&str, &(dyn std::fmt::Display + Sync)); 4] = [
+            ("ledger_table", &self.names().ledger_table),
+            ("source", &Text(source)),
+            ("destination", &Text(destination)),
+            ("watermark", &Datetime(watermark)),
+        ];
+        let answer = self.or_made(|| self.uncached(file, &values, deadline), deadline).await?;
+        let other = answer.column("DestinationTable")?;
+        answer.rows().next().map(|row| Ok(row.text(other)?.to_owned())).transpose()
+    }
+
     /// Claims a destination for a ledger unless it has an owner, then reads back who owns it: the claim that
     /// arrived first, then the one with the smaller id.
     ///

@@ -254,7 +254,13 @@ impl Adopting<'_> {
             )));
         }
         let (source, destination) = (&self.config.source, &self.config.destination);
-        let stopped = self.services.catalog.stopped_before(source, destination, before, self.deadline).await?;
+        let catalog = &self.services.catalog;
+        let mut stopped = catalog.stopped_before(source, destination, before, self.deadline).await?;
+        if let Some(at) = stopped.as_ref().map(|stopped| stopped.high_watermark)
+            && catalog.watermark_inherited_from(source, destination, at, self.deadline).await?.is_some()
+        {
+            stopped = None;
+        }
         let clues = Clues {
             config: &self.config,
             is_owner,

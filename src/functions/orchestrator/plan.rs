@@ -29,7 +29,7 @@ use crate::orchestration::head::plan::{self, Completed, Content, Pause, Retry, S
 use crate::orchestration::head::survey::{Survey, doubt, survey};
 use crate::orchestration::head::take::{Take, held_by};
 use crate::orchestration::ids::{InstanceId, TableKey, WindowId};
-use crate::orchestration::instance::{TableResult, TableRun};
+use crate::orchestration::instance::{TableConfig, TableResult, TableRun};
 use crate::orchestration::ledger::{Head, PutOff};
 use crate::orchestration::message::{ControlMessage, Debt};
 use crate::orchestration::window::Window;
@@ -55,7 +55,9 @@ pub async fn handle(app: &App, id: &InstanceId, key: &TableKey, attempt: u32, me
             Ok(services) => {
                 let deadline = Instant::now() + app.limits.working_time();
                 let calls_before = head.record.progress.calls;
-                let planning = Planning { app, services, asked: &asked, message, deadline, attempt, calls_before };
+                let table = &asked.table;
+                let planning =
+                    Planning { app, services, asked: &asked, table, message, deadline, attempt, calls_before };
                 planning.attempt(*head).await
             }
             Err(reason) => asked.fail(head.record.draft.as_deref(), reason, 0).await,
@@ -153,10 +155,13 @@ fn waited_too_long(error: &str, since: Timestamp) -> String {
 }
 
 /// One run's plan of one table.
+#[derive(Clone, Copy)]
 struct Planning<'a> {
     app: &'a App,
     services: &'a Services,
     asked: &'a Asked<'a>,
+    /// The table, as its ledger sees the configuration.
+    table: &'a TableRun,
     /// The id of the message that asks for it.
     message: &'a str,
     deadline: Instant,
@@ -172,7 +177,7 @@ impl Planning<'_> {
     }
 
     fn table(&self) -> &TableRun {
-        &self.asked.table
+        self.table
     }
 
     async fn attempt(&self, head: Stored<Head>) -> Result<(), Error> {
@@ -231,6 +236,32 @@ impl Planning<'_> {
 
     /// Makes the plan, as far as the time goes.
     async fn plan(&self, head: Stored<Head>, hunting: &mut Hunting<'_>) -> Result<(), (StepError, Leftovers)> {
+        let table = self.configured(&head.record).await.map_err(|error| (error, Leftovers::Wait))?;
+        Planning { table: &table, ..*self }.plan_as_configured(head, hunting).await
+    }
+
+    /// The table as its configuration says, but for a `HighWatermark` that is another destination's: this one begins anew.
+    async fn configured(&self, head: &Head) -> Step<TableRun> {
+        let (table, config) = (self.table.clone(), &self.table.config);
+        let (Some(watermark), None) = (config.high_watermark, &head.shape) else { return Ok(table) };
+        let (source, destination, catalog) = (&config.source, &config.destination, &self.services.catalog);
+        let other = catalog.watermark_inherited_from(source, destination, watermark, self.deadline).await?;
+        let Some(other) = other else { return Ok(table) };
+        tracing::info!(
+            table = source,
+            destination,
+            other,
+            "HighWatermark is that of another destination: this one begins anew"
+        );
+        let config = TableConfig { high_watermark: None, last_refreshed: None, ..config.clone() };
+        Ok(TableRun { config, ..table })
+    }
+
+    async fn plan_as_configured(
+        &self,
+        head: Stored<Head>,
+        hunting: &mut Hunting<'_>,
+    ) -> Result<(), (StepError, Leftovers)> {
         let prepared = match self.prepare(head).await {
             Ok(Some(prepared)) => prepared,
             Ok(None) => return Ok(()),

@@ -116,6 +116,15 @@ pub fn shaped(head: Head, config: &TableConfig, shape: Shape, high: Timestamp) -
     }
 }
 
+/// What a person is to know where a table that was made here begins behind a watermark: nothing of what that says is there.
+pub fn left_out(head: &Head, config: &TableConfig) -> Option<String> {
+    let watermark = config.high_watermark.filter(|_| head.made_here && head.planned_to != Timestamp::MIN)?;
+    Some(format!(
+        "{} was made by this run and begins behind HighWatermark {watermark}: rows up to then are not copied. To copy them, too, append the          configuration row with another DestinationTable, HighWatermark = datetime(null) and LastRefreshedTime = datetime(null)",
+        head.destination
+    ))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -147,6 +156,13 @@ mod tests {
         assert_eq!(begun(500, 2_000, false), (later(500), true));
         assert_eq!(begun(500, 400, false), (later(400), true), "a run that comes right behind it");
         assert_eq!(begun(500, 600, true), (later(900), false), "a person begins a new table there");
+        let said = |made_here| {
+            let config = TableConfig { high_watermark: Some(later(900)), ..table().config };
+            let head = Head { made_here, planned_to: later(900), ..head(TableState::Planning) };
+            left_out(&head, &config)
+        };
+        assert!(said(true).unwrap().contains(&format!("behind HighWatermark {}", later(900))));
+        assert_eq!(said(false), None);
     }
 
     #[test]

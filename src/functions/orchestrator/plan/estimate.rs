@@ -105,7 +105,7 @@ async fn patiently(app: &App, services: &Services, run: &Instance, table: &Table
     loop {
         let deadline = Instant::now() + app.limits.working_time();
         let asked = Asked { app, run: run.clone(), table: table.clone() };
-        let planning = Planning { app, services, asked: &asked, message: "", deadline, attempt, calls_before };
+        let planning = Planning { app, services, asked: &asked, table, message: "", deadline, attempt, calls_before };
         let failed = |error: String| TableResult { error: Some(error), ..TableResult::default() };
         let mut hunting = Hunting::going_on(app, services, deadline, answers.begin_attempt());
         let (error, pause) = match planning.estimate(&mut hunting).await {
@@ -140,12 +140,18 @@ impl Planning<'_> {
             None => None,
         };
         let fresh = Fresh::from_bits(app.state.random());
-        let mut head = match take(stored.as_ref(), table, run, holder, fresh, app.state.now()) {
+        let head = match take(stored.as_ref(), table, run, holder, fresh, app.state.now()) {
             Take::Ours(head) => *head,
             Take::HeldBy(other) => return Ok(Estimate::ended(table, held_by(&other))),
             // A run that nobody knows holds nothing.
             _ => return Err(StepError::Failed("the ledger names a run that has not begun".to_owned())),
         };
+        let table = self.configured(&head).await?;
+        Planning { table: &table, ..*self }.estimate_as_configured(head, hunting).await
+    }
+
+    async fn estimate_as_configured(&self, mut head: Head, hunting: &mut Hunting<'_>) -> Step<Estimate> {
+        let (app, table, run) = (self.app, self.table(), &self.asked.run);
         let mut found = survey(&head, store::windows(app, self.key()).await?);
         let more = plan::asks_for_more(&head, &found, app.state.now(), &app.limits);
         let scope = plan::scope(table, &head, more);

@@ -313,6 +313,7 @@ pub async fn found_out(
     *head = rules::shaped(head.clone(), &table.config, shape, table.high);
     head.snapshots = snapshots;
     head.advice.extend(advice);
+    head.advice.extend(rules::left_out(head, &table.config));
     Ok(true)
 }
 
