@@ -1,5 +1,5 @@
 //! The calls: one HTTP request each, with a deadline and a byte cap. Knows the three services' wire, not what is asked or
-//! why. It repeats nothing on its own (each call costs of the tenant's quota), but for a token that has become invalid.
+//! why. It repeats nothing on its own: each call costs of the tenant's quota.
 
 mod body;
 mod dialect;
@@ -112,18 +112,16 @@ impl Client {
         self.outbound.check(&self.endpoint)?;
         let token = within(deadline, "getting a token", self.outbound.token(&self.scope)).await??;
         let response = self.post(query, &token, deadline).await?;
-        if response.status() != StatusCode::UNAUTHORIZED || page_of(response.headers()).is_some() {
-            return self.judge(response, &token, cap, deadline).await;
-        }
-        // Tokens end before their time when the app's rights or secrets change: one other token is worth a try.
-        let renewed = self.outbound.renewed_token(&self.scope, &token);
-        match within(deadline, "getting a token", renewed).await?? {
-            Some(token) => {
-                drop(response);
-                let response = self.post(query, &token, deadline).await?;
-                self.judge(response, &token, cap, deadline).await
+        match self.judge(response, &token, cap, deadline).await {
+            // Tokens end before their time when the app's rights or secrets change: one other token is worth another call.
+            Err(Error::Unauthorized { message }) => {
+                let renewed = self.outbound.renewed_token(&self.scope, &token);
+                Err(match within(deadline, "getting a token", renewed).await?? {
+                    Some(_) => Error::StaleToken { message },
+                    None => Error::Unauthorized { message },
+                })
             }
-            None => self.judge(response, &token, cap, deadline).await,
+            judged => judged,
         }
     }
 

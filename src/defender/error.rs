@@ -78,6 +78,12 @@ pub enum Error {
         /// What it said.
         message: String,
     },
+    /// The token is not accepted, and the next call has another one: worth that call, once.
+    #[error("the hunting service does not accept the token any more: {message}; the next call has a new one")]
+    StaleToken {
+        /// What it said.
+        message: String,
+    },
     /// The identity lacks the permission.
     #[error(
         "the hunting service refuses this identity: {message}; grant it the application permission {permission} of {api} and admin \
@@ -138,6 +144,15 @@ pub enum Error {
 }
 
 impl Error {
+    /// The error of one who makes no other call for a token that was not accepted.
+    #[must_use]
+    pub fn of_last_token(self) -> Self {
+        match self {
+            Self::StaleToken { message } => Self::Unauthorized { message },
+            other => other,
+        }
+    }
+
     /// Whether the query names a table or column that is not there. A table that the tenant has no licence for, or
     /// that the identity may not see, is reported this way too.
     pub fn is_unknown_table(&self) -> bool {

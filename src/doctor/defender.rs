@@ -108,7 +108,7 @@ impl Source<'_> {
     /// Asks for the columns of all tables at once, and again without each that the service does not know. Where it does not
     /// tell columns, it is asked whether the tables are there.
     async fn ask(&self, mut left: Vec<Identifier>, calls: &mut u32, ends: Ends) -> Ended {
-        let (mut unknown, mut tells_columns) = (Vec::new(), true);
+        let (mut unknown, mut tells_columns, mut renewed) = (Vec::new(), true, false);
         let names = |left: &[Identifier]| left.iter().map(|table| table.as_str().to_owned()).collect::<Vec<_>>();
         let any = Identifier::new(ANY_TABLE).ok();
         while *calls < MOST_CALLS && (*calls == 0 || !left.is_empty()) {
@@ -133,10 +133,11 @@ impl Source<'_> {
                         None => break,
                     }
                 }
+                Err(Error::StaleToken { .. }) if !renewed => renewed = true,
                 Err(Error::Refused { .. }) if tells_columns => tells_columns = false,
                 // One table at a time is a simpler question.
                 Err(Error::Refused { .. }) if left.len() > 1 => return self.ask_each(left, unknown, calls, ends).await,
-                Err(error) => return Ended::Failed(error),
+                Err(error) => return Ended::Failed(error.of_last_token()),
             }
         }
         Ended::Answered(Told { unknown, unasked: names(&left), ..Told::default() })
@@ -155,7 +156,7 @@ impl Source<'_> {
             match self.client.rows(&Query::new(&query), ends.step()).await {
                 Ok(_) => {}
                 Err(error) if error.is_unknown(&table) => unknown.push(name),
-                Err(error) => return Ended::Failed(error),
+                Err(error) => return Ended::Failed(error.of_last_token()),
             }
         }
         Ended::Answered(Told { unknown, unasked, ..Told::default() })

@@ -259,9 +259,8 @@ impl<'a> Hunting<'a> {
         if let Some(known) = self.answers.as_mut().and_then(|answers| answers.find(query)) {
             return known;
         }
-        self.permit().await?;
-        let answered =
-            self.services.defender.rows(query, self.deadline).instrument(tracing::info_span!("hunting")).await;
+        let (defender, deadline) = (&self.services.defender, self.deadline);
+        let answered = self.call(|| defender.rows(query, deadline)).await?;
         self.remember(query, &answered);
         self.judged(answered).await
     }
@@ -276,9 +275,10 @@ impl<'a> Hunting<'a> {
         if let Some(known) = self.answers.as_mut().and_then(|answers| answers.find(&query)) {
             return known;
         }
-        self.permit().await?;
+        let (defender, deadline) = (&self.services.defender, self.deadline);
+        let opened = self.call(|| defender.packed(&query, deadline)).await?;
         let read = async {
-            let mut answer = self.services.defender.packed(&query, self.deadline).await?;
+            let mut answer = opened?;
             let mut rows = Vec::new();
             while let Some(piece) = answer.next().await? {
                 rows.clear();
@@ -303,11 +303,27 @@ impl<'a> Hunting<'a> {
     /// [`Error`].
     pub async fn packed(&mut self, query: &str) -> Result<Packed, Error> {
         let timespan = self.timespan().await?;
-        self.permit().await?;
         let query = Query { kql: query, timespan };
-        let answered =
-            self.services.defender.packed(&query, self.deadline).instrument(tracing::info_span!("hunting")).await;
+        let (defender, deadline) = (&self.services.defender, self.deadline);
+        let answered = self.call(|| defender.packed(&query, deadline)).await?;
         self.judged(answered).await
+    }
+
+    /// Makes a call with a permit, and once more, with a permit of its own, where its token was not accepted any more and there is
+    /// another one.
+    async fn call<T, F>(&mut self, call: impl Fn() -> F) -> Result<Result<T, HuntingError>, Error>
+    where
+        F: Future<Output = Result<T, HuntingError>>,
+    {
+        self.permit().await?;
+        let answered = call().instrument(tracing::info_span!("hunting")).await;
+        let Err(error @ HuntingError::StaleToken { .. }) = answered else { return Ok(answered) };
+        metrics::hunting_call(self.services.defender.dialect().name(), "refused");
+        tracing::warn!(%error, "a hunting call is made again with another token");
+        // A failed attempt and no pause: tokens that are never accepted must come to an end.
+        self.permit().await.map_err(|_| Error::Call(error))?;
+        let answered = call().instrument(tracing::info_span!("hunting")).await;
+        Ok(answered.map_err(HuntingError::of_last_token))
     }
 
     async fn judged<T>(&self, answered: Result<T, HuntingError>) -> Result<T, Error> {
@@ -386,6 +402,7 @@ fn outcome<T>(answered: &Result<T, HuntingError>) -> &'static str {
             HuntingError::Refused { .. }
             | HuntingError::NotTaken { .. }
             | HuntingError::Unauthorized { .. }
+            | HuntingError::StaleToken { .. }
             | HuntingError::Forbidden { .. }
             | HuntingError::Disallowed { .. }
             | HuntingError::NotFound { .. }

@@ -3,6 +3,8 @@
 use super::world::{SECOND, Setting, SimulatedTable, World};
 use super::{played, simulated};
 use adxingestor::orchestration::instance::RuntimeStatus;
+use localcloud::faults::{Area, Fault};
+use std::iter::repeat_n;
 use std::time::Duration;
 
 const PATIENCE: Duration = Duration::from_secs(24 * 3600);
@@ -83,6 +85,30 @@ fn the_quota_is_used_and_kept_whatever_clocks_show_and_whoever_crashes() {
 fn of_two_messages_that_carry_one_permit_one_sends_its_call() {
     // The answer to a message that was sent is lost, the message is sent again, and the answer to the call of the first breaks.
     assert_eq!(played(3_292), Vec::<String>::new());
+}
+
+#[test]
+fn calls_that_are_repeated_with_another_token_keep_to_the_quota() {
+    simulated(async || {
+        let mut world = World::new(&setting(8, &[600; 5]));
+        // Tokens end before their time again and again; of no call twice, as its second is sent before 42 others are.
+        let script = repeat_n(None, 42).chain([Some(Fault::Unauthorized)]).cycle().take(10_000);
+        world.cloud.faults().script(Area::Hunting, script);
+        let id = world.start().await;
+        let run = world.ended(&id, PATIENCE).await.unwrap();
+        assert_eq!((run.status, run.tables_failed), (RuntimeStatus::Completed, 0), "{run:?}");
+        let log = world.cloud.hunting_statistics().log;
+        let refused = log.iter().filter(|call| call.status == 401).count();
+        assert!(refused > 5, "{refused}");
+        // The service counts calls before it looks at their token, for all that is known.
+        let calls = seconds(&world, None);
+        let most = calls
+            .iter()
+            .enumerate()
+            .map(|(first, at)| calls[first..].iter().take_while(|later| **later < at + 60.0).count());
+        let most = most.max().unwrap();
+        assert!(most <= CALLS as usize, "{most} calls within a minute");
+    });
 }
 
 #[test]
