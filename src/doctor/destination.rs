@@ -18,6 +18,8 @@ use crate::state::State;
 use futures_util::{StreamExt, stream};
 
 const ID: &str = "destination";
+/// What to do where something may not be looked at.
+const UNSEEN: &str = "grant the role that is named, or see to it that this is not so";
 /// Tables that are looked at side by side.
 const AT_ONCE: usize = 4;
 
@@ -71,7 +73,8 @@ impl Table<'_> {
             // A row with a name that is none is told of as a row.
             return (Finding::skip(Area::Destination, id, &quoted("metadata.rows")), None);
         };
-        let looked = self.parts.catalog.look_at_destination(&wanted, ends.step()).await;
+        let mut told = Vec::new();
+        let looked = self.parts.catalog.look_at_destination(&wanted, &mut told, ends.step()).await;
         let missing = match looked {
             Ok(missing) => missing,
             Err(error) => return (self.refused(id, &error, head.as_ref(), &windows), None),
@@ -88,6 +91,10 @@ impl Table<'_> {
             Some(missing) if missing.is_empty() => format!("{name} can take rows"),
             Some(missing) => format!("{name} can take rows; the next run adds {}", named(&missing)),
         };
+        if !told.is_empty() {
+            let what = format!("{what}, but {}", told.join("; "));
+            return (Finding::warn(Area::Destination, id, what, UNSEEN), needs);
+        }
         (Finding::pass(Area::Destination, id, what), needs)
     }
 

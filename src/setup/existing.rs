@@ -283,7 +283,7 @@ async fn destination(
     let unnamed = |error: InvalidName| AdxError::Corrupt { message: error.to_string() };
     let wanted = wanted(&services.settings, config, None, false).map_err(unnamed)?;
     let (catalog, table) = (&services.catalog, &wanted.table);
-    let missing = match catalog.look_at_destination(&wanted, deadline).await {
+    let missing = match catalog.look_at_destination(&wanted, &mut Vec::new(), deadline).await {
         Ok(Some(missing)) => missing,
         Ok(None) => {
             said.push(Said::Added(format!("the table {table}, which is not there")));

@@ -159,6 +159,31 @@ async fn a_look_on_which_nothing_depends_is_a_warning_where_it_is_denied() {
             assert_eq!(told.count(), 1, "{denied}: {:?}", ready.warnings);
         }
     }
+    // So is the table's own retention; that of the database says nothing then.
+    for is_there in [true, false] {
+        let held = Held { of_all: vec![("retention", r#"{"SoftDeletePeriod":"00:00:00"}"#)], ..held() };
+        let rule = move |seen: &Seen| match seen.csl() {
+            csl if csl == ".show table T policy retention" => status(403),
+            csl if csl.starts_with(".show database") && csl.ends_with("policy retention") && !is_there => {
+                Held::default().answer(seen)
+            }
+            csl if !is_there && csl.ends_with("cslschema") => missing("Table", "T"),
+            _ => held.answer(seen),
+        };
+        let (found, _) = ensure_wanted(rule, wanted()).await;
+        let ready = found.unwrap_or_else(|error| panic!("{is_there}: {error}"));
+        let told = ready.warnings.iter().filter(|told| told.starts_with("for how long T keeps rows")).count();
+        assert_eq!(told, usize::from(is_there), "{is_there}: {:?}", ready.warnings);
+    }
+    // And the mapping, which ingestion does without.
+    let held_one = held();
+    let rule = move |seen: &Seen| {
+        if seen.csl().contains("ingestion json mapping") { status(403) } else { held_one.answer(seen) }
+    };
+    let (found, _) = ensure_wanted(rule, Destination { ours: true, ..wanted() }).await;
+    let ready = found.unwrap();
+    let told: Vec<_> = ready.warnings.iter().filter(|told| told.contains("mapping RawDataMap of T")).collect();
+    assert!(told.len() == 1 && told[0].contains("the role Database"), "{:?}", ready.warnings);
     // Whether the database keeps rows at all the first count tells.
     for is_there in [true, false] {
         let held = held();
@@ -172,6 +197,54 @@ async fn a_look_on_which_nothing_depends_is_a_warning_where_it_is_denied() {
         let told = ready.warnings.iter().filter(|told| told.contains("keeps rows could not be looked at")).count();
         assert_eq!(told, 1, "{is_there}: {:?}", ready.warnings);
     }
+}
+
+#[tokio::test]
+async fn a_policy_that_a_setting_asks_for_and_that_may_not_be_looked_at_stops_no_table() {
+    let policies = || Policies {
+        retention: Some(DAY * 90),
+        caching: Some(DAY * 7),
+        batching: json!({"MaximumNumberOfItems": 10}).as_object().cloned(),
+        ..Policies::default()
+    };
+    let schema = "Timestamp:datetime,RawData:dynamic,ChunkId:string";
+    for may_alter in [true, false] {
+        let held = Held { schema, ..Held::default() };
+        let rule = move |seen: &Seen| {
+            let csl = seen.csl();
+            let is_policy = ["retention", "caching", "ingestionbatching"].iter().any(|policy| {
+                let alters = csl.starts_with(".alter") && csl.contains(&format!("policy {policy}"));
+                csl == format!(".show table T policy {policy}") || (alters && !may_alter)
+            });
+            if is_policy { status(403) } else { held.answer(seen) }
+        };
+        let (found, changes) = ensure_wanted(rule, Destination { policies: policies(), ..wanted() }).await;
+        let ready = found.unwrap_or_else(|error| panic!("{error}"));
+        let told = |words: &str| ready.warnings.iter().filter(|told| told.contains(words)).count();
+        // A caching policy may have hot windows, which would be lost.
+        assert_eq!(told("the caching policy of T could not be looked at"), 1, "{:?}", ready.warnings);
+        assert_eq!(
+            told("have an administrator of the table run"),
+            if may_alter { 0 } else { 2 },
+            "{:?}",
+            ready.warnings
+        );
+        let altered = |policy: &str| changes.iter().any(|csl| csl.contains(&format!("policy {policy}")));
+        assert!(altered("retention") && altered("ingestionbatching") && !altered("caching"), "{changes:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_may_not_be_looked_at_is_told_by_a_look_alone_too() {
+    let held = Held { schema: "Timestamp:datetime,RawData:dynamic,ChunkId:string", ..Held::default() };
+    let fake = Fake::start(
+        move |seen| {
+            if seen.csl().ends_with("T policy retention") { status(403) } else { held.answer(seen) }
+        },
+    );
+    let (fake, mut told) = (fake.await, Vec::new());
+    let missing = catalog(&fake).look_at_destination(&wanted(), &mut told, soon()).await.unwrap();
+    assert_eq!((missing, told.len()), (Some(Vec::new()), 1), "{told:?}");
 }
 
 #[tokio::test]

@@ -150,11 +150,14 @@ impl Catalog {
         if !missing.is_empty() {
             self.change(&add_columns(table, &missing), deadline).await?;
         }
-        if wanted.ours {
-            self.restore_mapping(wanted, deadline).await?;
-        } else if is_as_made(wanted, &columns, &schema.columns) {
-            // Perhaps a run of this app ended before it noted that the table is its own. Ingestion does not need the mapping, so where nothing may be altered nothing is lost.
+        // Perhaps a run of this app ended before it noted that the table is its own.
+        if wanted.ours || is_as_made(wanted, &columns, &schema.columns) {
+            // Ingestion does not need the mapping, so where it may not be seen or made nothing is lost.
             match self.restore_mapping(wanted, deadline).await {
+                Err(error @ Error::Denied { .. }) if wanted.ours => told.push(format!(
+                    "the mapping RawDataMap of {}, which other tools may ingest by, could not be looked at or made ({error})",
+                    table.as_str()
+                )),
                 Err(Error::Denied { message }) => {
                     tracing::debug!(destination = %table, reason = %message, "the mapping is left as it is")
                 }
@@ -171,21 +174,22 @@ impl Catalog {
     }
 
     /// Whether the destination can take rows, and the columns that it lacks and may be given; `None` where it is not there and may
-    /// be made. Looks only.
+    /// be made. Looks only, and tells of what may not be looked at.
     ///
     /// # Errors
     /// [`DestinationError`], for what [`Catalog::ensure_destination`] would refuse.
     pub async fn look_at_destination(
         &self,
         wanted: &Destination,
+        told: &mut Vec<String>,
         deadline: Instant,
     ) -> Result<Option<Missing>, DestinationError> {
         let columns = wanted.columns();
         let Some(schema) = self.found(wanted, &columns, deadline).await? else {
-            self.refuse_zero_retention_of_all(wanted, &mut Vec::new(), deadline).await?;
+            self.refuse_zero_retention_of_all(wanted, told, deadline).await?;
             return Ok(None);
         };
-        self.examine(wanted, &columns, &schema, &mut Vec::new(), deadline).await.map(|(missing, _)| Some(missing))
+        self.examine(wanted, &columns, &schema, told, deadline).await.map(|(missing, _)| Some(missing))
     }
 
     /// The schema of a destination; `None` where it is not there and may be made.

@@ -86,22 +86,27 @@ impl Catalog {
         }
     }
 
-    /// The ticks for which rows of a table are kept, by its own policy or that of its database; `None` where neither says.
+    /// The ticks for which rows of a table are kept, by its own policy or that of its database; `None` where neither says. What may
+    /// not be seen is told of, and not known: a table that keeps no rows is found out by the first count.
     pub(super) async fn retention(
         &self,
         table: &Identifier,
         told: &mut Vec<String>,
         deadline: Instant,
     ) -> Result<Option<i64>, Error> {
-        let own = self.policy(table, Policy::Retention, deadline).await?;
-        match own.as_ref().and_then(soft_delete) {
-            Some(ticks) => Ok(Some(ticks)),
-            None => self.database_retention(told, deadline).await,
+        let looked = self.policy(table, Policy::Retention, deadline).await.map(Some);
+        let own = unless_denied(looked, told, || {
+            format!("for how long {} keeps rows could not be looked at", table.as_str())
+        })?;
+        match own.map(|own| own.as_ref().and_then(soft_delete)) {
+            // That of the database says nothing of a table that may have its own.
+            None => Ok(None),
+            Some(Some(ticks)) => Ok(Some(ticks)),
+            Some(None) => self.database_retention(told, deadline).await,
         }
     }
 
-    /// The same for tables that have no policy of their own. What may not be seen is told of, and not known: a database that keeps no
-    /// rows is found out by the first count.
+    /// The same for tables that have no policy of their own.
     pub(super) async fn database_retention(
         &self,
         told: &mut Vec<String>,

@@ -139,7 +139,7 @@ impl Catalog {
 
     async fn retention_change(&self, target: &Target<'_>, deadline: Instant) -> Result<Option<Change>, Error> {
         let Some(wanted) = target.asked.retention else { return Ok(None) };
-        let held = self.policy(target.table, Policy::Retention, deadline).await?;
+        let held = unseen(self.policy(target.table, Policy::Retention, deadline).await)?;
         if held.as_ref().and_then(soft_delete) == Some(ticks(wanted)) {
             return Ok(None);
         }
@@ -155,7 +155,15 @@ impl Catalog {
         deadline: Instant,
     ) -> Result<Option<Change>, Error> {
         let Some(wanted) = target.asked.caching else { return Ok(None) };
-        let held = self.policy(target.table, Policy::Caching, deadline).await?.unwrap_or_default();
+        // One that has hot windows would lose them.
+        let looked = self.policy(target.table, Policy::Caching, deadline).await.map(Some);
+        let looked = unless_denied(looked, told, || {
+            format!(
+                "the caching policy of {} could not be looked at: it is left as it is, whatever TABLE_CACHING asks",
+                target.table.as_str()
+            )
+        })?;
+        let Some(held) = looked.map(Option::unwrap_or_default) else { return Ok(None) };
         if hot_span(&held, "DataHotSpan") == Some(ticks(wanted))
             && hot_span(&held, "IndexHotSpan") == Some(ticks(wanted))
         {
@@ -176,7 +184,7 @@ impl Catalog {
 
     async fn batching_change(&self, target: &Target<'_>, deadline: Instant) -> Result<Option<Change>, Error> {
         let Some(wanted) = &target.asked.batching else { return Ok(None) };
-        let held = self.policy(target.table, Policy::Batching, deadline).await?.unwrap_or_default();
+        let held = unseen(self.policy(target.table, Policy::Batching, deadline).await)?.unwrap_or_default();
         if wanted.iter().all(|(name, value)| held.get(name).is_some_and(|held| is_same(held, value))) {
             return Ok(None);
         }
@@ -189,8 +197,7 @@ impl Catalog {
     async fn encoding_change(&self, target: &Target<'_>, deadline: Instant) -> Result<Option<Change>, Error> {
         let Some(wanted) = target.asked.encoding else { return Ok(None) };
         let raw_data = Identifier::new("RawData").map_err(|error| Error::invalid(error.to_string()))?;
-        // What may not be seen may be altered all the same; the look for the largest row tells of it.
-        let held = unless_denied(self.encoding(target.table, &raw_data, deadline).await, &mut Vec::new(), String::new)?;
+        let held = unseen(self.encoding(target.table, &raw_data, deadline).await)?;
         if held.as_ref().is_some_and(|held| cell_bytes(held) >= Some(wanted.bytes())) {
             return Ok(None);
         }
@@ -295,6 +302,12 @@ pub(super) fn unless_denied<T>(
         }
         other => other,
     }
+}
+
+/// A policy that is to be altered where it differs: one that may not be seen may be altered all the same, and a command that is denied
+/// is told of.
+fn unseen(looked: Result<Option<Value>, Error>) -> Result<Option<Value>, Error> {
+    unless_denied(looked, &mut Vec::new(), String::new)
 }
 
 fn folder(target: &Target<'_>) -> Option<Change> {
