@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Builds the static program and puts it, host.json and the function folders into a zip that Azure Functions takes as it is
+# Builds the static program and puts it, host.json, the function folders and the licences of what is linked into it into a zip that Azure Functions takes as it is
 # (azure-docs `functions-custom-handlers`, "Application structure"). The same sources and program give the same bytes.
 set -euo pipefail
 
@@ -11,7 +11,7 @@ Usage: deploy/package.sh [--target TRIPLE] [--binary FILE] [--out FILE]
   --binary FILE    packs this program instead of building one
   --out FILE       the zip [target/package/adxingestor.zip]
 
-Needs Info-ZIP's `zip` and GNU coreutils; to build, cargo, and for the default target `musl-gcc` (Debian: musl-tools).
+Needs Info-ZIP's `zip`, GNU coreutils and cargo; to build for the default target `musl-gcc` (Debian: musl-tools).
 SOURCE_DATE_EPOCH sets the time of the entries [1980-01-01, the oldest that a zip can hold].
 USAGE
 }
@@ -53,6 +53,8 @@ handler=$(sed -n 's/.*"defaultExecutablePath": *"\([^"]*\)".*/\1/p' host.json)
 [ -n "$handler" ] || fail "host.json names no defaultExecutablePath"
 install -D -m 755 "$binary" "$stage/$handler"
 install -m 644 host.json LICENSE "$stage"
+deploy/third-party.sh "$target" > "$stage/THIRD-PARTY.txt"
+chmod 644 "$stage/THIRD-PARTY.txt"
 for function in */function.json; do
   install -D -m 644 "$function" "$stage/$function"
 done

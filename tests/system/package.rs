@@ -61,7 +61,8 @@ fn expected() -> BTreeMap<String, bool> {
     let folders = fs::read_dir(ROOT).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
     let functions = folders.filter_map(|folder| function(format!("{folder}/function.json")));
     functions
-        .chain([("host.json".to_owned(), false), ("LICENSE".to_owned(), false), (HANDLER.to_owned(), true)])
+        .chain(["host.json", "LICENSE", "THIRD-PARTY.txt"].map(|name| (name.to_owned(), false)))
+        .chain([(HANDLER.to_owned(), true)])
         .collect()
 }
 
@@ -74,6 +75,10 @@ async fn the_function_app_runs_from_its_unpacked_package() {
     let app_root: PathBuf = place.path().join("wwwroot");
     unpack(&zip, &app_root);
     assert_eq!(files(&app_root), expected());
+    let notices = fs::read_to_string(app_root.join("THIRD-PARTY.txt")).unwrap();
+    assert!(
+        notices.contains("\nring ") && notices.contains("\ntokio ") && notices.contains("Permission is hereby granted")
+    );
 
     let copied = [Copied::incremental(TABLE)];
     let mut app = Deployment::start(Store::sqlite(), cloud(vec![table(TABLE, ROWS, 8)]), &copied).await;
