@@ -4,11 +4,12 @@ use super::standalone::asked_to_end;
 use super::store::{Opened, Unusable, open};
 use adxingestor::adx::RandomIds;
 use adxingestor::app::{App, Services};
-use adxingestor::config::{Lookup, Settings, StateStore, cloud, time_scale, unknown_names};
+use adxingestor::config::{Lookup, Problem, Problems, Settings, StateStore, cloud, time_scale, unknown_names};
 use adxingestor::functions;
 use adxingestor::host::{HOST_PID, die_with_parent};
 use adxingestor::orchestration::limits::Limits;
 use adxingestor::outbound::{Outbound, TrustedHosts, credential, http_client_by};
+use adxingestor::printable::one_line;
 use adxingestor::random::SystemRandom;
 use adxingestor::state::{State, Tenant};
 use adxingestor::storage::Storage;
@@ -64,7 +65,8 @@ pub async fn run(lookup: Lookup<'_>, names: &[String]) -> Result<ExitCode, Strin
         Ok(settings) => (settings.tenant, settings.limits),
         Err(_) => (String::new(), Limits::scaled(time_scale(lookup))),
     };
-    let services = ready(lookup, names, http).map(|ready| Arc::new(ready.services(&storage))).inspect_err(|reason| {
+    let ready = ready(lookup, names, http).map_err(|reason| reason.to_string());
+    let services = ready.map(|ready| Arc::new(ready.services(&storage))).inspect_err(|reason| {
         tracing::error!(reason, "no table can be copied with these settings; every run will fail with this reason");
     });
     let state = State::new(storage, Arc::new(SystemRandom), Tenant::new(&tenant, &limits));
@@ -112,11 +114,11 @@ pub struct Ready {
 ///
 /// # Errors
 /// Why no table can be copied with these settings.
-pub fn ready(lookup: Lookup<'_>, names: &[String], http: Result<reqwest::Client, String>) -> Result<Ready, String> {
+pub fn ready(lookup: Lookup<'_>, names: &[String], http: Result<reqwest::Client, String>) -> Result<Ready, Unready> {
     for unknown in unknown_names(names) {
         tracing::warn!("{unknown}");
     }
-    let settings = Settings::parse_all(lookup, names).map_err(|problems| format!("settings: {problems}"))?;
+    let settings = Settings::parse_all(lookup, names)?;
     let http = http?;
     let (credential, identity) = credential(lookup, http.clone()).map_err(|error| error.to_string())?;
     let outbound =
@@ -127,9 +129,33 @@ pub fn ready(lookup: Lookup<'_>, names: &[String], http: Result<reqwest::Client,
     Ok(Ready { settings, outbound, identity })
 }
 
-/// Why no table can be copied, for a person at a command line.
-pub fn pointing_on(reason: String) -> String {
-    format!("{reason}; `adxingestor doctor` checks what the others lead to")
+/// Why no table can be copied.
+#[derive(Debug, thiserror::Error)]
+pub enum Unready {
+    /// Settings are missing or wrong.
+    #[error("settings: {0}")]
+    Settings(#[from] Problems),
+    /// The rest, as told.
+    #[error("{0}")]
+    Other(String),
+}
+
+impl From<String> for Unready {
+    fn from(reason: String) -> Self {
+        Self::Other(reason)
+    }
+}
+
+/// Why no table can be copied, for a person at a command line: one line for each of several settings.
+pub fn pointing_on(reason: Unready) -> String {
+    const DOCTOR: &str = "`adxingestor doctor` checks what the others lead to";
+    match &reason {
+        Unready::Settings(Problems(problems)) if problems.len() > 1 => {
+            let line = |problem: &Problem| format!("  {}: {}\n", problem.name, one_line(&problem.message));
+            format!("settings:\n{}{DOCTOR}", problems.iter().map(line).collect::<String>())
+        }
+        _ => format!("{reason}; {DOCTOR}"),
+    }
 }
 
 impl Ready {
@@ -149,5 +175,24 @@ impl Ready {
         }
         tracing::info!(identity, cluster = %settings.cluster, database = settings.database, hunting = %settings.hunting, "the services");
         services
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_of_several_wrong_settings_has_a_line_of_its_own() {
+        let problem = |name: &str, message: &str| Problem { name: name.to_owned(), message: message.to_owned() };
+        let said = |problems: Vec<Problem>| pointing_on(Problems(problems).into());
+        let doctor = "`adxingestor doctor` checks what the others lead to";
+        let (first, second) = (problem("A", "is missing"), problem("B", "`x\ny` is no number"));
+        assert_eq!(
+            said(vec![first.clone(), second]),
+            format!("settings:\n  A: is missing\n  B: `x y` is no number\n{doctor}")
+        );
+        assert_eq!(said(vec![first]), format!("settings: A: is missing; {doctor}"));
+        assert_eq!(pointing_on("no identity".to_owned().into()), format!("no identity; {doctor}"));
     }
 }
