@@ -34,6 +34,8 @@ pub enum Mutant {
     MessageOverLedger,
     /// The watermark is the highest end of a window that is done.
     WatermarkAsMaximum,
+    /// The watermark stays where it is until all windows are done.
+    WatermarkLeftBehind,
     /// The watermark passes over windows that are posted and not proved.
     WatermarkBeforeProof,
     /// The windows of one dispatch share a permit.

@@ -627,6 +627,9 @@ pub fn verified_prefix<'a>(from: Timestamp, windows: impl IntoIterator<Item = &'
     if mutated!(WatermarkAsMaximum) {
         return relevant.iter().filter(|w| w.state.is_terminal()).map(|w| w.id.high).max().unwrap_or(from);
     }
+    if mutated!(WatermarkLeftBehind) && relevant.iter().any(|w| !w.state.is_terminal()) {
+        return from;
+    }
     let is_done = |w: &Window| w.state.is_terminal() || (mutated!(WatermarkBeforeProof) && w.seal.is_some());
     let mut end = from;
     let mut index = 0;

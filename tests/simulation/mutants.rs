@@ -62,6 +62,7 @@ mutants! {
     a_lease_that_is_not_checked_is_noticed: LeaseIgnored [];
     a_message_that_is_trusted_over_the_ledger_is_noticed: MessageOverLedger [];
     a_watermark_that_is_a_maximum_is_noticed: WatermarkAsMaximum [GivenUp, Hopeless];
+    a_watermark_that_is_left_behind_is_noticed: WatermarkLeftBehind [GivenUp, Hopeless];
     a_watermark_before_the_proof_is_noticed: WatermarkBeforeProof [LostBlobs, Hopeless];
     a_permit_that_is_used_twice_is_noticed: PermitTwice [Quota];
     a_message_that_is_done_before_the_commit_is_noticed: DoneBeforeCommit [Unwatched];

@@ -1,8 +1,9 @@
 //! Watches every write to the state store, after whatever became of its answer: no transition outside the state machine, no
 //! content that changes under an id, no watermark that moves back, no run that ends twice.
 
-use adxingestor::orchestration::ids::{InstanceId, LedgerId};
+use adxingestor::orchestration::ids::{InstanceId, LedgerId, TableKey};
 use adxingestor::orchestration::instance::Instance;
+use adxingestor::orchestration::ledger::TableState;
 use adxingestor::orchestration::window::{Window, WindowState};
 use adxingestor::storage::entity::from_properties;
 use adxingestor::storage::{
@@ -11,8 +12,8 @@ use adxingestor::storage::{
 use adxingestor::timestamp::{Clock, Timestamp};
 use async_trait::async_trait;
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
-use std::collections::BTreeMap;
+use serde::de::{DeserializeOwned, IgnoredAny};
+use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{DefaultHasher, Hasher};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -34,6 +35,8 @@ pub struct Seen {
     stopped: Mutex<BTreeMap<String, Timestamp>>,
     /// Since when the client of a run knows that it stands still.
     standing: Mutex<BTreeMap<String, Timestamp>>,
+    /// Tables that were given up in the last run that was at them, by their partition.
+    given_up: Mutex<BTreeSet<String>>,
     /// A hash of what was written to a blob, by its name, or to a block of one.
     blobs: Mutex<BTreeMap<String, u64>>,
     /// The blob that was posted for a window, by the part of its name that is the window's.
@@ -103,6 +106,11 @@ impl Seen {
     /// A run is about to go on.
     pub fn goes_on(&self, id: &InstanceId) {
         self.standing.lock().unwrap().remove(id.as_str());
+    }
+
+    /// Whether the last run at a table gave it up before its end, at which its watermark is moved.
+    pub fn is_given_up(&self, table: &TableKey) -> bool {
+        self.given_up.lock().unwrap().contains(&format!("t:{}", table.as_str()))
     }
 
     /// How many transactions were carried out so far: while it stays the same, so do all rows.
@@ -212,6 +220,12 @@ impl Watched {
             stopped.remove(key.partition());
         }
         let old = old?;
+        let mut given_up = self.seen.given_up.lock().unwrap();
+        if new.is_at_work() {
+            given_up.remove(key.partition());
+        } else if old.is_at_work() && new.ended.is_some() {
+            given_up.insert(key.partition().to_owned());
+        }
         if new.verified_up_to < old.verified_up_to {
             return Some(format!("the watermark went back from {} to {}", old.verified_up_to, new.verified_up_to));
         }
@@ -227,11 +241,22 @@ struct HeadSeen {
     ledger: LedgerId,
     #[serde(default)]
     run: Option<InstanceId>,
+    state: TableState,
+    /// The result of a table without an end.
+    #[serde(default)]
+    ended: Option<IgnoredAny>,
     #[serde(default)]
     stop: bool,
     verified_up_to: Timestamp,
     #[serde(default)]
     adopted: Option<Timestamp>,
+}
+
+impl HeadSeen {
+    /// Whether its run is at its windows.
+    fn is_at_work(&self) -> bool {
+        matches!(self.state, TableState::Running | TableState::Finishing)
+    }
 }
 
 fn instance(old: Option<Instance>, new: Option<Instance>) -> Option<String> {

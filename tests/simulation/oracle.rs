@@ -31,6 +31,8 @@ impl<'a> Copied<'a> {
 pub struct Ledger {
     pub head: Head,
     pub windows: Vec<Window>,
+    /// Whether the last run at it gave it up, and left its watermark to the next one.
+    given_up: bool,
 }
 
 impl World {
@@ -42,7 +44,7 @@ impl World {
         let key = TableKey::new(&settings.tenant, source, &settings.cluster_name(), &settings.database, destination);
         let head = records.head(&key).await.unwrap()?.record;
         let windows = records.windows(&key).await.unwrap().into_iter().map(|(_, window)| window.record).collect();
-        Some(Ledger { head, windows })
+        Some(Ledger { head, windows, given_up: self.seen.is_given_up(&key) })
     }
 
     /// What holds at any time when no message is under way: nothing twice, and every row up to the watermark.
@@ -51,11 +53,32 @@ impl World {
         for copy in copies {
             // A run that was stopped at once made none.
             let Some(ledger) = self.ledger(*copy).await else { continue };
-            let found = tiling(&ledger).into_iter().chain(self.rows(*copy, &ledger));
+            let found = tiling(&ledger).into_iter().chain(self.rows(*copy, &ledger)).chain(self.told_watermarks(*copy));
             findings.extend(found.map(|finding| format!("{}: {finding}", copy.destination)));
         }
         findings.extend(self.quiet().await);
         findings
+    }
+
+    /// The watermarks that the metadata tables have told, one after the other: none of a ledger is below one before it.
+    fn told_watermarks(&self, copy: Copied<'_>) -> Findings {
+        let Copied { source, destination } = copy;
+        let told = |table: &str, ledger: &str, watermark: &str| {
+            // A run that was stopped at once has not made the table.
+            let rows = self.cloud.adx().run(&format!(
+                "{table} | where SourceTable == '{source}' and DestinationTable == '{destination}' and isnotnull({watermark}) \
+                 | project Ledger = {ledger}, At = tostring(ingestion_time()), UpTo = tostring({watermark})"
+            ));
+            let text = |value: &Value| value.as_str().unwrap().to_owned();
+            let mut rows: Vec<Vec<String>> = rows
+                .map(|rows| rows.json_rows().iter().map(|row| row.iter().map(text).collect()).collect())
+                .unwrap_or_default();
+            rows.sort();
+            let back = rows.windows(2).find(|pair| pair[0][0] == pair[1][0] && pair[0][2] > pair[1][2]);
+            back.map(|pair| format!("{table} said {} and then {}", pair[0][2], pair[1][2]))
+        };
+        let ledger = told("meta_Ledger", "LedgerId", "VerifiedUpTo");
+        ledger.into_iter().chain(told("meta_MigrationConfiguration", "''", "HighWatermark")).collect()
     }
 
     /// Messages that nobody will ever take.
@@ -242,8 +265,15 @@ fn tiling(ledger: &Ledger) -> Findings {
     if !leaves.is_empty() && end != Some(head.planned_to) {
         findings.push(format!("the windows end at {end:?}, and {} is planned", head.planned_to));
     }
-    if prefix.is_some_and(|prefix| prefix < head.verified_up_to) && !leaves.is_empty() {
-        findings.push(format!("verified up to {}, and only {prefix:?} is done", head.verified_up_to));
+    if let Some(prefix) = prefix.filter(|_| !leaves.is_empty()) {
+        let up_to = head.verified_up_to;
+        if prefix < up_to {
+            findings.push(format!("verified up to {up_to}, and only what is up to {prefix} is done"));
+        }
+        // A run that is still at the table moves it when it lets go.
+        if prefix > up_to && head.run.is_none() && !ledger.given_up {
+            findings.push(format!("verified up to {up_to}, although all up to {prefix} is done"));
+        }
     }
     findings
 }
