@@ -1,6 +1,7 @@
 //! A run as its clients see it, and its tables. States and names are those of Durable Functions.
 
 use super::IllegalTransition;
+use super::auditor::Auditor;
 use super::ids::{InstanceId, TableKey};
 use super::ledger::ProofFigures;
 use super::message::{ControlMessage, Debt};
@@ -272,6 +273,9 @@ pub struct TableRun {
     /// Messages that its end owes.
     #[serde(default)]
     pub owed: Vec<Debt>,
+    /// Who writes its audit, where it has none of its windows to say so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub auditor: Option<Auditor>,
 }
 
 impl TableRun {
@@ -404,7 +408,7 @@ impl Instance {
             run.status = RuntimeStatus::Completed;
         }
         let result = Some(TableResult { ended: Some(now), ..result });
-        Ok((run, TableRun { result, owed, ..table.clone() }, next))
+        Ok((run, TableRun { result, owed, auditor: None, ..table.clone() }, next))
     }
 
     /// Stops the run.
@@ -476,6 +480,7 @@ mod tests {
                 started: false,
                 result: None,
                 owed: Vec::new(),
+                auditor: None,
             })
             .collect()
     }

@@ -1,6 +1,7 @@
 //! The head of a copied table: how far it is planned and verified, its lanes and its counts. One head and
 //! its windows are the ledger of a table; runs come and go.
 
+use super::auditor::Auditor;
 use super::ids::{InstanceId, LedgerId, Part, WindowName};
 use super::instance::TableResult;
 use super::message::Debt;
@@ -248,15 +249,6 @@ impl Counts {
         *count = count.saturating_sub(1);
         *self.of(to) += 1;
     }
-}
-
-/// The message that writes the audit of a table.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Auditor {
-    /// Its id.
-    pub by: String,
-    /// Until when no other one does: by then its handling is over.
-    pub until: Timestamp,
 }
 
 /// What the current run did with the table so far.

@@ -3,6 +3,7 @@
 //! rules keep is described in `docs/architecture.md`.
 
 pub mod adoption;
+pub mod auditor;
 pub mod budget;
 pub mod call_history;
 pub mod chunk;

@@ -407,6 +407,7 @@ mod tests {
             started: true,
             result: Some(TableResult { error: Some("no licence".into()), ..TableResult::default() }),
             owed: vec![],
+            auditor: None,
         };
         let result = &output(&run, &[table])["result"]["processing_summary"];
         assert_eq!(result["failed_tables"], 1);

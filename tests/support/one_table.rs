@@ -44,7 +44,16 @@ pub fn running(now: Timestamp) -> (Instance, TableRun) {
         last_refreshed: None,
         high_watermark: None,
     };
-    let table = TableRun { key: key(), ordinal: 0, config, high: now, started: true, result: None, owed: Vec::new() };
+    let table = TableRun {
+        key: key(),
+        ordinal: 0,
+        config,
+        high: now,
+        started: true,
+        result: None,
+        owed: Vec::new(),
+        auditor: None,
+    };
     (Instance { status: RuntimeStatus::Running, tables_total: 1, ..pending(now) }, table)
 }
 

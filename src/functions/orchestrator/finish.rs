@@ -10,18 +10,20 @@ use crate::adx::catalog::{LedgerEntry, WatermarkMove};
 use crate::app::{App, Services};
 use crate::functions::control::release;
 use crate::orchestration::adoption::watch::foreign;
+use crate::orchestration::auditor::{Turn, turn};
 use crate::orchestration::head::finish::{
     Asked, Audits, Watermark, audited as audited_rows, audits, is_due, is_work_of, let_go, may_wait, postponed, result,
 };
 use crate::orchestration::head::verify::Count;
 use crate::orchestration::ids::{InstanceId, TableKey};
-use crate::orchestration::instance::{Instance, TableResult, TableRun};
+use crate::orchestration::instance::{Instance, TableConfig, TableResult, TableRun};
 use crate::orchestration::ledger::Head;
 use crate::orchestration::message::Debt;
 use crate::orchestration::run::count::{Counting, count};
 use crate::orchestration::snapshot::publish::proved_up_to;
 use crate::orchestration::window::Window;
 use crate::state::Error;
+use crate::storage::ETag;
 use crate::telemetry::metrics;
 use crate::timestamp::Timestamp;
 use std::fmt::Display;
@@ -84,7 +86,7 @@ pub async fn finish_table(
         Err(error) => unaudited(&mut ended, &error),
     }
     let result = ended.result.unwrap_or_default();
-    if !end_table(app, None, id, &table.record, result).await? {
+    if end_table(app, None, id, &table.record, result).await? != Ended::Counted {
         return Ok(());
     }
     leave_table(app, &run, key, verified_up_to).await?;
@@ -132,7 +134,7 @@ pub async fn end_again(app: &App, id: &InstanceId, table: &TableRun) -> Result<(
     let key = &table.key;
     let Some(run) = app.state.instance(id).await?.map(|run| run.record) else { return Ok(()) };
     // It is counted already, so no other result comes of this.
-    if !end_table(app, None, id, table, TableResult::default()).await? {
+    if end_table(app, None, id, table, TableResult::default()).await? != Ended::Counted {
         return Ok(());
     }
     let Some(head) = app.state.head(key).await?.map(|head| head.record).filter(|head| is_due(head, &run)) else {
@@ -175,45 +177,63 @@ async fn move_watermark(
     })
 }
 
+/// What became of the end of a table in its run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ended {
+    /// Its result is counted.
+    Counted,
+    /// The run has it no longer.
+    Gone,
+    /// Another message writes its audit, and goes on with it.
+    Elsewhere,
+}
+
+/// The audit of a table without windows, which its end writes.
+#[derive(Clone, Copy)]
+pub struct Audit<'a> {
+    pub services: &'a Services,
+    /// The id of the message that asks for it.
+    pub by: &'a str,
+}
+
 /// Counts a table's result in its run, starts the next table in its place, and with the last one ends the run. `table`
-/// is the row that the work was begun for; gives false when the run has it no longer. With `services`, the audit of a table
-/// without windows is written.
+/// is the row that the work was begun for. Before that the audit is written, if it is asked for.
 ///
 /// # Errors
 /// The state store's.
 pub async fn end_table(
     app: &App,
-    mut services: Option<&Services>,
+    mut audit: Option<Audit<'_>>,
     id: &InstanceId,
     table: &TableRun,
     mut result: TableResult,
-) -> Result<bool, Error> {
+) -> Result<Ended, Error> {
     let deadline = Instant::now() + app.limits.invocation_deadline / 4;
     loop {
-        let Some(run) = app.state.instance(id).await? else { return Ok(false) };
+        let Some(run) = app.state.instance(id).await? else { return Ok(Ended::Gone) };
         let rows = store::tables(app, id).await?;
         let now = app.state.now();
         let (mut table, write, owed, over) = match count(&run.record, &rows, &table.key, table.high, &result, now) {
-            Counting::Unknown => return Ok(false),
+            Counting::Unknown => return Ok(Ended::Gone),
             Counting::Before { owed, over } => return leave(app, id, &owed, over).await,
             Counting::Now { table, write, owed, over } => (table, write, owed, over),
         };
-        if let Some(services) = services.take()
-            && let Err(error) = audit::write(services, &run.record, &table, &[], now, deadline).await
-        {
-            unaudited(&mut table, &error);
-            result = table.result.unwrap_or_default();
-            continue;
+        if let Some(Audit { services, by }) = audit {
+            match take_turn(app, id, &rows, &table.key, by).await {
+                Ok(true) => audit = None,
+                Ok(false) => return Ok(Ended::Elsewhere),
+                Err(Error::Conflict) => continue,
+                Err(error) => return Err(error),
+            }
+            if let Err(error) = audit::write(services, &run.record, &table, &[], now, deadline).await {
+                unaudited(&mut table, &error);
+                result = table.result.unwrap_or_default();
+                continue;
+            }
         }
         match store::run(app, &write, &run.etag).await {
             Ok(_) => {
-                let (success, rows) = (result.success, result.rows);
-                metrics::table_ended(&table.config.source, success);
-                let grows = !table.config.is_loaded_once();
-                if let Some(proved) = result.verified_up_to.filter(|_| grows) {
-                    metrics::behind(&table.config.source, app.state.now().since(proved));
-                }
-                tracing::info!(table = table.config.source, success, rows, "a table has ended");
+                log_end(app, &table.config, &result);
                 if over {
                     let (done, failed) = (write.run.tables_done, write.run.tables_failed);
                     tracing::info!(instance = %id, done, failed, "the run has ended");
@@ -226,12 +246,44 @@ pub async fn end_table(
     }
 }
 
-async fn leave(app: &App, id: &InstanceId, owed: &[Debt], over: bool) -> Result<bool, Error> {
+fn log_end(app: &App, table: &TableConfig, result: &TableResult) {
+    let (success, rows) = (result.success, result.rows);
+    metrics::table_ended(&table.source, success);
+    if let Some(proved) = result.verified_up_to.filter(|_| !table.is_loaded_once()) {
+        metrics::behind(&table.source, app.state.now().since(proved));
+    }
+    tracing::info!(table = table.source, success, rows, "a table has ended");
+}
+
+/// Whether the message `by` is the one that writes the audit of a table without windows; the run's row of it says so then.
+async fn take_turn(
+    app: &App,
+    id: &InstanceId,
+    rows: &[(TableRun, ETag)],
+    key: &TableKey,
+    by: &str,
+) -> Result<bool, Error> {
+    let Some((row, version)) = rows.iter().find(|(row, _)| row.key == *key) else { return Ok(false) };
+    match turn(row.auditor.as_ref(), by, app.state.now(), &app.limits) {
+        Turn::Own => Ok(true),
+        Turn::Other => {
+            tracing::info!("the audit of a table is written by another message");
+            Ok(false)
+        }
+        Turn::Free(auditor) => {
+            let row = TableRun { auditor: Some(auditor), ..row.clone() };
+            store::run_table(app, id, &row, version).await?;
+            Ok(true)
+        }
+    }
+}
+
+async fn leave(app: &App, id: &InstanceId, owed: &[Debt], over: bool) -> Result<Ended, Error> {
     app.state.pay(owed).await?;
     if over {
         release(app, id).await?;
     }
-    Ok(true)
+    Ok(Ended::Counted)
 }
 
 /// Says in the result of a table that its audit is missing.

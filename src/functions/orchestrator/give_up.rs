@@ -1,7 +1,7 @@
 //! A table that is given up in its run although its windows have not all ended (`orchestration::head::given_up`). Reads no window: one that
 //! cannot be read may be why.
 
-use super::finish::end_table;
+use super::finish::{Audit, Ended, end_table};
 use super::store;
 use crate::app::App;
 use crate::orchestration::head::take::is_of;
@@ -33,7 +33,12 @@ pub async fn give_up(app: &App, id: &InstanceId, key: &TableKey, error: &str) ->
         }
     };
     tracing::error!(table = table.config.source, error, "a table is given up for this run");
-    end_table(app, app.services.as_deref().ok(), id, &table, result).await?;
+    // No message is at it: this is the end of one.
+    let by = format!("{:032x}", app.state.random());
+    let audit = app.services.as_deref().ok().map(|services| Audit { services, by: &by });
+    if end_table(app, audit, id, &table, result).await? == Ended::Elsewhere {
+        return Ok(());
+    }
     let Some(run) = app.state.instance(id).await?.map(|run| run.record) else { return Ok(()) };
     readable(store::move_head(app, key, |head, now| unplanned::let_go(head, &run, now)).await)?;
     Ok(())

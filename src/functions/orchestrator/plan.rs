@@ -49,7 +49,7 @@ use tokio::time::Instant;
 /// # Errors
 /// The state store's.
 pub async fn handle(app: &App, id: &InstanceId, key: &TableKey, attempt: u32, message: &str) -> Result<(), Error> {
-    let Some((asked, taken)) = Asked::take(app, id, key).await? else { return Ok(()) };
+    let Some((asked, taken)) = Asked::take(app, id, key, message).await? else { return Ok(()) };
     match taken {
         Taken::Ours(head) => match &app.services {
             Ok(services) => {
@@ -76,7 +76,9 @@ pub async fn handle(app: &App, id: &InstanceId, key: &TableKey, attempt: u32, me
 /// # Errors
 /// The state store's.
 pub async fn give_up(app: &App, id: &InstanceId, key: &TableKey, error: &str) -> Result<(), Error> {
-    let Some((asked, taken)) = Asked::take(app, id, key).await? else { return Ok(()) };
+    let Some((asked, taken)) = Asked::take(app, id, key, &format!("{:032x}", app.state.random())).await? else {
+        return Ok(());
+    };
     match taken {
         Taken::Ours(head) => asked.fail(head.record.draft.as_deref(), error, 0).await,
         Taken::Not(Take::HeldBy(other)) => asked.count(held_by(&other)).await,

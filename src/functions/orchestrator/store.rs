@@ -107,6 +107,14 @@ pub async fn run(app: &App, write: &RunWrite<ETag>, etag: &ETag) -> Result<ETag,
     Ok(committed)
 }
 
+/// Swaps a table of a run that was read at `etag`.
+///
+/// # Errors
+/// The state store's.
+pub async fn run_table(app: &App, id: &InstanceId, table: &TableRun, etag: &ETag) -> Result<(), Error> {
+    app.state.commit(Transaction::new().table(id, table, Some(etag))?).await.map(|_| ())
+}
+
 /// Swaps a run; gives whether it still was what was read.
 ///
 /// # Errors

@@ -4,9 +4,10 @@
 use super::narrow;
 use super::take::is_of;
 use super::verify::{Count, step_name};
+use crate::orchestration::auditor::{Turn, turn};
 use crate::orchestration::ids::{TableKey, WindowId};
 use crate::orchestration::instance::{Instance, TableResult, TableRun};
-use crate::orchestration::ledger::{Auditor, Head, HeadDebts, Progress, TableState};
+use crate::orchestration::ledger::{Head, HeadDebts, Progress, TableState};
 use crate::orchestration::limits::Limits;
 use crate::orchestration::message::{ControlMessage, Debt};
 use crate::orchestration::repair;
@@ -54,7 +55,7 @@ pub fn audited(head: &Head, run: &Instance, now: Timestamp) -> Option<Head> {
     })
 }
 
-/// Whether a message may write the audit of a table. A service that goes by no tags would take the rows of two that do so at once.
+/// Whether a message may write the audit of a table whose windows have ended.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Audits {
     /// It may: the head says so.
@@ -67,15 +68,11 @@ pub enum Audits {
 
 /// Decides whether the message `by` writes the audit of a table.
 pub fn audits(head: &Head, run: &Instance, by: &str, now: Timestamp, limits: &Limits) -> Audits {
-    let auditor = head.auditor.as_ref().filter(|auditor| now < auditor.until);
-    match auditor {
+    match turn(head.auditor.as_ref(), by, now, limits) {
         _ if !is_due(head, run) => Audits::No,
-        Some(auditor) if auditor.by == by => Audits::Yes,
-        Some(_) => Audits::No,
-        None => {
-            let auditor = Auditor { by: by.to_owned(), until: now + limits.lease() };
-            Audits::Once(Box::new(Head { auditor: Some(auditor), updated: now, ..head.clone() }))
-        }
+        Turn::Own => Audits::Yes,
+        Turn::Other => Audits::No,
+        Turn::Free(auditor) => Audits::Once(Box::new(Head { auditor: Some(auditor), updated: now, ..head.clone() })),
     }
 }
 

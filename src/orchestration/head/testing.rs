@@ -61,6 +61,7 @@ pub(crate) fn table() -> TableRun {
         started: true,
         result: None,
         owed: Vec::new(),
+        auditor: None,
     }
 }
 

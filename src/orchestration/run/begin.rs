@@ -78,7 +78,16 @@ pub fn tables(
     let mut add = |own: TableKey, config: TableConfig, problem: Option<String>| {
         let result = problem.map(|error| TableResult { error: Some(error), ..TableResult::default() });
         let ordinal = u32::try_from(tables.len()).unwrap_or(u32::MAX);
-        tables.push(TableRun { key: own, ordinal, config, high, started: false, result, owed: Vec::new() });
+        tables.push(TableRun {
+            key: own,
+            ordinal,
+            config,
+            high,
+            started: false,
+            result,
+            owed: Vec::new(),
+            auditor: None,
+        });
     };
     let active: Vec<String> = rows.iter().map(|row| row.config.source.clone()).collect();
     let rows = alone_with_snapshots(rows);

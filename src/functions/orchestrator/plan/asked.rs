@@ -1,7 +1,7 @@
 //! Taking a table that a plan message asks for, and bringing it to its result where no plan of it is to stand
 //! (`orchestration::head::unplanned`). Knows nothing of how a plan is made.
 
-use super::super::finish::{end_again, end_table};
+use super::super::finish::{Audit, Ended, end_again, end_table};
 use super::super::purge::purge_table;
 use super::super::store;
 use super::kept;
@@ -21,6 +21,8 @@ pub(super) struct Asked<'a> {
     pub app: &'a App,
     pub run: Instance,
     pub table: TableRun,
+    /// The id of the message that asks for it.
+    pub by: String,
 }
 
 /// What became of taking a table.
@@ -32,18 +34,18 @@ pub(super) enum Taken {
 }
 
 impl<'a> Asked<'a> {
-    /// Takes the table for its run; `None` when nothing is to be done.
+    /// Takes the table for its run, as the message `by` asks; `None` when nothing is to be done.
     ///
     /// # Errors
     /// The state store's.
-    pub async fn take(app: &'a App, id: &InstanceId, key: &TableKey) -> Result<Option<(Self, Taken)>, Error> {
+    pub async fn take(app: &'a App, id: &InstanceId, key: &TableKey, by: &str) -> Result<Option<(Self, Taken)>, Error> {
         loop {
             // The head first: what is read after it is at least as new, or the head is not what was read any more.
             let stored = app.state.head(key).await?;
             let (Some(run), Some(table)) = (app.state.instance(id).await?, app.state.table(id, key).await?) else {
                 return Ok(None);
             };
-            let asked = Self { app, run: run.record, table: table.record };
+            let asked = Self { app, run: run.record, table: table.record, by: by.to_owned() };
             ids::table(&asked.table.config.source);
             #[cfg(feature = "mutants")]
             let asked = if mutated!(ConfigReadAgain) { asked.configured_again().await } else { asked };
@@ -146,13 +148,17 @@ impl<'a> Asked<'a> {
         self.count(result).await
     }
 
-    /// Counts the table's result in the run, then lets go of the head that keeps it. Its old windows go with no plan, too.
+    /// Counts the table's result in the run, then lets go of the head that keeps it. Its old windows go with no plan, too. Where
+    /// another message is at it, that one does.
     ///
     /// # Errors
     /// The state store's.
     pub async fn count(&self, result: TableResult) -> Result<(), Error> {
         let services = self.app.services.as_deref().ok();
-        end_table(self.app, services, self.id(), &self.table, result).await?;
+        let audit = services.map(|services| Audit { services, by: &self.by });
+        if end_table(self.app, audit, self.id(), &self.table, result).await? == Ended::Elsewhere {
+            return Ok(());
+        }
         self.let_go().await?;
         purge_table(self.app, self.key(), Instant::now() + self.app.limits.invocation_deadline / 16).await
     }

@@ -24,7 +24,7 @@ impl World {
     }
 
     async fn taken(&self) -> (Asked<'_>, String) {
-        match Asked::take(&self.app, &id(1), &key()).await.unwrap() {
+        match Asked::take(&self.app, &id(1), &key(), "m").await.unwrap() {
             Some((asked, Taken::Ours(head))) => (asked, head.record.draft.unwrap()),
             _ => panic!("not taken"),
         }
