@@ -346,10 +346,13 @@ fn ingestion(reader: &mut Reader<'_>) -> Choice {
 
 fn limits(reader: &mut Reader<'_>, dialect: Dialect) -> Limits {
     let mut limits = Limits::scaled(time_scale(reader.lookup));
-    limits.tables_at_once = reader.number("MAX_CONCURRENT_TASKS", limits.tables_at_once, 1, 100);
+    let tables = reader.number("MAX_CONCURRENT_TASKS", limits.tables_at_once, 1, 100);
     limits.lanes = reader.number("MAX_THREAD_WORKERS", limits.lanes, 1, 100);
     limits.window_rows = reader.number("CHUNK_SIZE", limits.window_rows, 1, 10_000_000).min(MAX_ROWS);
     limits.quota = quota(reader, limits.quota, dialect);
+    // A plan takes up to three calls and comes before the counts of its run: while more of them waited for theirs, the first counts
+    // would be overdue. With fewer than a handful a small table would wait for the end of large ones.
+    limits.tables_at_once = tables.min((limits.quota.per_minute / 2).max(limits.tables_at_once));
     // The permits of all lanes together are good for a minute at most: a longer queue of them would only be voided by
     // the next pause.
     limits.lanes = limits.lanes.min((limits.quota.per_minute / limits.tables_at_once).max(1));
@@ -549,6 +552,19 @@ mod tests {
         assert_eq!(limits(&[("HUNTING_CALLS_PER_MINUTE", "20")]).lanes, 4);
         assert_eq!(limits(&[("HUNTING_CALLS_PER_MINUTE", "1")]).lanes, 1);
         assert_eq!(limits(&[("MAX_THREAD_WORKERS", "40"), ("MAX_CONCURRENT_TASKS", "1")]).lanes, 40);
+        for (calls, tables) in [("7", "100"), ("45", "100"), ("45", "20"), ("600", "100")] {
+            let limits = limits(&[("HUNTING_CALLS_PER_MINUTE", calls), ("MAX_CONCURRENT_TASKS", tables)]);
+            assert!(limits.lanes * limits.tables_at_once <= limits.quota.per_minute, "{calls} {limits:?}");
+        }
+    }
+
+    #[test]
+    fn the_plans_of_the_tables_at_once_take_no_longer_than_a_count_may_wait() {
+        let tables = |calls, tables| {
+            let more = [("HUNTING_CALLS_PER_MINUTE", calls), ("MAX_CONCURRENT_TASKS", tables)];
+            parse(&[&GOOD[..], &more].concat()).unwrap().limits.tables_at_once
+        };
+        assert_eq!([tables("45", "100"), tables("45", "5"), tables("600", "100"), tables("1", "100")], [22, 5, 100, 5]);
     }
 
     #[test]

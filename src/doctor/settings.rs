@@ -139,14 +139,21 @@ pub(super) fn of_the_limits(lookup: Lookup<'_>, settings: &Settings) -> Vec<Find
             Area::Settings,
             id,
             format!("{what}: {calls} calls a minute are for {tables} tables at once"),
-            format!("set {LANES}={}, or MAX_CONCURRENT_TASKS below {tables}; the quota is what decides", limits.lanes),
+            format!("set {LANES}={}, or {TABLES} below {tables}; the quota is what decides", limits.lanes),
         )
+    });
+    let tables = set(TABLES, u64::from(limits.tables_at_once)).map(|(id, what)| {
+        let what = format!(
+            "{what}: of {} calls a minute the plans of more would keep the counts waiting",
+            limits.quota.per_minute
+        );
+        Finding::warn(Area::Settings, id, what, format!("set {TABLES}={}, or less", limits.tables_at_once))
     });
     let rows = set(ROWS, limits.window_rows).map(|(id, what)| {
         let what = format!("{what}: the hunting API gives no more rows in one answer");
         Finding::warn(Area::Settings, id, what, format!("set {ROWS}={}, or remove it", limits.window_rows))
     });
-    lanes.into_iter().chain(rows).collect()
+    lanes.into_iter().chain(tables).chain(rows).collect()
 }
 
 /// What is listed as trusted and names no host.
@@ -184,6 +191,7 @@ pub(super) fn of_other_tables(names: &[String], settings: &Settings, tables: &[T
 }
 
 const LANES: &str = "MAX_THREAD_WORKERS";
+const TABLES: &str = "MAX_CONCURRENT_TASKS";
 const ROWS: &str = "CHUNK_SIZE";
 const TRUSTED: &str = "TRUSTED_HOSTS";
 
@@ -281,8 +289,15 @@ mod tests {
                  CHUNK_SIZE=99000, or remove it",
             ]
         );
+        assert_eq!(
+            told(&[(TABLES, "100")]),
+            [
+                "MAX_CONCURRENT_TASKS is 100, of which 22 can be used: of 45 calls a minute the plans of more would keep the counts waiting -> set \
+              MAX_CONCURRENT_TASKS=22, or less"
+            ]
+        );
         assert!(told(&[("HUNTING_QUOTA_SHARE", "0.5")]).is_empty(), "the default alone is cut");
-        assert!(told(&[(LANES, "40"), ("MAX_CONCURRENT_TASKS", "1"), (ROWS, "99000")]).is_empty());
+        assert!(told(&[(LANES, "40"), (TABLES, "1"), (ROWS, "99000")]).is_empty());
     }
 
     #[test]

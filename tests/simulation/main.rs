@@ -46,6 +46,7 @@ mod sizes;
 mod snapshots;
 mod stopped;
 mod store;
+mod tables_at_once;
 mod tenant;
 mod throttled;
 mod told;
