@@ -50,6 +50,7 @@ mod tables_at_once;
 mod tenant;
 mod throttled;
 mod told;
+mod transactions;
 mod unreadable;
 mod whole_tables;
 #[path = "../support/wiring.rs"]
