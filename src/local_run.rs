@@ -87,14 +87,22 @@ pub enum Error {
     #[error("no run was begun yet, or its start broke off; `adxingestor run` sees to it")]
     Stopped,
     /// The state store fails.
-    #[error("the state store fails: {0}; when it is back, `adxingestor run` goes on")]
-    State(#[from] StateError),
+    #[error("the state store fails: {source}{}", when_back(.source))]
+    State {
+        /// How.
+        #[from]
+        source: StateError,
+    },
     /// It does not answer.
     #[error("the state store gave no answer within {} s; when it does, `adxingestor run` goes on", .0.as_secs())]
     Slow(Duration),
     /// Somebody deleted its records.
     #[error("run {0} is not in the state store any more: it was purged while it went on")]
     Gone(InstanceId),
+}
+
+fn when_back(error: &StateError) -> &'static str {
+    if error.may_pass() { "; when it is back, `adxingestor run` goes on" } else { "" }
 }
 
 /// The run that goes on, if there is one.

@@ -31,11 +31,19 @@ use tracing::Instrument;
 pub async fn handle(app: &App) -> Result<(), Error> {
     let end = Instant::now() + app.limits.working_time();
     let mut outcome = Ok(());
-    for Stored { record: place, .. } in app.state.places().await? {
+    for place in app.state.each_place().await? {
         if Instant::now() >= end {
             return outcome;
         }
         // A run that cannot be looked at keeps neither the others nor the poison queues.
+        let place = match place {
+            Ok(place) => place.record,
+            Err(error) => {
+                tracing::error!(%error, "the place of a run could not be watched");
+                outcome = Err(error);
+                continue;
+            }
+        };
         let span = ids::part("watch");
         span.in_scope(|| ids::instance(&place.instance));
         if let Err(error) = watch(app, &place).instrument(span).await {

@@ -59,7 +59,7 @@ pub enum Error {
     #[error("a record was changed by someone else in the meantime")]
     Conflict,
     /// A stored record cannot be read: it was written by another version, or by hand.
-    #[error("the record {key} in the state store cannot be read: {source}")]
+    #[error("the record {key} in the state store cannot be read: {source}{}", remedy(.key))]
     Unreadable {
         /// Where it stands.
         key: String,
@@ -69,6 +69,16 @@ pub enum Error {
     /// The store failed.
     #[error(transparent)]
     Storage(StorageError),
+}
+
+/// What to do with a record that cannot be read, where it is known.
+fn remedy(key: &str) -> &'static str {
+    match key.split_once('/') {
+        Some((RUN_PARTITION, _)) => {
+            ". No run begins while it stands: remove the row; a run that goes on has its records elsewhere, and holds its tables"
+        }
+        _ => "",
+    }
 }
 
 impl Error {
@@ -148,9 +158,14 @@ impl State {
 
     /// All runs that hold a place, the active one first: one page.
     pub async fn places(&self) -> Result<Vec<Stored<Active>>, Error> {
+        self.each_place().await?.into_iter().collect()
+    }
+
+    /// The same, of which some may not be readable.
+    pub async fn each_place(&self) -> Result<Vec<Result<Stored<Active>, Error>>, Error> {
         let to = Some(AFTER_PLACES.to_owned());
         let range = Range { partition: RUN_PARTITION.to_owned(), from: ACTIVE_ROW.to_owned(), to };
-        self.all(&range).await?.iter().map(read).collect()
+        Ok(self.all(&range).await?.iter().map(read).collect())
     }
 
     /// A run.

@@ -115,8 +115,9 @@ fn tables(runs: &[RunSeen]) -> (Vec<(&RunSeen, &TableRun)>, bool) {
 /// # Errors
 /// The store's. A record that cannot be read is logged and left out.
 pub async fn read(app: &App, scope: Scope) -> Result<Overview, Error> {
-    let places = app.state.places().await?;
-    let mut ids: Vec<InstanceId> = places.into_iter().map(|place| place.record.instance).take(ACTIVE_RUNS).collect();
+    let places = app.state.each_place().await?.into_iter().map(readable).collect::<Result<Vec<_>, _>>()?;
+    let ids = places.into_iter().flatten().map(|place| place.record.instance);
+    let mut ids: Vec<InstanceId> = ids.take(ACTIVE_RUNS).collect();
     let mut listed: HashMap<InstanceId, Listed> = HashMap::new();
     let mut runs_cut = false;
     if scope == Scope::All {

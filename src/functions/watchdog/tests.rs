@@ -125,9 +125,32 @@ impl World {
         starts
     }
 
+    /// Writes over the place of a run what none of us writes.
+    async fn damage_the_active_place(&self) {
+        let stored = self.app.state.active().await.unwrap().unwrap();
+        let key = Key::new("run", "active").unwrap();
+        let properties = [("instance".to_owned(), 5_i64.into())].into_iter().collect();
+        let tables = &self.app.state.storage().tables;
+        tables.commit(&[Operation::Replace(key, properties, stored.etag)]).await.unwrap();
+    }
+
     async fn places(&self) -> Vec<InstanceId> {
         self.app.state.places().await.unwrap().into_iter().map(|place| place.record.instance).collect()
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_place_that_cannot_be_read_keeps_neither_other_runs_nor_poison_queues() {
+    let world = world();
+    world.started(false).await;
+    let forced = world.started(true).await;
+    world.damage_the_active_place().await;
+    world.starts().await;
+    world.poison(CONTROL_QUEUE, b"{}").await;
+    world.clock.forward(3_600);
+    let error = handle(&world.app).await.unwrap_err().to_string();
+    assert!(error.contains("run/active") && error.contains("remove the row"), "{error}");
+    assert_eq!((world.poisoned(CONTROL_QUEUE).await, world.starts().await), (0, vec![forced]));
 }
 
 #[tokio::test]
