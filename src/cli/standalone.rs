@@ -19,6 +19,8 @@ use std::sync::Arc;
 /// When the nightly run begins when nobody set it.
 const DEFAULT_SCHEDULE: &str = "0 0 2 * * *";
 const DEFAULT_PORT: u16 = 7071;
+/// Faster than that, what takes a moment takes longer than any limit.
+const MOST_TIME_SCALE: f64 = 10_000.0;
 
 /// The options of `standalone`.
 #[derive(Debug, Args)]
@@ -52,8 +54,8 @@ pub async fn run(arguments: Arguments, lookup: Lookup<'_>) -> Result<(), String>
             arguments.address
         ));
     }
-    if !(arguments.time_scale >= 1.0 && arguments.time_scale.is_finite()) {
-        return Err(format!("--time-scale {} must be 1 or more", arguments.time_scale));
+    if !(1.0..=MOST_TIME_SCALE).contains(&arguments.time_scale) {
+        return Err(format!("--time-scale {} must be between 1 and {MOST_TIME_SCALE}", arguments.time_scale));
     }
     let (app_root, mut environment) = environment(&arguments.app_root, lookup)?;
     check_app_root(&app_root)

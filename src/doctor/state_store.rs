@@ -5,6 +5,7 @@ use super::{Area, Finding, STEP, Status};
 use crate::config::{Lookup, Problem, StateStore};
 use crate::storage::{Connection, Storage, azure, look, sqlite};
 use crate::timestamp::Clock;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -117,13 +118,18 @@ fn not_written(what: String) -> Finding {
     Finding::fail(Area::State, STORE, what, remedy)
 }
 
-/// Why nothing can be made in a folder. What it is tried with is gone again.
+/// More than an empty file takes: a full disk has no room for it.
+const TRIAL: [u8; 256 * 1024] = [0x5a; 256 * 1024];
+
+/// Why nothing can be written in a folder. What it is tried with is gone again.
 fn unwritable(folder: &Path) -> Option<std::io::Error> {
     // That of a name alone.
     let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
     let trial = folder.join(format!(".adxingestor-doctor-{}", std::process::id()));
     let made = std::fs::OpenOptions::new().write(true).create_new(true).open(&trial);
-    made.and_then(|_| std::fs::remove_file(&trial)).err()
+    let Ok(mut file) = made else { return made.err() };
+    let written = file.write_all(&TRIAL).and_then(|()| file.sync_all());
+    written.and(std::fs::remove_file(&trial).map(drop)).err()
 }
 
 async fn of_account(

@@ -222,6 +222,11 @@ impl<V> Layout<V> {
         self.repairs.iter().any(|id| id.low < gap.high && gap.low < id.high)
     }
 
+    /// Whether the destination has no row of any window.
+    pub fn holds_nothing(&self) -> bool {
+        self.adopted.is_empty() && self.known == 0 && self.overlaps.is_empty()
+    }
+
     /// How many planned windows give way.
     pub fn given_way(&self) -> usize {
         self.goes.len()

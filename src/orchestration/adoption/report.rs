@@ -68,6 +68,14 @@ impl Report {
 
     /// Takes in what the ledger is to be made of.
     pub fn laid_out<V>(&mut self, layout: &Layout<V>, facts: &Facts) {
+        if facts.by_a_ledger && layout.holds_nothing() {
+            self.line(
+                "nothing is there",
+                "although rows were proved: if the destination was dropped or emptied, they are not copied again. To copy what the \
+                 source still has of them, give its row another DestinationTable instead"
+                    .to_owned(),
+            );
+        }
         let rows: u64 = layout.adopted.iter().map(|one| one.rows).sum();
         self.line("known to the ledger", layout.known.to_string());
         self.line("adopted", format!("{} with {} rows", layout.adopted.len(), grouped(rows)));

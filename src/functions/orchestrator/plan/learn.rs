@@ -50,6 +50,10 @@ const IDS: [&str; 24] = [
     "RemoteIP",
     "AzureResourceId",
 ];
+/// The type of a time, as answers and the engine spell it, but for its case.
+const DATETIME: &str = "datetime";
+/// The column that most tables have for their time.
+const TIMESTAMP: &str = "Timestamp";
 /// When a row arrived, in the answer to a probe.
 const ARRIVED_AT: &str = "ArrivedAt";
 /// A number that a row has of its sender.
@@ -101,8 +105,9 @@ async fn claim(services: &Services, head: &Head, axis: &CutAxis, deadline: Insta
         Claim::Other(owner) => owner.ledger_id,
     };
     Err(StepError::Failed(format!(
-        "{} was claimed by another ledger ({owner}; ours is {ledger}) at the same time; run with the STATE_STORE that holds it",
-        head.destination
+        "{} was claimed by another ledger ({owner}; ours is {ledger}): run with the STATE_STORE that holds it, or, if that is lost, \
+         `adxingestor adopt --table {}` first",
+        head.destination, head.source
     )))
 }
 
@@ -231,7 +236,7 @@ pub async fn probe(config: &TableConfig, hunting: &mut Hunting<'_>) -> Step<Opti
         let times: Vec<&str> = rows
             .columns
             .iter()
-            .filter(|c| c.ty.eq_ignore_ascii_case("datetime") && c.name != ARRIVED_AT)
+            .filter(|c| c.ty.eq_ignore_ascii_case(DATETIME) && c.name != ARRIVED_AT)
             .map(|c| c.name.as_str())
             .collect();
         return Err(StepError::Failed(no_column(config, offers_arrival, &times)));
@@ -252,7 +257,15 @@ pub async fn probe(config: &TableConfig, hunting: &mut Hunting<'_>) -> Step<Opti
              ({refused}): rows that come later than LOOK_BACK_HOURS behind their {watermark} are not found"
         )
     });
-    let advice = no_hash.into_iter().chain(no_arrival).collect();
+    let ty = names.iter().find(|(name, _)| *name == watermark).map_or(DATETIME, |(_, ty)| ty);
+    // Of some tables the schema says that their time is text.
+    let no_time = (!ty.eq_ignore_ascii_case(DATETIME) && watermark != TIMESTAMP).then(|| {
+        format!(
+            "WatermarkColumn {watermark} of {source_table} is of type {ty}, not datetime: rows in which it is no time have none at the \
+             destination"
+        )
+    });
+    let advice = no_hash.into_iter().chain(no_arrival).chain(no_time).collect();
     Ok(Some(Probe { axis, parts, row_columns: Vec::new(), advice }))
 }
 
