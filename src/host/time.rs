@@ -1,6 +1,6 @@
 //! The host's own time: the storage's clock, made to run faster by the time scale of tests and demos. Only timers read
 //! it; what is hidden, delayed or stamped in the storage is on the storage's clock. A timer's stored status is on the host's
-//! time, so that after a restart of a scaled host it may lie ahead, and the timer waits for it.
+//! time, so that after a restart of a scaled host it may lie ahead, and starts over.
 
 use crate::timestamp::{Clock, Timestamp};
 use std::sync::Arc;

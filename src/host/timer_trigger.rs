@@ -16,6 +16,8 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 const STORAGE_TIMEOUT: Duration = Duration::from_secs(60);
+/// How far the clock that wrote a status may have been ahead of this one.
+const MOST_AHEAD: Duration = Duration::from_secs(600);
 /// Between two tries to read the status at the start.
 const RETRY: Duration = Duration::from_secs(10);
 /// The longest sleep at a stretch, on the storage's clock: after it the clock is looked at again, as a machine may have
@@ -175,9 +177,9 @@ impl TimerListener {
 }
 
 /// The status to start with, and whether it differs from the stored one. A changed schedule starts over, so that it does
-/// not count as past due.
+/// not count as past due, and so does a status of a clock that ran ahead: nothing would fire until it is caught up with.
 fn check(stored: Option<Status>, schedule: &Schedule, now: Timestamp) -> (Status, bool) {
-    let Some(status) = stored else {
+    let Some(status) = stored.filter(|status| status.last_updated <= now + MOST_AHEAD) else {
         return (Status { last: Timestamp::MIN, next: schedule.next(now), last_updated: now }, true);
     };
     let counted_from = [status.last, status.last_updated].into_iter().find(|&at| at != Timestamp::MIN).unwrap_or(now);
@@ -252,6 +254,15 @@ mod tests {
         let (status, changed) = check(Some(stored), &schedule("0 */7 * * * *"), at("2026-01-01T03:00:00Z"));
         assert!(changed);
         assert_eq!((status.next, status.last), (at("2026-01-01T03:07:00Z"), Timestamp::MIN));
+    }
+
+    #[test]
+    fn a_status_of_a_clock_that_ran_ahead_starts_over() {
+        let ahead = status("2026-01-01T05:00:00Z", "2026-01-01T05:05:00Z", "2026-01-01T05:00:00Z");
+        let every_five = schedule("0 */5 * * * *");
+        let over = status("0001-01-01T00:00:00Z", "2026-01-01T01:30:00Z", "2026-01-01T01:27:00Z");
+        assert_eq!(check(Some(ahead), &every_five, at("2026-01-01T01:27:00Z")), (over, true));
+        assert_eq!(check(Some(ahead), &every_five, at("2026-01-01T04:55:00Z")), (ahead, false), "a little is no matter");
     }
 
     #[test]
