@@ -262,7 +262,11 @@ mod tests {
         let every_five = schedule("0 */5 * * * *");
         let over = status("0001-01-01T00:00:00Z", "2026-01-01T01:30:00Z", "2026-01-01T01:27:00Z");
         assert_eq!(check(Some(ahead), &every_five, at("2026-01-01T01:27:00Z")), (over, true));
-        assert_eq!(check(Some(ahead), &every_five, at("2026-01-01T04:55:00Z")), (ahead, false), "a little is no matter");
+        assert_eq!(
+            check(Some(ahead), &every_five, at("2026-01-01T04:55:00Z")),
+            (ahead, false),
+            "a little is no matter"
+        );
     }
 
     #[test]

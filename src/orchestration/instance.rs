@@ -283,6 +283,17 @@ impl TableRun {
     pub fn with_result(&self, result: TableResult) -> Self {
         Self { result: Some(result), ..self.clone() }
     }
+
+    /// The table as it is while one message writes its audit.
+    pub fn audited_by(&self, auditor: Auditor) -> Self {
+        Self { auditor: Some(auditor), ..self.clone() }
+    }
+
+    /// The table as a first load sees it, whatever watermark its configuration has.
+    pub fn begun_anew(&self) -> Self {
+        let config = TableConfig { high_watermark: None, last_refreshed: None, ..self.config.clone() };
+        Self { config, ..self.clone() }
+    }
 }
 
 impl Instance {

@@ -271,8 +271,7 @@ async fn take_turn(
             Ok(false)
         }
         Turn::Free(auditor) => {
-            let row = TableRun { auditor: Some(auditor), ..row.clone() };
-            store::run_table(app, id, &row, version).await?;
+            store::run_table(app, id, &row.audited_by(auditor), version).await?;
             Ok(true)
         }
     }

@@ -29,7 +29,7 @@ use crate::orchestration::head::plan::{self, Completed, Content, Pause, Retry, S
 use crate::orchestration::head::survey::{Survey, doubt, survey};
 use crate::orchestration::head::take::{Take, held_by};
 use crate::orchestration::ids::{InstanceId, TableKey, WindowId};
-use crate::orchestration::instance::{TableConfig, TableResult, TableRun};
+use crate::orchestration::instance::{TableResult, TableRun};
 use crate::orchestration::ledger::{Head, PutOff};
 use crate::orchestration::message::{ControlMessage, Debt};
 use crate::orchestration::window::Window;
@@ -244,19 +244,18 @@ impl Planning<'_> {
 
     /// The table as its configuration says, but for a `HighWatermark` that is another destination's: this one begins anew.
     async fn configured(&self, head: &Head) -> Step<TableRun> {
-        let (table, config) = (self.table.clone(), &self.table.config);
-        let (Some(watermark), None) = (config.high_watermark, &head.shape) else { return Ok(table) };
+        let (table, config) = (self.table, &self.table.config);
+        let (Some(watermark), None) = (config.high_watermark, &head.shape) else { return Ok(table.clone()) };
         let (source, destination, catalog) = (&config.source, &config.destination, &self.services.catalog);
         let other = catalog.watermark_inherited_from(source, destination, watermark, self.deadline).await?;
-        let Some(other) = other else { return Ok(table) };
+        let Some(other) = other else { return Ok(table.clone()) };
         tracing::info!(
             table = source,
             destination,
             other,
             "HighWatermark is that of another destination: this one begins anew"
         );
-        let config = TableConfig { high_watermark: None, last_refreshed: None, ..config.clone() };
-        Ok(TableRun { config, ..table })
+        Ok(table.begun_anew())
     }
 
     async fn plan_as_configured(
