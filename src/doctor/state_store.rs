@@ -119,7 +119,7 @@ fn not_written(what: String) -> Finding {
 }
 
 /// More than an empty file takes: a full disk has no room for it.
-const TRIAL: [u8; 256 * 1024] = [0x5a; 256 * 1024];
+const TRIAL_BYTES: usize = 256 * 1024;
 
 /// Why nothing can be written in a folder. What it is tried with is gone again.
 fn unwritable(folder: &Path) -> Option<std::io::Error> {
@@ -128,7 +128,7 @@ fn unwritable(folder: &Path) -> Option<std::io::Error> {
     let trial = folder.join(format!(".adxingestor-doctor-{}", std::process::id()));
     let made = std::fs::OpenOptions::new().write(true).create_new(true).open(&trial);
     let Ok(mut file) = made else { return made.err() };
-    let written = file.write_all(&TRIAL).and_then(|()| file.sync_all());
+    let written = file.write_all(&vec![0x5a; TRIAL_BYTES]).and_then(|()| file.sync_all());
     written.and(std::fs::remove_file(&trial).map(drop)).err()
 }
 
