@@ -140,7 +140,12 @@ impl Past {
 /// How far the last days reach; `None` where nothing is counted again.
 fn back(head: &Head, limits: &Limits) -> Option<Duration> {
     head.plan.as_ref()?;
-    let back = match head.shape.as_ref()?.axis {
+    reach(&head.shape.as_ref()?.axis, limits)
+}
+
+/// The same for a table that is cut on this axis.
+pub fn reach(axis: &CutAxis, limits: &Limits) -> Option<Duration> {
+    let back = match axis {
         CutAxis::ArrivalTime => limits.recount,
         CutAxis::Column(_) => limits.look_back,
         // Each copy is compared as it is made.

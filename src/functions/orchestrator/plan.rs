@@ -56,8 +56,7 @@ pub async fn handle(app: &App, id: &InstanceId, key: &TableKey, attempt: u32, me
                 let deadline = Instant::now() + app.limits.working_time();
                 let calls_before = head.record.progress.calls;
                 let table = &asked.table;
-                let planning =
-                    Planning { app, services, asked: &asked, table, message, deadline, attempt, calls_before };
+                let planning = Planning { app, services, asked: &asked, table, deadline, attempt, calls_before };
                 planning.attempt(*head).await
             }
             Err(reason) => asked.fail(head.record.draft.as_deref(), reason, 0).await,
@@ -164,8 +163,6 @@ struct Planning<'a> {
     asked: &'a Asked<'a>,
     /// The table, as its ledger sees the configuration.
     table: &'a TableRun,
-    /// The id of the message that asks for it.
-    message: &'a str,
     deadline: Instant,
     /// How many attempts came to nothing before this one, one after the other.
     attempt: u32,
@@ -524,7 +521,7 @@ impl Planning<'_> {
         );
         app.state.pay(&owed).await?;
         if write.head.is_through() {
-            finish_table(app, self.services, self.asked.id(), key, self.message).await?;
+            finish_table(app, self.services, self.asked.id(), key, &self.asked.by).await?;
         }
         Ok(())
     }

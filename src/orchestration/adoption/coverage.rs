@@ -60,10 +60,9 @@ pub fn covers(windows: &[WindowId], id: &WindowId) -> bool {
 /// # Errors
 /// [`Entangled`].
 pub fn gaps(windows: &[WindowId], low: Timestamp, high: Timestamp) -> Result<Vec<Piece>, Entangled> {
-    let windows: Vec<WindowId> = windows.iter().filter(|id| !id.is_repair()).copied().collect();
-    let windows = windows.as_slice();
-    let mut pieces = gaps_in_time(windows, low, high)?;
-    let nulls: Vec<Part> = windows.iter().filter(|id| id.is_null_axis()).map(|id| id.part).collect();
+    let mut pieces = holes(windows, low, high)?;
+    let is_null = |id: &&WindowId| id.is_null_axis() && !id.is_repair();
+    let nulls: Vec<Part> = windows.iter().filter(is_null).map(|id| id.part).collect();
     let missing = missing(&nulls).ok_or(Entangled { low: Timestamp::MIN, high: Timestamp::MIN })?;
     pieces.extend(missing.into_iter().map(|part| piece(Timestamp::MIN, Timestamp::MIN, part)));
     Ok(pieces)

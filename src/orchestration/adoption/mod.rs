@@ -22,6 +22,7 @@ use super::instance::TableConfig;
 use super::ledger::{CutAxis, Head, Progress, TableState, verified_prefix};
 use super::limits::{Limits, TRANSACTION_WINDOWS};
 use super::plan::Piece;
+use super::recount::reach;
 use super::window::{Window, WindowState};
 use super::write::{Seen, TableWrite, WindowWrite};
 use crate::timestamp::Timestamp;
@@ -150,11 +151,7 @@ fn empty(
     facts: &Facts,
     limits: &Limits,
 ) -> Result<Vec<Piece>, Entangled> {
-    let back = match facts.shape.axis {
-        CutAxis::ArrivalTime => limits.recount,
-        CutAxis::Column(_) => limits.look_back,
-        CutAxis::Whole => return Ok(Vec::new()),
-    };
+    let Some(back) = reach(&facts.shape.axis, limits) else { return Ok(Vec::new()) };
     let from = (planned_to - back).max(facts.ours_from.unwrap_or(Timestamp::MIN));
     if from < proved { holes(there, from, proved) } else { Ok(Vec::new()) }
 }
@@ -362,10 +359,12 @@ fn rebuilt(head: &Head, facts: &Facts, is_empty: bool, now: Timestamp) -> Head {
 
 #[cfg(test)]
 mod tests {
+    use super::report::Report;
     use super::*;
     use crate::orchestration::head::testing::{head, later, now, seen, shape, table};
     use crate::orchestration::ids::Part;
     use crate::orchestration::ledger::{Handover, Shape};
+    use crate::orchestration::removal::Place;
 
     fn at(ticks: u64) -> Timestamp {
         Timestamp::from_ticks(ticks)
@@ -457,6 +456,20 @@ mod tests {
         assert_eq!(empty(None, CutAxis::ArrivalTime), parts);
         assert_eq!(empty(Some(11), CutAxis::ArrivalTime), [(day(11), day(12), 0, 1)]);
         assert_eq!(empty(None, CutAxis::Whole), []);
+    }
+
+    #[test]
+    fn it_is_said_where_nothing_is_left_of_what_was_proved() {
+        let said = |proved, found: Vec<Landed>| {
+            let (facts, config) = (facts(proved), table().config);
+            let place = Place::of(&begun(None, &config, &facts, now())).unwrap();
+            let mut report = Report::new(&config, place, 0, &found, None);
+            report.laid_out(&lost(proved, found), &facts);
+            report.to_string()
+        };
+        assert!(said(15, vec![]).contains("give its row another DestinationTable"));
+        assert!(!said(15, vec![landed(10, 15, 1)]).contains("another DestinationTable"));
+        assert!(!said(0, vec![]).contains("another DestinationTable"), "nothing was proved");
     }
 
     #[test]

@@ -105,7 +105,7 @@ async fn patiently(app: &App, services: &Services, run: &Instance, table: &Table
     loop {
         let deadline = Instant::now() + app.limits.working_time();
         let asked = Asked { app, run: run.clone(), table: table.clone(), by: String::new() };
-        let planning = Planning { app, services, asked: &asked, table, message: "", deadline, attempt, calls_before };
+        let planning = Planning { app, services, asked: &asked, table, deadline, attempt, calls_before };
         let failed = |error: String| TableResult { error: Some(error), ..TableResult::default() };
         let mut hunting = Hunting::going_on(app, services, deadline, answers.begin_attempt());
         let (error, pause) = match planning.estimate(&mut hunting).await {
